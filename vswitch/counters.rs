@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+//! Every packet is accounted for: per worker and port, `rx = forwarded + consumed + sum(drops)`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crossbeam_utils::CachePadded;
+
+use crate::tables::{MAX_PORTS, PortId};
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
+        /// Why a packet that was received does not leave. Each packet is counted under exactly one.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u8)]
+        pub enum DropReason { $($(#[doc = $doc])+ $name,)+ }
+
+        impl DropReason {
+            /// All reasons, in the order of their counters.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The name that counters are shown under.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// One sentence for an operator.
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// The frame ends before its headers do.
+    Truncated = "truncated",
+    /// A length or version field contradicts the frame.
+    Malformed = "malformed",
+    /// The outer IPv4 header checksum is wrong.
+    BadChecksum = "bad_checksum",
+    /// No goal state is bound to the port it came from.
+    PortUnbound = "port_unbound",
+    /// The port it came from, or would leave by, is administratively down.
+    PortDown = "port_down",
+    /// The source MAC is a group address or zero.
+    BadSourceMac = "bad_source_mac",
+    /// Broadcast or multicast: this switch never floods.
+    NotFlooded = "not_flooded",
+    /// Nobody told us where this destination MAC is in this VNI.
+    UnknownMac = "unknown_mac",
+    /// It was to be routed, and is not IPv4.
+    NotRoutable = "not_routable",
+    /// It was to be routed, and its time to live is used up.
+    TtlExpired = "ttl_expired",
+    /// It was to be routed, and no route of the subnet covers the destination.
+    NoRoute = "no_route",
+    /// A route covers the destination, and nobody told us where the next hop is.
+    UnknownNeighbor = "unknown_neighbor",
+    /// It would leave by the port that it came from.
+    SamePort = "same_port",
+    /// Traffic of the underlay that is not VXLAN for this VTEP, and there is no host port to give it to.
+    NotForUs = "not_for_us",
+    /// VXLAN whose I flag is clear: it has no valid VNI (RFC 7348 section 5).
+    NoVni = "no_vni",
+    /// VXLAN for a VNI that no port of this host is in.
+    UnknownVni = "unknown_vni",
+    /// VXLAN for a neighbor that is not on this host.
+    NotLocal = "not_local",
+    /// The outer header says congestion was experienced, the inner flow cannot be told (RFC 6040 section 4.2).
+    EcnIllegal = "ecn_illegal",
+    /// A fragment of an outer packet: VXLAN is not reassembled (RFC 7348 section 4.3).
+    OuterFragment = "outer_fragment",
+    /// The buffer has no room for the outer header.
+    NoHeadroom = "no_headroom",
+    /// It would be longer than an outer IPv4 packet can be.
+    TooBig = "too_big",
+    /// The port it was to leave by took no more (its ring is full, or it is stopped).
+    TxFull = "tx_full",
+}
+
+/// Number of drop reasons.
+pub const DROP_REASONS: usize = DropReason::ALL.len();
+
+/// One port's counters as one worker sees them. Only that worker writes; anyone may read, at any time:
+/// a reading is of one moment per counter, not over all of them.
+#[derive(Default)]
+pub struct PortCounters {
+    rx: AtomicU64,
+    rx_bytes: AtomicU64,
+    forwarded: AtomicU64,
+    tx: AtomicU64,
+    tx_bytes: AtomicU64,
+    drops: [AtomicU64; DROP_REASONS],
+}
+
+/// Adds without a locked instruction: this worker is the only writer.
+#[inline]
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
+}
+
+impl PortCounters {
+    /// A burst arrived on this port.
+    #[inline]
+    pub fn add_rx(&self, packets: usize, bytes: usize) {
+        add(&self.rx, packets as u64);
+        add(&self.rx_bytes, bytes as u64);
+    }
+
+    /// Packets that arrived on this port left by some port.
+    #[inline]
+    pub fn add_forwarded(&self, packets: usize) {
+        add(&self.forwarded, packets as u64);
+    }
+
+    /// A burst left by this port.
+    #[inline]
+    pub fn add_tx(&self, packets: usize, bytes: usize) {
+        add(&self.tx, packets as u64);
+        add(&self.tx_bytes, bytes as u64);
+    }
+
+    /// Packets that arrived on this port were dropped.
+    #[inline]
+    pub fn add_drops(&self, reason: DropReason, packets: usize) {
+        add(&self.drops[reason as usize], packets as u64);
+    }
+}
+
+/// One worker's counters.
+pub struct WorkerCounters {
+    /// Per port, by [`PortId::index`].
+    pub ports: [CachePadded<PortCounters>; MAX_PORTS],
+    /// Polls that found nothing to do, and all polls: how busy the worker is.
+    polls: CachePadded<[AtomicU64; 2]>,
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        Self { ports: std::array::from_fn(|_| CachePadded::default()), polls: CachePadded::default() }
+    }
+}
+
+impl WorkerCounters {
+    /// The counters of one port.
+    #[inline]
+    pub fn port(&self, port: PortId) -> &PortCounters {
+        &self.ports[port.index()]
+    }
+
+    /// One round over the worker's queues ended; `idle` when nothing had arrived.
+    #[inline]
+    pub fn add_poll(&self, idle: bool) {
+        add(&self.polls[0], u64::from(idle));
+        add(&self.polls[1], 1);
+    }
+
+    /// Rounds over the worker's queues since start: those that found nothing, and all.
+    pub fn polls(&self) -> (u64, u64) {
+        (self.polls[0].load(Relaxed), self.polls[1].load(Relaxed))
+    }
+}
+
+/// A port's counters summed over workers, at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PortTotals {
+    /// Packets received on the port.
+    pub rx: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+    /// Of `rx`: packets that left, by whatever port.
+    pub forwarded: u64,
+    /// Packets that left by the port.
+    pub tx: u64,
+    /// Their bytes.
+    pub tx_bytes: u64,
+    /// Of `rx`: packets dropped, by [`DropReason`] in the order of [`DropReason::ALL`].
+    pub drops: [u64; DROP_REASONS],
+}
+
+impl PortTotals {
+    /// Packets dropped for one reason.
+    pub fn drops_for(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+
+    /// Packets dropped for any reason.
+    pub fn dropped(&self) -> u64 {
+        self.drops.iter().sum()
+    }
+
+    /// `self` since `earlier`: what `clear port stats` makes of counters that never go back.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            rx: self.rx.wrapping_sub(earlier.rx),
+            rx_bytes: self.rx_bytes.wrapping_sub(earlier.rx_bytes),
+            forwarded: self.forwarded.wrapping_sub(earlier.forwarded),
+            tx: self.tx.wrapping_sub(earlier.tx),
+            tx_bytes: self.tx_bytes.wrapping_sub(earlier.tx_bytes),
+            drops: std::array::from_fn(|i| self.drops[i].wrapping_sub(earlier.drops[i])),
+        }
+    }
+}
+
+/// Sums one port's counters over `workers`.
+pub fn total(workers: &[Arc<WorkerCounters>], port: PortId) -> PortTotals {
+    let mut sum = PortTotals::default();
+    for counters in workers.iter().map(|worker| worker.port(port)) {
+        sum.rx += counters.rx.load(Relaxed);
+        sum.rx_bytes += counters.rx_bytes.load(Relaxed);
+        sum.forwarded += counters.forwarded.load(Relaxed);
+        sum.tx += counters.tx.load(Relaxed);
+        sum.tx_bytes += counters.tx_bytes.load(Relaxed);
+        for (sum, drops) in sum.drops.iter_mut().zip(&counters.drops) {
+            *sum += drops.load(Relaxed);
+        }
+    }
+    sum
+}

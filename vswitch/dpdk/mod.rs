@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: MIT
+//! DPDK behind a safe API.

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+//! What a burst sees of the goal state, and how it changes under the workers' feet.
+//!
+//! [`Tables`] is one immutable snapshot behind one pointer; a burst reads one from start to end.
+//! Inside it [`neighbors::Neighbors`] is shared between snapshots and updated in place, since copying a
+//! million entries per update is out of the question.
+
+pub mod neighbors;
+pub mod rcu;
+pub mod routes;
+pub mod snapshot;
+
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use ipnet::Ipv4Net;
+
+use crate::wire::{Mac, Vni};
+
+pub use neighbors::Neighbors;
+pub use routes::RouteTable;
+pub use snapshot::Tables;
+
+/// Most ports of one switch. DPDK's own limit in Debian's build (RTE_MAX_ETHPORTS) is 32.
+pub const MAX_PORTS: usize = 32;
+
+/// Most subnets one tenant port can have addresses in.
+pub const MAX_ATTACHMENTS: usize = 8;
+
+/// A port's number, as DPDK counts them: below [`MAX_PORTS`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct PortId(u16);
+
+impl PortId {
+    /// `None` when there can be no such port.
+    #[inline]
+    pub const fn new(id: u16) -> Option<Self> {
+        if (id as usize) < MAX_PORTS { Some(Self(id)) } else { None }
+    }
+
+    /// The number.
+    #[inline]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The number, to index with.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// An L2 domain of this host: all subnets that share a VNI. A dense number given by the control plane,
+/// which neighbor entries use in the VNI's place to fit domain and MAC in one 64-bit key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct DomainId(pub NonZeroU16);
+
+/// A VPC of this host: one IPv4 address space. A dense number given by the control plane.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct VpcId(pub NonZeroU16);
+
+/// Where a neighbor is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Hop {
+    /// On this host, behind a port.
+    Local(PortId),
+    /// On another host: an index into the next hops ([`neighbors::NextHops`]).
+    Remote(HopId),
+}
+
+/// Index of a next hop, below [`neighbors::MAX_NEXT_HOPS`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct HopId(pub(crate) u32);
+
+/// What the neighbor table knows of a virtual machine's address: all that forwarding to it needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Neighbor {
+    /// Its MAC.
+    pub mac: Mac,
+    /// The VNI of its subnet: a routed packet travels in the destination's.
+    pub vni: Vni,
+    /// Where it is.
+    pub hop: Hop,
+}
+
+/// A remote VTEP, and how to reach it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct NextHop {
+    /// The uplink it is reached by.
+    pub port: PortId,
+    /// Outer source: this host's VTEP.
+    pub src_ip: Ipv4Addr,
+    /// Outer destination: the neighbor's host.
+    pub dst_ip: Ipv4Addr,
+    /// Source MAC: the uplink's.
+    pub src_mac: Mac,
+    /// Destination MAC: the neighbor's host, or the underlay gateway.
+    pub dst_mac: Mac,
+}
+
+/// One subnet as a local port sees it.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// The subnet's VNI.
+    pub vni: Vni,
+    /// The L2 domain of that VNI.
+    pub domain: DomainId,
+    /// The VPC, to find neighbors by address.
+    pub vpc: VpcId,
+    /// The subnet's addresses.
+    pub cidr: Ipv4Net,
+    /// The MAC of the subnet's gateway: frames to it are routed. `None`: the subnet has no gateway.
+    pub gateway_mac: Option<Mac>,
+    /// This host's distributed-router MAC: inner source of routed frames that leave for another host
+    /// (Alcor: RouterConfiguration.host_dvr_mac_address). `None`: the subnet is in no router.
+    pub host_dvr_mac: Option<Mac>,
+    /// The subnet's route table (empty when it is in no router).
+    pub routes: Arc<RouteTable>,
+}
+
+/// What goal state a tenant port carries.
+#[derive(Clone, Debug)]
+pub struct TenantPort {
+    /// The guest's MAC.
+    pub mac: Mac,
+    /// False: administratively down, nothing passes (Alcor: PortConfiguration.admin_state_up).
+    pub admin_up: bool,
+    /// The subnets that its fixed IPs are in; at least one, the first is the one its frames are switched in.
+    pub attachments: ArrayVec<Attachment, MAX_ATTACHMENTS>,
+}
+
+/// What a port is for.
+#[derive(Clone, Debug, Default)]
+pub enum Role {
+    /// Nobody said yet: what arrives is counted and dropped.
+    #[default]
+    Unbound,
+    /// Towards the underlay; carries VXLAN.
+    Uplink,
+    /// Towards the host's own network stack: what arrives on an uplink and is not VXLAN for us goes there.
+    Host,
+    /// A guest's.
+    Tenant(Arc<TenantPort>),
+}
+
+/// This host's place in the underlay. Fixed at start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Underlay {
+    /// This host's VTEP address.
+    pub vtep: Ipv4Addr,
+    /// The uplink that has it.
+    pub uplink: PortId,
+    /// Where traffic of the underlay that is not ours goes, if there is a host port.
+    pub host_port: Option<PortId>,
+}

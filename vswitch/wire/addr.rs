@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+//! Addresses and identifiers as values: [`Mac`] and [`Vni`].
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An Ethernet (MAC) address, in the order of the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[repr(transparent)]
+pub struct Mac([u8; 6]);
+
+/// What a routed frame's inner source MAC starts with: Alcor's `host_dvr_mac_address` of any host
+/// (the controller's constant is `fe:16:11:00:00:00`; the last three bytes may differ per host).
+pub const DVR_PREFIX: [u8; 3] = [0xfe, 0x16, 0x11];
+
+impl Mac {
+    /// The address of these six bytes, in the order of the wire.
+    #[inline]
+    pub const fn new(bytes: [u8; 6]) -> Self {
+        Self(bytes)
+    }
+
+    /// The six bytes, in the order of the wire.
+    #[inline]
+    pub const fn bytes(self) -> [u8; 6] {
+        self.0
+    }
+
+    /// The address as a number below 2^48; the first byte on the wire is the most significant.
+    #[inline]
+    pub const fn to_u64(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    }
+
+    /// The inverse of [`Mac::to_u64`]; the upper 16 bits are ignored.
+    #[inline]
+    pub const fn from_u64(bits: u64) -> Self {
+        let [_, _, a, b, c, d, e, f] = bits.to_be_bytes();
+        Self([a, b, c, d, e, f])
+    }
+
+    /// True for group addresses, broadcast included (IEEE 802: the I/G bit).
+    #[inline]
+    pub const fn is_multicast(self) -> bool {
+        self.0[0] & 1 == 1
+    }
+
+    /// True for `00:00:00:00:00:00`, which no station has.
+    #[inline]
+    pub const fn is_zero(self) -> bool {
+        self.to_u64() == 0
+    }
+
+    /// True if this is some host's distributed-router address, see [`DVR_PREFIX`].
+    #[inline]
+    pub fn is_host_dvr(self) -> bool {
+        self.0[..3] == DVR_PREFIX
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a text is no MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a MAC address: six hexadecimal bytes, separated by ':' or '-', are expected")]
+pub struct BadMac;
+
+impl FromStr for Mac {
+    type Err = BadMac;
+
+    /// Reads `aa:bb:cc:dd:ee:ff`; `-` separates too, either case, and one digit is enough for a byte,
+    /// since Alcor's services write all of these.
+    fn from_str(text: &str) -> Result<Self, BadMac> {
+        let separator = if text.contains('-') { '-' } else { ':' };
+        let mut parts = text.split(separator);
+        let mut bytes = [0u8; 6];
+        for byte in &mut bytes {
+            let part = parts.next().ok_or(BadMac)?;
+            let digits = part.bytes().all(|b| b.is_ascii_hexdigit());
+            if part.is_empty() || part.len() > 2 || !digits {
+                return Err(BadMac);
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(|_| BadMac)?;
+        }
+        parts.next().is_none().then_some(Self(bytes)).ok_or(BadMac)
+    }
+}
+
+/// A VXLAN network identifier (RFC 7348 section 5): 1 to 16,777,215. Zero is never a tenant's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[repr(transparent)]
+pub struct Vni(u32);
+
+impl Vni {
+    /// The largest identifier, 2^24 - 1.
+    pub const MAX: u32 = 0x00ff_ffff;
+
+    /// `None` for zero and for what does not fit in 24 bits.
+    #[inline]
+    pub const fn new(value: u32) -> Option<Self> {
+        if value == 0 || value > Self::MAX { None } else { Some(Self(value)) }
+    }
+
+    /// The number, 1 to [`Vni::MAX`].
+    #[inline]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Vni {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mac_text_forms_of_alcor_are_read() {
+        let mac = Mac::new([0xaa, 0x0b, 0xcc, 0xdd, 0xee, 0x0f]);
+        assert_eq!("aa:0b:cc:dd:ee:0f".parse(), Ok(mac));
+        assert_eq!("AA-B-CC-DD-EE-F".parse(), Ok(mac));
+        for bad in ["", "aa:bb:cc:dd:ee", "aa:bb:cc:dd:ee:ff:00", "aa:bb:cc:dd:ee:fff", "+a:1:1:1:1:1", "g:1:1:1:1:1"] {
+            assert_eq!(bad.parse::<Mac>(), Err(BadMac), "{bad}");
+        }
+        assert_eq!(mac.to_string(), "aa:0b:cc:dd:ee:0f");
+        assert_eq!(Mac::from_u64(mac.to_u64()), mac);
+    }
+
+    #[test]
+    fn vni_holds_24_bits_and_never_zero() {
+        assert_eq!(Vni::new(0), None);
+        assert_eq!(Vni::new(1 << 24), None);
+        assert_eq!(Vni::new(Vni::MAX).map(Vni::get), Some(Vni::MAX));
+    }
+}
