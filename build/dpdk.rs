@@ -12,14 +12,15 @@ const SHIM_HEADER: &str = "vswitch/dpdk/shim.h";
 /// What the bindings hold: no more than `vswitch/dpdk` calls. Types follow from the functions.
 const FUNCTIONS: &[&str] = &[
     "alkaid_.*",
-    "rte_dev_(probe|remove|name)",
+    "rte_dev_(probe|remove)",
     "rte_eal_(init|cleanup)",
     "rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|get_mtu|get_name_by_port|info_get|set_mtu|socket_id|start|stop)",
     "rte_eth_dev_owner_(get|new|set)",
-    "rte_eth_(find_next_of|find_next_owned_by|iterator_.*|link_get_nowait|macaddr_get|promiscuous_.*|stats_.*|xstats_.*)",
+    "rte_eth_(find_next_of|find_next_owned_by|iterator_(init|next)|link_get_nowait|macaddr_get|promiscuous_(disable|enable)|stats_(get|reset))",
     "rte_eth_(rx|tx)_queue_setup",
     "rte_get_(main_lcore|tsc_hz)",
-    "rte_mempool_(avail_count|in_use_count|lookup)",
+    "rte_log_cur_msg_loglevel",
+    "rte_mempool_(avail_count|in_use_count)",
     "rte_pktmbuf_(free_bulk|pool_create)",
     "rte_strerror",
     "rte_thread_(un)?register",
@@ -28,6 +29,7 @@ const FUNCTIONS: &[&str] = &[
 const CONSTANTS: &[&str] = &[
     "ALKAID_.*",
     "RTE_ETH_NAME_MAX_LEN",
+    "RTE_LOG_ERR",
     "RTE_MAX_ETHPORTS",
     "RTE_MEMPOOL_CACHE_MAX_SIZE",
 ];

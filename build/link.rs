@@ -149,14 +149,16 @@ pub(crate) fn link(compiler: &cc::Tool) -> Result<(), String> {
     println!("cargo:rustc-link-search=native={}", folder.display());
     let wanted = std::env::var("ALKAID_DPDK_LINK").ok();
     match wanted.as_deref() {
-        Some("static") => statically(folder, compiler),
-        Some("shared") => Ok(dynamically()),
-        None if has_archive(folder, "eal") => statically(folder, compiler),
-        None => Ok(dynamically()),
-        Some(other) => Err(format!(
-            "ALKAID_DPDK_LINK is `{other}`, expected `static` or `shared`"
-        )),
+        Some("static") => return statically(folder, compiler),
+        None if has_archive(folder, "eal") => return statically(folder, compiler),
+        Some("shared") | None => dynamically(),
+        Some(other) => {
+            return Err(format!(
+                "ALKAID_DPDK_LINK is `{other}`, expected `static` or `shared`"
+            ));
+        }
     }
+    Ok(())
 }
 
 /// Whole archives: drivers announce themselves in constructors that nothing refers to.

@@ -4,7 +4,7 @@
 use vswitch::dpdk::PortConfig;
 use vswitch::io::{Frame, Frames, MAX_BURST, TxQueue};
 
-use super::bench::{Bench, receive, send};
+use crate::bench::{Bench, receive, send};
 
 /// Slots of a net_ring ring, one of which stays empty.
 const RING_SLOTS: usize = 1024;

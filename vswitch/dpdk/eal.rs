@@ -7,13 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::error::Errno;
 use super::lcore::{self, Affinity};
-use super::{log, sys};
+use super::{args, log, sys};
 
 /// What DPDK takes for the name of the program. It stands before the arguments.
 const PROGRAM: &CStr = c"alkaid";
-
-/// EAL's short options that take a value: the rest of a cluster behind one of them is that value.
-const SHORT_WITH_VALUE: &str = "abcdlmnrsS";
 
 static STARTED: AtomicBool = AtomicBool::new(false);
 
@@ -26,18 +23,23 @@ pub enum EalError {
     /// An argument with a NUL byte.
     #[error("EAL argument {0:?} contains a NUL byte")]
     Nul(String),
-    /// An argument upon which DPDK prints its usage and ends the process.
-    #[error("EAL argument `{0}` would end the program: it prints DPDK's usage and exits")]
-    Exits(String),
+    /// An argument upon which DPDK would not return, or that the switch cannot live with.
+    #[error("EAL argument `{argument}` is refused: {reason}")]
+    Refused {
+        /// The argument.
+        argument: String,
+        /// Why, in words.
+        reason: &'static str,
+    },
     /// An argument that belongs to no option.
     #[error("EAL argument `{0}` is not an option, nor the value of one")]
     Leftover(String),
     /// Refused, with what DPDK said about it.
-    #[error("DPDK does not start: {errno}{}{said}", if said.is_empty() { "" } else { ": " })]
+    #[error("DPDK does not start: {}", if said.is_empty() { errno.to_string() } else { said.clone() })]
     Init {
-        /// DPDK's error code.
+        /// DPDK's error code, which says less than its log.
         errno: Errno,
-        /// The last lines of DPDK's log, perhaps empty.
+        /// The errors in DPDK's log. What getopt does not understand it writes to stderr, not there.
         said: String,
     },
     /// Ports, pools, threads or clones of the [`Eal`] are left.
@@ -69,11 +71,9 @@ impl Eal {
     /// `--vdev=net_virtio_user...,server=1` has no client.
     ///
     /// # Errors
-    /// See [`EalError`]. After any but `Again`, `Nul` and `Exits`, it cannot be tried again in this process.
+    /// See [`EalError`]. After any but `Again`, `Nul` and `Refused`, it cannot be tried again in this process.
     pub fn init(args: &[String]) -> Result<Self, EalError> {
-        if let Some(fatal) = exits(args) {
-            return Err(EalError::Exits(fatal.to_owned()));
-        }
+        args::check(args, memory_mib())?;
         let owned = args
             .iter()
             .map(|arg| CString::new(arg.as_str()).map_err(|_| EalError::Nul(arg.clone())))
@@ -136,20 +136,16 @@ impl Eal {
     }
 }
 
-/// The argument, if any, upon which DPDK would end the process instead of returning.
-fn exits(args: &[String]) -> Option<&str> {
-    args.iter()
-        .map(String::as_str)
-        .find(|arg| match arg.strip_prefix("--") {
-            // getopt takes unambiguous beginnings of a long option for the option.
-            Some(long) => long.len() >= 2 && "help".starts_with(long),
-            None => arg.strip_prefix('-').is_some_and(|cluster| {
-                cluster
-                    .chars()
-                    .take_while(|c| !SHORT_WITH_VALUE.contains(*c))
-                    .any(|c| c == 'h')
-            }),
-        })
+/// What the machine has, in MiB.
+fn memory_mib() -> u64 {
+    // SAFETY: reads a constant of the system.
+    let pages = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) };
+    // SAFETY: as above.
+    let page_size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    match (u64::try_from(pages), u64::try_from(page_size)) {
+        (Ok(pages), Ok(page_size)) => pages.saturating_mul(page_size) >> 20,
+        _ => u64::MAX, // unknown: DPDK finds out
+    }
 }
 
 /// The CPU's time-stamp counter, see [`tsc_hz`].

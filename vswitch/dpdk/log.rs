@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! DPDK's log: every line goes to stderr, and the last ones of a call that failed become part of its error.
+//! DPDK's log: every line goes to stderr, and the errors among those of a call that failed become part of its error.
 
 use std::ffi::c_char;
 use std::io::Write;
@@ -10,8 +10,11 @@ use super::sys;
 /// Most lines that one call keeps: a driver that refuses says why in one or two, right before it does.
 const KEPT_LINES: usize = 16;
 
-/// The lines since the last [`start_capture`]; `None` while nobody listens.
+/// The errors since a call began; `None` while nobody listens.
 static CAPTURED: Mutex<Option<Vec<String>>> = Mutex::new(None);
+
+/// One call at a time is listened to.
+static LISTENING: Mutex<()> = Mutex::new(());
 
 /// Sends DPDK's log here. Without it, DPDK writes to stdout and syslog.
 pub(super) fn redirect() {
@@ -19,9 +22,12 @@ pub(super) fn redirect() {
     unsafe { sys::alkaid_log_to(Some(sink)) };
 }
 
-/// Runs `call`, and returns with its result what DPDK said meanwhile, joined by `; `.
-/// Lines of other threads in that time are in it too.
+/// Runs `call`, and returns with its result the errors that DPDK logged meanwhile, joined by `; `.
+/// Those of other threads in that time are among them. Does not nest.
 pub(super) fn captured<T>(call: impl FnOnce() -> T) -> (T, String) {
+    let _listening = LISTENING
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     set_capture(Some(Vec::new()));
     let result = call();
     let lines = set_capture(None).unwrap_or_default();
@@ -41,6 +47,11 @@ unsafe extern "C" fn sink(text: *const c_char, length: usize) {
     let line = String::from_utf8_lossy(bytes);
     // A closed stderr must not end the switch.
     let _ = writeln!(std::io::stderr(), "{line}");
+    // SAFETY: reads a thread-local variable.
+    let level = unsafe { sys::rte_log_cur_msg_loglevel() };
+    if level > sys::RTE_LOG_ERR as i32 {
+        return;
+    }
     let mut captured = CAPTURED
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());

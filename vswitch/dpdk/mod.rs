@@ -8,6 +8,7 @@
 //!
 //! `wrapper.h` is what bindgen reads, `shim.c` makes static inlines callable, `sys` is the result.
 
+mod args;
 mod eal;
 mod error;
 mod lcore;

@@ -15,6 +15,9 @@ const DESCRIPTORS: u16 = 1024;
 /// that some devices store.
 const ETHERNET_OVERHEAD: u32 = 14 + 2 * 4 + 4;
 
+/// Drivers that send frames of several segments and do not say so: one copies them out, the other only frees them.
+const CHAINS_UNANNOUNCED: &[&str] = &["net_pcap", "net_null"];
+
 /// How a port is to be set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortConfig {
@@ -57,6 +60,8 @@ pub(super) struct Setup {
     pub(super) txd: u16,
     pub(super) rx_offloads: u64,
     pub(super) tx_offloads: u64,
+    /// The driver sends frames of several segments.
+    pub(super) chains: bool,
     /// Received frames are spread over the queues by the device.
     pub(super) rss: bool,
     pub(super) promisc_wanted: bool,
@@ -96,6 +101,8 @@ impl Setup {
             txd: 0,
             rx_offloads: rx_offloads(&can, config, device, room),
             tx_offloads: tx_offloads(&can, config),
+            chains: can.tx_offload_capa & sys::ALKAID_TXO_MULTI_SEGS != 0
+                || CHAINS_UNANNOUNCED.contains(&device.driver().as_str()),
             rss: config.rxq > 1 && can.flow_type_rss_offloads & sys::ALKAID_RSS_FLOWS != 0,
             promisc_wanted: config.promisc,
             promisc: Ok(()),
@@ -106,11 +113,6 @@ impl Setup {
         setup.choose_rings(device, config, &can)?;
         setup.make_rings(device, pool, &can)?;
         Ok(setup)
-    }
-
-    /// True if the driver takes frames of several segments.
-    pub(super) fn sends_segments(&self) -> bool {
-        self.tx_offloads & sys::ALKAID_TXO_MULTI_SEGS != 0
     }
 
     fn configure(

@@ -170,7 +170,7 @@ fn in_words(setup: &Setup) -> (Vec<&'static str>, Vec<&'static str>) {
         "the IPv4 header checksum of received frames is checked in software",
     );
     tell(
-        setup.sends_segments(),
+        setup.chains,
         "sends frames of several buffers as they are",
         "frames of several buffers are copied into one before they are sent; one that does not fit is refused",
     );

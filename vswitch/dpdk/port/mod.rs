@@ -33,13 +33,13 @@ pub enum PortError {
     #[error("device arguments {0:?} contain a NUL byte")]
     Nul(String),
     /// No driver took the device, with what DPDK said about it.
-    #[error("`{devargs}` cannot be attached: {errno}{}{said}", if said.is_empty() { "" } else { ": " })]
+    #[error("`{devargs}` cannot be attached: {}", if said.is_empty() { errno.to_string() } else { said.clone() })]
     Attach {
         /// The device arguments.
         devargs: String,
-        /// DPDK's error code.
+        /// DPDK's error code, which for many drivers is -1 whatever the cause.
         errno: Errno,
-        /// The last lines of DPDK's log, perhaps empty.
+        /// The errors in DPDK's log, perhaps empty.
         said: String,
     },
     /// The device is there, and all of its ports are taken.
@@ -106,7 +106,7 @@ pub enum PortError {
         action: &'static str,
         /// DPDK's error code.
         errno: Errno,
-        /// The last lines of DPDK's log, perhaps empty.
+        /// The errors in DPDK's log, perhaps empty.
         said: String,
     },
 }
@@ -204,19 +204,21 @@ impl Port {
         if !self.device.is_started() {
             return Err(PortError::NotStarted(self.id()));
         }
-        self.check_queues_back()?;
+        self.check_idle()?;
         let (stopped, said) = log::captured(|| self.device.stop());
         stopped.map_err(|e| e.saying(said))
     }
 
-    /// Closes the device. Dropping the port does so as well, later if workers still have queues.
+    /// Whether dropping the port closes its device at once.
     ///
     /// # Errors
-    /// When a worker has one of its queues; the port is given back.
-    pub fn detach(mut self) -> Result<(), (Self, PortError)> {
-        match self.check_queues_back() {
-            Ok(()) => Ok(()),
-            Err(error) => Err((self, error)),
+    /// When a worker has one of its queues: then the device closes when the last one is dropped.
+    pub fn check_idle(&mut self) -> Result<(), PortError> {
+        let id = self.id();
+        let mut leases = self.rx.iter_mut().chain(&mut self.tx);
+        match leases.all(|lease| Arc::get_mut(lease).is_some()) {
+            true => Ok(()),
+            false => Err(PortError::QueuesInUse(id)),
         }
     }
 
@@ -235,7 +237,7 @@ impl Port {
     /// When the port is not started, has no such queue, or the queue is taken.
     pub fn take_tx(&mut self, queue: u16) -> Result<PortTx, PortError> {
         let lease = lease(&self.device, &mut self.tx, "tx", queue)?;
-        let chains = self.setup.as_ref().is_some_and(Setup::sends_segments);
+        let chains = self.setup.as_ref().is_some_and(|setup| setup.chains);
         Ok(PortTx::new(Arc::clone(&self.device), lease, queue, chains))
     }
 
@@ -293,20 +295,7 @@ impl Port {
         if self.device.is_started() {
             return Err(PortError::Started(self.id()));
         }
-        self.check_queues_back()
-    }
-
-    fn check_queues_back(&mut self) -> Result<(), PortError> {
-        let id = self.id();
-        match self
-            .rx
-            .iter_mut()
-            .chain(&mut self.tx)
-            .all(|lease| Arc::get_mut(lease).is_some())
-        {
-            true => Ok(()),
-            false => Err(PortError::QueuesInUse(id)),
-        }
+        self.check_idle()
     }
 }
 
