@@ -6,9 +6,12 @@
 //! million entries per update is out of the question.
 
 pub mod neighbors;
+#[allow(unsafe_code)]
 pub mod rcu;
 pub mod routes;
 pub mod snapshot;
+mod sync;
+mod vnis;
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
@@ -22,6 +25,7 @@ use crate::wire::{Mac, Vni};
 pub use neighbors::Neighbors;
 pub use routes::RouteTable;
 pub use snapshot::Tables;
+pub use vnis::{MAX_VNIS, VniTable};
 
 /// Most ports of one switch. DPDK's own limit in Debian's build (RTE_MAX_ETHPORTS) is 32.
 pub const MAX_PORTS: usize = 32;
@@ -37,7 +41,11 @@ impl PortId {
     /// `None` when there can be no such port.
     #[inline]
     pub const fn new(id: u16) -> Option<Self> {
-        if (id as usize) < MAX_PORTS { Some(Self(id)) } else { None }
+        if (id as usize) < MAX_PORTS {
+            Some(Self(id))
+        } else {
+            None
+        }
     }
 
     /// The number.
@@ -155,4 +163,39 @@ pub struct Underlay {
     pub uplink: PortId,
     /// Where traffic of the underlay that is not ours goes, if there is a host port.
     pub host_port: Option<PortId>,
+}
+
+/// A table that can be full.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Full {
+    /// Neighbors by L2 domain and MAC.
+    NeighborsByMac,
+    /// Neighbors by VPC and IPv4 address.
+    NeighborsByIp,
+    /// Next hops.
+    NextHops,
+}
+
+impl std::fmt::Display for Full {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NeighborsByMac => "neighbors by MAC",
+            Self::NeighborsByIp => "neighbors by IPv4 address",
+            Self::NextHops => "next hops",
+        })
+    }
+}
+
+/// Why an entry was refused. The table is as it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "no room for more {table}: at most {capacity}, and {leaving} removed ones wait for workers to let go of them"
+)]
+pub struct TableFull {
+    /// Which table.
+    pub table: Full,
+    /// Most entries.
+    pub capacity: usize,
+    /// Entries removed or changed whose slots are not free yet, since a worker may still look at them.
+    pub leaving: usize,
 }

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+//! [`Editor`]: changes a [`NeighborTable`] that workers read. The writer's side of `table`.
+//!
+//! It knows what one step does to the table; when a step may be taken (which grace period has passed) is
+//! the business of the [`Writer`](crate::tables::snapshot::Writer).
+
+use std::alloc::{Layout, handle_alloc_error};
+use std::sync::{Arc, Weak};
+
+use super::table::{Bucket, EMPTY, NeighborTable, RETIRED, SLOTS, Seed};
+use super::value::Value;
+use crate::tables::sync::{Fault, fault};
+use crate::tables::{Full, TableFull};
+
+/// Buckets of a new table: one page. Few under loom, so that its models fill them.
+const INITIAL_BUCKETS: usize = if cfg!(loom) { 2 } else { 64 };
+
+/// From here on a table grows by a fifth, which bounds the memory per neighbor; below, it doubles.
+const DOUBLES_BELOW: usize = 1 << 12;
+
+/// A slot of one table: bucket and slot in one number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(in crate::tables) struct Place(u32);
+
+impl Place {
+    fn new(bucket: usize, slot: usize) -> Self {
+        Self((bucket * SLOTS + slot) as u32)
+    }
+
+    fn bucket(self) -> usize {
+        self.0 as usize / SLOTS
+    }
+
+    fn slot(self) -> usize {
+        self.0 as usize % SLOTS
+    }
+}
+
+/// What an [`Editor::upsert`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::tables) enum Changed {
+    /// Nothing: it was so.
+    Nothing,
+    /// Readers see the new entry, or the new hop, from now on.
+    InPlace,
+    /// Readers see one of two copies from now on. The old one must be [retired](Editor::retire) after a
+    /// grace period.
+    Copied(Place),
+}
+
+/// Changes one neighbor table.
+pub(in crate::tables) struct Editor {
+    /// The newest table.
+    table: Arc<NeighborTable>,
+    /// Readers see `table`. False from a growth until the next publication.
+    published: bool,
+    /// What `table` took the place of, as long as readers may see it.
+    replaced: Weak<NeighborTable>,
+    which: Full,
+    capacity: usize,
+    /// Keys.
+    live: usize,
+    /// Slots that are not EMPTY: keys, old copies, retired.
+    used: usize,
+}
+
+impl Editor {
+    /// An editor of a new table for at most `capacity` keys. Aborts without memory, like any small allocation.
+    pub(in crate::tables) fn new(which: Full, capacity: usize, seed: (u64, u64)) -> Self {
+        let table = NeighborTable::new(INITIAL_BUCKETS, Seed(seed.0, seed.1));
+        let table = Arc::new(
+            table.unwrap_or_else(|| handle_alloc_error(Layout::new::<[Bucket; INITIAL_BUCKETS]>())),
+        );
+        Self {
+            table,
+            published: true,
+            replaced: Weak::new(),
+            which,
+            capacity,
+            live: 0,
+            used: 0,
+        }
+    }
+
+    /// The table as it is to be published.
+    pub(in crate::tables) fn table(&self) -> &Arc<NeighborTable> {
+        &self.table
+    }
+
+    /// True when readers see [`Editor::table`].
+    pub(in crate::tables) fn is_published(&self) -> bool {
+        self.published
+    }
+
+    /// The snapshot that readers get from now on has [`Editor::table`].
+    pub(in crate::tables) fn set_published(&mut self) {
+        self.published = true;
+    }
+
+    /// Keys in the table.
+    pub(in crate::tables) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Slots taken by what was removed or changed and that readers may still see.
+    pub(in crate::tables) fn leaving(&self) -> usize {
+        self.used - self.live
+    }
+
+    /// Most keys.
+    pub(in crate::tables) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The value of a key.
+    pub(in crate::tables) fn get(&self, key: u64) -> Option<Value> {
+        self.find(key).map(|place| self.value(place))
+    }
+
+    /// Adds `key`, or gives it a new value. May put the entries into a new table, which makes all [`Place`]s
+    /// invalid: see [`Editor::upsert`]'s caller for how it learns that (`rebuilt`).
+    pub(in crate::tables) fn upsert(
+        &mut self,
+        key: u64,
+        value: Value,
+        rebuilt: &mut bool,
+    ) -> Result<Changed, TableFull> {
+        if key == EMPTY || key == RETIRED {
+            return Err(self.full());
+        }
+        let mut old = self.find(key);
+        match old.map(|place| (place, self.value(place))) {
+            Some((_, present)) if present == value => return Ok(Changed::Nothing),
+            Some((place, present))
+                if present.differs_only_in_hop(value) || fault(Fault::OverwriteInPlace) =>
+            {
+                self.table
+                    .bucket(place.bucket())
+                    .set_hop(place.slot(), value);
+                return Ok(Changed::InPlace);
+            }
+            Some(_) => {}
+            None if self.live >= self.capacity => return Err(self.full()),
+            None => {}
+        }
+        if self.make_room()? {
+            *rebuilt = true;
+            old = self.find(key);
+        }
+        place(&self.table, key, value);
+        self.used += 1;
+        let Some(old) = old else {
+            self.live += 1;
+            return Ok(Changed::InPlace);
+        };
+        self.table
+            .bucket(old.bucket())
+            .set_hop(old.slot(), self.value(old).stale());
+        Ok(Changed::Copied(old))
+    }
+
+    /// Takes a key out of readers' sight; its place, to be [freed](Editor::free) after a grace period.
+    pub(in crate::tables) fn remove(&mut self, key: u64) -> Option<Place> {
+        let place = self.find(key)?;
+        self.retire(place);
+        self.live -= 1;
+        Some(place)
+    }
+
+    /// Takes what is in a place out of readers' sight, to be [freed](Editor::free) after a grace period.
+    pub(in crate::tables) fn retire(&mut self, place: Place) {
+        let bucket = self.table.bucket(place.bucket());
+        let key = bucket.key(place.slot());
+        bucket.retire(place.slot());
+        for index in self
+            .table
+            .walk(key)
+            .take_while(|index| *index != place.bucket())
+        {
+            self.table.bucket(index).pull_back();
+        }
+    }
+
+    /// Makes a retired place usable again.
+    pub(in crate::tables) fn free(&mut self, place: Place) {
+        self.table.bucket(place.bucket()).free(place.slot());
+        self.used -= 1;
+    }
+
+    /// The newest copy of a key.
+    fn find(&self, key: u64) -> Option<Place> {
+        for index in self.table.walk(key) {
+            let bucket = self.table.bucket(index);
+            for slot in 0..SLOTS {
+                if bucket.key(slot) == key && !bucket.value(slot).is_stale() {
+                    return Some(Place::new(index, slot));
+                }
+            }
+            if !bucket.overflowed() {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn value(&self, place: Place) -> Value {
+        self.table.bucket(place.bucket()).value(place.slot())
+    }
+
+    /// Sees to it that there is a place for one more entry. True: in a new table, not published yet.
+    fn make_room(&mut self) -> Result<bool, TableFull> {
+        let (buckets, most) = (self.table.len(), most_buckets(self.capacity));
+        // A table that cannot grow is filled further: what is above its capacity is only leaving.
+        let limit = if buckets < most {
+            buckets * SLOTS * 4 / 5
+        } else {
+            buckets * SLOTS * 9 / 10
+        };
+        if self.used < limit {
+            return Ok(false);
+        }
+        // A table of the same size does when much of this one is leaving. One such at a time, or a reader
+        // that does not let go would make the writer hoard tables.
+        let crowded_by_leaving = self.leaving() >= buckets * SLOTS / 8;
+        let next = if crowded_by_leaving && self.replaced.strong_count() == 0 {
+            buckets
+        } else if buckets < most {
+            let grown = if buckets < DOUBLES_BELOW {
+                buckets * 2
+            } else {
+                buckets + buckets / 5
+            };
+            grown.min(most)
+        } else {
+            return Err(self.full());
+        };
+        let table = NeighborTable::new(next, self.table.seed()).ok_or_else(|| self.full())?;
+        self.rebuild(table);
+        Ok(true)
+    }
+
+    fn rebuild(&mut self, table: NeighborTable) {
+        for bucket in self.table.buckets() {
+            for slot in 0..SLOTS {
+                let (key, value) = (bucket.key(slot), bucket.value(slot));
+                if key != EMPTY && key != RETIRED && !value.is_stale() {
+                    place(&table, key, value);
+                }
+            }
+        }
+        let old = std::mem::replace(&mut self.table, Arc::new(table));
+        // A table that was never published is gone with `old`.
+        if self.published {
+            self.replaced = Arc::downgrade(&old);
+        }
+        self.published = false;
+        self.used = self.live;
+    }
+
+    fn full(&self) -> TableFull {
+        TableFull {
+            table: self.which,
+            capacity: self.capacity,
+            leaving: self.leaving(),
+        }
+    }
+}
+
+/// Most buckets of a table for `capacity` keys: filled to 70 %, which leaves room for what is leaving.
+fn most_buckets(capacity: usize) -> usize {
+    (capacity * 10).div_ceil(SLOTS * 7).max(INITIAL_BUCKETS)
+}
+
+/// Puts a key that is not in the table into the first bucket with room. There is room.
+fn place(table: &NeighborTable, key: u64, value: Value) {
+    let free_slot =
+        |index: &usize| (0..SLOTS).find(|slot| table.bucket(*index).key(*slot) == EMPTY);
+    let Some((index, slot)) = table
+        .walk(key)
+        .find_map(|index| Some((index, free_slot(&index)?)))
+    else {
+        debug_assert!(false, "a table is never filled to the last slot");
+        return;
+    };
+    for passed in table.walk(key).take_while(|passed| *passed != index) {
+        table.bucket(passed).push_past();
+    }
+    table.bucket(index).fill(slot, key, value);
+}

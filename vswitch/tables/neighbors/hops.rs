@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+//! [`NextHops`]: the outer headers of the remote VTEPs, ready to be copied in front of a frame.
+//!
+//! # Contract
+//!
+//! * **Who reads:** any worker, under a guard, by a [`HopId`] that it found in a neighbor table under the
+//!   same guard. **Who writes:** the one writer.
+//! * **What a reader sees:** a template is written wholly before a neighbor refers to it, and its slot is
+//!   written again only when no reader can still hold its id. Hence eight plain loads, no version.
+//! * **Cost:** one cache line. **Memory:** 64 bytes per next hop, touched when first used.
+//! * **Cap:** [`MAX_NEXT_HOPS`]. Full is an error for the writer.
+
+use std::alloc::{Layout, handle_alloc_error};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use zerocopy::{FromZeros, KnownLayout};
+
+use super::prefetch;
+use crate::tables::{HopId, MAX_PORTS, NextHop, PortId};
+
+/// Most next hops: one per remote host and uplink. 8 MiB of address space. A power of two.
+pub const MAX_NEXT_HOPS: usize = 1 << 17;
+
+/// The outer header towards a remote VTEP, with zero where it differs per packet: Ethernet, IPv4 (no
+/// options, DF, TTL 64), UDP to port 4789, VXLAN with the I flag; 50 bytes. What is to be filled in:
+/// IPv4 TOS, total length and checksum, UDP source port and length, VNI.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Template {
+    /// Bytes 0..50 the header: stored to memory in native order, they are what goes on the wire.
+    /// Bytes 52..56 [`Template::header_sum`], bytes 56..58 [`Template::port`], the rest is zero.
+    pub words: [u64; 8],
+}
+
+impl Template {
+    /// Bytes of the header.
+    pub const HEADER: usize = 50;
+
+    fn new(hop: &NextHop) -> Self {
+        let mut bytes = [0; 64];
+        bytes[0..6].copy_from_slice(&hop.dst_mac.bytes());
+        bytes[6..12].copy_from_slice(&hop.src_mac.bytes());
+        bytes[12..14].copy_from_slice(&[0x08, 0x00]);
+        // IPv4: version 4, 5 words, don't fragment, 64 hops, UDP.
+        bytes[14..26].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0]);
+        bytes[26..30].copy_from_slice(&hop.src_ip.octets());
+        bytes[30..34].copy_from_slice(&hop.dst_ip.octets());
+        bytes[36..38].copy_from_slice(&4789u16.to_be_bytes());
+        bytes[42] = 0x08;
+        let sum: u32 = bytes[14..34]
+            .chunks_exact(2)
+            .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
+            .sum();
+        bytes[52..56].copy_from_slice(&sum.to_ne_bytes());
+        bytes[56..58].copy_from_slice(&hop.port.get().to_ne_bytes());
+        let mut words = [0; 8];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_ne_bytes(*bytes);
+        }
+        Self { words }
+    }
+
+    /// The sum of the 16-bit words of the IPv4 header as it is here, not folded: at most 20 bits. To make
+    /// the checksum, add the words that were filled in, fold, complement (RFC 1071).
+    #[inline]
+    pub const fn header_sum(&self) -> u32 {
+        let [.., a, b, c, d] = self.words[6].to_ne_bytes();
+        u32::from_ne_bytes([a, b, c, d])
+    }
+
+    /// The uplink to send by.
+    #[inline]
+    pub const fn port(&self) -> PortId {
+        let [a, b, ..] = self.words[7].to_ne_bytes();
+        PortId(u16::from_ne_bytes([a, b]) & (MAX_PORTS as u16 - 1))
+    }
+}
+
+/// One cache line.
+#[derive(FromZeros, KnownLayout)]
+#[repr(C, align(64))]
+struct Slot([AtomicU64; 8]);
+
+/// The templates of all next hops. See the module's documentation.
+pub struct NextHops {
+    slots: Box<[Slot; MAX_NEXT_HOPS]>,
+}
+
+impl NextHops {
+    /// None yet. Aborts when there is no memory, like any small allocation.
+    pub(in crate::tables) fn new() -> Self {
+        let slots = <[Slot; MAX_NEXT_HOPS]>::new_box_zeroed();
+        Self {
+            slots: slots
+                .unwrap_or_else(|_| handle_alloc_error(Layout::new::<[Slot; MAX_NEXT_HOPS]>())),
+        }
+    }
+
+    #[inline(always)]
+    fn slot(&self, id: HopId) -> &Slot {
+        // Ids are below the cap; the remainder spares the hot path a panic.
+        &self.slots[id.0 as usize % MAX_NEXT_HOPS]
+    }
+
+    /// Asks the CPU to fetch a template.
+    #[inline]
+    pub fn prefetch(&self, id: HopId) {
+        prefetch(self.slot(id));
+    }
+
+    /// The outer header towards a next hop.
+    #[inline]
+    pub fn template(&self, id: HopId) -> Template {
+        let Slot([a, b, c, d, e, f, g, h]) = self.slot(id);
+        Template {
+            words: [a, b, c, d, e, f, g, h].map(|word| word.load(Relaxed)),
+        }
+    }
+
+    /// Writes a slot. No reader may hold its id; the neighbor that will name it is stored with Release.
+    pub(super) fn write(&self, id: HopId, hop: &NextHop) {
+        for (slot, word) in self.slot(id).0.iter().zip(Template::new(hop).words) {
+            slot.store(word, Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for NextHops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NextHops").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::wire::Mac;
+
+    #[test]
+    fn a_template_is_the_outer_header_byte_by_byte() {
+        let hop = NextHop {
+            port: PortId(3),
+            src_ip: [192, 0, 2, 1].into(),
+            dst_ip: [192, 0, 2, 9].into(),
+            src_mac: Mac::new([2, 0, 0, 0, 0, 1]),
+            dst_mac: Mac::new([2, 0, 0, 0, 0, 9]),
+        };
+        let hops = NextHops::new();
+        let last = HopId(MAX_NEXT_HOPS as u32 - 1);
+        hops.write(last, &hop);
+        let template = hops.template(last);
+        let bytes: Vec<u8> = template
+            .words
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .collect();
+        #[rustfmt::skip]
+        let header = [
+            2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x08, 0x00,
+            0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 9,
+            0, 0, 0x12, 0xb5, 0, 0, 0, 0,
+            8, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        assert_eq!(bytes[..Template::HEADER], header);
+        assert_eq!(template.port(), PortId(3));
+        assert_eq!(
+            template.header_sum(),
+            0x4500 + 0x4000 + 0x4011 + 2 * 0xc000 + 0x0201 + 0x0209
+        );
+        assert_eq!(hops.template(HopId(0)).words, [0; 8]);
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+//! Who is where: [`NeighborTable`] by (L2 domain, MAC) and by (VPC, IPv4 address), and the [`NextHops`]
+//! that entries on other hosts refer to.
+//!
+//! These are the tables that are updated in place under the workers' feet. `table` is what workers read,
+//! `editor` is how the writer changes it; `hops` and `references` the same for next hops.
+
+mod editor;
+mod hops;
+mod references;
+mod table;
+mod value;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::{DomainId, VpcId};
+use crate::wire::Mac;
+
+pub(super) use editor::{Changed, Editor, Place};
+pub use hops::{MAX_NEXT_HOPS, NextHops, Template};
+pub(super) use references::References;
+pub use table::{Home, NeighborTable};
+pub(super) use value::Value;
+
+/// The neighbor tables and the next hops. A snapshot holds one; snapshots share it until a table grows.
+#[derive(Debug)]
+pub struct Neighbors {
+    /// By L2 domain and MAC, see [`Neighbors::mac_key`].
+    pub by_mac: Arc<NeighborTable>,
+    /// By VPC and IPv4 address, see [`Neighbors::ip_key`].
+    pub by_ip: Arc<NeighborTable>,
+    /// Where remote neighbors are reached.
+    pub hops: Arc<NextHops>,
+}
+
+impl Neighbors {
+    /// The key of a MAC in [`Neighbors::by_mac`].
+    #[inline]
+    pub const fn mac_key(domain: DomainId, mac: Mac) -> u64 {
+        let [a, b, c, d, e, f] = mac.bytes();
+        // In the order of the wire, so that a little-endian CPU takes the bytes as they lie in the frame.
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) | (domain.0.get() as u64) << 48
+    }
+
+    /// The key of an address in [`Neighbors::by_ip`]. `ip` is [`u32::from`] an [`Ipv4Addr`].
+    #[inline]
+    pub const fn ip_key(vpc: VpcId, ip: u32) -> u64 {
+        (vpc.0.get() as u64) << 32 | ip as u64
+    }
+
+    /// Looks a MAC up, for callers that do not work in bursts.
+    #[inline]
+    pub fn find_mac(&self, domain: DomainId, mac: Mac) -> Option<super::Neighbor> {
+        self.by_mac.get(Self::mac_key(domain, mac))
+    }
+
+    /// Looks an address up, for callers that do not work in bursts.
+    #[inline]
+    pub fn find_ip(&self, vpc: VpcId, ip: Ipv4Addr) -> Option<super::Neighbor> {
+        self.by_ip.get(Self::ip_key(vpc, u32::from(ip)))
+    }
+}
+
+/// Asks the CPU to fetch the first cache line of `place`.
+#[inline(always)]
+#[allow(unsafe_code)]
+fn prefetch<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch changes nothing that a program can see and faults on no address; all of x86-64
+    // has the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+            (&raw const *place).cast(),
+        );
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}

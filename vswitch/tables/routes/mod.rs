@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+//! [`RouteTable`]: the longest prefix that covers a destination.
+//!
+//! # Contract
+//!
+//! * Immutable: a change builds a new table, which a snapshot then refers to. Many ports may share one.
+//! * Among prefixes that cover a destination the longest wins; among equal prefixes the lowest priority
+//!   number; among those the first that was given.
+//! * Three forms, by size, since no one form is small when small and fast when large:
+//!
+//! | routes | form | lookup reads | memory |
+//! |---|---|---|---|
+//! | to 16 | `small`: all prefixes at once | 3 cache lines | 272 bytes |
+//! | to 4096 | `ranges`: binary search among disjoint ranges | log2 of the ranges | 12 bytes a range |
+//! | above | `direct`: 65536 slots by the upper half, ranges behind | 2 to 4 cache lines | 256 KiB + 6 bytes a range |
+//!
+//!   `n` routes make at most `2n + 1` ranges; the two larger forms hold each distinct target once, 8 bytes.
+//! * Cap: [`MAX_ROUTES`], to be kept by who collects the routes.
+
+mod direct;
+mod ranges;
+mod small;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::net::Ipv4Addr;
+
+use hashbrown::HashMap;
+use ipnet::Ipv4Net;
+
+use super::VpcId;
+use direct::Direct;
+use ranges::Ranges;
+use small::Small;
+
+/// Most routes of one table: four times what a VPC of 250,000 addresses could make of host routes.
+pub const MAX_ROUTES: usize = 1 << 20;
+
+/// From more routes than this on, the direct form is worth its 256 KiB.
+const DIRECT_ABOVE: usize = 4096;
+
+/// Where a route leads. What it names is looked up in the neighbor table when a packet needs it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Target {
+    /// To a subnet that is attached to the router: the next hop is the packet's destination, in this VPC.
+    Connected(VpcId),
+    /// By way of this address in this VPC.
+    Via(VpcId, Ipv4Addr),
+}
+
+/// One route as the controller gave it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// The destinations it is for.
+    pub prefix: Ipv4Net,
+    /// Among equal prefixes the lowest number wins.
+    pub priority: u32,
+    /// Where it leads.
+    pub target: Target,
+}
+
+/// Routes of a router, see the module's documentation.
+#[derive(Clone, Debug)]
+pub struct RouteTable {
+    form: Form,
+    len: usize,
+}
+
+// `Small` in place: one cache miss less for the form that nearly all tables have, and a large table's
+// other 250 bytes do not matter.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone, Debug)]
+enum Form {
+    Small(Small),
+    Ranges(Ranges),
+    Direct(Direct),
+}
+
+impl RouteTable {
+    /// A table without routes.
+    pub const fn empty() -> Self {
+        Self {
+            form: Form::Small(Small::empty()),
+            len: 0,
+        }
+    }
+
+    /// The table of these routes. Sorts them and removes those that lose to an equal prefix.
+    pub fn build(routes: &mut Vec<Route>) -> Self {
+        for route in &mut *routes {
+            route.prefix = route.prefix.trunc();
+        }
+        routes.sort_by_key(|route| {
+            (
+                route.prefix.network(),
+                route.prefix.prefix_len(),
+                route.priority,
+            )
+        });
+        routes.dedup_by_key(|route| route.prefix);
+        let len = routes.len();
+        let form = if let Some(small) = Small::build(routes) {
+            Form::Small(small)
+        } else if len <= DIRECT_ABOVE {
+            Form::Ranges(Ranges::build(routes))
+        } else {
+            Form::Direct(Direct::build(routes))
+        };
+        Self { form, len }
+    }
+
+    /// Where a packet to `destination` ([`u32::from`] an [`Ipv4Addr`]) goes. `None`: no route covers it.
+    #[inline]
+    pub fn lookup(&self, destination: u32) -> Option<Target> {
+        match &self.form {
+            Form::Small(small) => small.lookup(destination),
+            Form::Ranges(ranges) => ranges.lookup(destination),
+            Form::Direct(direct) => direct.lookup(destination),
+        }
+    }
+
+    /// Routes in the table.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True without routes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of memory.
+    pub fn memory(&self) -> usize {
+        let behind = match &self.form {
+            Form::Small(_) => 0,
+            Form::Ranges(ranges) => ranges.memory(),
+            Form::Direct(direct) => direct.memory(),
+        };
+        size_of::<Self>() + behind
+    }
+}
+
+impl Default for RouteTable {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+/// Index of a target in [`Targets`]. 0: no route.
+type TargetIndex = u32;
+
+/// The distinct targets of a table.
+#[derive(Clone, Debug)]
+struct Targets(Box<[Option<Target>]>);
+
+impl Targets {
+    #[inline(always)]
+    fn get(&self, index: TargetIndex) -> Option<Target> {
+        self.0.get(index as usize).copied().flatten()
+    }
+
+    fn memory(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+}
+
+/// Cuts the address space into ranges, none of which two routes tell apart: the first address of each, in
+/// order, from 0 on, and the target from there on. `routes` are sorted by network, then length.
+fn flatten(routes: &[Route]) -> (Vec<(u32, TargetIndex)>, Targets) {
+    let mut targets = vec![None];
+    let mut indexes = HashMap::new();
+    let mut ranges = vec![(0, 0)];
+    // Routes that cover the current address and their last address, longest prefix last.
+    let mut open: Vec<(u32, TargetIndex)> = Vec::new();
+    for route in routes {
+        let (first, last) = (
+            u32::from(route.prefix.network()),
+            u32::from(route.prefix.broadcast()),
+        );
+        close(&mut open, &mut ranges, first.checked_sub(1));
+        let index = *indexes.entry(route.target).or_insert_with(|| {
+            targets.push(Some(route.target));
+            (targets.len() - 1) as TargetIndex
+        });
+        start(&mut ranges, first, index);
+        open.push((last, index));
+    }
+    close(&mut open, &mut ranges, Some(u32::MAX));
+    (ranges, Targets(targets.into_boxed_slice()))
+}
+
+/// Ends the open routes whose last address is `until` or before.
+fn close(
+    open: &mut Vec<(u32, TargetIndex)>,
+    ranges: &mut Vec<(u32, TargetIndex)>,
+    until: Option<u32>,
+) {
+    while let Some((last, _)) = open.pop_if(|(last, _)| until.is_some_and(|until| *last <= until)) {
+        if let Some(next) = last.checked_add(1) {
+            start(ranges, next, open.last().map_or(0, |(_, index)| *index));
+        }
+    }
+}
+
+/// From `first` on it is this target. Replaces a range of the same start, joins with an equal one before.
+fn start(ranges: &mut Vec<(u32, TargetIndex)>, first: u32, index: TargetIndex) {
+    ranges.pop_if(|range| range.0 == first);
+    if ranges.last().is_none_or(|range| range.1 != index) {
+        ranges.push((first, index));
+    }
+}

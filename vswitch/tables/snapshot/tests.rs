@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+//! The writer against a model, with a reader that lets go at any time; and the edits one by one.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::tables::{
+    Attachment, DomainId, Full, Hop, Neighbor, NextHop, PortId, RouteTable, TenantPort,
+    VpcId,
+};
+use crate::wire::{Mac, Vni};
+
+fn domain(id: u16) -> DomainId {
+    DomainId(NonZeroU16::new(id).unwrap())
+}
+
+fn vpc(id: u16) -> VpcId {
+    VpcId(NonZeroU16::new(id).unwrap())
+}
+
+fn mac(host: u32) -> Mac {
+    Mac::from_u64(0xfa16_3e00_0000 | u64::from(host))
+}
+
+fn neighbor(host: u32, vni: u32, hop: Hop) -> Neighbor {
+    Neighbor {
+        mac: mac(host),
+        vni: Vni::new(vni).unwrap(),
+        hop,
+    }
+}
+
+fn local(port: u16) -> Hop {
+    Hop::Local(PortId::new(port).unwrap())
+}
+
+fn next_hop(host: u8) -> NextHop {
+    NextHop {
+        port: PortId::new(0).unwrap(),
+        src_ip: Ipv4Addr::new(192, 0, 2, 1),
+        dst_ip: Ipv4Addr::new(192, 0, 2, host),
+        src_mac: mac(1),
+        dst_mac: mac(u32::from(host)),
+    }
+}
+
+fn tenant(vni: u32) -> Role {
+    let attachment = Attachment {
+        vni: Vni::new(vni).unwrap(),
+        domain: domain(vni as u16),
+        vpc: vpc(1),
+        cidr: "10.1.0.0/16".parse().unwrap(),
+        gateway_mac: None,
+        host_dvr_mac: None,
+        routes: Arc::new(RouteTable::empty()),
+    };
+    let attachments = ArrayVec::from_iter([attachment]);
+    Role::Tenant(Arc::new(TenantPort {
+        mac: mac(7),
+        admin_up: true,
+        attachments,
+    }))
+}
+
+#[test]
+fn an_edit_of_the_snapshot_is_visible_after_the_commit_and_not_before() {
+    let (mut writer, registrar) = tables(None, 100);
+    let mut reader = registrar.reader("worker 0").unwrap();
+    let port = PortId::new(3).unwrap();
+    writer.set_role(port, tenant(5));
+    assert!(matches!(reader.pin().role(port), Role::Unbound));
+    let commit = writer.commit();
+    let guard = reader.pin();
+    assert!(matches!(guard.role(port), Role::Tenant(_)));
+    assert_eq!(guard.vnis.get(Vni::new(5).unwrap()), Some(domain(5)));
+    drop(guard);
+    assert!(writer.settled(&commit));
+}
+
+#[test]
+fn an_empty_edit_publishes_nothing() {
+    let (mut writer, registrar) = tables(None, 100);
+    let mut reader = registrar.reader("worker 0").unwrap();
+    let role = tenant(5);
+    writer.set_role(PortId::new(3).unwrap(), role.clone());
+    let first = writer.commit();
+    assert_eq!(writer.publications(), 1);
+    drop(reader.pin());
+    writer.set_role(PortId::new(3).unwrap(), role);
+    writer.set_role(PortId::new(4).unwrap(), Role::Unbound);
+    writer.remove_mac(domain(1), mac(1));
+    let again = writer.commit();
+    assert_eq!(again, first);
+    assert_eq!(writer.publications(), 1);
+    assert!(writer.settled(&again));
+}
+
+#[test]
+fn a_neighbor_leaves_only_after_every_reader_let_go_of_the_snapshot_before() {
+    let (mut writer, registrar) = tables(None, 100);
+    let mut reader = registrar.reader("worker 0").unwrap();
+    let value = neighbor(1, 5, local(2));
+    writer.upsert_mac(domain(1), mac(1), value).unwrap();
+    let commit = writer.commit();
+    let guard = reader.pin();
+    assert_eq!(guard.neighbors.find_mac(domain(1), mac(1)), Some(value));
+    assert!(writer.settled(&commit));
+    writer.remove_mac(domain(1), mac(1));
+    let commit = writer.commit();
+    assert!(!writer.settled(&commit));
+    assert_eq!(guard.neighbors.find_mac(domain(1), mac(1)), Some(value));
+    assert_eq!(writer.lagging().len(), 1);
+    assert_eq!(writer.lagging()[0].name, "worker 0");
+    drop(guard);
+    assert!(!writer.settled(&commit));
+    let guard = reader.pin();
+    assert_eq!(guard.neighbors.find_mac(domain(1), mac(1)), None);
+    drop(guard);
+    assert!(writer.settled(&commit));
+    assert_eq!(writer.memory().tables[0].leaving, 0);
+}
+
+/// What the property test does next. Keys and values are few, so that they meet.
+#[derive(Clone, Debug)]
+enum Step {
+    Upsert { table: usize, key: u32, value: Neighbor },
+    Remove { table: usize, key: u32 },
+    Commit,
+    Poll,
+}
+
+const KEYS: u32 = 400;
+const CAPACITY: usize = 300;
+
+fn step() -> impl Strategy<Value = Step> {
+    let value = (0..4u32, prop_oneof![1..3u32, Just(0x12_0001)], 0..3u16)
+        .prop_map(|(host, vni, port)| neighbor(host, vni, local(port)));
+    prop_oneof![
+        20 => (0..2usize, 0..KEYS, value).prop_map(|(table, key, value)| Step::Upsert { table, key, value }),
+        10 => (0..2usize, 0..KEYS).prop_map(|(table, key)| Step::Remove { table, key }),
+        2 => Just(Step::Commit),
+        1 => Just(Step::Poll),
+    ]
+}
+
+/// What the tables should hold, and what a reader may find meanwhile.
+#[derive(Default)]
+struct Model {
+    now: HashMap<(usize, u32), Neighbor>,
+    /// Of keys that were touched since everything was settled: all that was true of them since.
+    since: HashMap<(usize, u32), Vec<Option<Neighbor>>>,
+}
+
+impl Model {
+    fn set(&mut self, at: (usize, u32), value: Option<Neighbor>) {
+        let before = match value {
+            Some(value) => self.now.insert(at, value),
+            None => self.now.remove(&at),
+        };
+        self.since.entry(at).or_insert_with(|| vec![before]).push(value);
+    }
+
+    fn allows(&self, at: (usize, u32), found: Option<Neighbor>) -> bool {
+        self.since.get(&at).map_or(self.now.get(&at) == found.as_ref(), |since| since.contains(&found))
+    }
+}
+
+fn take(writer: &mut Writer, model: &mut Model, step: &Step) {
+    match *step {
+        Step::Upsert { table, key, value } => {
+            let result = if table == 0 {
+                writer.upsert_mac(domain(1), mac(key), value)
+            } else {
+                writer.upsert_ip(vpc(1), Ipv4Addr::from(key), value)
+            };
+            match result {
+                Ok(()) => model.set((table, key), Some(value)),
+                Err(full) => {
+                    assert_eq!(full.table, [Full::NeighborsByMac, Full::NeighborsByIp][table]);
+                    assert_ne!(model.now.get(&(table, key)), Some(&value));
+                }
+            }
+        }
+        Step::Remove { table, key } => {
+            if table == 0 {
+                writer.remove_mac(domain(1), mac(key));
+            } else {
+                writer.remove_ip(vpc(1), Ipv4Addr::from(key));
+            }
+            model.set((table, key), None);
+        }
+        Step::Commit => {
+            let _ = writer.commit();
+        }
+        Step::Poll => writer.poll(),
+    }
+}
+
+fn find(tables: &Tables, table: usize, key: u32) -> Option<Neighbor> {
+    if table == 0 {
+        tables.neighbors.find_mac(domain(1), mac(key))
+    } else {
+        tables.neighbors.find_ip(vpc(1), Ipv4Addr::from(key))
+    }
+}
+
+fn all_keys() -> impl Iterator<Item = (usize, u32)> {
+    (0..2).flat_map(|table| (0..KEYS).map(move |key| (table, key)))
+}
+
+proptest! {
+    /// Each burst is a pin with edits under it; between bursts the reader has let go.
+    #[test]
+    fn readers_find_what_a_map_allows_and_settled_tables_are_what_it_is(
+        bursts in prop::collection::vec(prop::collection::vec(step(), 0..300), 1..30),
+        settles in prop::collection::vec(any::<bool>(), 30),
+    ) {
+        let (mut writer, registrar) = tables(None, CAPACITY);
+        let mut reader = registrar.reader("worker 0").unwrap();
+        let mut model = Model::default();
+        for (burst, settle) in bursts.iter().zip(settles) {
+            let guard = reader.pin();
+            for step in burst {
+                take(&mut writer, &mut model, step);
+                let (Step::Upsert { table, key, .. } | Step::Remove { table, key }) = *step else { continue };
+                prop_assert!(model.allows((table, key), find(&guard, table, key)));
+            }
+            for at in all_keys() {
+                prop_assert!(model.allows(at, find(&guard, at.0, at.1)), "{:?}", at);
+            }
+            drop(guard);
+            if !settle {
+                continue;
+            }
+            let commit = writer.commit();
+            for _ in 0..8 {
+                drop(reader.pin());
+                writer.poll();
+            }
+            prop_assert!(writer.settled(&commit));
+            model.since.clear();
+            for (table, usage) in writer.memory().tables[..2].iter().enumerate() {
+                prop_assert_eq!(usage.leaving, 0);
+                prop_assert_eq!(usage.entries, model.now.keys().filter(|(of, _)| *of == table).count());
+                prop_assert!(usage.entries <= CAPACITY);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_next_hop_is_shared_and_its_slot_used_again_only_when_settled() {
+    let (mut writer, registrar) = tables(None, 100);
+    let mut reader = registrar.reader("worker 0").unwrap();
+    let one = writer.acquire_hop(next_hop(9)).unwrap();
+    assert_eq!(writer.acquire_hop(next_hop(9)), Ok(one));
+    writer
+        .upsert_mac(domain(1), mac(1), neighbor(1, 5, Hop::Remote(one)))
+        .unwrap();
+    let _ = writer.commit();
+    let guard = reader.pin();
+    writer.remove_mac(domain(1), mac(1));
+    writer.release_hop(one);
+    writer.release_hop(one);
+    let commit = writer.commit();
+    let two = writer.acquire_hop(next_hop(10)).unwrap();
+    assert_ne!(one, two);
+    drop(guard);
+    while !writer.settled(&commit) {
+        drop(reader.pin());
+    }
+    assert_eq!(writer.acquire_hop(next_hop(11)), Ok(one));
+}

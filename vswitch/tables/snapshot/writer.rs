@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: MIT
+//! [`Writer`]: edits, commits, and the way of what leaves the tables.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::Tables;
+use super::leaving::{Batch, Both, Leaving, Limbo};
+use crate::tables::neighbors::{
+    Changed, Editor, MAX_NEXT_HOPS, Neighbors, NextHops, Place, References, Value,
+};
+use crate::tables::rcu::{self, Lagging};
+use crate::tables::sync::{Fault, fault};
+use crate::tables::{
+    DomainId, Full, HopId, MAX_PORTS, Neighbor, NextHop, PortId, Role, TableFull, Underlay,
+    VniTable, VpcId,
+};
+use crate::wire::Mac;
+
+/// Most neighbors of one table: 16 Mi, half a gigabyte.
+pub const MAX_NEIGHBORS: usize = 1 << 24;
+
+const BY_MAC: usize = 0;
+const BY_IP: usize = 1;
+
+/// What [`Writer::commit`] gave out; [`Writer::settled`] says when it is visible.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Commit(u64);
+
+/// The one that changes the tables.
+///
+/// # Contract
+///
+/// * One per switch, on the control thread. **Never waits for workers**: a worker that does not let go
+///   holds back [`Writer::settled`] and memory, nothing else.
+/// * **Adding** a neighbor, or changing one, is visible to workers as it happens (after a growth of the
+///   table: with the commit). Everything else is with the [`Writer::commit`] that follows, at once for a
+///   burst: it sees all or nothing of the snapshot.
+/// * **Removing** happens after every worker sees the commit's snapshot: no packet meets a route or a
+///   port that still needs the neighbor. A removal that is not done yet is undone by adding the key again.
+/// * A neighbor may name a next hop from [`Writer::acquire_hop`] until the commit before which the
+///   [`Writer::release_hop`] was called.
+/// * Someone has to call [`Writer::settled`] or [`Writer::poll`] from time to time: they do the work.
+/// * **Cost:** an edit of a neighbor is O(1), except when the table grows; a commit copies
+///   [`MAX_PORTS`] roles if the snapshot changed, and nothing otherwise.
+pub struct Writer {
+    rcu: rcu::Writer<Tables>,
+    /// The next snapshot, but for its neighbor tables.
+    next: Tables,
+    /// `next` is not what readers see.
+    snapshot_changed: bool,
+    /// A neighbor was added or changed since the last commit.
+    neighbors_changed: bool,
+    editors: [Editor; 2],
+    references: References,
+    staged: Both,
+    waiting: Option<Batch>,
+    queued: Option<Batch>,
+    /// Oldest first.
+    limbo: VecDeque<Limbo>,
+    /// The number of the last commit.
+    committed: u64,
+    /// All commits up to this number are settled.
+    settled: u64,
+    publications: u64,
+}
+
+/// How full one table is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Usage {
+    /// Which one.
+    pub table: Full,
+    /// Entries.
+    pub entries: usize,
+    /// Slots taken by entries that were removed or changed and wait for workers.
+    pub leaving: usize,
+    /// Most entries.
+    pub capacity: usize,
+    /// Bytes of memory.
+    pub bytes: usize,
+}
+
+/// How much memory the tables take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Memory {
+    /// Neighbors by MAC, neighbors by address, next hops.
+    pub tables: [Usage; 3],
+    /// Replaced snapshots that a worker may still look at.
+    pub old_snapshots: usize,
+}
+
+impl Writer {
+    pub(super) fn new(
+        underlay: Option<Underlay>,
+        capacity: usize,
+    ) -> (Self, rcu::Registry<Tables>) {
+        let capacity = capacity.clamp(1, MAX_NEIGHBORS);
+        let seed = (random(), random());
+        let editors = [Full::NeighborsByMac, Full::NeighborsByIp]
+            .map(|which| Editor::new(which, capacity, seed));
+        let hops = Arc::new(NextHops::new());
+        let next = Tables {
+            ports: std::array::from_fn(|_| Role::Unbound),
+            vnis: VniTable::default(),
+            neighbors: neighbors(&editors, &hops),
+            underlay,
+        };
+        let (rcu, registry) = rcu::new(next.clone());
+        let writer = Self {
+            rcu,
+            next,
+            snapshot_changed: false,
+            neighbors_changed: false,
+            editors,
+            references: References::new(hops, MAX_NEXT_HOPS),
+            staged: Both::default(),
+            waiting: None,
+            queued: None,
+            limbo: VecDeque::new(),
+            committed: 0,
+            settled: 0,
+            publications: 0,
+        };
+        (writer, registry)
+    }
+
+    /// Says what a port is for, from the next commit on. The same `Arc` again changes nothing.
+    pub fn set_role(&mut self, port: PortId, role: Role) {
+        let present = &mut self.next.ports[port.index() % MAX_PORTS];
+        if !same(present, &role) {
+            *present = role;
+            self.snapshot_changed = true;
+        }
+    }
+
+    /// Adds a neighbor by MAC, or changes it. Nothing changes on an error.
+    pub fn upsert_mac(
+        &mut self,
+        domain: DomainId,
+        mac: Mac,
+        neighbor: Neighbor,
+    ) -> Result<(), TableFull> {
+        self.upsert(BY_MAC, Neighbors::mac_key(domain, mac), neighbor)
+    }
+
+    /// Adds a neighbor by address, or changes it. Nothing changes on an error.
+    pub fn upsert_ip(
+        &mut self,
+        vpc: VpcId,
+        ip: Ipv4Addr,
+        neighbor: Neighbor,
+    ) -> Result<(), TableFull> {
+        self.upsert(BY_IP, Neighbors::ip_key(vpc, u32::from(ip)), neighbor)
+    }
+
+    /// Removes a neighbor by MAC with the next commit. Nothing if there is none.
+    pub fn remove_mac(&mut self, domain: DomainId, mac: Mac) {
+        self.remove(BY_MAC, Neighbors::mac_key(domain, mac));
+    }
+
+    /// Removes a neighbor by address with the next commit. Nothing if there is none.
+    pub fn remove_ip(&mut self, vpc: VpcId, ip: Ipv4Addr) {
+        self.remove(BY_IP, Neighbors::ip_key(vpc, u32::from(ip)));
+    }
+
+    /// The id of a next hop, for neighbors to name; equal next hops have one id. Each call is a reference,
+    /// to be given back by [`Writer::release_hop`].
+    pub fn acquire_hop(&mut self, hop: NextHop) -> Result<HopId, TableFull> {
+        self.references.acquire(hop, self.settled)
+    }
+
+    /// Gives a reference back with the next commit, after which no neighbor may need it.
+    pub fn release_hop(&mut self, id: HopId) {
+        self.references.release(id, self.committed + 1);
+    }
+
+    /// Makes the edits since the last commit visible. Publishes a snapshot only if one of them changed it.
+    pub fn commit(&mut self) -> Commit {
+        self.poll();
+        let grown = self.editors.iter().any(|editor| !editor.is_published());
+        let ticket = if self.snapshot_changed || grown {
+            self.publish()
+        } else if self.neighbors_changed || !self.staged.iter().all(Leaving::is_empty) {
+            self.rcu.ticket()
+        } else {
+            return Commit(self.committed);
+        };
+        self.neighbors_changed = false;
+        self.committed += 1;
+        let batch = Batch {
+            commit: self.committed,
+            ticket,
+            tables: std::mem::take(&mut self.staged),
+        };
+        match (&mut self.waiting, &mut self.queued) {
+            (waiting @ None, _) => *waiting = Some(batch),
+            (_, queued @ None) => *queued = Some(batch),
+            (_, Some(queued)) => queued.join(batch),
+        }
+        Commit(self.committed)
+    }
+
+    /// True when all that the commit did, and all commits before it, is visible to every worker, and what
+    /// it removed to none. Does what can be done now and never waits.
+    pub fn settled(&mut self, commit: &Commit) -> bool {
+        self.poll();
+        commit.0 <= self.settled
+    }
+
+    /// Removes, frees and drops what grace periods have passed for.
+    pub fn poll(&mut self) {
+        loop {
+            self.free_limbo();
+            // Readers would not see what is removed from a table that is not theirs yet.
+            let published = self.editors.iter().all(Editor::is_published);
+            let Some(batch) = self
+                .waiting
+                .take_if(|batch| published && self.rcu.passed(batch.ticket))
+            else {
+                break;
+            };
+            self.apply(batch);
+            self.waiting = self.queued.take();
+        }
+        self.rcu.reclaim();
+    }
+
+    /// Snapshots published since start.
+    pub fn publications(&self) -> u64 {
+        self.publications
+    }
+
+    /// Workers that hold something back now.
+    pub fn lagging(&self) -> Vec<Lagging> {
+        self.rcu.lagging()
+    }
+
+    /// What the tables take.
+    pub fn memory(&mut self) -> Memory {
+        let usage = |editor: &Editor, table| Usage {
+            table,
+            entries: editor.live(),
+            leaving: editor.leaving(),
+            capacity: editor.capacity(),
+            bytes: editor.table().memory(),
+        };
+        let hops = Usage {
+            table: Full::NextHops,
+            entries: self.references.in_use(),
+            leaving: self.references.touched() - self.references.in_use(),
+            capacity: MAX_NEXT_HOPS,
+            bytes: self.references.touched() * 64,
+        };
+        let [by_mac, by_ip] = &self.editors;
+        Memory {
+            tables: [
+                usage(by_mac, Full::NeighborsByMac),
+                usage(by_ip, Full::NeighborsByIp),
+                hops,
+            ],
+            old_snapshots: self.rcu.reclaim(),
+        }
+    }
+
+    fn upsert(&mut self, table: usize, key: u64, neighbor: Neighbor) -> Result<(), TableFull> {
+        let mut rebuilt = false;
+        let changed = self.editors[table].upsert(key, Value::from(neighbor), &mut rebuilt);
+        if rebuilt {
+            self.forget_places(table);
+        }
+        match changed? {
+            Changed::Nothing => {}
+            Changed::InPlace => self.neighbors_changed = true,
+            Changed::Copied(old) if fault(Fault::CopyGoesAtOnce) => self.editors[table].retire(old),
+            Changed::Copied(old) => {
+                self.neighbors_changed = true;
+                self.staged[table].copies.push(old);
+            }
+        }
+        self.keep(table, key);
+        Ok(())
+    }
+
+    fn remove(&mut self, table: usize, key: u64) {
+        let leaves = |batch: &Option<Batch>| {
+            batch
+                .as_ref()
+                .is_some_and(|batch| batch.tables[table].keys.contains(&key))
+        };
+        if !leaves(&self.waiting) && !leaves(&self.queued) && self.editors[table].get(key).is_some()
+        {
+            self.staged[table].keys.insert(key);
+        }
+    }
+
+    /// Undoes a removal that is not done yet.
+    fn keep(&mut self, table: usize, key: u64) {
+        let batches = self
+            .waiting
+            .iter_mut()
+            .chain(&mut self.queued)
+            .map(|batch| &mut batch.tables);
+        for leaving in batches.chain([&mut self.staged]) {
+            if !leaving[table].keys.is_empty() {
+                leaving[table].keys.remove(&key);
+            }
+        }
+    }
+
+    /// A table's entries are in a new one: what was leaving the old one is not in it.
+    fn forget_places(&mut self, table: usize) {
+        let batches = self
+            .waiting
+            .iter_mut()
+            .chain(&mut self.queued)
+            .map(|batch| &mut batch.tables);
+        for leaving in batches.chain([&mut self.staged]) {
+            leaving[table].copies.clear();
+        }
+        for limbo in &mut self.limbo {
+            limbo.places[table].clear();
+        }
+    }
+
+    fn publish(&mut self) -> rcu::Ticket {
+        self.next.neighbors = match self.editors.iter().all(Editor::is_published) {
+            true => Arc::clone(&self.next.neighbors),
+            false => neighbors(&self.editors, &self.next.neighbors.hops),
+        };
+        if self.snapshot_changed {
+            self.next.vnis = vnis(&self.next.ports);
+        }
+        let ticket = self.rcu.publish(self.next.clone());
+        self.editors.iter_mut().for_each(Editor::set_published);
+        self.snapshot_changed = false;
+        self.publications += 1;
+        ticket
+    }
+
+    /// Takes a batch out of readers' sight.
+    fn apply(&mut self, batch: Batch) {
+        let mut places = [Vec::new(), Vec::new()];
+        for ((editor, leaving), places) in
+            self.editors.iter_mut().zip(batch.tables).zip(&mut places)
+        {
+            leaving.copies.iter().for_each(|copy| editor.retire(*copy));
+            *places = leaving.copies;
+            places.extend(leaving.keys.iter().filter_map(|key| editor.remove(*key)));
+        }
+        // Without anything to wait for, the commit is settled as soon as those before it.
+        let nothing = places.iter().all(Vec::is_empty);
+        let ticket = if nothing {
+            batch.ticket
+        } else {
+            self.rcu.ticket()
+        };
+        self.limbo.push_back(Limbo {
+            commit: batch.commit,
+            ticket,
+            places,
+        });
+    }
+
+    /// Frees the slots that no reader looks at any more.
+    fn free_limbo(&mut self) {
+        while let Some(limbo) = self
+            .limbo
+            .pop_front_if(|limbo| self.rcu.passed(limbo.ticket) || fault(Fault::ReuseAtOnce))
+        {
+            for (editor, places) in self.editors.iter_mut().zip(limbo.places) {
+                places
+                    .into_iter()
+                    .for_each(|place: Place| editor.free(place));
+            }
+            self.settled = limbo.commit;
+        }
+    }
+}
+
+fn neighbors(editors: &[Editor; 2], hops: &Arc<NextHops>) -> Arc<Neighbors> {
+    let [by_mac, by_ip] = editors;
+    Arc::new(Neighbors {
+        by_mac: Arc::clone(by_mac.table()),
+        by_ip: Arc::clone(by_ip.table()),
+        hops: Arc::clone(hops),
+    })
+}
+
+/// The VNIs of all tenant ports.
+fn vnis(ports: &[Role; MAX_PORTS]) -> VniTable {
+    let tenants = ports.iter().filter_map(|role| match role {
+        Role::Tenant(tenant) => Some(tenant),
+        Role::Unbound | Role::Uplink | Role::Host => None,
+    });
+    let attachments = tenants.flat_map(|tenant| &tenant.attachments);
+    VniTable::build(attachments.map(|attachment| (attachment.vni, attachment.domain)))
+}
+
+/// True when the two are the same to readers.
+fn same(one: &Role, other: &Role) -> bool {
+    match (one, other) {
+        (Role::Tenant(one), Role::Tenant(other)) => Arc::ptr_eq(one, other),
+        _ => std::mem::discriminant(one) == std::mem::discriminant(other),
+    }
+}
+
+/// From the system's source of randomness, by way of the standard library's hash maps. The same always
+/// under loom, which explores only what is deterministic.
+fn random() -> u64 {
+    if cfg!(loom) {
+        1
+    } else {
+        RandomState::new().build_hasher().finish()
+    }
+}

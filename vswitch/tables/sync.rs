@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+//! The atomics of the tables that readers and the writer share: the standard library's, or those of the
+//! model checker under `--cfg loom`. Nothing else in the crate knows of the difference.
+
+#[cfg(loom)]
+pub(super) use loom::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
+};
+#[cfg(not(loom))]
+pub(super) use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
+};
+
+/// Faults that can be put into the code on purpose. Each has a loom test that must fail with it: this is
+/// how we know that the tests would see the mistake. Without loom no fault exists and nothing is left of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// A reader says that it is quiescent before it reads instead of after.
+    AnnounceEarly,
+    /// A reader's announcement does not order its reads before it.
+    AnnounceRelaxed,
+    /// A reader does not order its reads after the epoch it announces.
+    EpochRelaxed,
+    /// A reader comes online without the fence.
+    OnlineWithoutFence,
+    /// A reader comes online without ordering what it read before it went offline.
+    OnlineRelaxed,
+    /// The writer issues a ticket without the fence.
+    TicketWithoutFence,
+    /// The writer looks at the announcements without ordering what it does next after them.
+    ScanRelaxed,
+    /// The writer takes a ticket for passed one epoch early.
+    PassedEarly,
+    /// An entry's key is stored before its value.
+    KeyFirst,
+    /// An entry's key does not order the value before it.
+    KeyRelaxed,
+    /// A removed entry's slot is free at once, without a grace period.
+    ReuseAtOnce,
+    /// A changed entry's old copy goes at once, without a grace period.
+    CopyGoesAtOnce,
+    /// A changed entry is overwritten in place.
+    OverwriteInPlace,
+    /// Removing an entry forgets another one that passed the same full bucket.
+    OverflowCleared,
+}
+
+/// True when a loom test asked for this fault.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(super) const fn fault(_: Fault) -> bool {
+    false
+}
+
+#[cfg(loom)]
+pub(super) use model::fault;
+
+/// `order`, or `Relaxed` when a loom test asked for this fault.
+#[inline(always)]
+pub(super) fn unless(faulty: Fault, order: Ordering) -> Ordering {
+    if fault(faulty) {
+        Ordering::Relaxed
+    } else {
+        order
+    }
+}
+
+#[cfg(loom)]
+pub(super) mod model {
+    use super::Fault;
+    use std::cell::Cell;
+
+    thread_local! {
+        // loom runs all threads of a model on one system thread.
+        static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
+    }
+
+    pub(in crate::tables) fn fault(asked: Fault) -> bool {
+        FAULT.get() == Some(asked)
+    }
+
+    /// Explores all interleavings of `model`, with a fault or without.
+    pub(in crate::tables) fn check(fault: Option<Fault>, model: impl Fn() + Sync + Send + 'static) {
+        FAULT.set(fault);
+        loom::model(model);
+        FAULT.set(None);
+    }
+}
