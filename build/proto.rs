@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+//! Compiles every `.proto` file under `proto/` to Rust, without protoc.
+//!
+//! Into `OUT_DIR` go one Rust file per protobuf package (`alcor.schema.rs`, ...) and `alkaid.fds`, the encoded
+//! descriptors of all of them, which protobuf's canonical JSON needs at run time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+
+const ROOT: &str = "proto";
+
+pub(crate) fn compile() -> Result<(), String> {
+    println!("cargo:rerun-if-changed={ROOT}");
+    let mut files = Vec::new();
+    collect(Path::new(ROOT), &mut files)?;
+    files.sort(); // whatever order the file system lists them in, the result is the same
+    let descriptors = protox::compile(&files, [ROOT]).map_err(|e| format!("{e:?}"))?;
+    let encoded = crate::out_dir()?.join("alkaid.fds");
+    fs::write(&encoded, descriptors.encode_to_vec()).map_err(|e| failed(&encoded, &e))?;
+    tonic_prost_build::configure()
+        .compile_fds(descriptors)
+        .map_err(|e| format!("gRPC code from {ROOT}/: {e}"))
+}
+
+/// Appends the `.proto` files under `folder`, at any depth.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+    for entry in fs::read_dir(folder).map_err(|e| failed(folder, &e))? {
+        let path = entry.map_err(|e| failed(folder, &e))?.path();
+        println!("cargo:rerun-if-changed={}", path.display());
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "proto")
+        {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+//! DPDK's log: every line goes to stderr, and the errors among those of a call that failed become part of its error.
+
+use std::ffi::c_char;
+use std::io::Write;
+use std::sync::Mutex;
+
+use super::sys;
+
+/// Most lines that one call keeps: a driver that refuses says why in one or two, right before it does.
+const KEPT_LINES: usize = 16;
+
+/// The errors since a call began; `None` while nobody listens.
+static CAPTURED: Mutex<Option<Vec<String>>> = Mutex::new(None);
+
+/// One call at a time is listened to.
+static LISTENING: Mutex<()> = Mutex::new(());
+
+/// Sends DPDK's log here. Without it, DPDK writes to stdout and syslog.
+pub(super) fn redirect() {
+    // SAFETY: `sink` has the declared type and never unwinds. On failure DPDK keeps its own log.
+    unsafe { sys::alkaid_log_to(Some(sink)) };
+}
+
+/// Runs `call`, and returns with its result the errors that DPDK logged meanwhile, joined by `; `.
+/// Those of other threads in that time are among them. Does not nest.
+pub(super) fn captured<T>(call: impl FnOnce() -> T) -> (T, String) {
+    let _listening = LISTENING
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    set_capture(Some(Vec::new()));
+    let result = call();
+    let lines = set_capture(None).unwrap_or_default();
+    (result, lines.join("; "))
+}
+
+fn set_capture(lines: Option<Vec<String>>) -> Option<Vec<String>> {
+    let mut captured = CAPTURED
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    std::mem::replace(&mut captured, lines)
+}
+
+unsafe extern "C" fn sink(text: *const c_char, length: usize) {
+    // SAFETY: the shim passes `length` readable bytes that stay until this returns.
+    let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) };
+    let line = String::from_utf8_lossy(bytes);
+    // A closed stderr must not end the switch.
+    let _ = writeln!(std::io::stderr(), "{line}");
+    // SAFETY: reads a thread-local variable.
+    let level = unsafe { sys::rte_log_cur_msg_loglevel() };
+    if level > sys::RTE_LOG_ERR as i32 {
+        return;
+    }
+    let mut captured = CAPTURED
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(lines) = captured.as_mut() {
+        if lines.len() == KEPT_LINES {
+            lines.remove(0);
+        }
+        lines.push(line.trim().to_owned());
+    }
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: MIT
+//! [`Mbuf`]: one frame in DPDK's memory.
+//!
+//! What the packet path does to each frame reads and writes the first cache line of the descriptor only.
+
+use std::fmt;
+use std::ptr::NonNull;
+
+use super::sys;
+use crate::io::{Checksum, Frame, Frames};
+
+/// A frame, owned: nobody else refers to its descriptor or its buffers. Dropping it frees it.
+///
+/// # Invariants
+/// In each segment `data_off + data_len <= buf_len`, as drivers guarantee on receive; `pkt_len` is the sum of
+/// `data_len`, `nb_segs` the number of segments, and the last one's `next` is null.
+// Transparent: bursts are passed to DPDK as arrays of `rte_mbuf *`.
+#[repr(transparent)]
+pub struct Mbuf(NonNull<sys::rte_mbuf>);
+
+// SAFETY: an mbuf has one owner, whom it does not matter which thread that is; its pool is made for many threads.
+unsafe impl Send for Mbuf {}
+
+impl Mbuf {
+    /// # Safety
+    /// `frame` is a live mbuf, and the caller gives it away.
+    pub(super) unsafe fn from_raw(frame: NonNull<sys::rte_mbuf>) -> Self {
+        Self(frame)
+    }
+
+    #[inline(always)]
+    fn raw(&self) -> &sys::rte_mbuf {
+        // SAFETY: live and ours, by the type's contract.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline(always)]
+    fn raw_mut(&mut self) -> &mut sys::rte_mbuf {
+        // SAFETY: live and ours alone, by the type's contract.
+        unsafe { self.0.as_mut() }
+    }
+
+    /// Number of buffers that the frame is spread over.
+    #[inline]
+    pub fn segments(&self) -> u16 {
+        self.raw().nb_segs
+    }
+
+    /// Appends `bytes` to the first segment. False, and no change, when it has no room for them or is not the only one.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let raw = self.raw();
+        let room = usize::from(raw.buf_len) - usize::from(raw.data_off) - usize::from(raw.data_len);
+        if raw.nb_segs != 1 || bytes.len() > room {
+            return false;
+        }
+        let old = usize::from(raw.data_len);
+        let raw = self.raw_mut();
+        raw.data_len += bytes.len() as u16; // fits: `room` is below 65536
+        raw.pkt_len += bytes.len() as u32;
+        self.head_mut()[old..].copy_from_slice(bytes);
+        true
+    }
+
+    /// Copies the whole frame, over all segments.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len());
+        let mut segment = Some(self.0);
+        while let Some(current) = segment {
+            // SAFETY: a segment of this frame, which is ours.
+            let raw = unsafe { current.as_ref() };
+            bytes.extend_from_slice(data(raw));
+            segment = NonNull::new(raw.next);
+        }
+        bytes
+    }
+
+    /// Moves all bytes into the first segment. False, and no change, when they do not fit.
+    pub(super) fn linearize(&mut self) -> bool {
+        // SAFETY: live and ours alone; DPDK keeps the type's invariants.
+        unsafe { sys::alkaid_mbuf_linearize(self.0.as_ptr()) == 0 }
+    }
+
+    /// The cut of [`Frame::truncate`] for a frame of several segments; `cut` bytes, at least one.
+    #[cold]
+    fn truncate_last(&mut self, cut: usize) -> bool {
+        let mut before = self.0;
+        let mut last = self.0;
+        // SAFETY: a segment of this frame, which is ours. Likewise below.
+        while let Some(next) = NonNull::new(unsafe { last.as_ref() }.next) {
+            before = last;
+            last = next;
+        }
+        // SAFETY: as above.
+        let segment = unsafe { last.as_mut() };
+        if cut > usize::from(segment.data_len) {
+            return false;
+        }
+        segment.data_len -= cut as u16; // below 65536, as just compared
+        let emptied = segment.data_len == 0 && before != last;
+        self.raw_mut().pkt_len -= cut as u32;
+        if emptied {
+            // Some drivers refuse a segment without bytes.
+            // SAFETY: as above.
+            unsafe { before.as_mut() }.next = std::ptr::null_mut();
+            self.raw_mut().nb_segs -= 1;
+            // SAFETY: ours, and nothing refers to it since the line above.
+            unsafe { sys::alkaid_mbuf_free_segment(last.as_ptr()) };
+        }
+        true
+    }
+}
+
+/// The bytes of a segment.
+#[inline(always)]
+fn data(raw: &sys::rte_mbuf) -> &[u8] {
+    // SAFETY: the segment's data starts inside of its buffer, by the type's contract.
+    let start = unsafe { raw.buf_addr.cast::<u8>().add(usize::from(raw.data_off)) };
+    // SAFETY: `data_len` bytes from there are inside of the buffer, by the type's contract; buffers are
+    // initialised memory (zeroed by the kernel) and borrowed as long as the segment is.
+    unsafe { std::slice::from_raw_parts(start, usize::from(raw.data_len)) }
+}
+
+impl Frame for Mbuf {
+    #[inline]
+    fn len(&self) -> usize {
+        self.raw().pkt_len as usize
+    }
+
+    #[inline]
+    fn head(&self) -> &[u8] {
+        data(self.raw())
+    }
+
+    #[inline]
+    fn head_mut(&mut self) -> &mut [u8] {
+        let raw = self.raw_mut();
+        // SAFETY: see `data`.
+        let start = unsafe { raw.buf_addr.cast::<u8>().add(usize::from(raw.data_off)) };
+        // SAFETY: see `data`; ours alone.
+        unsafe { std::slice::from_raw_parts_mut(start, usize::from(raw.data_len)) }
+    }
+
+    #[inline]
+    fn prepend<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        let raw = self.raw_mut();
+        if usize::from(raw.data_off) < N {
+            return None;
+        }
+        // None of these wraps: N <= data_off, and data_off + data_len <= buf_len <= 65535.
+        raw.data_off = raw.data_off.wrapping_sub(N as u16);
+        raw.data_len = raw.data_len.wrapping_add(N as u16);
+        raw.pkt_len = raw.pkt_len.wrapping_add(N as u32);
+        // SAFETY: see `data`.
+        let start = unsafe {
+            raw.buf_addr
+                .cast::<[u8; N]>()
+                .byte_add(usize::from(raw.data_off))
+        };
+        // SAFETY: the N bytes that the segment just grew by; bytes have no alignment.
+        Some(unsafe { &mut *start })
+    }
+
+    #[inline]
+    fn trim_front(&mut self, n: usize) -> bool {
+        let raw = self.raw_mut();
+        if n > usize::from(raw.data_len) {
+            return false;
+        }
+        // None of these wraps: n <= data_len.
+        raw.data_off = raw.data_off.wrapping_add(n as u16);
+        raw.data_len = raw.data_len.wrapping_sub(n as u16);
+        raw.pkt_len = raw.pkt_len.wrapping_sub(n as u32);
+        true
+    }
+
+    #[inline]
+    fn truncate(&mut self, len: usize) -> bool {
+        let Some(cut) = self.len().checked_sub(len) else {
+            return false;
+        };
+        if cut == 0 {
+            return true;
+        }
+        let raw = self.raw_mut();
+        if raw.nb_segs != 1 {
+            return self.truncate_last(cut);
+        }
+        raw.data_len = len as u16; // fits: it was longer
+        raw.pkt_len = len as u32;
+        true
+    }
+
+    #[inline]
+    fn checksum(&self) -> Checksum {
+        match self.raw().ol_flags & sys::ALKAID_RX_IP_CKSUM_MASK {
+            sys::ALKAID_RX_IP_CKSUM_GOOD => Checksum::Good,
+            sys::ALKAID_RX_IP_CKSUM_BAD => Checksum::Bad,
+            _ => Checksum::Unknown,
+        }
+    }
+
+    #[inline]
+    fn clear_offloads(&mut self) {
+        self.raw_mut().ol_flags &= !sys::ALKAID_RX_CKSUM_FLAGS;
+    }
+
+    #[inline]
+    fn prefetch(&self) {
+        prefetch(self.0.as_ptr().cast());
+    }
+
+    #[inline]
+    fn prefetch_head(&self) {
+        prefetch(self.head().as_ptr());
+    }
+
+    #[inline]
+    fn free_all(frames: &mut Frames<Self>) {
+        let count = frames.len();
+        // SAFETY: none remains of which the vector would think that it is its own; the bulk free below takes them.
+        unsafe { frames.set_len(0) };
+        let first = frames.as_mut_ptr().cast::<*mut sys::rte_mbuf>();
+        // SAFETY: `count` mbufs that were the vector's; `Mbuf` is a transparent `rte_mbuf *`.
+        unsafe { sys::rte_pktmbuf_free_bulk(first, count as u32) };
+    }
+}
+
+/// Fetches the cache line of `address`, of which nothing is required.
+#[inline(always)]
+fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which any address is good for.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+impl Drop for Mbuf {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: live and ours, and never touched again.
+        unsafe { sys::alkaid_mbuf_free(self.0.as_ptr()) };
+    }
+}
+
+impl fmt::Debug for Mbuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Mbuf({} bytes in {} segments)",
+            self.len(),
+            self.segments()
+        )
+    }
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT
+//! From a [`PortConfig`] and what the device can do to a configured device.
+
+use super::PortError;
+use super::device::Device;
+use crate::dpdk::error::Errno;
+use crate::dpdk::pool::Mempool;
+use crate::dpdk::sys;
+
+/// Descriptors per ring unless the driver or the configuration prefers another number: testpmd's choice too, which
+/// holds a burst of 64 for each of 16 polls.
+const DESCRIPTORS: u16 = 1024;
+
+/// What a frame has around its payload, which an MTU does not count: Ethernet, two VLAN tags, and the checksum
+/// that some devices store.
+const ETHERNET_OVERHEAD: u32 = 14 + 2 * 4 + 4;
+
+/// Drivers that send frames of several segments and do not say so: one copies them out, the other only frees them.
+const CHAINS_UNANNOUNCED: &[&str] = &["net_pcap", "net_null"];
+
+/// How a port is to be set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortConfig {
+    /// Receive queues, at least 1. Several share the load by the hash of addresses and ports, where the device can.
+    pub rxq: u16,
+    /// Send queues, at least 1.
+    pub txq: u16,
+    /// Descriptors per receive queue; `None` for what the driver prefers.
+    pub rxd: Option<u16>,
+    /// Descriptors per send queue; `None` for what the driver prefers.
+    pub txd: Option<u16>,
+    /// Largest payload of a frame in bytes; `None` leaves the device's own.
+    pub mtu: Option<u16>,
+    /// Receives frames for other MAC addresses than the device's too.
+    pub promisc: bool,
+    /// All frames sent here are from the same pool, and from nowhere else: some drivers then free them faster.
+    pub one_pool: bool,
+}
+
+impl Default for PortConfig {
+    fn default() -> Self {
+        Self {
+            rxq: 1,
+            txq: 1,
+            rxd: None,
+            txd: None,
+            mtu: None,
+            promisc: true,
+            one_pool: false,
+        }
+    }
+}
+
+/// How a port was set up.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub(super) rxq: u16,
+    pub(super) txq: u16,
+    pub(super) rxd: u16,
+    pub(super) txd: u16,
+    pub(super) rx_offloads: u64,
+    pub(super) tx_offloads: u64,
+    /// The driver sends frames of several segments.
+    pub(super) chains: bool,
+    /// Received frames are spread over the queues by the device.
+    pub(super) rss: bool,
+    pub(super) promisc_wanted: bool,
+    /// What became of that, since the port was started.
+    pub(super) promisc: Result<(), Errno>,
+    /// What became of the wish for an MTU.
+    pub(super) mtu: Result<(), Errno>,
+}
+
+impl Setup {
+    /// Configures the device, which is stopped and has no queue in use.
+    pub(super) fn apply(
+        device: &Device,
+        config: &PortConfig,
+        pool: &Mempool,
+    ) -> Result<Self, PortError> {
+        let can = device.capabilities()?;
+        check_range(device, "rxq", config.rxq, 1, can.max_rx_queues)?;
+        check_range(device, "txq", config.txq, 1, can.max_tx_queues)?;
+        if let Some(mtu) = config.mtu {
+            check_range(device, "mtu", mtu, can.min_mtu, can.max_mtu)?;
+        }
+        let room = u32::from(pool.data_room().saturating_sub(sys::ALKAID_HEADROOM));
+        if room < can.min_rx_bufsize {
+            let driver = device.driver();
+            return Err(PortError::BuffersTooSmall {
+                port: device.id(),
+                driver,
+                room,
+                least: can.min_rx_bufsize,
+            });
+        }
+        let mut setup = Self {
+            rxq: config.rxq,
+            txq: config.txq,
+            rxd: 0,
+            txd: 0,
+            rx_offloads: rx_offloads(&can, config, device, room),
+            tx_offloads: tx_offloads(&can, config),
+            chains: can.tx_offload_capa & sys::ALKAID_TXO_MULTI_SEGS != 0
+                || CHAINS_UNANNOUNCED.contains(&device.driver().as_str()),
+            rss: config.rxq > 1 && can.flow_type_rss_offloads & sys::ALKAID_RSS_FLOWS != 0,
+            promisc_wanted: config.promisc,
+            promisc: Ok(()),
+            mtu: Ok(()),
+        };
+        setup.configure(device, config, &can)?;
+        setup.mtu = set_mtu(device, config)?;
+        setup.choose_rings(device, config, &can)?;
+        setup.make_rings(device, pool, &can)?;
+        Ok(setup)
+    }
+
+    fn configure(
+        &self,
+        device: &Device,
+        config: &PortConfig,
+        can: &sys::rte_eth_dev_info,
+    ) -> Result<(), PortError> {
+        // SAFETY: numbers and null pointers: all zeros means "nothing special" to DPDK.
+        let mut wish: sys::rte_eth_conf = unsafe { std::mem::zeroed() };
+        wish.rxmode.offloads = self.rx_offloads;
+        wish.txmode.offloads = self.tx_offloads;
+        wish.rxmode.mtu = config.mtu.map_or(0, u32::from);
+        wish.rxmode.mq_mode = sys::ALKAID_MQ_RX_NONE;
+        if self.rss {
+            wish.rxmode.mq_mode = sys::ALKAID_MQ_RX_RSS;
+            wish.rx_adv_conf.rss_conf.rss_hf = can.flow_type_rss_offloads & sys::ALKAID_RSS_FLOWS;
+        }
+        // SAFETY: the port is ours and stopped, `wish` is read during the call.
+        let status =
+            unsafe { sys::rte_eth_dev_configure(device.id(), self.rxq, self.txq, &raw const wish) };
+        Errno::check(status).map_err(|errno| device.refused("configure", errno))?;
+        Ok(())
+    }
+
+    /// Ring sizes: those asked for if the driver takes them, else what it prefers, else [`DESCRIPTORS`] as near as it can.
+    fn choose_rings(
+        &mut self,
+        device: &Device,
+        config: &PortConfig,
+        can: &sys::rte_eth_dev_info,
+    ) -> Result<(), PortError> {
+        let choice = |asked: Option<u16>, preferred: u16| match (asked, preferred) {
+            (Some(asked), _) => asked,
+            (None, 0) => DESCRIPTORS,
+            (None, preferred) => preferred,
+        };
+        let mut rxd = choice(config.rxd, can.default_rxportconf.ring_size);
+        let mut txd = choice(config.txd, can.default_txportconf.ring_size);
+        // SAFETY: writes two numbers; the port is ours.
+        let status = unsafe {
+            sys::rte_eth_dev_adjust_nb_rx_tx_desc(device.id(), &raw mut rxd, &raw mut txd)
+        };
+        Errno::check(status).map_err(|errno| device.refused("choose ring sizes", errno))?;
+        check_descriptors(device, "rxd", config.rxd, rxd, &can.rx_desc_lim)?;
+        check_descriptors(device, "txd", config.txd, txd, &can.tx_desc_lim)?;
+        (self.rxd, self.txd) = (rxd, txd);
+        Ok(())
+    }
+
+    fn make_rings(
+        &self,
+        device: &Device,
+        pool: &Mempool,
+        can: &sys::rte_eth_dev_info,
+    ) -> Result<(), PortError> {
+        let mut rx = can.default_rxconf;
+        rx.offloads = self.rx_offloads;
+        let mut tx = can.default_txconf;
+        tx.offloads = self.tx_offloads;
+        // The largest number is DPDK's SOCKET_ID_ANY.
+        let socket = device.socket().unwrap_or(u32::MAX);
+        for queue in 0..self.rxq {
+            // SAFETY: the port is ours, stopped and configured for that many queues; the pool outlives it, as
+            // both end before the EAL does.
+            let status = unsafe {
+                sys::rte_eth_rx_queue_setup(
+                    device.id(),
+                    queue,
+                    self.rxd,
+                    socket,
+                    &raw const rx,
+                    pool.as_ptr(),
+                )
+            };
+            Errno::check(status)
+                .map_err(|errno| device.refused("set up a receive queue", errno))?;
+        }
+        for queue in 0..self.txq {
+            // SAFETY: as above.
+            let status = unsafe {
+                sys::rte_eth_tx_queue_setup(device.id(), queue, self.txd, socket, &raw const tx)
+            };
+            Errno::check(status).map_err(|errno| device.refused("set up a send queue", errno))?;
+        }
+        Ok(())
+    }
+}
+
+/// Offloads on receive that help, of those the device has.
+fn rx_offloads(
+    can: &sys::rte_eth_dev_info,
+    config: &PortConfig,
+    device: &Device,
+    room: u32,
+) -> u64 {
+    let longest = u32::from(config.mtu.unwrap_or_else(|| device.mtu())) + ETHERNET_OVERHEAD;
+    let mut wanted = sys::ALKAID_RXO_IPV4_CKSUM;
+    if longest > room {
+        // Costs some drivers their fastest receive function, hence not always.
+        wanted |= sys::ALKAID_RXO_SCATTER;
+    }
+    wanted & can.rx_offload_capa
+}
+
+/// Offloads on send that help, of those the device has.
+fn tx_offloads(can: &sys::rte_eth_dev_info, config: &PortConfig) -> u64 {
+    let mut wanted = sys::ALKAID_TXO_MULTI_SEGS;
+    if config.one_pool {
+        wanted |= sys::ALKAID_TXO_FAST_FREE;
+    }
+    wanted & can.tx_offload_capa
+}
+
+/// Tells the device its MTU. That it has no such notion is no error: it takes what fits a buffer.
+fn set_mtu(device: &Device, config: &PortConfig) -> Result<Result<(), Errno>, PortError> {
+    let Some(mtu) = config.mtu else {
+        return Ok(Ok(()));
+    };
+    // SAFETY: the port is ours and stopped.
+    match Errno::check(unsafe { sys::rte_eth_dev_set_mtu(device.id(), mtu) }) {
+        Ok(_) => Ok(Ok(())),
+        Err(errno) if errno.is_unsupported() => Ok(Err(errno)),
+        Err(errno) => Err(device.refused("set the MTU", errno)),
+    }
+}
+
+fn check_range(
+    device: &Device,
+    setting: &'static str,
+    asked: u16,
+    least: u16,
+    most: u16,
+) -> Result<(), PortError> {
+    if (least..=most).contains(&asked) {
+        return Ok(());
+    }
+    let range = format!("{least} to {most}");
+    Err(PortError::Range {
+        port: device.id(),
+        driver: device.driver(),
+        setting,
+        asked: asked.into(),
+        range,
+    })
+}
+
+fn check_descriptors(
+    device: &Device,
+    setting: &'static str,
+    asked: Option<u16>,
+    adjusted: u16,
+    limit: &sys::rte_eth_desc_lim,
+) -> Result<(), PortError> {
+    match asked {
+        Some(asked) if asked != adjusted => {
+            let range = format!(
+                "{} to {} in steps of {}",
+                limit.nb_min,
+                limit.nb_max,
+                limit.nb_align.max(1)
+            );
+            Err(PortError::Range {
+                port: device.id(),
+                driver: device.driver(),
+                setting,
+                asked: asked.into(),
+                range,
+            })
+        }
+        _ => Ok(()),
+    }
+}

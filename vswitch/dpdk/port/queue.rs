@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+//! [`PortRx`] and [`PortTx`]: the two ends of a queue. One call into DPDK per burst.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::device::Device;
+use crate::dpdk::mbuf::Mbuf;
+use crate::dpdk::sys;
+use crate::io::{Frames, RxQueue, TxQueue};
+
+/// The receiving end of one queue, see [`super::Port::take_rx`].
+#[derive(Debug)]
+pub struct PortRx {
+    port: u16,
+    queue: u16,
+    _lease: Arc<()>,
+    _device: Arc<Device>,
+}
+
+impl PortRx {
+    pub(super) fn new(device: Arc<Device>, lease: Arc<()>, queue: u16) -> Self {
+        Self {
+            port: device.id(),
+            queue,
+            _lease: lease,
+            _device: device,
+        }
+    }
+}
+
+impl RxQueue for PortRx {
+    type Frame = Mbuf;
+
+    #[inline]
+    fn rx_burst(&mut self, into: &mut Frames<Mbuf>, max: usize) -> usize {
+        let held = into.len();
+        let most = max.min(into.remaining_capacity());
+        // SAFETY: at most one past the end of the vector's array.
+        let free = unsafe { into.as_mut_ptr().add(held) };
+        // `Mbuf` is a transparent `rte_mbuf *`.
+        let free = free.cast::<*mut sys::rte_mbuf>();
+        // SAFETY: the queue exists and its port is started while its lease is out, and nobody else polls it.
+        // `most` places are free there, and fit u16: the vector holds MAX_BURST at most.
+        let received =
+            usize::from(unsafe { sys::alkaid_rx_burst(self.port, self.queue, free, most as u16) });
+        // SAFETY: DPDK wrote that many mbufs behind the others and gave them away.
+        unsafe { into.set_len(held + received) };
+        received
+    }
+}
+
+/// The sending end of one queue, see [`super::Port::take_tx`].
+#[derive(Debug)]
+pub struct PortTx {
+    port: u16,
+    queue: u16,
+    /// The driver takes frames of several segments. If not, they are moved into one before.
+    chains: bool,
+    _lease: Arc<()>,
+    device: Arc<Device>,
+}
+
+impl PortTx {
+    pub(super) fn new(device: Arc<Device>, lease: Arc<()>, queue: u16, chains: bool) -> Self {
+        Self {
+            port: device.id(),
+            queue,
+            chains,
+            _lease: lease,
+            device,
+        }
+    }
+
+    /// Gives the first `count` frames to the driver.
+    #[inline(always)]
+    fn send(&mut self, frames: &mut Frames<Mbuf>, count: usize) -> usize {
+        let held = frames.len();
+        debug_assert!(count <= held);
+        let first = frames.as_mut_ptr();
+        // SAFETY: the queue exists and its port is started while its lease is out, and nobody else feeds it.
+        // `count` mbufs are there, and fit u16. Those accepted are the driver's.
+        let sent =
+            unsafe { sys::alkaid_tx_burst(self.port, self.queue, first.cast(), count as u16) };
+        let sent = usize::from(sent);
+        let left = held - sent;
+        // SAFETY: the vector forgets all its frames; the accepted ones are not its own any more.
+        unsafe { frames.set_len(0) };
+        if left > 0 {
+            // SAFETY: inside of the vector's array.
+            let rest = unsafe { first.add(sent) };
+            // SAFETY: `left` frames from there, which move to the front of the same array.
+            unsafe { std::ptr::copy(rest, first, left) };
+            // SAFETY: just moved there.
+            unsafe { frames.set_len(left) };
+        }
+        sent
+    }
+
+    /// Puts each frame into one segment. Those that do not fit go behind the others; returns how many others.
+    #[cold]
+    fn linearize(&mut self, frames: &mut Frames<Mbuf>) -> usize {
+        let mut too_long = Frames::new();
+        let mut fit = Frames::new();
+        for mut frame in frames.drain(..) {
+            if frame.segments() == 1 || frame.linearize() {
+                fit.push(frame)
+            } else {
+                too_long.push(frame)
+            }
+        }
+        let count = fit.len();
+        self.device
+            .unsendable
+            .fetch_add(too_long.len() as u64, Relaxed);
+        frames.extend(fit.into_iter().chain(too_long));
+        count
+    }
+}
+
+impl TxQueue for PortTx {
+    type Frame = Mbuf;
+
+    /// Besides what a full ring refuses, frames that do not fit one buffer remain, last, if the driver does not
+    /// take several; they are counted as `unsendable`.
+    #[inline]
+    fn tx_burst(&mut self, frames: &mut Frames<Mbuf>) -> usize {
+        let mut count = frames.len();
+        if !self.chains && frames.iter().any(|frame| frame.segments() > 1) {
+            count = self.linearize(frames);
+        }
+        self.send(frames, count)
+    }
+}

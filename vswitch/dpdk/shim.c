@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "shim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+#include <rte_errno.h>
+#include <rte_lcore.h>
+#include <rte_log.h>
+
+uint16_t alkaid_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t count)
+{
+	return rte_eth_rx_burst(port, queue, frames, count);
+}
+
+uint16_t alkaid_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t count)
+{
+	return rte_eth_tx_burst(port, queue, frames, count);
+}
+
+struct rte_mbuf *alkaid_mbuf_alloc(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_alloc(pool);
+}
+
+void alkaid_mbuf_free(struct rte_mbuf *frame)
+{
+	rte_pktmbuf_free(frame);
+}
+
+void alkaid_mbuf_free_segment(struct rte_mbuf *segment)
+{
+	rte_pktmbuf_free_seg(segment);
+}
+
+int alkaid_mbuf_linearize(struct rte_mbuf *frame)
+{
+	return rte_pktmbuf_linearize(frame);
+}
+
+uint16_t alkaid_pool_data_room(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_data_room_size(pool);
+}
+
+int alkaid_errno(void)
+{
+	return rte_errno;
+}
+
+unsigned alkaid_lcore(void)
+{
+	return rte_lcore_id();
+}
+
+static void flush_cache(struct rte_mempool *pool, void *unused)
+{
+	(void)unused;
+	struct rte_mempool_cache *cache = rte_mempool_default_cache(pool, rte_lcore_id());
+	if (cache != NULL)
+		rte_mempool_cache_flush(cache, pool);
+}
+
+void alkaid_flush_caches(void)
+{
+	rte_mempool_walk(flush_cache, NULL);
+}
+
+static void add_in_use(struct rte_mempool *pool, void *sum)
+{
+	*(unsigned *)sum += rte_mempool_in_use_count(pool);
+}
+
+unsigned alkaid_in_use(void)
+{
+	unsigned sum = 0;
+	rte_mempool_walk(add_in_use, &sum);
+	return sum;
+}
+
+uint64_t alkaid_tsc(void)
+{
+	return rte_rdtsc();
+}
+
+/* DPDK flushes its log stream after each message, so `text` is whole lines, save for very long ones. */
+static ssize_t write_log(void *sink, const char *text, size_t size)
+{
+	size_t start = 0;
+	while (start < size) {
+		const char *end = memchr(text + start, '\n', size - start);
+		size_t length = end != NULL ? (size_t)(end - text) - start : size - start;
+		((alkaid_log_sink)sink)(text + start, length);
+		start += length + 1;
+	}
+	return (ssize_t)size;
+}
+
+int alkaid_log_to(alkaid_log_sink sink)
+{
+	cookie_io_functions_t functions = { .write = write_log };
+	FILE *stream = fopencookie((void *)sink, "w", functions);
+	if (stream == NULL)
+		return -1;
+	return rte_openlog_stream(stream);
+}

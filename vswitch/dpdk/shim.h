@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ * DPDK's static inlines, thread-local variables and macros as functions and constants that Rust can call.
+ * A call costs about 1 ns, so on the packet path there is one per burst, never one per packet.
+ */
+#ifndef ALKAID_SHIM_H
+#define ALKAID_SHIM_H
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+/* rte_eth_rx_burst and rte_eth_tx_burst, which also call what is hooked to the queue (packet capture). */
+uint16_t alkaid_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t count);
+uint16_t alkaid_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t count);
+
+/* A fresh mbuf, or NULL when the pool is empty. */
+struct rte_mbuf *alkaid_mbuf_alloc(struct rte_mempool *pool);
+/* Frees all segments. */
+void alkaid_mbuf_free(struct rte_mbuf *frame);
+/* Frees this segment only. */
+void alkaid_mbuf_free_segment(struct rte_mbuf *segment);
+/* Moves all bytes into the first segment: 0, or -1 (and no change) when they do not fit. */
+int alkaid_mbuf_linearize(struct rte_mbuf *frame);
+/* The bytes a buffer of this pool holds, headroom included. */
+uint16_t alkaid_pool_data_room(struct rte_mempool *pool);
+
+/* The calling thread's rte_errno. */
+int alkaid_errno(void);
+/* The calling thread's lcore number, ALKAID_LCORE_ANY if it has none. */
+unsigned alkaid_lcore(void);
+/* Returns the mbufs that the calling thread's caches hold to their pools. */
+void alkaid_flush_caches(void);
+/* Buffers of all pools that are not in their pool. */
+unsigned alkaid_in_use(void);
+/* The time-stamp counter. */
+uint64_t alkaid_tsc(void);
+
+/* A line of DPDK's log, without its end of line. */
+typedef void (*alkaid_log_sink)(const char *line, size_t length);
+/* Sends DPDK's log to `sink`, instead of stdout and syslog. 0, or -1 with errno. Call once. */
+int alkaid_log_to(alkaid_log_sink sink);
+
+/* Macros that bindgen does not evaluate. */
+static const unsigned ALKAID_LCORE_ANY = LCORE_ID_ANY;
+static const uint64_t ALKAID_NO_OWNER = RTE_ETH_DEV_NO_OWNER;
+static const uint32_t ALKAID_OWNER_NAME_LEN = RTE_ETH_MAX_OWNER_NAME_LEN;
+/* The longest name of a mempool, its terminator included. */
+static const uint32_t ALKAID_POOL_NAME_SIZE = RTE_MEMPOOL_NAMESIZE;
+static const uint16_t ALKAID_HEADROOM = RTE_PKTMBUF_HEADROOM;
+static const uint64_t ALKAID_RX_IP_CKSUM_MASK = RTE_MBUF_F_RX_IP_CKSUM_MASK;
+static const uint64_t ALKAID_RX_IP_CKSUM_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
+static const uint64_t ALKAID_RX_IP_CKSUM_BAD = RTE_MBUF_F_RX_IP_CKSUM_BAD;
+static const uint64_t ALKAID_RX_CKSUM_FLAGS = RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK |
+	RTE_MBUF_F_RX_OUTER_IP_CKSUM_BAD | RTE_MBUF_F_RX_OUTER_L4_CKSUM_MASK;
+static const uint64_t ALKAID_RXO_IPV4_CKSUM = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
+static const uint64_t ALKAID_RXO_SCATTER = RTE_ETH_RX_OFFLOAD_SCATTER;
+static const uint64_t ALKAID_RXO_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
+static const uint64_t ALKAID_TXO_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+static const uint64_t ALKAID_TXO_FAST_FREE = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+static const uint32_t ALKAID_MQ_RX_NONE = RTE_ETH_MQ_RX_NONE;
+static const uint32_t ALKAID_MQ_RX_RSS = RTE_ETH_MQ_RX_RSS;
+static const uint64_t ALKAID_RSS_FLOWS = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP;
+static const uint32_t ALKAID_SPEED_UNKNOWN = RTE_ETH_SPEED_NUM_UNKNOWN;
+
+#endif
