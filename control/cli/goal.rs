@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+//! Goal states from files: protobuf's canonical JSON, in either of the controller's forms.
+
+mod json;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+
+use super::Rpc;
+use crate::core::Goal;
+use crate::proto::schema::{GoalState, GoalStateV2};
+
+/// Largest file, in bytes: about three million neighbors.
+const MAX_FILE: u64 = 1 << 30;
+
+/// The descriptors of all messages, which JSON needs; made by the build script.
+static DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/alkaid.fds"));
+
+/// Why a file is no goal state.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GoalError {
+    /// It cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is too large.
+    #[error("{} is larger than {} MiB", .0.display(), MAX_FILE >> 20)]
+    TooLarge(PathBuf),
+    /// Something in it is not what the schema says.
+    #[error("{}:{line}:{column}: {at}: {what}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column, in bytes, from 1.
+        column: usize,
+        /// The path of the value in the JSON, as in `port_states[3].configuration.id`.
+        at: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// It has lists and maps.
+    #[error("{}: `{list}` is a list as in a GoalState, `{map}` a map as in a GoalStateV2: which one is it?", path.display())]
+    Mixed {
+        /// The file.
+        path: PathBuf,
+        /// A field that is a list.
+        list: String,
+        /// A field that is a map.
+        map: String,
+    },
+    /// The schema that was compiled in is unusable.
+    #[error("the compiled-in schema: {0}")]
+    Schema(String),
+}
+
+/// Reads a goal state; `-` is standard input. Lists of states make it a GoalState (v1), maps a GoalStateV2; without
+/// any states it is a GoalStateV2.
+///
+/// # Errors
+/// The file cannot be read or is no goal state; the error names line, column and JSON path.
+pub(crate) fn load_goal(path: &Path) -> Result<Goal, GoalError> {
+    parse_goal(path, &read(path)?, None)
+}
+
+/// The goal state that `text`, the content of `path`, is; `form` instead of what it looks like.
+pub(super) fn parse_goal(path: &Path, text: &str, form: Option<Rpc>) -> Result<Goal, GoalError> {
+    let form = match form {
+        Some(form) => form,
+        None => shape(path, text)?,
+    };
+    let schema = |error: String| GoalError::Schema(error);
+    match form {
+        Rpc::V1 => {
+            let message = message(path, text, "alcor.schema.GoalState")?;
+            let goal: GoalState = message
+                .transcode_to()
+                .map_err(|error| schema(error.to_string()))?;
+            Ok(Goal::V1(goal))
+        }
+        Rpc::V2 => {
+            let message = message(path, text, "alcor.schema.GoalStateV2")?;
+            let goal: GoalStateV2 = message
+                .transcode_to()
+                .map_err(|error| schema(error.to_string()))?;
+            Ok(Goal::V2(goal))
+        }
+    }
+}
+
+/// The content of `path`; `-` is standard input.
+pub(super) fn read(path: &Path) -> Result<String, GoalError> {
+    let failed = |error| GoalError::Read {
+        path: path.to_owned(),
+        error,
+    };
+    let mut text = String::new();
+    let length = match path.as_os_str() == "-" {
+        true => io::stdin()
+            .lock()
+            .take(MAX_FILE + 1)
+            .read_to_string(&mut text),
+        false => {
+            File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text))
+        }
+    };
+    match length.map_err(failed)? as u64 > MAX_FILE {
+        true => Err(GoalError::TooLarge(path.to_owned())),
+        false => Ok(text),
+    }
+}
+
+fn message(path: &Path, text: &str, name: &str) -> Result<DynamicMessage, GoalError> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let message = DynamicMessage::deserialize(descriptor(name)?, &mut deserializer);
+    let whole = message.and_then(|message| deserializer.end().map(|()| message));
+    whole.map_err(|error| located(path, text, &error))
+}
+
+fn descriptor(name: &str) -> Result<MessageDescriptor, GoalError> {
+    let pool = DescriptorPool::decode(DESCRIPTORS)
+        .map_err(|error| GoalError::Schema(error.to_string()))?;
+    pool.get_message_by_name(name)
+        .ok_or_else(|| GoalError::Schema(format!("no message {name}")))
+}
+
+/// `error` with the place where it arose.
+fn located(path: &Path, text: &str, error: &serde_json::Error) -> GoalError {
+    let (line, column) = (error.line(), error.column());
+    // serde_json appends the place to its words; it is said before them here.
+    let what = error.to_string();
+    let what = what
+        .strip_suffix(&format!(" at line {line} column {column}"))
+        .unwrap_or(&what)
+        .to_owned();
+    GoalError::Json {
+        path: path.to_owned(),
+        line,
+        column,
+        at: json::path_at(text, line, column),
+        what,
+    }
+}
+
+/// Which form `text` has, by its outermost values.
+fn shape(path: &Path, text: &str) -> Result<Rpc, GoalError> {
+    let fields = json::outline(text).map_err(|error| located(path, text, &error))?;
+    let states = || {
+        fields
+            .iter()
+            .filter(|field| field.name.ends_with("tates") || field.name.ends_with("esources"))
+    };
+    let list = states().find(|field| field.shape == json::Shape::List);
+    let map = states().find(|field| field.shape == json::Shape::Map);
+    match (list, map) {
+        (Some(list), Some(map)) => Err(GoalError::Mixed {
+            path: path.to_owned(),
+            list: list.name.clone(),
+            map: map.name.clone(),
+        }),
+        (Some(_), None) => Ok(Rpc::V1),
+        (None, _) => Ok(Rpc::V2),
+    }
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT
+//! The command line: `alkaid run` and its clients.
+//!
+//! [`Cli`] says what there is. [`Client::run`] does all of it but `run` and `replay`, which need the packet path.
+
+mod client;
+mod console;
+mod exec;
+pub(crate) mod goal;
+mod push;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// All is well.
+pub(crate) const EXIT_OK: u8 = 0;
+/// The switch refused, or a resource was not programmed.
+pub(crate) const EXIT_FAILED: u8 = 1;
+/// It could not even be tried: wrong usage, a file that is wrong, nobody answers.
+pub(crate) const EXIT_USAGE: u8 = 2;
+
+/// A DPDK virtual switch for cloud hosts, programmed by an Alcor controller.
+#[derive(Parser, Debug)]
+#[command(
+    name = "alkaid",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    subcommand_required = true
+)]
+#[command(after_help = "\
+Exit status: 0 all is well; 1 the switch refused or a resource was not programmed; 2 it could not be tried \
+(usage, a wrong file, nobody answers).")]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Subcommands,
+}
+
+/// What the program does.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Subcommands {
+    /// Run the switch
+    ///
+    /// Reads FILE (testpmd-style commands, one per line; examples are in configs/), starts DPDK, the ports and the
+    /// workers, and serves the controller until SIGINT or SIGTERM. If a line of FILE is wrong, every wrong line is
+    /// reported and nothing is started.
+    Run(RunArgs),
+    /// Forward recorded packets under recorded goal states, without a controller
+    ///
+    /// Starts the switch of a configuration whose ports are pcap files, applies the goal states in the order given,
+    /// forwards every packet of the files, prints a summary and exits.
+    Replay(ReplayArgs),
+    /// The clients of a running switch, and checks.
+    #[command(flatten)]
+    Client(Client),
+}
+
+/// Arguments of `alkaid run`.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Arguments of `alkaid replay`.
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArgs {
+    /// The configuration file, with ports such as `net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Goal states in protobuf's JSON (GoalState or GoalStateV2), applied in this order
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    pub(crate) goal_state: Vec<PathBuf>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where the switch's local socket is.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct SocketArgs {
+    /// The switch's local socket [default: /run/alkaid.sock, or alkaid.sock in $XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+/// What needs no packet path.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Client {
+    /// Check a configuration file, without starting anything
+    ///
+    /// Reports every wrong line and every contradiction between lines, as `alkaid run` would.
+    Check(CheckArgs),
+    /// Give a running switch one command
+    ///
+    /// The commands are those of the configuration file; `alkaid exec help` lists them.
+    #[command(after_help = "\
+Examples:
+  alkaid exec \"show port stats all\"
+  alkaid exec show port stats all --json
+  alkaid exec \"port bind 1 0a9f3c5e-7a5b-4b0e-9a36-0d0c6f0f1a01\"
+  alkaid exec \"load /etc/alkaid/guests.conf\"
+  alkaid exec quit                           # ends the switch")]
+    Exec(ExecArgs),
+    /// Talk to a running switch: line editing, history, completion, help
+    ///
+    /// Without a terminal it reads commands from standard input, one per line.
+    Console(SocketArgs),
+    /// Show something of a running switch, as `alkaid exec \"show ...\"` does
+    #[command(after_help = "\
+Examples:
+  alkaid show ports
+  alkaid show port stats all
+  alkaid show neighbors --json")]
+    Show(ShowArgs),
+    /// Send a goal state to a switch, as a controller would
+    ///
+    /// FILE is a GoalState or a GoalStateV2 in protobuf's JSON. Prints a status per resource; exits with 0 only if
+    /// all are SUCCESS.
+    Push(PushArgs),
+}
+
+/// Arguments of `alkaid check`.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Arguments of `alkaid exec`.
+#[derive(Args, Debug)]
+pub(crate) struct ExecArgs {
+    /// The command, in one argument or in several
+    #[arg(value_name = "COMMAND", required = true)]
+    pub(crate) command: Vec<String>,
+    /// Print rows as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where the switch is.
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+}
+
+/// Arguments of `alkaid show`.
+#[derive(Args, Debug)]
+pub(crate) struct ShowArgs {
+    /// What: ports, stats, `port info N|all`, `port stats N|all`, vpcs, subnets, neighbors, routes, drops, pending,
+    /// memory, workers, config
+    #[arg(value_name = "WHAT", required = true)]
+    pub(crate) what: Vec<String>,
+    /// Print rows as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where the switch is.
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+}
+
+/// Arguments of `alkaid push`.
+#[derive(Args, Debug)]
+pub(crate) struct PushArgs {
+    /// The goal state; `-` reads standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The switch's southbound address
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:50001")]
+    pub(crate) to: String,
+    /// The call: v1 is PushNetworkResourceStates with a GoalState, v2 is PushGoalStatesStream with a GoalStateV2
+    /// [default: what FILE is, by whether its states are lists (v1) or maps (v2)]
+    #[arg(long, value_enum)]
+    pub(crate) rpc: Option<Rpc>,
+    /// Print only statuses that are not SUCCESS
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Print the statuses as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Seconds to wait for the answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) timeout: u64,
+}
+
+/// The two forms of a goal state, and the calls that take them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Rpc {
+    /// GoalState, PushNetworkResourceStates.
+    V1,
+    /// GoalStateV2, PushGoalStatesStream.
+    V2,
+}
+
+impl Client {
+    /// Does it, with what it has to say on stdout and stderr. To be called outside of any runtime.
+    pub(crate) fn run(self) -> ExitCode {
+        let code = match self {
+            Self::Check(args) => check(&args),
+            Self::Exec(args) => exec::run(&args.command, args.json, &args.socket),
+            Self::Show(args) => {
+                let words: Vec<String> = std::iter::once("show".to_owned())
+                    .chain(args.what)
+                    .collect();
+                exec::run(&words, args.json, &args.socket)
+            }
+            Self::Console(socket) => console::run(&socket),
+            Self::Push(args) => push::run(&args),
+        };
+        ExitCode::from(code)
+    }
+}
+
+fn check(args: &CheckArgs) -> u8 {
+    match crate::config::read(&args.file) {
+        Ok(settings) => {
+            let (ports, workers) = (settings.ports.len(), settings.workers);
+            let file = args.file.display();
+            out(&format!(
+                "{file}: no error; {ports} ports, {workers} workers\n"
+            ));
+            EXIT_OK
+        }
+        Err(errors) => {
+            err(&format!("{:?}\n", miette::Report::new(errors)));
+            EXIT_USAGE
+        }
+    }
+}
+
+/// Writes to stdout. A reader that has gone (`alkaid show neighbors | head`) is no error.
+fn out(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+}
+
+/// Writes to stderr.
+fn err(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A runtime for one client. It has no thread of its own.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}

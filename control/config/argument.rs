@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: MIT
+//! The arguments of commands: what they are called, what they may be, and how a word becomes a value.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use ipnet::Ipv4Net;
+use vswitch::tables::{MAX_PORTS, PortId};
+use vswitch::wire::Mac;
+
+use super::command::{Level, Ports};
+
+/// Highest CPU core number: what Linux's affinity mask of fixed size (CPU_SETSIZE) can name.
+pub(crate) const MAX_CORE: u16 = 1023;
+
+/// What an argument may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// A port number.
+    Port,
+    /// A port number or `all`.
+    Ports,
+    /// Port numbers with commas between; `0-2` stands for all from 0 to 2.
+    PortList,
+    /// CPU cores with commas between; `2-5` stands for all from 2 to 5.
+    CoreList,
+    /// A number in this range, in decimal or, after `0x`, in hexadecimal.
+    Number(u32, u32),
+    /// `on` or `off`.
+    OnOff,
+    /// One of the words of [`Level`].
+    Level,
+    /// An IPv4 address of one station.
+    Address,
+    /// Such an address with the length of its prefix.
+    AddressPrefix,
+    /// A MAC of one station.
+    Mac,
+    /// An address and a TCP port.
+    Socket,
+    /// A file.
+    Path,
+    /// Any one word.
+    Text,
+    /// One or more words, to the end of the line.
+    Words,
+    /// No, one or more words of a command, to the end of the line.
+    Topic,
+}
+
+/// An argument's place in a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Argument {
+    /// Its name, in capitals.
+    pub(crate) name: &'static str,
+    /// What it may be.
+    pub(crate) kind: Kind,
+    /// What it means, for help; with its default if it has one.
+    pub(crate) about: &'static str,
+}
+
+/// An argument's value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Value {
+    /// [`Kind::Port`]
+    Port(PortId),
+    /// [`Kind::Ports`]
+    Ports(Ports),
+    /// [`Kind::PortList`]
+    PortList(Vec<PortId>),
+    /// [`Kind::CoreList`]
+    CoreList(Vec<u16>),
+    /// [`Kind::Number`]
+    Number(u32),
+    /// [`Kind::OnOff`]
+    OnOff(bool),
+    /// [`Kind::Level`]
+    Level(Level),
+    /// [`Kind::Address`]
+    Address(Ipv4Addr),
+    /// [`Kind::AddressPrefix`]
+    AddressPrefix(Ipv4Net),
+    /// [`Kind::Mac`]
+    Mac(Mac),
+    /// [`Kind::Socket`]
+    Socket(SocketAddr),
+    /// [`Kind::Path`] and [`Kind::Text`]
+    Text(String),
+    /// [`Kind::Words`] and [`Kind::Topic`]
+    Words(Vec<String>),
+}
+
+impl fmt::Display for Kind {
+    /// What is expected, as part of a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = MAX_PORTS - 1;
+        match self {
+            Self::Port => write!(f, "a port number (0 to {last})"),
+            Self::Ports => write!(f, "a port number (0 to {last}) or `all`"),
+            Self::PortList => {
+                write!(
+                    f,
+                    "port numbers with commas between, each once (0 to {last}), as in `0,2` or `0-2`"
+                )
+            }
+            Self::CoreList => {
+                write!(
+                    f,
+                    "CPU cores with commas between, each once (0 to {MAX_CORE}), as in `2,4` or `2-5`"
+                )
+            }
+            Self::Number(min, max) => write!(f, "a number from {min} to {max}"),
+            Self::OnOff => f.write_str("`on` or `off`"),
+            Self::Level => f.write_str("`error`, `warn`, `info`, `debug` or `trace`"),
+            Self::Address => f.write_str("an IPv4 address of one host, as in `192.0.2.9`"),
+            Self::AddressPrefix => f.write_str(
+                "an IPv4 address of one host and a prefix length of 1 to 32, as in `192.0.2.1/24`",
+            ),
+            Self::Mac => f.write_str("a MAC address of one station, as in `02:00:00:00:00:09`"),
+            Self::Socket => {
+                f.write_str("an address and a TCP port, as in `0.0.0.0:50001` or `[::]:50001`")
+            }
+            Self::Path => f.write_str("the path of a file (in quotes if it has spaces)"),
+            Self::Text => f.write_str("one word (in quotes if it has spaces)"),
+            Self::Words => f.write_str("one or more words"),
+            Self::Topic => f.write_str("the first words of a command, or nothing"),
+        }
+    }
+}
+
+impl Kind {
+    /// The words that are all an argument of this kind may be, or that it may be among others.
+    pub(crate) fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Ports => &["all"],
+            Self::OnOff => &["on", "off"],
+            Self::Level => &["error", "warn", "info", "debug", "trace"],
+            _ => &[],
+        }
+    }
+
+    /// True if it takes all words to the end of the line.
+    pub(crate) fn takes_the_rest(self) -> bool {
+        matches!(self, Self::Words | Self::Topic)
+    }
+
+    /// `text` as a value of this kind. `None`: it is none, see `Display` for what would be.
+    pub(crate) fn value(self, text: &str) -> Option<Value> {
+        Some(match self {
+            Self::Port => Value::Port(port(text)?),
+            Self::Ports if text == "all" => Value::Ports(Ports::All),
+            Self::Ports => Value::Ports(Ports::One(port(text)?)),
+            Self::PortList => {
+                let ports = list(text, MAX_PORTS as u16 - 1)?;
+                Value::PortList(ports.into_iter().map(PortId::new).collect::<Option<_>>()?)
+            }
+            Self::CoreList => Value::CoreList(list(text, MAX_CORE)?),
+            Self::Number(min, max) => {
+                Value::Number(number(text).filter(|n| (min..=max).contains(n))?)
+            }
+            Self::OnOff => Value::OnOff(match text {
+                "on" => true,
+                "off" => false,
+                _ => return None,
+            }),
+            Self::Level => Value::Level(Level::ALL.into_iter().find(|level| level.word() == text)?),
+            Self::Address => Value::Address(text.parse().ok().filter(is_host)?),
+            Self::AddressPrefix => {
+                let net: Ipv4Net = text.parse().ok()?;
+                Value::AddressPrefix(
+                    Some(net).filter(|net| is_host(&net.addr()) && net.prefix_len() > 0)?,
+                )
+            }
+            Self::Mac => Value::Mac(
+                text.parse()
+                    .ok()
+                    .filter(|mac: &Mac| !mac.is_multicast() && !mac.is_zero())?,
+            ),
+            Self::Socket => Value::Socket(
+                text.parse()
+                    .ok()
+                    .filter(|socket: &SocketAddr| socket.port() != 0)?,
+            ),
+            Self::Path | Self::Text => {
+                Value::Text(Some(text.to_owned()).filter(|text| !text.is_empty())?)
+            }
+            Self::Words | Self::Topic => Value::Words(vec![text.to_owned()]),
+        })
+    }
+}
+
+/// A decimal number, or after `0x` a hexadecimal one. Digits only: no sign, no space.
+fn number(text: &str) -> Option<u32> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
+    };
+    // from_str_radix alone would take a sign.
+    digits
+        .starts_with(|c: char| c.is_digit(radix))
+        .then(|| u32::from_str_radix(digits, radix).ok())?
+}
+
+fn port(text: &str) -> Option<PortId> {
+    number(text)
+        .and_then(|n| u16::try_from(n).ok())
+        .and_then(PortId::new)
+}
+
+/// Numbers up to `max` with commas between, `a-b` for all from a to b. `None` also if one comes twice.
+fn list(text: &str, max: u16) -> Option<Vec<u16>> {
+    let one = |text: &str| {
+        number(text)
+            .and_then(|n| u16::try_from(n).ok())
+            .filter(|&n| n <= max)
+    };
+    let mut all = Vec::new();
+    for item in text.split(',') {
+        let (first, last) = match item.split_once('-') {
+            Some((first, last)) => (one(first)?, one(last)?),
+            None => (one(item)?, one(item)?),
+        };
+        if first > last {
+            return None;
+        }
+        for n in first..=last {
+            if all.contains(&n) {
+                return None;
+            }
+            all.push(n);
+        }
+    }
+    Some(all)
+}
+
+/// False for addresses that no single host can have.
+fn is_host(address: &Ipv4Addr) -> bool {
+    !address.is_unspecified()
+        && !address.is_multicast()
+        && !address.is_broadcast()
+        && !address.is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_decimal_or_hexadecimal_and_in_range() {
+        let kind = Kind::Number(1, 64);
+        for (text, value) in [("1", 1), ("64", 64), ("0x20", 32), ("0X3f", 63), ("007", 7)] {
+            assert_eq!(kind.value(text), Some(Value::Number(value)), "{text}");
+        }
+        for text in [
+            "0",
+            "65",
+            "0x41",
+            "",
+            "0x",
+            "-1",
+            "+1",
+            "0x+1",
+            "1.0",
+            "1k",
+            "99999999999999999999",
+        ] {
+            assert_eq!(kind.value(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_take_ranges_and_each_number_once() {
+        assert_eq!(
+            Kind::CoreList.value("1,4-6,0x10"),
+            Some(Value::CoreList(vec![1, 4, 5, 6, 16]))
+        );
+        for text in [
+            "", "1,", ",1", "1,1", "1-3,2", "3-1", "1-", "1024", "0-99999",
+        ] {
+            assert_eq!(Kind::CoreList.value(text), None, "{text}");
+        }
+        assert_eq!(Kind::PortList.value("0,32"), None);
+    }
+
+    #[test]
+    fn addresses_are_those_of_one_station() {
+        assert!(Kind::AddressPrefix.value("192.0.2.1/24").is_some());
+        for text in [
+            "192.0.2.1",
+            "192.0.2.1/33",
+            "192.0.2.1/0",
+            "0.0.0.0/24",
+            "224.0.0.1/4",
+            "127.0.0.1/8",
+        ] {
+            assert_eq!(Kind::AddressPrefix.value(text), None, "{text}");
+        }
+        assert!(Kind::Mac.value("02:00:00:00:00:01").is_some());
+        for text in [
+            "ff:ff:ff:ff:ff:ff",
+            "00:00:00:00:00:00",
+            "01:00:5e:00:00:01",
+            "02:00",
+        ] {
+            assert_eq!(Kind::Mac.value(text), None, "{text}");
+        }
+        assert!(Kind::Socket.value("[::]:50001").is_some());
+        assert_eq!(Kind::Socket.value("0.0.0.0:0"), None);
+    }
+
+    #[test]
+    fn ports_are_a_number_or_all() {
+        assert_eq!(Kind::Ports.value("all"), Some(Value::Ports(Ports::All)));
+        assert_eq!(
+            Kind::Ports.value("31"),
+            PortId::new(31).map(|port| Value::Ports(Ports::One(port)))
+        );
+        assert_eq!(Kind::Ports.value("32"), None);
+        assert_eq!(Kind::Port.value("all"), None);
+    }
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: MIT
+//! A command as a value. What words make it is in [`super::table`]; `Display` writes those words again.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+use vswitch::tables::PortId;
+use vswitch::wire::Mac;
+
+use super::lexer::quoted;
+
+/// The ports that a command is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ports {
+    /// One.
+    One(PortId),
+    /// All that are attached.
+    All,
+}
+
+/// What `port config` changes on a port.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum PortItem {
+    /// Receive queues.
+    Rxq,
+    /// Transmit queues.
+    Txq,
+    /// Descriptors of each receive queue.
+    Rxd,
+    /// Descriptors of each transmit queue.
+    Txd,
+    /// Largest packet, in bytes, without the Ethernet header.
+    Mtu,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) enum Level {
+    /// What makes the switch fail.
+    Error,
+    /// And what an operator should look at.
+    Warn,
+    /// And what happens once: starts, stops, connections.
+    #[default]
+    Info,
+    /// And each message of the controller.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// What `set` sets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Setting {
+    /// Number of workers.
+    Nbcore(u16),
+    /// The CPU cores that workers run on, one each, in this order.
+    Corelist(Vec<u16>),
+    /// Packets taken from a queue at once, 1 to [`vswitch::io::MAX_BURST`].
+    Burst(u16),
+    /// The ports that forward.
+    Portlist(Vec<PortId>),
+    /// Whether ports receive frames for other stations.
+    Promisc {
+        /// Which ports.
+        ports: Ports,
+        /// On or off.
+        on: bool,
+    },
+    /// This host's address in the underlay and the port that has it.
+    Vtep {
+        /// The address (host bits kept) and the prefix length of its link.
+        address: Ipv4Net,
+        /// The uplink.
+        port: PortId,
+    },
+    /// The port towards the host's own network stack.
+    HostPort(PortId),
+    /// The MAC of another host on the underlay.
+    UnderlayNeighbor {
+        /// Its address.
+        ip: Ipv4Addr,
+        /// Its MAC.
+        mac: Mac,
+    },
+    /// The router of the underlay.
+    UnderlayGateway {
+        /// Its address.
+        ip: Ipv4Addr,
+        /// Its MAC.
+        mac: Mac,
+    },
+    /// Where the controller's goal states arrive; `None` is off.
+    Southbound(Option<SocketAddr>),
+    /// Where `alkaid exec` and `alkaid console` reach this switch.
+    ControlSocket(PathBuf),
+    /// Most neighbors.
+    NeighborsCapacity(u32),
+    /// Packet buffers.
+    Mbufs(u32),
+    /// How much is logged.
+    Log(Level),
+}
+
+/// What `show` shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Show {
+    /// `show port info`: driver, link, queues, offloads.
+    PortInfo(Ports),
+    /// `show port stats`: packets, bytes, errors of the port.
+    PortStats(Ports),
+    /// Every port, its role and what is bound to it.
+    Ports,
+    /// All ports' packets, rates and drops.
+    Stats,
+    /// The controller's VPCs.
+    Vpcs,
+    /// The controller's subnets.
+    Subnets,
+    /// The controller's neighbors.
+    Neighbors,
+    /// The routes of each subnet.
+    Routes,
+    /// Dropped packets by port and reason.
+    Drops,
+    /// Resources of the controller that wait for another one.
+    Pending,
+    /// Bytes that the tables hold.
+    Memory,
+    /// Each worker: its core, its queues, how busy it is.
+    Workers,
+    /// The settings in force, as commands.
+    Config,
+}
+
+/// One command of the configuration language.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Command {
+    /// Arguments for DPDK's environment (EAL).
+    Eal(Vec<String>),
+    /// Adds the port or ports of a device.
+    PortAttach(String),
+    /// Sizes a port's queues or frames.
+    PortConfig {
+        /// Which ports.
+        ports: Ports,
+        /// What.
+        item: PortItem,
+        /// To which value.
+        value: u32,
+    },
+    /// Says which of the controller's ports a port is.
+    PortBind {
+        /// The port.
+        port: PortId,
+        /// The controller's id of it (PortConfiguration.id).
+        id: String,
+    },
+    /// Takes that back.
+    PortUnbind(PortId),
+    /// Starts ports.
+    PortStart(Ports),
+    /// Stops ports.
+    PortStop(Ports),
+    /// Sets something.
+    Set(Setting),
+    /// Starts forwarding.
+    Start,
+    /// Stops forwarding.
+    Stop,
+    /// Shows something.
+    Show(Show),
+    /// Counts a port's statistics from zero.
+    ClearPortStats(Ports),
+    /// Executes the commands of a file.
+    Load(PathBuf),
+    /// Explains the commands that begin with these words; all, without a word.
+    Help(Vec<String>),
+    /// Ends the program.
+    Quit,
+}
+
+impl Ports {
+    /// True if `port` is one of them.
+    pub(crate) fn contains(self, port: PortId) -> bool {
+        match self {
+            Self::One(one) => one == port,
+            Self::All => true,
+        }
+    }
+}
+
+impl PortItem {
+    /// The word for it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Rxq => "rxq",
+            Self::Txq => "txq",
+            Self::Rxd => "rxd",
+            Self::Txd => "txd",
+            Self::Mtu => "mtu",
+        }
+    }
+}
+
+impl Level {
+    /// All, from little to much.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Error,
+        Self::Warn,
+        Self::Info,
+        Self::Debug,
+        Self::Trace,
+    ];
+
+    /// The word for it, which `tracing` and `RUST_LOG` use as well.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(port) => port.get().fmt(f),
+            Self::All => f.write_str("all"),
+        }
+    }
+}
+
+/// Writes `items` as the grammar's lists are: with commas and no space.
+fn list<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    items: impl Iterator<Item = T>,
+) -> fmt::Result {
+    for (i, item) in items.enumerate() {
+        write!(f, "{}{item}", if i == 0 { "" } else { "," })?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nbcore(n) => write!(f, "nbcore {n}"),
+            Self::Corelist(cores) => f
+                .write_str("corelist ")
+                .and_then(|()| list(f, cores.iter())),
+            Self::Burst(n) => write!(f, "burst {n}"),
+            Self::Portlist(ports) => f
+                .write_str("portlist ")
+                .and_then(|()| list(f, ports.iter().map(|p| p.get()))),
+            Self::Promisc { ports, on } => {
+                write!(f, "promisc {ports} {}", if *on { "on" } else { "off" })
+            }
+            Self::Vtep { address, port } => write!(f, "vtep {address} port {}", port.get()),
+            Self::HostPort(port) => write!(f, "host port {}", port.get()),
+            Self::UnderlayNeighbor { ip, mac } => write!(f, "underlay neighbor {ip} {mac}"),
+            Self::UnderlayGateway { ip, mac } => write!(f, "underlay gateway {ip} {mac}"),
+            Self::Southbound(Some(address)) => write!(f, "southbound listen {address}"),
+            Self::Southbound(None) => f.write_str("southbound off"),
+            Self::ControlSocket(path) => {
+                write!(f, "control socket {}", quoted(&path.to_string_lossy()))
+            }
+            Self::NeighborsCapacity(n) => write!(f, "neighbors capacity {n}"),
+            Self::Mbufs(n) => write!(f, "mbufs {n}"),
+            Self::Log(level) => write!(f, "log {}", level.word()),
+        }
+    }
+}
+
+impl fmt::Display for Show {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self {
+            Self::PortInfo(ports) => return write!(f, "port info {ports}"),
+            Self::PortStats(ports) => return write!(f, "port stats {ports}"),
+            Self::Ports => "ports",
+            Self::Stats => "stats",
+            Self::Vpcs => "vpcs",
+            Self::Subnets => "subnets",
+            Self::Neighbors => "neighbors",
+            Self::Routes => "routes",
+            Self::Drops => "drops",
+            Self::Pending => "pending",
+            Self::Memory => "memory",
+            Self::Workers => "workers",
+            Self::Config => "config",
+        };
+        f.write_str(word)
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |f: &mut fmt::Formatter<'_>, words: &[String]| {
+            words
+                .iter()
+                .try_for_each(|word| write!(f, " {}", quoted(word)))
+        };
+        match self {
+            Self::Eal(args) => f.write_str("eal").and_then(|()| words(f, args)),
+            Self::PortAttach(device) => write!(f, "port attach {}", quoted(device)),
+            Self::PortConfig { ports, item, value } => {
+                write!(f, "port config {ports} {} {value}", item.word())
+            }
+            Self::PortBind { port, id } => write!(f, "port bind {} {}", port.get(), quoted(id)),
+            Self::PortUnbind(port) => write!(f, "port unbind {}", port.get()),
+            Self::PortStart(ports) => write!(f, "port start {ports}"),
+            Self::PortStop(ports) => write!(f, "port stop {ports}"),
+            Self::Set(setting) => write!(f, "set {setting}"),
+            Self::Start => f.write_str("start"),
+            Self::Stop => f.write_str("stop"),
+            Self::Show(what) => write!(f, "show {what}"),
+            Self::ClearPortStats(ports) => write!(f, "clear port stats {ports}"),
+            Self::Load(path) => write!(f, "load {}", quoted(&path.to_string_lossy())),
+            Self::Help(topic) => f.write_str("help").and_then(|()| words(f, topic)),
+            Self::Quit => f.write_str("quit"),
+        }
+    }
+}

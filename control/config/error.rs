@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT
+//! What is wrong with a configuration: every error with its file, line and column.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
+    MietteSpanContents,
+};
+use miette::{SourceCode, SourceSpan, SpanContents};
+
+use super::parse::{SyntaxError, or};
+use super::settings::Conflict;
+
+/// One line of a text. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    source: Arc<Source>,
+    /// Its number, from 1.
+    pub(crate) number: usize,
+    bytes: Range<usize>,
+}
+
+/// A text and where it comes from.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// A path, or what an operator would call it.
+    pub(crate) name: String,
+    /// All of it.
+    pub(crate) text: String,
+}
+
+impl Line {
+    /// The lines of `source`, without their ends.
+    pub(crate) fn all(source: &Arc<Source>) -> Vec<Self> {
+        let mut at = 0;
+        let mut lines = Vec::new();
+        for (i, text) in source.text.split_inclusive('\n').enumerate() {
+            let body = text.strip_suffix('\n').unwrap_or(text);
+            let body = body.strip_suffix('\r').unwrap_or(body);
+            lines.push(Self {
+                source: Arc::clone(source),
+                number: i + 1,
+                bytes: at..at + body.len(),
+            });
+            at += text.len();
+        }
+        lines
+    }
+
+    /// A text of one line.
+    pub(crate) fn only(name: String, text: String) -> Self {
+        let bytes = 0..text.len();
+        Self {
+            source: Arc::new(Source { name, text }),
+            number: 1,
+            bytes,
+        }
+    }
+
+    /// The line, without its end.
+    pub(crate) fn text(&self) -> &str {
+        self.source.text.get(self.bytes.clone()).unwrap_or_default()
+    }
+
+    /// Where it comes from.
+    pub(crate) fn source_name(&self) -> &str {
+        &self.source.name
+    }
+
+    /// What tells it from all other lines.
+    pub(crate) fn key(&self) -> (*const Source, usize) {
+        (Arc::as_ptr(&self.source), self.number)
+    }
+
+    /// All of it but a comment and the space around: what an error about a whole command points at.
+    fn whole(&self) -> Range<usize> {
+        let words = super::lexer::cut(self.text()).words;
+        match (words.first(), words.last()) {
+            (Some(first), Some(last)) => first.span.start..last.span.end,
+            _ => 0..self.text().len(),
+        }
+    }
+}
+
+impl SourceCode for Line {
+    /// Only this line is shown, under its number in the file. Cheap however long the file is.
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        _before: usize,
+        _after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let text = self.text();
+        if span.offset() + span.len() > text.len() {
+            return Err(MietteError::OutOfBounds);
+        }
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.source.name.clone(),
+            text.as_bytes(),
+            (0, text.len()).into(),
+            self.number - 1,
+            0,
+            1,
+        )))
+    }
+}
+
+/// A place in a line.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The line.
+    pub(crate) line: Line,
+    /// The bytes of it that are meant.
+    pub(crate) span: Range<usize>,
+}
+
+impl Place {
+    /// The whole command of a line.
+    pub(crate) fn whole(line: &Line) -> Self {
+        Self {
+            line: line.clone(),
+            span: line.whole(),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    /// `file:line:column`, the column counted in characters from 1.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let column = self
+            .line
+            .text()
+            .get(..self.span.start)
+            .map_or(0, |before| before.chars().count());
+        write!(
+            f,
+            "{}:{}:{}",
+            self.line.source.name,
+            self.line.number,
+            column + 1
+        )
+    }
+}
+
+/// Why a file's commands cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A device, a pipe or a folder: reading it may never end.
+    #[error("{} is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// Larger than any configuration is.
+    #[error("{} is larger than {} MiB", .0.display(), super::file::MAX_FILE >> 20)]
+    TooLarge(PathBuf),
+    /// Files load each other in a circle.
+    #[error("the files load each other in a circle: {0}")]
+    Circle(String),
+    /// Files load files load files ...
+    #[error("`load` is nested more than {} deep", super::file::MAX_DEPTH)]
+    TooDeep,
+    /// Too many files in all.
+    #[error("more than {} files are loaded", super::file::MAX_FILES)]
+    TooMany,
+}
+
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// A line is no command.
+    #[error("{}", .0.problem)]
+    Syntax(SyntaxError),
+    /// A file cannot be loaded.
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    /// A command contradicts the others.
+    #[error("{0}")]
+    Conflict(#[from] Conflict),
+}
+
+/// One error.
+#[derive(Debug)]
+pub(crate) struct ConfigError {
+    /// Where. `None`: it is about the configuration as a whole.
+    pub(crate) place: Option<Place>,
+    /// What.
+    pub(crate) fault: Fault,
+    /// Other lines that have to do with it.
+    pub(crate) notes: Vec<Note>,
+}
+
+/// Another line that has to do with an error.
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    /// The line.
+    pub(crate) place: Place,
+    /// What is there.
+    pub(crate) text: &'static str,
+}
+
+impl std::error::Error for ConfigError {}
+impl std::error::Error for Note {}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fault.fmt(f)
+    }
+}
+
+impl ConfigError {
+    /// A line that is no command.
+    pub(crate) fn syntax(line: Line, error: SyntaxError) -> Self {
+        // Inside the line, whatever happened.
+        let end = error.span.end.min(line.text().len());
+        let span = error.span.start.min(end)..end;
+        Self {
+            place: Some(Place { line, span }),
+            fault: Fault::Syntax(error),
+            notes: Vec::new(),
+        }
+    }
+
+    /// What to do about it, if that can be said.
+    fn advice(&self) -> Option<String> {
+        match &self.fault {
+            Fault::Syntax(error) => error.nearest.map(|word| format!("did you mean `{word}`?")),
+            Fault::Conflict(conflict) => conflict.advice().map(str::to_owned),
+            Fault::Load(_) => None,
+        }
+    }
+
+    fn label(&self) -> Option<String> {
+        match &self.fault {
+            Fault::Syntax(error) if !error.expected.is_empty() => {
+                Some(format!("expected {}", or(&error.expected)))
+            }
+            _ => Some("here".to_owned()),
+        }
+    }
+
+    /// All of it in one line: `file:line:column: what; what else`.
+    pub(crate) fn line(&self) -> String {
+        let mut text = self
+            .place
+            .as_ref()
+            .map_or_else(String::new, |place| format!("{place}: "));
+        match &self.fault {
+            Fault::Syntax(error) => text.push_str(&error.to_string()),
+            fault => {
+                text.push_str(&fault.to_string());
+                self.notes
+                    .iter()
+                    .for_each(|note| text.push_str(&format!(" ({}: {})", note.place, note.text)));
+                self.advice()
+                    .into_iter()
+                    .for_each(|advice| text.push_str(&format!("; {advice}")));
+            }
+        }
+        text
+    }
+}
+
+fn underline(place: &Place, label: Option<String>) -> Box<dyn Iterator<Item = LabeledSpan>> {
+    let span = LabeledSpan::new(label, place.span.start, place.span.len());
+    Box::new(std::iter::once(span))
+}
+
+impl Diagnostic for Note {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(miette::Severity::Advice)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.place.line)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(underline(&self.place, None))
+    }
+}
+
+impl Diagnostic for ConfigError {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.advice()
+            .map(|advice| Box::new(advice) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.place
+            .as_ref()
+            .map(|place| &place.line as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.place
+            .as_ref()
+            .map(|place| underline(place, self.label()) as Box<dyn Iterator<Item = LabeledSpan>>)
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(
+            self.notes.iter().map(|note| note as &dyn Diagnostic),
+        ))
+    }
+}
+
+/// All errors of a configuration, at least one.
+#[derive(Debug)]
+pub(crate) struct ConfigErrors {
+    /// What was read: a path, or what an operator would call it.
+    pub(crate) name: String,
+    /// The errors, in the order of the lines.
+    pub(crate) errors: Vec<ConfigError>,
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.errors.len() {
+            1 => write!(f, "{} has an error; nothing of it is applied", self.name),
+            n => write!(f, "{} has {n} errors; nothing of it is applied", self.name),
+        }
+    }
+}
+
+impl Diagnostic for ConfigErrors {
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(
+            self.errors.iter().map(|error| error as &dyn Diagnostic),
+        ))
+    }
+}
+
+impl ConfigErrors {
+    /// As text with the lines concerned, without colors: what travels over the local socket.
+    pub(crate) fn report(&self) -> String {
+        let mut text = String::new();
+        let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor());
+        // One error says all of it itself.
+        let rendered = match self.errors.as_slice() {
+            [error] => handler.with_width(110).render_report(&mut text, error),
+            _ => handler.with_width(110).render_report(&mut text, self),
+        };
+        match rendered {
+            Ok(()) => text,
+            Err(fmt::Error) => self.lines(),
+        }
+    }
+
+    /// One line per error, see [`ConfigError::line`]: for logs.
+    pub(crate) fn lines(&self) -> String {
+        self.errors
+            .iter()
+            .map(|error| error.line() + "\n")
+            .collect()
+    }
+}

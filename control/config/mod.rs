@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+//! The configuration language: testpmd's manner, one command per line, the same in files, `alkaid console` and
+//! `alkaid exec`.
+//!
+//! * [`table`] says which commands there are: **start there**. [`argument`] what their arguments may be.
+//! * [`lexer`] line to words; [`parse`] words to a [`Command`]; [`file`] files to commands, `load` included.
+//! * [`settings`] a start-up file's commands to one [`Settings`], contradictions found.
+//! * [`help`] and [`complete`] explain and complete, from the table.
+//! * [`error`] every error has its file, line and column; all of a file are reported, and nothing of it is applied.
+
+pub(crate) mod argument;
+pub(crate) mod command;
+pub(crate) mod complete;
+pub(crate) mod error;
+pub(crate) mod file;
+pub(crate) mod help;
+pub(crate) mod lexer;
+pub(crate) mod parse;
+pub(crate) mod settings;
+pub(crate) mod table;
+
+use std::path::Path;
+
+pub(crate) use command::{Command, Level, PortItem, Ports, Setting, Show};
+pub(crate) use error::{ConfigErrors, Line};
+pub(crate) use file::{parse_command, parse_file, parse_text};
+pub(crate) use parse::{SyntaxError, parse_line};
+pub(crate) use settings::{PortSettings, Settings, Vtep};
+
+/// The settings that a start-up file makes.
+///
+/// # Errors
+/// All that are in the file and in those that it loads.
+pub(crate) fn read(path: &Path) -> Result<Settings, ConfigErrors> {
+    let name = path.display().to_string();
+    Settings::from_commands(&parse_file(path)?).map_err(|errors| ConfigErrors { name, ..errors })
+}

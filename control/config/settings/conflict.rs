@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+//! What contradicts in a start-up file, line by line correct as it may be.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use vswitch::tables::MAX_PORTS;
+
+/// A contradiction.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum Conflict {
+    /// The same thing is said twice.
+    #[error("`{0}` is given twice")]
+    Twice(String),
+    /// A port that no line before attaches.
+    #[error("there is no port {port}: {}", preceding(*.attached))]
+    NoSuchPort {
+        /// The number.
+        port: u16,
+        /// How many `port attach` precede.
+        attached: usize,
+    },
+    /// `all` while no port is attached.
+    #[error("`all` is no port: no `port attach` precedes")]
+    NoPorts,
+    /// More ports than there can be.
+    #[error("more than {MAX_PORTS} ports")]
+    TooManyPorts,
+    /// The same device for two ports.
+    #[error("the device `{0}` is attached twice")]
+    SameDevice(String),
+    /// The same of the controller's ports for two ports.
+    #[error("two ports are bound to `{0}`")]
+    SameId(String),
+    /// A device among the arguments of `eal`.
+    #[error("`eal {0}` would add ports outside the numbering")]
+    DeviceInEal(String),
+    /// A second uplink.
+    #[error("there is one uplink, and this is a second")]
+    TwoUplinks,
+    /// Fewer cores than workers.
+    #[error("{cores} cores for {workers} workers")]
+    FewCores {
+        /// Cores of `set corelist`.
+        cores: usize,
+        /// Workers of `set nbcore`.
+        workers: u16,
+    },
+    /// Goal states would be taken, and no tunnel endpoint is known.
+    #[error("the controller's goal states are taken, and there is no `set vtep`")]
+    NoVtep,
+    /// Something about the underlay, without a tunnel endpoint.
+    #[error("this needs a tunnel endpoint, and there is no `set vtep`")]
+    NeedsVtep,
+    /// A port that is to be two things.
+    #[error("port {0} cannot be both")]
+    TwoRoles(u16),
+    /// A port with a role that is not polled.
+    #[error("port {0} is not in `set portlist`, so nothing would poll it")]
+    NotPolled(u16),
+    /// The address is the link's own name or its broadcast.
+    #[error("{} is no host's address in {}", .0.addr(), .0.trunc())]
+    NotAHost(Ipv4Net),
+    /// Another host with this host's address.
+    #[error("{0} is this host's own address")]
+    OwnAddress(Ipv4Addr),
+    /// A gateway that cannot be reached.
+    #[error("{gateway} is not on the uplink's link {link}")]
+    GatewayOffLink {
+        /// The gateway.
+        gateway: Ipv4Addr,
+        /// The link.
+        link: Ipv4Net,
+    },
+    /// A command for a running switch.
+    #[error("`{0}` is for a running switch, not for the file it starts with")]
+    NotAtStart(String),
+    /// A command for the start-up file.
+    #[error("`{0}` is for the file that the switch starts with")]
+    OnlyAtStart(String),
+}
+
+fn preceding(count: usize) -> String {
+    match count {
+        0 => "no `port attach` precedes".to_owned(),
+        1 => "only one `port attach` precedes, it made port 0".to_owned(),
+        n => format!(
+            "only {n} `port attach` precede, they made ports 0 to {}",
+            n - 1
+        ),
+    }
+}
+
+impl Conflict {
+    /// What to do about it, if that can be said in general.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoSuchPort { .. } | Self::NoPorts => {
+                "ports are numbered in the order of their `port attach` lines"
+            }
+            Self::DeviceInEal(_) => "name the device with `port attach`",
+            Self::FewCores { .. } => "name more cores or lower `set nbcore`",
+            Self::NoVtep => "add `set vtep ADDR/LEN port N`, or `set southbound off`",
+            Self::NeedsVtep => "add `set vtep ADDR/LEN port N`",
+            Self::NotPolled(_) => "add it there, or leave `set portlist` out",
+            Self::NotAtStart(_) => "give it with `alkaid exec` or in `alkaid console`",
+            Self::OnlyAtStart(_) => "change it there and restart the switch",
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: MIT
+//! Folds a start-up file's commands into [`Settings`]. Finds all contradictions, each with the lines concerned.
+
+use std::collections::HashMap;
+
+use vswitch::tables::{MAX_PORTS, PortId};
+
+use super::super::command::{Command, Ports, Setting};
+use super::super::error::{ConfigError, ConfigErrors, Line, Note, Place};
+use super::{Conflict, PortSettings, Settings, Vtep};
+
+impl Settings {
+    /// The settings that `commands`, in their order, make.
+    ///
+    /// # Errors
+    /// All contradictions among them.
+    pub(crate) fn from_commands(commands: &[(Line, Command)]) -> Result<Self, ConfigErrors> {
+        let mut fold = Fold::default();
+        for (line, command) in commands {
+            fold.command(line, command);
+        }
+        fold.check_cores();
+        fold.check_underlay();
+        fold.check_roles();
+        if fold.errors.is_empty() {
+            return Ok(fold.settings);
+        }
+        let order: HashMap<_, _> = commands
+            .iter()
+            .enumerate()
+            .map(|(i, (line, _))| (line.key(), i))
+            .collect();
+        let mut errors = fold.errors;
+        errors.sort_by_key(|error| {
+            error
+                .place
+                .as_ref()
+                .and_then(|place| order.get(&place.line.key()))
+        });
+        let name = commands
+            .first()
+            .map_or("the configuration", |(line, _)| line.source_name())
+            .to_owned();
+        Err(ConfigErrors { name, errors })
+    }
+}
+
+/// What is said once at most: the line that said it, by what it is about.
+type Said<'a> = HashMap<String, &'a Line>;
+
+#[derive(Default)]
+struct Fold<'a> {
+    settings: Settings,
+    said: Said<'a>,
+    workers: Option<u16>,
+    errors: Vec<ConfigError>,
+}
+
+impl<'a> Fold<'a> {
+    fn error(
+        &mut self,
+        line: Option<&Line>,
+        conflict: Conflict,
+        notes: &[(Option<&Line>, &'static str)],
+    ) {
+        let note = |(line, text): &(Option<&Line>, &'static str)| {
+            line.map(|line| Note {
+                place: Place::whole(line),
+                text,
+            })
+        };
+        let notes = notes.iter().filter_map(note).collect();
+        self.errors.push(ConfigError {
+            place: line.map(Place::whole),
+            fault: conflict.into(),
+            notes,
+        });
+    }
+
+    /// Takes down that `what` is said by `line`; an error if it was said before.
+    fn once(&mut self, line: &'a Line, what: impl Into<String>) {
+        let what = what.into();
+        match self.said.get(&what).copied() {
+            Some(first) => self.error(
+                Some(line),
+                Conflict::Twice(what),
+                &[(Some(first), "first here")],
+            ),
+            None => {
+                self.said.insert(what, line);
+            }
+        }
+    }
+
+    /// The line that said `what`.
+    fn line(&self, what: &str) -> Option<&'a Line> {
+        self.said.get(what).copied()
+    }
+
+    fn command(&mut self, line: &'a Line, command: &Command) {
+        match command {
+            Command::Eal(args) => self.eal(line, args),
+            Command::PortAttach(device) => self.attach(line, device),
+            Command::PortConfig { ports, item, value } => {
+                self.once(line, format!("port config {ports} {}", item.word()));
+                // The grammar's ranges end below 65536.
+                let value = u16::try_from(*value).unwrap_or(u16::MAX);
+                self.each_port(line, *ports, |port| *port.item(*item) = Some(value));
+            }
+            Command::PortBind { port, id } => {
+                self.once(line, format!("port bind {}", port.get()));
+                if let Some(first) = self.said.insert(format!("bound to {id}"), line) {
+                    self.error(
+                        Some(line),
+                        Conflict::SameId(id.clone()),
+                        &[(Some(first), "first here")],
+                    );
+                }
+                self.each_port(line, Ports::One(*port), |port| port.id = Some(id.clone()));
+            }
+            Command::Set(setting) => self.set(line, setting),
+            Command::Start => {
+                self.once(line, "start");
+                self.settings.start = true;
+            }
+            other => self.error(Some(line), Conflict::NotAtStart(other.to_string()), &[]),
+        }
+    }
+
+    fn eal(&mut self, line: &Line, args: &[String]) {
+        let adds_port = |arg: &&String| {
+            ["-a", "--allow", "--vdev"]
+                .iter()
+                .any(|device| arg.starts_with(device))
+        };
+        if let Some(arg) = args.iter().find(adds_port) {
+            self.error(Some(line), Conflict::DeviceInEal(arg.clone()), &[]);
+        }
+        self.settings.eal.extend_from_slice(args);
+    }
+
+    fn attach(&mut self, line: &'a Line, device: &str) {
+        let name = device.split(',').next().unwrap_or(device);
+        let key = format!("port attach {name}");
+        if let Some(first) = self.said.insert(key, line) {
+            self.error(
+                Some(line),
+                Conflict::SameDevice(name.to_owned()),
+                &[(Some(first), "first here")],
+            );
+        }
+        if self.settings.ports.len() == MAX_PORTS {
+            return self.error(Some(line), Conflict::TooManyPorts, &[]);
+        }
+        self.settings.ports.push(PortSettings {
+            device: device.to_owned(),
+            ..PortSettings::default()
+        });
+    }
+
+    /// Changes the ports that `line` names; an error if there are none.
+    fn each_port(&mut self, line: &Line, ports: Ports, mut change: impl FnMut(&mut PortSettings)) {
+        let attached = self.settings.ports.len();
+        match ports {
+            Ports::All if attached == 0 => self.error(Some(line), Conflict::NoPorts, &[]),
+            Ports::All => self.settings.ports.iter_mut().for_each(change),
+            Ports::One(port) => match self.settings.ports.get_mut(port.index()) {
+                Some(port) => change(port),
+                None => self.error(
+                    Some(line),
+                    Conflict::NoSuchPort {
+                        port: port.get(),
+                        attached,
+                    },
+                    &[],
+                ),
+            },
+        }
+    }
+
+    fn set(&mut self, line: &'a Line, setting: &Setting) {
+        match setting {
+            Setting::UnderlayNeighbor { ip, .. } => {
+                self.once(line, format!("set underlay neighbor {ip}"))
+            }
+            Setting::Promisc { ports, .. } => self.once(line, format!("set promisc {ports}")),
+            Setting::Vtep { port, .. } => return self.vtep(line, setting, *port),
+            other => self.once(line, key(other)),
+        }
+        let settings = &mut self.settings;
+        match setting {
+            Setting::Nbcore(n) => self.workers = Some(*n),
+            Setting::Corelist(cores) => settings.corelist = Some(cores.clone()),
+            Setting::Burst(n) => settings.burst = *n,
+            Setting::Portlist(ports) => {
+                settings.portlist = Some(ports.clone());
+                ports
+                    .iter()
+                    .for_each(|&port| self.each_port(line, Ports::One(port), |_| ()));
+            }
+            Setting::Promisc { ports, on } => {
+                self.each_port(line, *ports, |port| port.promisc = Some(*on))
+            }
+            Setting::HostPort(port) => {
+                settings.host_port = Some(*port);
+                self.each_port(line, Ports::One(*port), |_| ());
+            }
+            Setting::UnderlayNeighbor { ip, mac } => {
+                settings.underlay_neighbors.insert(*ip, *mac);
+            }
+            Setting::UnderlayGateway { ip, mac } => settings.underlay_gateway = Some((*ip, *mac)),
+            Setting::Southbound(address) => settings.southbound = *address,
+            Setting::ControlSocket(path) => settings.control_socket = Some(path.clone()),
+            Setting::NeighborsCapacity(n) => settings.neighbors_capacity = *n,
+            Setting::Mbufs(n) => settings.mbufs = *n,
+            Setting::Log(level) => settings.log = *level,
+            Setting::Vtep { .. } => {}
+        }
+    }
+
+    fn vtep(&mut self, line: &'a Line, setting: &Setting, port: PortId) {
+        let Setting::Vtep { address, .. } = setting else {
+            return;
+        };
+        let first = self.line("set vtep");
+        match self.settings.vtep {
+            Some(vtep) if vtep.port != port => {
+                return self.error(
+                    Some(line),
+                    Conflict::TwoUplinks,
+                    &[(first, "the first uplink")],
+                );
+            }
+            _ => self.once(line, "set vtep"),
+        }
+        // On a link of a /31 or a /32 every address is a host's.
+        if address.prefix_len() < 31
+            && [address.network(), address.broadcast()].contains(&address.addr())
+        {
+            self.error(Some(line), Conflict::NotAHost(*address), &[]);
+        }
+        self.settings.vtep = Some(Vtep {
+            address: *address,
+            port,
+        });
+        self.each_port(line, Ports::One(port), |_| ());
+    }
+
+    fn check_cores(&mut self) {
+        let cores = self.settings.corelist.as_ref().map(Vec::len);
+        let listed = cores.and_then(|cores| u16::try_from(cores).ok());
+        self.settings.workers = self.workers.or(listed).unwrap_or(1);
+        if let (Some(cores), Some(workers)) = (cores, self.workers)
+            && cores < usize::from(workers)
+        {
+            let note = (self.line("set nbcore"), "the number of workers");
+            let line = self.line("set corelist");
+            self.error(line, Conflict::FewCores { cores, workers }, &[note]);
+        }
+    }
+
+    fn check_underlay(&mut self) {
+        let gateway_line = self.line("set underlay gateway");
+        let Some(Vtep { address, .. }) = self.settings.vtep else {
+            if self.settings.southbound.is_some() {
+                self.error(self.line("set southbound"), Conflict::NoVtep, &[]);
+            }
+            let neighbor = self.settings.underlay_neighbors.keys().next();
+            let neighbor =
+                neighbor.and_then(|ip| self.line(&format!("set underlay neighbor {ip}")));
+            for needs in [self.line("set host port"), gateway_line, neighbor]
+                .into_iter()
+                .flatten()
+            {
+                self.error(Some(needs), Conflict::NeedsVtep, &[]);
+            }
+            return;
+        };
+        let vtep = (self.line("set vtep"), "the tunnel endpoint");
+        let own = address.addr();
+        if self.settings.underlay_neighbors.contains_key(&own) {
+            let at = self.line(&format!("set underlay neighbor {own}"));
+            self.error(at, Conflict::OwnAddress(own), &[vtep]);
+        }
+        match self.settings.underlay_gateway {
+            Some((gateway, _)) if gateway == own => {
+                self.error(gateway_line, Conflict::OwnAddress(own), &[vtep])
+            }
+            // With a /32 nothing is on the link, and the gateway is reached by its MAC alone.
+            Some((gateway, _)) if address.prefix_len() < 32 && !address.contains(&gateway) => {
+                self.error(
+                    gateway_line,
+                    Conflict::GatewayOffLink {
+                        gateway,
+                        link: address.trunc(),
+                    },
+                    &[vtep],
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn check_roles(&mut self) {
+        let uplink = self.settings.vtep.map(|vtep| vtep.port);
+        let host = self.settings.host_port;
+        let (uplink_line, host_line) = (self.line("set vtep"), self.line("set host port"));
+        let mut roles: Vec<(PortId, Option<&Line>)> = Vec::new();
+        roles.extend(uplink.map(|port| (port, uplink_line)));
+        roles.extend(host.map(|port| (port, host_line)));
+        if let (Some(port), true) = (host, host == uplink) {
+            self.error(
+                host_line,
+                Conflict::TwoRoles(port.get()),
+                &[(uplink_line, "here it is the uplink")],
+            );
+        }
+        for port in (0..MAX_PORTS as u16).filter_map(PortId::new) {
+            let Some(at) = self.line(&format!("port bind {}", port.get())) else {
+                continue;
+            };
+            if Some(port) == uplink {
+                self.error(
+                    Some(at),
+                    Conflict::TwoRoles(port.get()),
+                    &[(uplink_line, "here it is the uplink")],
+                );
+            } else if Some(port) == host {
+                self.error(
+                    Some(at),
+                    Conflict::TwoRoles(port.get()),
+                    &[(host_line, "here it is the host port")],
+                );
+            }
+            roles.push((port, Some(at)));
+        }
+        let Some(polled) = self.settings.portlist.clone() else {
+            return;
+        };
+        for (port, at) in roles.into_iter().filter(|(port, _)| !polled.contains(port)) {
+            let note = (self.line("set portlist"), "the ports that are polled");
+            self.error(at, Conflict::NotPolled(port.get()), &[note]);
+        }
+    }
+}
+
+/// The words of a setting before its value.
+fn key(setting: &Setting) -> &'static str {
+    match setting {
+        Setting::Nbcore(_) => "set nbcore",
+        Setting::Corelist(_) => "set corelist",
+        Setting::Burst(_) => "set burst",
+        Setting::Portlist(_) => "set portlist",
+        Setting::Promisc { .. } => "set promisc",
+        Setting::Vtep { .. } => "set vtep",
+        Setting::HostPort(_) => "set host port",
+        Setting::UnderlayNeighbor { .. } => "set underlay neighbor",
+        Setting::UnderlayGateway { .. } => "set underlay gateway",
+        Setting::Southbound(_) => "set southbound",
+        Setting::ControlSocket(_) => "set control socket",
+        Setting::NeighborsCapacity(_) => "set neighbors capacity",
+        Setting::Mbufs(_) => "set mbufs",
+        Setting::Log(_) => "set log",
+    }
+}

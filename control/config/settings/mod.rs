@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+//! What the switch starts with: a file's commands folded into one value, and what contradicts in them.
+
+mod conflict;
+mod fold;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+use vswitch::tables::PortId;
+use vswitch::wire::Mac;
+
+use super::command::{Command, Level, PortItem, Ports, Setting};
+
+pub(crate) use conflict::Conflict;
+
+/// Packets taken at once without `set burst`: testpmd's number.
+pub(crate) const DEFAULT_BURST: u16 = 32;
+
+/// Neighbors without `set neighbors capacity`.
+pub(crate) const DEFAULT_NEIGHBORS: u32 = 1 << 20;
+
+/// Packet buffers without `set mbufs`: some 38 MB, which fits into the 64 MB that DPDK takes without hugepages.
+pub(crate) const DEFAULT_MBUFS: u32 = 16_383;
+
+/// Where the controller connects without `set southbound`.
+pub(crate) const DEFAULT_SOUTHBOUND: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50_001);
+
+/// What a start-up file says of one port. `None`: nothing, the device decides.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct PortSettings {
+    /// The device, with its arguments.
+    pub(crate) device: String,
+    /// Receive queues.
+    pub(crate) rxq: Option<u16>,
+    /// Transmit queues.
+    pub(crate) txq: Option<u16>,
+    /// Descriptors of each receive queue.
+    pub(crate) rxd: Option<u16>,
+    /// Descriptors of each transmit queue.
+    pub(crate) txd: Option<u16>,
+    /// Largest packet without its Ethernet header, bytes.
+    pub(crate) mtu: Option<u16>,
+    /// Whether it receives frames for other stations.
+    pub(crate) promisc: Option<bool>,
+    /// The controller's id of it.
+    pub(crate) id: Option<String>,
+}
+
+/// This host's VXLAN tunnel endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Vtep {
+    /// Its address, and the prefix length of its link.
+    pub(crate) address: Ipv4Net,
+    /// The uplink.
+    pub(crate) port: PortId,
+}
+
+/// What the switch starts with. All port numbers in it are below `ports.len()`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Settings {
+    /// Arguments of DPDK's environment, as given. See [`Settings::eal_args`].
+    pub(crate) eal: Vec<String>,
+    /// The ports, by number.
+    pub(crate) ports: Vec<PortSettings>,
+    /// Number of workers, at least 1.
+    pub(crate) workers: u16,
+    /// Their cores, one each; `None`: any.
+    pub(crate) corelist: Option<Vec<u16>>,
+    /// Packets taken from a queue at once, 1 to [`vswitch::io::MAX_BURST`].
+    pub(crate) burst: u16,
+    /// The ports that workers poll; `None`: all.
+    pub(crate) portlist: Option<Vec<PortId>>,
+    /// This host's tunnel endpoint.
+    pub(crate) vtep: Option<Vtep>,
+    /// The port towards the host's network stack.
+    pub(crate) host_port: Option<PortId>,
+    /// MACs of other hosts on the underlay.
+    pub(crate) underlay_neighbors: BTreeMap<Ipv4Addr, Mac>,
+    /// The underlay's router.
+    pub(crate) underlay_gateway: Option<(Ipv4Addr, Mac)>,
+    /// Where goal states arrive; `None`: nowhere.
+    pub(crate) southbound: Option<SocketAddr>,
+    /// The local socket; `None`: [`crate::northbound::socket::default_path`].
+    pub(crate) control_socket: Option<PathBuf>,
+    /// Most neighbors.
+    pub(crate) neighbors_capacity: u32,
+    /// Packet buffers.
+    pub(crate) mbufs: u32,
+    /// How much is logged.
+    pub(crate) log: Level,
+    /// Whether forwarding starts by itself.
+    pub(crate) start: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            eal: Vec::new(),
+            ports: Vec::new(),
+            workers: 1,
+            corelist: None,
+            burst: DEFAULT_BURST,
+            portlist: None,
+            vtep: None,
+            host_port: None,
+            underlay_neighbors: BTreeMap::new(),
+            underlay_gateway: None,
+            southbound: Some(DEFAULT_SOUTHBOUND),
+            control_socket: None,
+            neighbors_capacity: DEFAULT_NEIGHBORS,
+            mbufs: DEFAULT_MBUFS,
+            log: Level::default(),
+            start: false,
+        }
+    }
+}
+
+impl Settings {
+    /// The arguments to start DPDK with (without a program name). Unless they say something of PCI devices, DPDK is
+    /// kept from taking all that it finds: those would become ports, and `port attach` gives ports their numbers.
+    pub(crate) fn eal_args(&self) -> Vec<String> {
+        let mut args = self.eal.clone();
+        let says_of_pci =
+            |arg: &String| arg == "--no-pci" || arg.starts_with("-b") || arg.starts_with("--block");
+        if !args.iter().any(says_of_pci) {
+            // An allow-list of one device that is no NIC: 0000:00:00.0 is the host bridge.
+            args.extend(["-a".to_owned(), "0000:00:00.0".to_owned()]);
+        }
+        args
+    }
+
+    /// Commands that make these settings: defaults are left out, but what was chosen is in.
+    pub(crate) fn commands(&self) -> Vec<Command> {
+        let mut all = Vec::new();
+        if !self.eal.is_empty() {
+            all.push(Command::Eal(self.eal.clone()));
+        }
+        all.extend(self.globals().into_iter().map(Command::Set));
+        for (i, port) in self.ports.iter().enumerate() {
+            all.push(Command::PortAttach(port.device.clone()));
+            if let Some(id) = u16::try_from(i).ok().and_then(PortId::new) {
+                all.extend(port.commands(id));
+            }
+        }
+        all.extend(self.roles().into_iter().map(Command::Set));
+        all.extend(self.start.then_some(Command::Start));
+        all
+    }
+
+    /// Settings that are of no port.
+    fn globals(&self) -> Vec<Setting> {
+        let changed = |differs: bool, setting: Setting| differs.then_some(setting);
+        let cores = self.corelist.as_ref();
+        [
+            changed(
+                cores.map_or(1, Vec::len) != usize::from(self.workers),
+                Setting::Nbcore(self.workers),
+            ),
+            cores.map(|cores| Setting::Corelist(cores.clone())),
+            changed(self.burst != DEFAULT_BURST, Setting::Burst(self.burst)),
+            changed(
+                self.southbound != Some(DEFAULT_SOUTHBOUND),
+                Setting::Southbound(self.southbound),
+            ),
+            self.control_socket.clone().map(Setting::ControlSocket),
+            changed(
+                self.neighbors_capacity != DEFAULT_NEIGHBORS,
+                Setting::NeighborsCapacity(self.neighbors_capacity),
+            ),
+            changed(self.mbufs != DEFAULT_MBUFS, Setting::Mbufs(self.mbufs)),
+            changed(self.log != Level::default(), Setting::Log(self.log)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Settings that name ports, which are attached before.
+    fn roles(&self) -> Vec<Setting> {
+        let mut all: Vec<Setting> = self
+            .portlist
+            .clone()
+            .map(Setting::Portlist)
+            .into_iter()
+            .collect();
+        all.extend(
+            self.vtep
+                .map(|Vtep { address, port }| Setting::Vtep { address, port }),
+        );
+        all.extend(self.host_port.map(Setting::HostPort));
+        all.extend(
+            self.underlay_neighbors
+                .iter()
+                .map(|(&ip, &mac)| Setting::UnderlayNeighbor { ip, mac }),
+        );
+        all.extend(
+            self.underlay_gateway
+                .map(|(ip, mac)| Setting::UnderlayGateway { ip, mac }),
+        );
+        all
+    }
+}
+
+impl PortSettings {
+    /// What `port config` of this item sets.
+    pub(crate) fn item(&mut self, item: PortItem) -> &mut Option<u16> {
+        match item {
+            PortItem::Rxq => &mut self.rxq,
+            PortItem::Txq => &mut self.txq,
+            PortItem::Rxd => &mut self.rxd,
+            PortItem::Txd => &mut self.txd,
+            PortItem::Mtu => &mut self.mtu,
+        }
+    }
+
+    fn commands(&self, id: PortId) -> Vec<Command> {
+        let ports = Ports::One(id);
+        let items = [
+            (PortItem::Rxq, self.rxq),
+            (PortItem::Txq, self.txq),
+            (PortItem::Rxd, self.rxd),
+            (PortItem::Txd, self.txd),
+            (PortItem::Mtu, self.mtu),
+        ];
+        let config = |(item, value): (PortItem, Option<u16>)| {
+            value.map(|value| Command::PortConfig {
+                ports,
+                item,
+                value: value.into(),
+            })
+        };
+        let mut all: Vec<Command> = items.into_iter().filter_map(config).collect();
+        all.extend(
+            self.promisc
+                .map(|on| Command::Set(Setting::Promisc { ports, on })),
+        );
+        all.extend(
+            self.id
+                .clone()
+                .map(|bind| Command::PortBind { port: id, id: bind }),
+        );
+        all
+    }
+}

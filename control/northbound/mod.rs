@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+//! The switch's own API on a local socket: what `alkaid exec`, `alkaid console` and `alkaid show` talk to.
+//!
+//! * [`serve`] takes commands in the grammar of [`crate::config`], and gives them to an [`Executor`].
+//! * [`socket`] is where they arrive, and who may send them.
+//! * [`render`] makes a table for people of the rows that a command answers with.
+
+pub(crate) mod api;
+pub(crate) mod render;
+mod service;
+pub(crate) mod socket;
+
+use std::future::Future;
+
+use crate::config::Command;
+
+pub(crate) use service::{MAX_REPLY, ServeError, serve};
+pub(crate) use socket::{Socket, SocketError};
+
+/// What a command answers.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Output {
+    /// It is done, and there is nothing to say.
+    Done,
+    /// Words for people.
+    Text(String),
+    /// Rows: an array of flat objects, whose keys are column names in the order to show them in.
+    Rows(serde_json::Value),
+}
+
+/// Why a command was not done.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum ExecError {
+    /// It makes no sense in the present state, or the device or the control thread refused it.
+    #[error("{0}")]
+    Failed(String),
+    /// This switch has no such thing.
+    #[error("`{0}` is not supported by this build")]
+    Unsupported(String),
+    /// The switch is shutting down.
+    #[error("the switch is shutting down")]
+    ShuttingDown,
+}
+
+/// The running switch, as far as commands are concerned.
+pub(crate) trait Executor: Send + Sync + 'static {
+    /// Executes one command. Those that change something arrive one after the other, each when the one before it has
+    /// been answered; `show` may arrive at any time.
+    ///
+    /// Never gets `load` (its commands come one by one), `help`, and those that are for the start-up file only.
+    fn execute(&self, command: Command) -> impl Future<Output = Result<Output, ExecError>> + Send;
+}
