@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Writer};
 
-pub use request::{BindError, CoreHandle, Goal, Gone, MAX_ROWS, QUEUE, Request, Show, channel};
-pub use site::{Site, Uplink};
+pub(crate) use request::{BindError, CoreHandle, Goal, Gone, MAX_ROWS, QUEUE, Request, Show, channel};
+pub(crate) use site::{Site, Uplink};
 
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
@@ -43,7 +43,7 @@ const PAUSE: Duration = Duration::from_micros(50);
 const SPINS: u32 = 64;
 
 /// The goal state of this switch. Everything on it is done by one thread.
-pub struct Core {
+pub(crate) struct Core {
     wanted: Wanted,
     program: Program,
     /// The last commit, while workers have not let go of what it replaced.
@@ -58,12 +58,12 @@ enum Answer {
 
 impl Core {
     /// An empty goal state on this host. The writer's tables have no roles yet but those that `site` names.
-    pub fn new(site: Site, writer: Writer) -> Self {
+    pub(crate) fn new(site: Site, writer: Writer) -> Self {
         Self { wanted: Wanted::default(), program: Program::new(site, writer), unsettled: None }
     }
 
     /// Serves requests until all handles are gone. The body of the control thread; do not call it on an async one.
-    pub fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         self.make_visible();
         while let Some(first) = self.next(&mut requests) {
             let begun = Instant::now();
@@ -83,7 +83,7 @@ impl Core {
     }
 
     /// Applies one goal state and waits until it is visible: for callers that own the core.
-    pub fn apply(&mut self, source: &str, goal: Goal) -> GoalStateOperationReply {
+    pub(crate) fn apply(&mut self, source: &str, goal: Goal) -> GoalStateOperationReply {
         let applied = self.begin_goal(source, goal);
         let visible = self.make_visible();
         let reply = applied.reply(&self.wanted, &self.program, visible);

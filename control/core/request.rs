@@ -11,11 +11,11 @@ use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 
 /// Requests that may wait in the queue; senders beyond it wait themselves. Bounds memory (each may hold a whole
 /// goal state) and is far more than one group commit needs to be worth it.
-pub const QUEUE: usize = 64;
+pub(crate) const QUEUE: usize = 64;
 
 /// A goal state in either of the controller's forms.
 #[derive(Clone, Debug)]
-pub enum Goal {
+pub(crate) enum Goal {
     /// Lists of states.
     V1(GoalState),
     /// Maps of states.
@@ -24,7 +24,7 @@ pub enum Goal {
 
 /// What to list of the goal state.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Show {
+pub(crate) enum Show {
     /// VPCs: id, name, cidr, vni, subnets.
     Vpcs,
     /// Subnets: id, vpc, cidr, vni, gateway, state.
@@ -43,11 +43,11 @@ pub enum Show {
 
 /// Most rows of one answer to [`Request::Show`]; the first column of one further row says how many are left out.
 /// Keeps the control thread from spending seconds on a list of a million that nobody reads.
-pub const MAX_ROWS: usize = 10_000;
+pub(crate) const MAX_ROWS: usize = 10_000;
 
 /// Why a port cannot be bound or unbound.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BindError {
+pub(crate) enum BindError {
     /// An uplink or the host port.
     #[error("port {0} is no tenant port: it carries the underlay or the host's own traffic")]
     NotTenant(u16),
@@ -78,10 +78,10 @@ pub enum BindError {
 /// The control thread has ended: the switch is shutting down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the switch is shutting down")]
-pub struct Gone;
+pub(crate) struct Gone;
 
 /// One thing for the control thread to do. A reply nobody waits for any more is dropped.
-pub enum Request {
+pub(crate) enum Request {
     /// Makes a goal state so. The reply has a status per resource, true for every worker.
     Apply {
         /// Where it came from, for the log.
@@ -118,34 +118,34 @@ pub enum Request {
 
 /// The way to the control thread, for any number of tasks.
 #[derive(Clone, Debug)]
-pub struct CoreHandle {
+pub(crate) struct CoreHandle {
     requests: mpsc::Sender<Request>,
 }
 
 /// A handle, and the queue's other end for [`Core::run`](super::Core::run).
-pub fn channel() -> (CoreHandle, mpsc::Receiver<Request>) {
+pub(crate) fn channel() -> (CoreHandle, mpsc::Receiver<Request>) {
     let (requests, queue) = mpsc::channel(QUEUE);
     (CoreHandle { requests }, queue)
 }
 
 impl CoreHandle {
     /// Applies a goal state; see [`Request::Apply`].
-    pub async fn apply(&self, source: String, goal: Goal) -> Result<GoalStateOperationReply, Gone> {
+    pub(crate) async fn apply(&self, source: String, goal: Goal) -> Result<GoalStateOperationReply, Gone> {
         self.ask(|reply| Request::Apply { source, goal, reply }).await
     }
 
     /// Binds a port to the controller's id; see [`Request::Bind`].
-    pub async fn bind(&self, port: PortId, id: String) -> Result<Result<(), BindError>, Gone> {
+    pub(crate) async fn bind(&self, port: PortId, id: String) -> Result<Result<(), BindError>, Gone> {
         self.ask(|reply| Request::Bind { port, id, reply }).await
     }
 
     /// Takes a binding back.
-    pub async fn unbind(&self, port: PortId) -> Result<Result<(), BindError>, Gone> {
+    pub(crate) async fn unbind(&self, port: PortId) -> Result<Result<(), BindError>, Gone> {
         self.ask(|reply| Request::Unbind { port, reply }).await
     }
 
     /// Lists state: an array of flat objects.
-    pub async fn show(&self, what: Show) -> Result<serde_json::Value, Gone> {
+    pub(crate) async fn show(&self, what: Show) -> Result<serde_json::Value, Gone> {
         self.ask(|reply| Request::Show { what, reply }).await
     }
 

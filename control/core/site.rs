@@ -9,7 +9,7 @@ use vswitch::wire::Mac;
 
 /// This host's place in the underlay, from the configuration. Fixed at start.
 #[derive(Clone, Debug, Default)]
-pub struct Site {
+pub(crate) struct Site {
     /// How other hosts are reached. `None`: no VTEP is configured, and remote neighbors wait.
     pub underlay: Option<Uplink>,
     /// Where the host's own traffic goes, if anywhere.
@@ -18,7 +18,7 @@ pub struct Site {
 
 /// The uplink and what is known of the network behind it.
 #[derive(Clone, Debug)]
-pub struct Uplink {
+pub(crate) struct Uplink {
     /// This host's VTEP address.
     pub vtep: Ipv4Addr,
     /// Length of the prefix that the VTEP is in, 0 to 32: hosts inside it are reached without the gateway.
@@ -38,7 +38,7 @@ impl Uplink {
     ///
     /// A host beyond the VTEP's own prefix is reached through the gateway: its MAC means nothing on this link, unless
     /// there is no gateway or the operator named a MAC for exactly this host.
-    pub fn mac_towards(&self, host: Ipv4Addr, said: Option<Mac>) -> Option<Mac> {
+    pub(crate) fn mac_towards(&self, host: Ipv4Addr, said: Option<Mac>) -> Option<Mac> {
         let configured = self.neighbors.get(&host).copied();
         let gateway = self.gateway.map(|(_, mac)| mac);
         let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix_len.min(32))).unwrap_or(0);

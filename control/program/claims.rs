@@ -11,18 +11,18 @@ use vswitch::tables::Neighbor;
 /// Who wins a key: the highest rank. Ports of this host come before neighbors, since what is plugged in here is here;
 /// among equals the one described latest. No two claimants have the same rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank(u64);
+pub(crate) struct Rank(u64);
 
 impl Rank {
     const PORT: u64 = 1 << 63;
 
     /// Of a port of this host that was described at this point of the state's clock.
-    pub fn port(changed: u64) -> Self {
+    pub(crate) fn port(changed: u64) -> Self {
         Self(changed | Self::PORT)
     }
 
     /// Of a neighbor that was described at this point of the state's clock.
-    pub fn neighbor(changed: u64) -> Self {
+    pub(crate) fn neighbor(changed: u64) -> Self {
         Self(changed & !Self::PORT)
     }
 }
@@ -33,7 +33,7 @@ impl Rank {
 /// Claiming and withdrawing take constant time for a key that one claims, logarithmic time for a contested one, and
 /// return what the table has to say of the key afterwards.
 #[derive(Debug)]
-pub struct Claims<K> {
+pub(crate) struct Claims<K> {
     winners: HashMap<K, (Rank, Neighbor)>,
     others: HashMap<K, BTreeMap<Rank, Neighbor>>,
 }
@@ -46,7 +46,7 @@ impl<K> Default for Claims<K> {
 
 impl<K: Eq + Hash + Copy> Claims<K> {
     /// Claims `key`, or changes what the claimant of this rank says of it.
-    pub fn claim(&mut self, key: K, rank: Rank, value: Neighbor) -> Neighbor {
+    pub(crate) fn claim(&mut self, key: K, rank: Rank, value: Neighbor) -> Neighbor {
         let winner = self.winners.entry(key).or_insert((rank, value));
         if winner.0 < rank {
             let loser = std::mem::replace(winner, (rank, value));
@@ -60,7 +60,7 @@ impl<K: Eq + Hash + Copy> Claims<K> {
     }
 
     /// Takes the claim of this rank back. `None`: nobody claims the key any more.
-    pub fn withdraw(&mut self, key: K, rank: Rank) -> Option<Neighbor> {
+    pub(crate) fn withdraw(&mut self, key: K, rank: Rank) -> Option<Neighbor> {
         let mut others = self.others.get_mut(&key);
         let winner = self.winners.get_mut(&key)?;
         if winner.0 == rank {
@@ -82,12 +82,12 @@ impl<K: Eq + Hash + Copy> Claims<K> {
     }
 
     /// What the claimant that has the key says of it.
-    pub fn winner(&self, key: K) -> Option<Neighbor> {
+    pub(crate) fn winner(&self, key: K) -> Option<Neighbor> {
         self.winners.get(&key).map(|winner| winner.1)
     }
 
     /// How many keys are claimed, and how many of them by several.
-    pub fn len(&self) -> (usize, usize) {
+    pub(crate) fn len(&self) -> (usize, usize) {
         (self.winners.len(), self.others.len())
     }
 }

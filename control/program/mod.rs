@@ -8,13 +8,13 @@
 //!
 //! [`claims`] decides between resources that want the same address; [`numbers`] gives VPCs and VNIs short names.
 
-pub mod claims;
-pub mod neighbor;
-pub mod numbers;
-pub mod port;
-pub mod routes;
-pub mod show;
-pub mod subnet;
+pub(crate) mod claims;
+pub(crate) mod neighbor;
+pub(crate) mod numbers;
+pub(crate) mod port;
+pub(crate) mod routes;
+pub(crate) mod show;
+pub(crate) mod subnet;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -44,7 +44,7 @@ type MacKey = (DomainId, Mac);
 
 /// Why a resource is not, or not wholly, programmed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Obstacle {
+pub(crate) enum Obstacle {
     /// A subnet that it names is not described.
     #[error("its subnet is not known yet")]
     NoSubnet,
@@ -76,13 +76,13 @@ pub enum Obstacle {
 
 impl Obstacle {
     /// True if waiting does not help: the controller has to know.
-    pub fn is_failure(&self) -> bool {
+    pub(crate) fn is_failure(&self) -> bool {
         matches!(self, Self::Full(_) | Self::TooManyRoutes | Self::NoNumber)
     }
 }
 
 /// What is programmed, and the writer of the tables it is programmed in.
-pub struct Program {
+pub(crate) struct Program {
     site: Site,
     writer: Writer,
     vpcs: Numbers<VpcIx>,
@@ -100,7 +100,7 @@ pub struct Program {
 
 impl Program {
     /// Programs nothing but the roles of the ports that `site` names.
-    pub fn new(site: Site, mut writer: Writer) -> Self {
+    pub(crate) fn new(site: Site, mut writer: Writer) -> Self {
         if let Some(uplink) = &site.underlay {
             writer.set_role(uplink.port, Role::Uplink);
         }
@@ -125,7 +125,7 @@ impl Program {
 
     /// Brings the tables in line with what changed in `wanted`. Visible after [`Program::commit`] only, but for neighbors
     /// that are added or move, which no packet can tell from having been there.
-    pub fn update(&mut self, wanted: &mut Wanted) {
+    pub(crate) fn update(&mut self, wanted: &mut Wanted) {
         let touched = wanted.take_touched();
         self.look_at(wanted, touched);
     }
@@ -160,12 +160,12 @@ impl Program {
     }
 
     /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.
-    pub fn commit(&mut self) -> Commit {
+    pub(crate) fn commit(&mut self) -> Commit {
         self.writer.commit()
     }
 
     /// True when every worker sees the commit, and nothing that it removed. Never blocks; call it until it is true.
-    pub fn settled(&mut self, commit: &Commit) -> bool {
+    pub(crate) fn settled(&mut self, commit: &Commit) -> bool {
         let settled = self.writer.settled(commit);
         if settled {
             self.vpcs.recycle();
@@ -175,18 +175,18 @@ impl Program {
     }
 
     /// Workers that hold something back now.
-    pub fn lagging(&self) -> Vec<Lagging> {
+    pub(crate) fn lagging(&self) -> Vec<Lagging> {
         self.writer.lagging()
     }
 
     /// True if a controller's port may be bound to `port`: it is neither the uplink nor the host port.
-    pub fn is_tenant(&self, port: PortId) -> bool {
+    pub(crate) fn is_tenant(&self, port: PortId) -> bool {
         let uplink = self.site.underlay.as_ref().map(|uplink| uplink.port);
         uplink != Some(port) && self.site.host_port != Some(port)
     }
 
     /// Tries again what found no room since the last time. True if there was anything.
-    pub fn retry(&mut self, wanted: &Wanted) -> bool {
+    pub(crate) fn retry(&mut self, wanted: &Wanted) -> bool {
         let crowded = std::mem::take(&mut self.crowded);
         let any = !crowded.ports.is_empty() || !crowded.neighbors.is_empty();
         self.look_at(wanted, crowded);
@@ -195,7 +195,7 @@ impl Program {
     }
 
     /// Why the resource is not programmed, or `Ok` if it is.
-    pub fn state(&self, wanted: &Wanted, subject: &Subject) -> Result<(), Obstacle> {
+    pub(crate) fn state(&self, wanted: &Wanted, subject: &Subject) -> Result<(), Obstacle> {
         match subject {
             Subject::Nothing | Subject::Vpc => Ok(()),
             Subject::Subnet(ix) => self.resolved(*ix).map(|_| ()),

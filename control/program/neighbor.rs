@@ -10,7 +10,7 @@ use crate::state::neighbor::{NeighborIx, NeighborSlot};
 
 /// What is programmed of a neighbor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Placement {
+pub(crate) enum Placement {
     /// There is no such neighbor.
     #[default]
     Unknown,
@@ -24,7 +24,7 @@ pub enum Placement {
 
 /// The claims of a neighbor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub(crate) struct Placed {
     ip: IpKey,
     mac: MacKey,
     rank: Rank,

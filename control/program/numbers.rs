@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use hashbrown::HashMap;
 
 /// Numbers that can be given: 1 to 65,534. The tables keep 65,535 for themselves.
-pub const MAX_NUMBERS: u16 = u16::MAX - 1;
+pub(crate) const MAX_NUMBERS: u16 = u16::MAX - 1;
 
 /// Gives each key a number as long as somebody uses it.
 ///
@@ -15,7 +15,7 @@ pub const MAX_NUMBERS: u16 = u16::MAX - 1;
 /// A number that nobody uses any more is given to another key only after [`Numbers::recycle`], which the caller calls
 /// when no worker can see anything of the old key. Giving and returning take constant time.
 #[derive(Debug)]
-pub struct Numbers<K> {
+pub(crate) struct Numbers<K> {
     by_key: HashMap<K, Given>,
     unused: Vec<NonZeroU16>,
     returned: Vec<NonZeroU16>,
@@ -36,7 +36,7 @@ impl<K> Default for Numbers<K> {
 
 impl<K: Eq + Hash> Numbers<K> {
     /// The key's number, with one more user. `None` when all numbers are given.
-    pub fn acquire(&mut self, key: K) -> Option<NonZeroU16> {
+    pub(crate) fn acquire(&mut self, key: K) -> Option<NonZeroU16> {
         if let Some(given) = self.by_key.get_mut(&key) {
             given.users += 1;
             return Some(given.number);
@@ -53,7 +53,7 @@ impl<K: Eq + Hash> Numbers<K> {
     }
 
     /// One user of the key's number less.
-    pub fn release(&mut self, key: &K) {
+    pub(crate) fn release(&mut self, key: &K) {
         let Some(given) = self.by_key.get_mut(key) else { return };
         given.users -= 1;
         if given.users == 0 {
@@ -63,12 +63,12 @@ impl<K: Eq + Hash> Numbers<K> {
     }
 
     /// Lets numbers that were returned be given again: no worker sees anything of their keys any more.
-    pub fn recycle(&mut self) {
+    pub(crate) fn recycle(&mut self) {
         self.unused.append(&mut self.returned);
     }
 
     /// How many numbers are given.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_key.len()
     }
 }

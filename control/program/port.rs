@@ -15,7 +15,7 @@ use crate::state::port::{PortIx, PortSlot, WantedPort};
 
 /// What is programmed of a port.
 #[derive(Debug)]
-pub struct ProgrammedPort {
+pub(crate) struct ProgrammedPort {
     /// The switch's port that has the role; `None`: none has.
     role: Option<(PortId, Arc<TenantPort>)>,
     claims: PortClaims,

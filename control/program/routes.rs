@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use vswitch::tables::routes::{Route, Target};
-pub use vswitch::tables::routes::MAX_ROUTES;
+pub(crate) use vswitch::tables::routes::MAX_ROUTES;
 use vswitch::tables::{RouteTable, VpcId};
 use vswitch::wire::Mac;
 
@@ -24,7 +24,7 @@ const DEFAULT_DVR_MAC: Mac = Mac::new([0xfe, 0x16, 0x11, 0, 0, 0]);
 
 /// The routes of a subnet that ports of this host are in.
 #[derive(Clone, Debug)]
-pub struct SubnetRoutes {
+pub(crate) struct SubnetRoutes {
     /// In a fixed order, to compare with.
     routes: Vec<Route>,
     /// Compiled. Stays the same object as long as the routes do.
@@ -37,7 +37,7 @@ pub struct SubnetRoutes {
 
 impl SubnetRoutes {
     /// The routes, as the controller's rules make them: also those that lose to an equal prefix.
-    pub fn list(&self) -> &[Route] {
+    pub(crate) fn list(&self) -> &[Route] {
         &self.routes
     }
 }

@@ -35,7 +35,7 @@ impl Rows {
 
 impl Program {
     /// The rows of `what`.
-    pub fn show(&mut self, wanted: &Wanted, what: Show) -> Value {
+    pub(crate) fn show(&mut self, wanted: &Wanted, what: Show) -> Value {
         match what {
             Show::Vpcs => self.show_vpcs(wanted).finish("id"),
             Show::Subnets => self.show_subnets(wanted).finish("id"),

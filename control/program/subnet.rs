@@ -11,7 +11,7 @@ use crate::state::network::{SubnetIx, VpcIx};
 
 /// A subnet as tables know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     /// Its VNI: its own, or its VPC's.
     pub vni: Vni,
     /// The number of that VNI.

@@ -18,7 +18,7 @@ use crate::state::resource::Change;
 
 /// One state of a goal state, read.
 #[derive(Debug)]
-pub struct Resource {
+pub(crate) struct Resource {
     /// Which kind.
     pub kind: ResourceType,
     /// The id in its configuration, as sent.
@@ -33,7 +33,7 @@ pub struct Resource {
 
 /// What the state has to become, by its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub(crate) enum Wish {
     /// As the configuration says.
     Present,
     /// Gone.
@@ -83,7 +83,7 @@ fn not_served<C>(at: &Field<'_>, _: Wish, _: C) -> Result<Change, FieldError> {
 }
 
 /// All resources of `goal`, what others depend on first. Lazy: one resource is decoded at a time.
-pub fn resources(goal: Goal) -> Box<dyn Iterator<Item = Resource>> {
+pub(crate) fn resources(goal: Goal) -> Box<dyn Iterator<Item = Resource>> {
     match goal {
         Goal::V1(goal) => Box::new(
             list("vpc_states", goal.vpc_states)

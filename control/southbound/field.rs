@@ -8,14 +8,14 @@ use ipnet::Ipv4Net;
 use vswitch::wire::Mac;
 
 /// Longest id, name or key that is kept, in bytes. Alcor's ids are UUIDs of 36, sometimes with a prefix.
-pub const MAX_ID: usize = 255;
+pub(crate) const MAX_ID: usize = 255;
 
 /// Most characters of a refused value that an error repeats.
 const MAX_QUOTE: usize = 64;
 
 /// A field's place: `neighbor_states[3].configuration.fixed_ips[0].ip_address`. Costs nothing until it is written out.
 #[derive(Clone, Copy)]
-pub struct Field<'a> {
+pub(crate) struct Field<'a> {
     outer: Option<&'a Field<'a>>,
     name: &'static str,
     at: At<'a>,
@@ -31,39 +31,39 @@ enum At<'a> {
 /// What is wrong with a field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
-pub struct FieldError {
+pub(crate) struct FieldError {
     field: String,
     problem: String,
 }
 
 impl<'a> Field<'a> {
     /// Element `index` of one of the goal state's lists.
-    pub fn element(list: &'static str, index: usize) -> Self {
+    pub(crate) fn element(list: &'static str, index: usize) -> Self {
         Self { outer: None, name: list, at: At::Index(index) }
     }
 
     /// The value of `key` in one of the goal state's maps.
-    pub fn entry(map: &'static str, key: &'a str) -> Self {
+    pub(crate) fn entry(map: &'static str, key: &'a str) -> Self {
         Self { outer: None, name: map, at: At::Key(key) }
     }
 
     /// A field of this message.
-    pub fn field(&'a self, name: &'static str) -> Self {
+    pub(crate) fn field(&'a self, name: &'static str) -> Self {
         Self { outer: Some(self), name, at: At::Whole }
     }
 
     /// An element of a list in this message.
-    pub fn item(&'a self, name: &'static str, index: usize) -> Self {
+    pub(crate) fn item(&'a self, name: &'static str, index: usize) -> Self {
         Self { outer: Some(self), name, at: At::Index(index) }
     }
 
     /// An error about this field.
-    pub fn error(&self, problem: impl fmt::Display) -> FieldError {
+    pub(crate) fn error(&self, problem: impl fmt::Display) -> FieldError {
         FieldError { field: self.to_string(), problem: problem.to_string() }
     }
 
     /// A text that must be there: an id.
-    pub fn id(&self, text: &str) -> Result<(), FieldError> {
+    pub(crate) fn id(&self, text: &str) -> Result<(), FieldError> {
         if text.is_empty() {
             return Err(self.error("is empty"));
         }
@@ -71,7 +71,7 @@ impl<'a> Field<'a> {
     }
 
     /// A text that may be empty: a name.
-    pub fn text(&self, text: &str) -> Result<(), FieldError> {
+    pub(crate) fn text(&self, text: &str) -> Result<(), FieldError> {
         if text.len() > MAX_ID {
             return Err(self.error(format_args!("is longer than {MAX_ID} bytes")));
         }
@@ -79,7 +79,7 @@ impl<'a> Field<'a> {
     }
 
     /// An address that one machine has.
-    pub fn host(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
+    pub(crate) fn host(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
         let address = self.ipv4(text)?;
         if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
             return Err(self.error(format_args!("{address} is no machine's address")));
@@ -88,19 +88,19 @@ impl<'a> Field<'a> {
     }
 
     /// Any IPv4 address.
-    pub fn ipv4(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
+    pub(crate) fn ipv4(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
         text.parse().map_err(|_| self.error(format_args!("{} is not an IPv4 address", Quote(text))))
     }
 
     /// A prefix; bits beyond its length are ignored, since Alcor writes a gateway's address with its length too.
-    pub fn prefix(&self, text: &str) -> Result<Ipv4Net, FieldError> {
+    pub(crate) fn prefix(&self, text: &str) -> Result<Ipv4Net, FieldError> {
         let prefix: Ipv4Net =
             text.parse().map_err(|_| self.error(format_args!("{} is not an IPv4 prefix", Quote(text))))?;
         Ok(prefix.trunc())
     }
 
     /// A station's MAC: neither zero nor a group address.
-    pub fn mac(&self, text: &str) -> Result<Mac, FieldError> {
+    pub(crate) fn mac(&self, text: &str) -> Result<Mac, FieldError> {
         let mac: Mac = text.parse().map_err(|_| self.error(format_args!("{} is not a MAC address", Quote(text))))?;
         if mac.is_zero() || mac.is_multicast() {
             return Err(self.error(format_args!("{mac} is no station's MAC")));
@@ -124,7 +124,7 @@ impl fmt::Display for Field<'_> {
 }
 
 /// A value from outside as an error shows it: quoted, escaped, not too long.
-pub struct Quote<'a>(pub &'a str);
+pub(crate) struct Quote<'a>(pub &'a str);
 
 impl fmt::Display for Quote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

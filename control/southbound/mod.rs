@@ -6,12 +6,12 @@
 //!   one kind each; [`field`] names what is wrong.
 //! * [`reply`] keeps replies small enough for the controller's clients.
 
-pub mod decode;
-pub mod field;
-pub mod neighbor;
-pub mod port;
-pub mod reply;
-pub mod router;
-pub mod service;
-pub mod subnet;
-pub mod vpc;
+pub(crate) mod decode;
+pub(crate) mod field;
+pub(crate) mod neighbor;
+pub(crate) mod port;
+pub(crate) mod reply;
+pub(crate) mod router;
+pub(crate) mod service;
+pub(crate) mod subnet;
+pub(crate) mod vpc;

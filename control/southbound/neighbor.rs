@@ -8,7 +8,7 @@ use crate::proto::schema::{NeighborConfiguration, NeighborType};
 use crate::state::resource::{Change, NeighborAddress, NeighborPlace, NeighborUpdate};
 
 /// Reads a neighbor's configuration; to delete it, only its id and addresses count.
-pub fn read(at: &Field<'_>, wish: Wish, configuration: NeighborConfiguration) -> Result<Change, FieldError> {
+pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: NeighborConfiguration) -> Result<Change, FieldError> {
     let place = match wish {
         Wish::Absent => None,
         Wish::Present => Some(place(at, &configuration)?),

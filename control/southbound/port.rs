@@ -14,7 +14,7 @@ use crate::state::resource::{Change, FixedIp, Port};
 const MAX_FIXED_IPS: usize = 1024;
 
 /// Reads a port's configuration; to delete it, only its id counts.
-pub fn read(at: &Field<'_>, wish: Wish, configuration: PortConfiguration) -> Result<Change, FieldError> {
+pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: PortConfiguration) -> Result<Change, FieldError> {
     if wish == Wish::Absent {
         return Ok(Change::Port(None));
     }

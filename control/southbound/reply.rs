@@ -6,10 +6,10 @@ use prost::Message;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
 
 /// Most bytes of one reply message. Below the 4 MiB that gRPC clients accept unless told otherwise, with room to spare.
-pub const MAX_REPLY: usize = 3 << 20;
+pub(crate) const MAX_REPLY: usize = 3 << 20;
 
 /// The reply in as many messages as it needs, at least one; together they hold every status, in order.
-pub fn split(reply: GoalStateOperationReply) -> Vec<GoalStateOperationReply> {
+pub(crate) fn split(reply: GoalStateOperationReply) -> Vec<GoalStateOperationReply> {
     let head = GoalStateOperationReply { operation_statuses: Vec::new(), ..reply };
     let mut parts = vec![head.clone()];
     let mut size = 0;
@@ -29,7 +29,7 @@ pub fn split(reply: GoalStateOperationReply) -> Vec<GoalStateOperationReply> {
 
 /// The reply as one message: where it is too large, everything that is no success, and successes as long as there is
 /// room. Returns how many statuses were left out.
-pub fn shorten(mut reply: GoalStateOperationReply) -> (GoalStateOperationReply, usize) {
+pub(crate) fn shorten(mut reply: GoalStateOperationReply) -> (GoalStateOperationReply, usize) {
     let all = reply.operation_statuses.len();
     if reply.encoded_len() <= MAX_REPLY {
         return (reply, 0);

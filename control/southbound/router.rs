@@ -12,7 +12,7 @@ use crate::proto::schema::{OperationType, RouterConfiguration, UpdateType};
 use crate::state::resource::{Change, Rule, RuleKey, RouterUpdate, SubnetRules};
 
 /// Reads a router's configuration; to delete it, only its id counts.
-pub fn read(at: &Field<'_>, wish: Wish, configuration: RouterConfiguration) -> Result<Change, FieldError> {
+pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: RouterConfiguration) -> Result<Change, FieldError> {
     if wish == Wish::Absent {
         return Ok(Change::Router(None));
     }

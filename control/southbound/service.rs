@@ -40,7 +40,7 @@ const REPLIES: usize = 4;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Serves until `shutdown` resolves; then finishes what has begun.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     core: CoreHandle,
     shutdown: impl Future<Output = ()>,

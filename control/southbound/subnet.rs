@@ -15,7 +15,7 @@ use crate::state::resource::{Change, Gateway, Subnet};
 const UNKNOWN_TUNNEL_ID: u64 = i64::MAX as u64;
 
 /// Reads a subnet's configuration; to delete it, only its id counts.
-pub fn read(at: &Field<'_>, wish: Wish, configuration: SubnetConfiguration) -> Result<Change, FieldError> {
+pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: SubnetConfiguration) -> Result<Change, FieldError> {
     if wish == Wish::Absent {
         return Ok(Change::Subnet(None));
     }

@@ -9,7 +9,7 @@ use crate::proto::schema::VpcConfiguration;
 use crate::state::resource::{Change, Vpc};
 
 /// Reads a VPC's configuration; to delete it, only its id counts.
-pub fn read(at: &Field<'_>, wish: Wish, configuration: VpcConfiguration) -> Result<Change, FieldError> {
+pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: VpcConfiguration) -> Result<Change, FieldError> {
     if wish == Wish::Absent {
         return Ok(Change::Vpc(None));
     }

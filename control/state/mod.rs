@@ -7,12 +7,12 @@
 //!
 //! [`Wanted::apply`] is the way in. What it touched is collected in [`Touched`] until [`crate::program`] takes it.
 
-pub mod neighbor;
-pub mod network;
-pub mod port;
-pub mod resource;
-pub mod router;
-pub mod slots;
+pub(crate) mod neighbor;
+pub(crate) mod network;
+pub(crate) mod port;
+pub(crate) mod resource;
+pub(crate) mod router;
+pub(crate) mod slots;
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ use slots::Slots;
 
 /// A resource with the controller's revision of it.
 #[derive(Clone, Debug)]
-pub struct Revised<T> {
+pub(crate) struct Revised<T> {
     /// The highest one seen; 0: none was ever given.
     pub revision: u32,
     /// What it says.
@@ -38,7 +38,7 @@ pub struct Revised<T> {
 /// The change is older than what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("revision {new} is older than {known}, which is known already")]
-pub struct OutOfOrder {
+pub(crate) struct OutOfOrder {
     /// The highest revision that was applied.
     pub known: u32,
     /// The refused one.
@@ -48,7 +48,7 @@ pub struct OutOfOrder {
 impl OutOfOrder {
     /// The revision to keep when `new` follows `known`. Equal revisions follow each other, since Alcor sends the same
     /// one always; zero is no revision.
-    pub fn check(known: u32, new: u32) -> Result<u32, Self> {
+    pub(crate) fn check(known: u32, new: u32) -> Result<u32, Self> {
         if known != 0 && new != 0 && new < known { Err(Self { known, new }) } else { Ok(known.max(new)) }
     }
 }
@@ -62,7 +62,7 @@ impl<T> Revised<T> {
 
 /// Which resource a change was about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// One that is gone, or never was.
     Nothing,
     /// A VPC.
@@ -79,7 +79,7 @@ pub enum Subject {
 
 /// What has changed, or depends on something that has, and is to be looked at by [`crate::program`].
 #[derive(Debug, Default)]
-pub struct Touched {
+pub(crate) struct Touched {
     /// Subnets: described otherwise, or their VPC is.
     pub subnets: BTreeSet<SubnetIx>,
     /// Subnets whose routes may differ.
@@ -92,7 +92,7 @@ pub struct Touched {
 
 /// Everything the controller wants of this host.
 #[derive(Debug, Default)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     vpcs: Slots<VpcSlot>,
     subnets: Slots<SubnetSlot>,
     routers: Slots<RouterSlot>,
@@ -116,7 +116,7 @@ struct Unused {
 impl Wanted {
     /// Makes one change, and collects what it touches. Constant time but for what the change itself lists and for the
     /// subnets of a changed VPC or router.
-    pub fn apply(&mut self, id: &str, revision: u32, change: Change) -> Result<Subject, OutOfOrder> {
+    pub(crate) fn apply(&mut self, id: &str, revision: u32, change: Change) -> Result<Subject, OutOfOrder> {
         match change {
             Change::Vpc(vpc) => self.set_vpc(id, revision, vpc),
             Change::Subnet(subnet) => self.set_subnet(id, revision, subnet),
@@ -133,12 +133,12 @@ impl Wanted {
     }
 
     /// Takes what was touched since the last time.
-    pub fn take_touched(&mut self) -> Touched {
+    pub(crate) fn take_touched(&mut self) -> Touched {
         std::mem::take(&mut self.touched)
     }
 
     /// Frees what nobody uses any more. After it, the numbers of deleted resources may be given to others.
-    pub fn sweep(&mut self) {
+    pub(crate) fn sweep(&mut self) {
         let unused = std::mem::take(&mut self.unused);
         unused.routers.into_iter().for_each(|ix| self.routers.free(ix));
         unused.ports.into_iter().for_each(|ix| self.ports.free(ix));

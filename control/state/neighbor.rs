@@ -12,11 +12,11 @@ use super::slots::{Arena, Ix};
 use super::{OutOfOrder, Subject, Wanted};
 
 /// Number of a neighbor's slot.
-pub type NeighborIx = Ix<NeighborSlot>;
+pub(crate) type NeighborIx = Ix<NeighborSlot>;
 
 /// One address of a neighbor.
 #[derive(Debug)]
-pub struct NeighborSlot {
+pub(crate) struct NeighborSlot {
     /// As the controller calls it: its port's id, possibly empty.
     pub id: Box<str>,
     /// As [`NeighborAddress::routed`].
@@ -37,7 +37,7 @@ pub struct NeighborSlot {
 
 /// All neighbors, found by what identifies them.
 #[derive(Debug, Default)]
-pub struct Neighbors {
+pub(crate) struct Neighbors {
     arena: Arena<NeighborSlot>,
     index: HashTable<NeighborIx>,
     hasher: DefaultHashBuilder,
@@ -89,17 +89,17 @@ impl Neighbors {
 
 impl Wanted {
     /// The neighbor of this number, unless it is gone.
-    pub fn neighbor(&self, ix: NeighborIx) -> Option<&NeighborSlot> {
+    pub(crate) fn neighbor(&self, ix: NeighborIx) -> Option<&NeighborSlot> {
         self.neighbors.arena.get(ix)
     }
 
     /// All neighbors.
-    pub fn neighbors(&self) -> impl Iterator<Item = (NeighborIx, &NeighborSlot)> {
+    pub(crate) fn neighbors(&self) -> impl Iterator<Item = (NeighborIx, &NeighborSlot)> {
         self.neighbors.arena.iter()
     }
 
     /// How many neighbors there are.
-    pub fn neighbor_count(&self) -> usize {
+    pub(crate) fn neighbor_count(&self) -> usize {
         self.neighbors.arena.len()
     }
 

@@ -11,13 +11,13 @@ use super::slots::{Ix, Slot};
 use super::{OutOfOrder, Revised, Subject, Wanted};
 
 /// Number of a VPC's slot.
-pub type VpcIx = Ix<VpcSlot>;
+pub(crate) type VpcIx = Ix<VpcSlot>;
 /// Number of a subnet's slot.
-pub type SubnetIx = Ix<SubnetSlot>;
+pub(crate) type SubnetIx = Ix<SubnetSlot>;
 
 /// A VPC that was described, or that a subnet names.
 #[derive(Debug)]
-pub struct VpcSlot {
+pub(crate) struct VpcSlot {
     /// As the controller calls it.
     pub id: Box<str>,
     /// What the controller says of it.
@@ -28,7 +28,7 @@ pub struct VpcSlot {
 
 /// A subnet that was described, or that another resource names.
 #[derive(Debug)]
-pub struct SubnetSlot {
+pub(crate) struct SubnetSlot {
     /// As the controller calls it.
     pub id: Box<str>,
     /// What the controller says of it.
@@ -71,22 +71,22 @@ impl Slot for SubnetSlot {
 
 impl Wanted {
     /// The VPC of this number.
-    pub fn vpc(&self, ix: VpcIx) -> Option<&VpcSlot> {
+    pub(crate) fn vpc(&self, ix: VpcIx) -> Option<&VpcSlot> {
         self.vpcs.get(ix)
     }
 
     /// The subnet of this number.
-    pub fn subnet(&self, ix: SubnetIx) -> Option<&SubnetSlot> {
+    pub(crate) fn subnet(&self, ix: SubnetIx) -> Option<&SubnetSlot> {
         self.subnets.get(ix)
     }
 
     /// All VPCs.
-    pub fn vpcs(&self) -> impl Iterator<Item = (VpcIx, &VpcSlot)> {
+    pub(crate) fn vpcs(&self) -> impl Iterator<Item = (VpcIx, &VpcSlot)> {
         self.vpcs.iter()
     }
 
     /// All subnets.
-    pub fn subnets(&self) -> impl Iterator<Item = (SubnetIx, &SubnetSlot)> {
+    pub(crate) fn subnets(&self) -> impl Iterator<Item = (SubnetIx, &SubnetSlot)> {
         self.subnets.iter()
     }
 

@@ -13,11 +13,11 @@ use super::{OutOfOrder, Revised, Subject, Wanted};
 use crate::core::BindError;
 
 /// Number of a port's slot. Not the switch's own number of it: that is a [`PortId`].
-pub type PortIx = Ix<PortSlot>;
+pub(crate) type PortIx = Ix<PortSlot>;
 
 /// A port that was described, or that one of the switch's ports is bound to.
 #[derive(Debug)]
-pub struct PortSlot {
+pub(crate) struct PortSlot {
     /// As the controller calls it.
     pub id: Box<str>,
     /// What the controller says of it.
@@ -30,7 +30,7 @@ pub struct PortSlot {
 
 /// A [`Port`] with its subnets found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedPort {
+pub(crate) struct WantedPort {
     /// For people.
     pub name: String,
     /// The guest's MAC.
@@ -55,17 +55,17 @@ impl Slot for PortSlot {
 
 impl Wanted {
     /// The port of this number.
-    pub fn port(&self, ix: PortIx) -> Option<&PortSlot> {
+    pub(crate) fn port(&self, ix: PortIx) -> Option<&PortSlot> {
         self.ports.get(ix)
     }
 
     /// All ports.
-    pub fn ports(&self) -> impl Iterator<Item = (PortIx, &PortSlot)> {
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (PortIx, &PortSlot)> {
         self.ports.iter()
     }
 
     /// Says that `port` of the switch is the controller's port `id`. Saying it again changes nothing.
-    pub fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
+    pub(crate) fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
         if id.is_empty() {
             return Err(BindError::NoId);
         }
@@ -87,7 +87,7 @@ impl Wanted {
     }
 
     /// Takes a binding back; what the controller said of the port stays.
-    pub fn unbind(&mut self, port: PortId) -> Result<(), BindError> {
+    pub(crate) fn unbind(&mut self, port: PortId) -> Result<(), BindError> {
         let ix = self.bound.remove(&port).ok_or(BindError::NotBound(port.get()))?;
         if let Some(slot) = self.ports.get_mut(ix) {
             slot.bound = None;

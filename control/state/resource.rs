@@ -8,7 +8,7 @@ use vswitch::wire::{Mac, Vni};
 
 /// One resource as a goal state describes it, or `None` where it is to be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// A VPC.
     Vpc(Option<Vpc>),
     /// A subnet.
@@ -23,7 +23,7 @@ pub enum Change {
 
 /// A VPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vpc {
+pub(crate) struct Vpc {
     /// For people.
     pub name: String,
     /// Its address range, if the controller names one; only shown.
@@ -34,7 +34,7 @@ pub struct Vpc {
 
 /// A subnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subnet {
+pub(crate) struct Subnet {
     /// Id of its VPC.
     pub vpc: String,
     /// For people.
@@ -49,7 +49,7 @@ pub struct Subnet {
 
 /// The gateway of a subnet: an address that the switch itself plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     /// Its address, if known; only shown.
     pub ip: Option<Ipv4Addr>,
     /// Frames to this MAC are routed.
@@ -58,7 +58,7 @@ pub struct Gateway {
 
 /// A port of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
+pub(crate) struct Port {
     /// For people.
     pub name: String,
     /// The guest's MAC.
@@ -71,7 +71,7 @@ pub struct Port {
 
 /// An address of a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FixedIp {
+pub(crate) struct FixedIp {
     /// Id of its subnet.
     pub subnet: String,
     /// The address.
@@ -80,7 +80,7 @@ pub struct FixedIp {
 
 /// What a goal state says of a router. The update is merged into what is known, or replaces it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouterUpdate {
+pub(crate) struct RouterUpdate {
     /// True: replaces what was said before. False: what is not mentioned stays.
     pub full: bool,
     /// Source MAC of routed frames that leave this host, if said.
@@ -91,7 +91,7 @@ pub struct RouterUpdate {
 
 /// What a router update says of one subnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubnetRules {
+pub(crate) struct SubnetRules {
     /// Id of the subnet.
     pub subnet: String,
     /// Rules by key; `None`: delete it.
@@ -100,7 +100,7 @@ pub struct SubnetRules {
 
 /// What tells rules of one subnet apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RuleKey {
+pub(crate) enum RuleKey {
     /// The rule's id.
     Id(String),
     /// Destination and next hop, of a rule without an id.
@@ -109,7 +109,7 @@ pub enum RuleKey {
 
 /// A route of a subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// Where to.
     pub destination: Ipv4Net,
     /// Via which machine; `None`: the destination is reached directly.
@@ -120,7 +120,7 @@ pub struct Rule {
 
 /// What a goal state says of a neighbor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NeighborUpdate {
+pub(crate) struct NeighborUpdate {
     /// Which addresses it is about; at least one.
     pub addresses: Vec<NeighborAddress>,
     /// Where it is; `None`: it is to be deleted.
@@ -129,7 +129,7 @@ pub struct NeighborUpdate {
 
 /// One address of a neighbor. Together with the neighbor's id it identifies what the controller talks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NeighborAddress {
+pub(crate) struct NeighborAddress {
     /// True: in another subnet than the ports that want it (Alcor: L3).
     pub routed: bool,
     /// Id of its subnet.
@@ -140,7 +140,7 @@ pub struct NeighborAddress {
 
 /// What is known of a neighbor, and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NeighborPlace {
+pub(crate) struct NeighborPlace {
     /// Its own MAC.
     pub mac: Mac,
     /// The VTEP of its host.

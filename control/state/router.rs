@@ -11,11 +11,11 @@ use super::slots::{Ix, Slot};
 use super::{OutOfOrder, Revised, Subject, Wanted};
 
 /// Number of a router's slot.
-pub type RouterIx = Ix<RouterSlot>;
+pub(crate) type RouterIx = Ix<RouterSlot>;
 
 /// A router.
 #[derive(Debug)]
-pub struct RouterSlot {
+pub(crate) struct RouterSlot {
     /// As the controller calls it.
     pub id: Box<str>,
     /// What the controller said of it, all updates merged.
@@ -24,7 +24,7 @@ pub struct RouterSlot {
 
 /// What is known of a router.
 #[derive(Clone, Debug, Default)]
-pub struct Router {
+pub(crate) struct Router {
     /// Source MAC of routed frames that leave this host, if one was said.
     pub dvr_mac: Option<Mac>,
     /// The subnets it connects, each with its rules.
@@ -45,12 +45,12 @@ impl Slot for RouterSlot {
 
 impl Wanted {
     /// The router of this number.
-    pub fn router(&self, ix: RouterIx) -> Option<&RouterSlot> {
+    pub(crate) fn router(&self, ix: RouterIx) -> Option<&RouterSlot> {
         self.routers.get(ix)
     }
 
     /// All routers.
-    pub fn routers(&self) -> impl Iterator<Item = (RouterIx, &RouterSlot)> {
+    pub(crate) fn routers(&self) -> impl Iterator<Item = (RouterIx, &RouterSlot)> {
         self.routers.iter()
     }
 

@@ -10,24 +10,24 @@ use std::marker::PhantomData;
 use hashbrown::HashMap;
 
 /// The number of a slot of `T`. Once the slot is freed, the number may be given to another.
-pub struct Ix<T> {
+pub(crate) struct Ix<T> {
     index: u32,
     of: PhantomData<fn() -> T>,
 }
 
 impl<T> Ix<T> {
     /// The `index`-th slot.
-    pub const fn new(index: u32) -> Self {
+    pub(crate) const fn new(index: u32) -> Self {
         Self { index, of: PhantomData }
     }
 
     /// To index with.
-    pub const fn get(self) -> usize {
+    pub(crate) const fn get(self) -> usize {
         self.index as usize
     }
 
     /// The number.
-    pub const fn number(self) -> u32 {
+    pub(crate) const fn number(self) -> u32 {
         self.index
     }
 }
@@ -68,7 +68,7 @@ impl<T> fmt::Debug for Ix<T> {
 
 /// A dense store without names: what [`Slots`] and the neighbors are kept in.
 #[derive(Debug)]
-pub struct Arena<T> {
+pub(crate) struct Arena<T> {
     slots: Vec<Option<T>>,
     free: Vec<u32>,
     len: usize,
@@ -82,7 +82,7 @@ impl<T> Default for Arena<T> {
 
 impl<T> Arena<T> {
     /// Stores `value`. Slots are counted in 32 bits: memory ends long before they do.
-    pub fn insert(&mut self, value: T) -> Ix<T> {
+    pub(crate) fn insert(&mut self, value: T) -> Ix<T> {
         self.len += 1;
         let index = self.free.pop().unwrap_or(self.slots.len() as u32);
         match self.slots.get_mut(index as usize) {
@@ -93,43 +93,43 @@ impl<T> Arena<T> {
     }
 
     /// The value, unless it has been removed.
-    pub fn get(&self, ix: Ix<T>) -> Option<&T> {
+    pub(crate) fn get(&self, ix: Ix<T>) -> Option<&T> {
         self.slots.get(ix.get())?.as_ref()
     }
 
     /// The value, to change it.
-    pub fn get_mut(&mut self, ix: Ix<T>) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, ix: Ix<T>) -> Option<&mut T> {
         self.slots.get_mut(ix.get())?.as_mut()
     }
 
     /// Forgets the value. Its number is not used again before [`Arena::recycle`], so that those who know it can
     /// still find out that the value is gone.
-    pub fn remove(&mut self, ix: Ix<T>) -> Option<T> {
+    pub(crate) fn remove(&mut self, ix: Ix<T>) -> Option<T> {
         let value = self.slots.get_mut(ix.get())?.take()?;
         self.len -= 1;
         Some(value)
     }
 
     /// Lets the number of a removed value be used again. Once per removal.
-    pub fn recycle(&mut self, ix: Ix<T>) {
+    pub(crate) fn recycle(&mut self, ix: Ix<T>) {
         self.free.push(ix.number());
     }
 
     /// All values with their numbers, in the order of the numbers.
-    pub fn iter(&self) -> impl Iterator<Item = (Ix<T>, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Ix<T>, &T)> {
         let numbered = self.slots.iter().enumerate();
         numbered.filter_map(|(i, slot)| Some((Ix::new(i as u32), slot.as_ref()?)))
     }
 
     /// How many values there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 }
 
 /// Slots by id.
 #[derive(Debug)]
-pub struct Slots<T> {
+pub(crate) struct Slots<T> {
     arena: Arena<T>,
     by_id: HashMap<Box<str>, Ix<T>>,
 }
@@ -141,7 +141,7 @@ impl<T> Default for Slots<T> {
 }
 
 /// What a slot must offer.
-pub trait Slot {
+pub(crate) trait Slot {
     /// An empty slot of this id.
     fn new(id: Box<str>) -> Self;
     /// Its id.
@@ -152,7 +152,7 @@ pub trait Slot {
 
 impl<T: Slot> Slots<T> {
     /// The slot of `id`, made if there is none.
-    pub fn intern(&mut self, id: &str) -> Ix<T> {
+    pub(crate) fn intern(&mut self, id: &str) -> Ix<T> {
         if let Some(&ix) = self.by_id.get(id) {
             return ix;
         }
@@ -162,32 +162,32 @@ impl<T: Slot> Slots<T> {
     }
 
     /// The slot to change for `id`: made when the resource is `wanted`, and none when it is to be deleted and unknown.
-    pub fn slot_for(&mut self, id: &str, wanted: bool) -> Option<Ix<T>> {
+    pub(crate) fn slot_for(&mut self, id: &str, wanted: bool) -> Option<Ix<T>> {
         if wanted { Some(self.intern(id)) } else { self.find(id) }
     }
 
     /// The slot of `id`, if there is one.
-    pub fn find(&self, id: &str) -> Option<Ix<T>> {
+    pub(crate) fn find(&self, id: &str) -> Option<Ix<T>> {
         self.by_id.get(id).copied()
     }
 
     /// The slot, unless it has been freed.
-    pub fn get(&self, ix: Ix<T>) -> Option<&T> {
+    pub(crate) fn get(&self, ix: Ix<T>) -> Option<&T> {
         self.arena.get(ix)
     }
 
     /// The slot, to change it.
-    pub fn get_mut(&mut self, ix: Ix<T>) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, ix: Ix<T>) -> Option<&mut T> {
         self.arena.get_mut(ix)
     }
 
     /// All slots, in the order of their numbers.
-    pub fn iter(&self) -> impl Iterator<Item = (Ix<T>, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Ix<T>, &T)> {
         self.arena.iter()
     }
 
     /// Frees the slot if nothing uses it.
-    pub fn free(&mut self, ix: Ix<T>) {
+    pub(crate) fn free(&mut self, ix: Ix<T>) {
         let Some(slot) = self.arena.get(ix) else { return };
         if !slot.in_use() {
             self.by_id.remove(slot.id());
