@@ -1,187 +1,198 @@
 // SPDX-License-Identifier: MIT
-//! The goal-state path's one thread, and how everything else reaches it.
+//! The control thread: owns what the controller wants and what the workers see, and turns the one into the other.
 //!
-//! Whoever has something for it (gRPC, the command line, a file) sends a [`Request`] through a [`CoreHandle`] and awaits
-//! the answer; a bounded queue pushes back when requests come faster than they are served.
+//! ```text
+//! request -> southbound::decode -> state::Wanted::apply -> program::Program::update   for each that is queued
+//!         -> Program::commit -> every worker has let go of the old snapshot           once for all of them
+//!         -> statuses -> replies
+//! ```
 
-use std::collections::HashMap;
-use std::net::Ipv4Addr;
+mod applied;
+mod request;
+mod site;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
-use vswitch::wire::Mac;
+use vswitch::tables::snapshot::{Commit, Writer};
 
-use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
+pub(crate) use request::{BindError, CoreHandle, Goal, Gone, MAX_ROWS, QUEUE, Request, Show, channel};
+pub(crate) use site::{Site, Uplink};
 
-/// Requests that may wait in the queue; senders beyond it wait themselves. Bounds memory (each may hold a whole
-/// goal state) and is far more than one group commit needs to be worth it.
-pub const QUEUE: usize = 64;
+use crate::program::Program;
+use crate::proto::schema::GoalStateOperationReply;
+use crate::southbound::decode;
+use crate::state::{Subject, Wanted};
+use applied::{Applied, Refusal};
 
-/// This host's place in the underlay, from the configuration. Fixed at start.
-#[derive(Clone, Debug, Default)]
-pub struct Site {
-    /// How other hosts are reached. `None`: no VTEP is configured, and remote neighbors wait.
-    pub underlay: Option<Uplink>,
-    /// Where the host's own traffic goes, if anywhere.
-    pub host_port: Option<PortId>,
+/// How long requests are gathered for one commit once there is work: short against a controller's round trip.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// How long a reply waits for workers to see a commit. Workers let go within microseconds; one that is preempted may
+/// take a scheduler's turn. Beyond that something is wrong with it, and the reply says PENDING.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Pause between looks at workers that have not let go, and at the queue while some never do.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// Looks at the workers before the first pause.
+const SPINS: u32 = 64;
+
+/// The goal state of this switch. Everything on it is done by one thread.
+pub(crate) struct Core {
+    wanted: Wanted,
+    program: Program,
+    /// The last commit, while workers have not let go of what it replaced.
+    unsettled: Option<Commit>,
 }
 
-/// The uplink and what is known of the network behind it.
-#[derive(Clone, Debug)]
-pub struct Uplink {
-    /// This host's VTEP address.
-    pub vtep: Ipv4Addr,
-    /// Length of the prefix that the VTEP is in, 0 to 32: hosts inside it are reached without the gateway.
-    pub prefix_len: u8,
-    /// The port that carries VXLAN.
-    pub port: PortId,
-    /// That port's MAC.
-    pub mac: Mac,
-    /// MACs of hosts, as configured.
-    pub neighbors: HashMap<Ipv4Addr, Mac>,
-    /// Router of the underlay, if any.
-    pub gateway: Option<(Ipv4Addr, Mac)>,
+/// Who is told when a commit is visible.
+enum Answer {
+    Applied(Applied, oneshot::Sender<GoalStateOperationReply>),
+    Bound(Result<(), BindError>, oneshot::Sender<Result<(), BindError>>),
 }
 
-/// A goal state in either of the controller's forms.
-#[derive(Clone, Debug)]
-pub enum Goal {
-    /// Lists of states.
-    V1(GoalState),
-    /// Maps of states.
-    V2(GoalStateV2),
-}
-
-/// What to list of the goal state.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Show {
-    /// VPCs: id, name, cidr, vni, subnets.
-    Vpcs,
-    /// Subnets: id, vpc, cidr, vni, gateway, state.
-    Subnets,
-    /// Ports as the controller describes them, with the switch's port number where bound.
-    Ports,
-    /// Neighbors, at most [`MAX_ROWS`] of them.
-    Neighbors,
-    /// Routes of each subnet that is in a router.
-    Routes,
-    /// What is kept and not programmed yet, and why.
-    Pending,
-    /// Entries, capacities and bytes of the tables.
-    Memory,
-}
-
-/// Most rows of one answer to [`Request::Show`]; the first column of one further row says how many are left out.
-/// Keeps the control thread from spending seconds on a list of a million that nobody reads.
-pub const MAX_ROWS: usize = 10_000;
-
-/// Why a port cannot be bound or unbound.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BindError {
-    /// An uplink or the host port.
-    #[error("port {0} is no tenant port: it carries the underlay or the host's own traffic")]
-    NotTenant(u16),
-    /// The port has another id already.
-    #[error("port {port} is bound to {id} already; unbind it first")]
-    PortTaken {
-        /// The port.
-        port: u16,
-        /// What it is bound to.
-        id: String,
-    },
-    /// Another port has the id already.
-    #[error("{id} is bound to port {port} already; unbind that first")]
-    IdTaken {
-        /// The port that has it.
-        port: u16,
-        /// The id.
-        id: String,
-    },
-    /// Ids are never empty.
-    #[error("the id of a port is empty")]
-    NoId,
-    /// Nothing is bound to the port.
-    #[error("port {0} is not bound")]
-    NotBound(u16),
-}
-
-/// The control thread has ended: the switch is shutting down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the switch is shutting down")]
-pub struct Gone;
-
-/// One thing for the control thread to do. A reply nobody waits for any more is dropped.
-pub enum Request {
-    /// Makes a goal state so. The reply has a status per resource, true for every worker.
-    Apply {
-        /// Where it came from, for the log.
-        source: String,
-        /// The goal state.
-        goal: Goal,
-        /// Answered when the change is visible to every worker.
-        reply: oneshot::Sender<GoalStateOperationReply>,
-    },
-    /// Says that a port of the switch is the controller's port `id`. May come before or after that port's state.
-    Bind {
-        /// The switch's port.
-        port: PortId,
-        /// The controller's id of it.
-        id: String,
-        /// Answered when the change is visible to every worker.
-        reply: oneshot::Sender<Result<(), BindError>>,
-    },
-    /// Takes that back.
-    Unbind {
-        /// The switch's port.
-        port: PortId,
-        /// Answered when the change is visible to every worker.
-        reply: oneshot::Sender<Result<(), BindError>>,
-    },
-    /// Lists state.
-    Show {
-        /// Which.
-        what: Show,
-        /// An array of flat objects whose keys are the column names, in order.
-        reply: oneshot::Sender<serde_json::Value>,
-    },
-}
-
-/// The way to the control thread, for any number of tasks.
-#[derive(Clone, Debug)]
-pub struct CoreHandle {
-    requests: mpsc::Sender<Request>,
-}
-
-/// A handle, and the queue's other end for [`Core::run`].
-pub fn channel() -> (CoreHandle, mpsc::Receiver<Request>) {
-    let (requests, queue) = mpsc::channel(QUEUE);
-    (CoreHandle { requests }, queue)
-}
-
-impl CoreHandle {
-    /// Applies a goal state; see [`Request::Apply`].
-    pub async fn apply(&self, source: String, goal: Goal) -> Result<GoalStateOperationReply, Gone> {
-        self.ask(|reply| Request::Apply { source, goal, reply }).await
+impl Core {
+    /// An empty goal state on this host. The writer's tables have no roles yet but those that `site` names.
+    pub(crate) fn new(site: Site, writer: Writer) -> Self {
+        Self { wanted: Wanted::default(), program: Program::new(site, writer), unsettled: None }
     }
 
-    /// Binds a port to the controller's id; see [`Request::Bind`].
-    pub async fn bind(&self, port: PortId, id: String) -> Result<Result<(), BindError>, Gone> {
-        self.ask(|reply| Request::Bind { port, id, reply }).await
+    /// Serves requests until all handles are gone. The body of the control thread; do not call it on an async one.
+    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        self.make_visible();
+        while let Some(first) = self.next(&mut requests) {
+            let begun = Instant::now();
+            let mut answers = Vec::new();
+            answers.extend(self.begin(first));
+            while begun.elapsed() < GATHER
+                && let Ok(request) = requests.try_recv()
+            {
+                answers.extend(self.begin(request));
+            }
+            if !answers.is_empty() {
+                let visible = self.make_visible();
+                answers.into_iter().for_each(|answer| self.answer(answer, visible));
+                self.wanted.sweep();
+            }
+        }
     }
 
-    /// Takes a binding back.
-    pub async fn unbind(&self, port: PortId) -> Result<Result<(), BindError>, Gone> {
-        self.ask(|reply| Request::Unbind { port, reply }).await
+    /// Applies one goal state and waits until it is visible: for callers that own the core.
+    pub(crate) fn apply(&mut self, source: &str, goal: Goal) -> GoalStateOperationReply {
+        let applied = self.begin_goal(source, goal);
+        let visible = self.make_visible();
+        let reply = applied.reply(&self.wanted, &self.program, visible);
+        self.wanted.sweep();
+        reply
     }
 
-    /// Lists state: an array of flat objects.
-    pub async fn show(&self, what: Show) -> Result<serde_json::Value, Gone> {
-        self.ask(|reply| Request::Show { what, reply }).await
+    /// The next request; `None` when there will be none. Meanwhile, workers that lag are looked after.
+    fn next(&mut self, requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
+        while let Some(commit) = self.unsettled {
+            match requests.try_recv() {
+                Ok(request) => return Some(request),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(PAUSE),
+            }
+            if self.program.settled(&commit) {
+                self.unsettled = None;
+            }
+        }
+        requests.blocking_recv()
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Gone> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.map_err(|_| Gone)?;
-        answer.await.map_err(|_| Gone)
+    /// Does what a request asks for, up to the commit.
+    fn begin(&mut self, request: Request) -> Option<Answer> {
+        match request {
+            Request::Apply { source, goal, reply } => Some(Answer::Applied(self.begin_goal(&source, goal), reply)),
+            Request::Bind { port, id, reply } => Some(Answer::Bound(self.bind(port, &id), reply)),
+            Request::Unbind { port, reply } => Some(Answer::Bound(self.unbind(port), reply)),
+            Request::Show { what, reply } => {
+                drop(reply.send(self.program.show(&self.wanted, what)));
+                None
+            }
+        }
+    }
+
+    /// Validates a goal state, takes it into the wanted state and prepares the tables' change.
+    fn begin_goal(&mut self, source: &str, goal: Goal) -> Applied {
+        let mut applied = Applied::new(source);
+        for resource in decode::resources(goal) {
+            let outcome = match resource.change {
+                Ok(Some(change)) => self.wanted.apply(&resource.id, resource.revision, change).map_err(Refusal::Late),
+                Ok(None) => Ok(Subject::Nothing),
+                Err(error) => Err(Refusal::Invalid(error)),
+            };
+            applied.push(resource.kind, resource.id, resource.operation, outcome);
+        }
+        applied.program_from_here();
+        self.program.update(&mut self.wanted);
+        applied
+    }
+
+    fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
+        if !self.program.is_tenant(port) {
+            return Err(BindError::NotTenant(port.get()));
+        }
+        self.wanted.bind(port, id)?;
+        self.program.update(&mut self.wanted);
+        Ok(())
+    }
+
+    fn unbind(&mut self, port: PortId) -> Result<(), BindError> {
+        self.wanted.unbind(port)?;
+        self.program.update(&mut self.wanted);
+        Ok(())
+    }
+
+    /// Commits, and waits until all workers see it. False: one does not let go in time.
+    fn make_visible(&mut self) -> bool {
+        let commit = self.program.commit();
+        let visible = self.wait_for(commit);
+        // What did not fit may do so now that what was removed has left.
+        if visible && self.program.retry(&self.wanted) {
+            let commit = self.program.commit();
+            return self.wait_for(commit);
+        }
+        visible
+    }
+
+    fn wait_for(&mut self, commit: Commit) -> bool {
+        self.unsettled = Some(commit);
+        let begun = Instant::now();
+        let mut looks = 0;
+        while !self.program.settled(&commit) {
+            looks += 1;
+            if looks < SPINS {
+                std::thread::yield_now();
+            } else if begun.elapsed() < GRACE {
+                std::thread::sleep(PAUSE);
+            } else {
+                self.warn_of_lagging();
+                return false;
+            }
+        }
+        self.unsettled = None;
+        true
+    }
+
+    fn warn_of_lagging(&self) {
+        for worker in self.program.lagging() {
+            let (name, behind) = (worker.name, worker.behind);
+            tracing::warn!(worker = name, behind, "a worker does not let go of an old snapshot: it is stuck");
+        }
+    }
+
+    /// Tells who asked. Nobody may be waiting any more, which is no concern of ours.
+    fn answer(&self, answer: Answer, visible: bool) {
+        match answer {
+            Answer::Applied(applied, reply) => drop(reply.send(applied.reply(&self.wanted, &self.program, visible))),
+            Answer::Bound(result, reply) => drop(reply.send(result)),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! Protobuf messages and gRPC stubs, generated at build time from the files under `proto/`.
 
 /// Alcor's goal-state schema (`proto/alcor/schema/`).
-pub mod schema {
+pub(crate) mod schema {
     #![allow(missing_docs, clippy::all)]
     tonic::include_proto!("alcor.schema");
 }

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+//! How everything else reaches the control thread.
+//!
+//! Whoever has something for it (gRPC, the command line, a file) sends a [`Request`] through a [`CoreHandle`] and awaits
+//! the answer; a bounded queue pushes back when requests come faster than they are served.
+
+use tokio::sync::{mpsc, oneshot};
+use vswitch::tables::PortId;
+
+use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
+
+/// Requests that may wait in the queue; senders beyond it wait themselves. Bounds memory (each may hold a whole
+/// goal state) and is far more than one group commit needs to be worth it.
+pub(crate) const QUEUE: usize = 64;
+
+/// A goal state in either of the controller's forms.
+#[derive(Clone, Debug)]
+pub(crate) enum Goal {
+    /// Lists of states.
+    V1(GoalState),
+    /// Maps of states.
+    V2(GoalStateV2),
+}
+
+/// What to list of the goal state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Show {
+    /// VPCs: id, name, cidr, vni, subnets.
+    Vpcs,
+    /// Subnets: id, vpc, cidr, vni, gateway, state.
+    Subnets,
+    /// Ports as the controller describes them, with the switch's port number where bound.
+    Ports,
+    /// Neighbors, at most [`MAX_ROWS`] of them.
+    Neighbors,
+    /// Routes of each subnet that is in a router.
+    Routes,
+    /// What is kept and not programmed yet, and why.
+    Pending,
+    /// Entries, capacities and bytes of the tables.
+    Memory,
+}
+
+/// Most rows of one answer to [`Request::Show`]; the first column of one further row says how many are left out.
+/// Keeps the control thread from spending seconds on a list of a million that nobody reads.
+pub(crate) const MAX_ROWS: usize = 10_000;
+
+/// Why a port cannot be bound or unbound.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BindError {
+    /// An uplink or the host port.
+    #[error("port {0} is no tenant port: it carries the underlay or the host's own traffic")]
+    NotTenant(u16),
+    /// The port has another id already.
+    #[error("port {port} is bound to {id} already; unbind it first")]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// What it is bound to.
+        id: String,
+    },
+    /// Another port has the id already.
+    #[error("{id} is bound to port {port} already; unbind that first")]
+    IdTaken {
+        /// The port that has it.
+        port: u16,
+        /// The id.
+        id: String,
+    },
+    /// Ids are never empty.
+    #[error("the id of a port is empty")]
+    NoId,
+    /// Nothing is bound to the port.
+    #[error("port {0} is not bound")]
+    NotBound(u16),
+}
+
+/// The control thread has ended: the switch is shutting down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the switch is shutting down")]
+pub(crate) struct Gone;
+
+/// One thing for the control thread to do. A reply nobody waits for any more is dropped.
+pub(crate) enum Request {
+    /// Makes a goal state so. The reply has a status per resource, true for every worker.
+    Apply {
+        /// Where it came from, for the log.
+        source: String,
+        /// The goal state.
+        goal: Goal,
+        /// Answered when the change is visible to every worker.
+        reply: oneshot::Sender<GoalStateOperationReply>,
+    },
+    /// Says that a port of the switch is the controller's port `id`. May come before or after that port's state.
+    Bind {
+        /// The switch's port.
+        port: PortId,
+        /// The controller's id of it.
+        id: String,
+        /// Answered when the change is visible to every worker.
+        reply: oneshot::Sender<Result<(), BindError>>,
+    },
+    /// Takes that back.
+    Unbind {
+        /// The switch's port.
+        port: PortId,
+        /// Answered when the change is visible to every worker.
+        reply: oneshot::Sender<Result<(), BindError>>,
+    },
+    /// Lists state.
+    Show {
+        /// Which.
+        what: Show,
+        /// An array of flat objects whose keys are the column names, in order.
+        reply: oneshot::Sender<serde_json::Value>,
+    },
+}
+
+/// The way to the control thread, for any number of tasks.
+#[derive(Clone, Debug)]
+pub(crate) struct CoreHandle {
+    requests: mpsc::Sender<Request>,
+}
+
+/// A handle, and the queue's other end for [`Core::run`](super::Core::run).
+pub(crate) fn channel() -> (CoreHandle, mpsc::Receiver<Request>) {
+    let (requests, queue) = mpsc::channel(QUEUE);
+    (CoreHandle { requests }, queue)
+}
+
+impl CoreHandle {
+    /// Applies a goal state; see [`Request::Apply`].
+    pub(crate) async fn apply(&self, source: String, goal: Goal) -> Result<GoalStateOperationReply, Gone> {
+        self.ask(|reply| Request::Apply { source, goal, reply }).await
+    }
+
+    /// Binds a port to the controller's id; see [`Request::Bind`].
+    pub(crate) async fn bind(&self, port: PortId, id: String) -> Result<Result<(), BindError>, Gone> {
+        self.ask(|reply| Request::Bind { port, id, reply }).await
+    }
+
+    /// Takes a binding back.
+    pub(crate) async fn unbind(&self, port: PortId) -> Result<Result<(), BindError>, Gone> {
+        self.ask(|reply| Request::Unbind { port, reply }).await
+    }
+
+    /// Lists state: an array of flat objects.
+    pub(crate) async fn show(&self, what: Show) -> Result<serde_json::Value, Gone> {
+        self.ask(|reply| Request::Show { what, reply }).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+//! What the configuration says of this host's place in the network.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use vswitch::tables::PortId;
+use vswitch::wire::Mac;
+
+/// This host's place in the underlay, from the configuration. Fixed at start.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Site {
+    /// How other hosts are reached. `None`: no VTEP is configured, and remote neighbors wait.
+    pub underlay: Option<Uplink>,
+    /// Where the host's own traffic goes, if anywhere.
+    pub host_port: Option<PortId>,
+}
+
+/// The uplink and what is known of the network behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct Uplink {
+    /// This host's VTEP address.
+    pub vtep: Ipv4Addr,
+    /// Length of the prefix that the VTEP is in, 0 to 32: hosts inside it are reached without the gateway.
+    pub prefix_len: u8,
+    /// The port that carries VXLAN.
+    pub port: PortId,
+    /// That port's MAC.
+    pub mac: Mac,
+    /// MACs of hosts, as configured.
+    pub neighbors: HashMap<Ipv4Addr, Mac>,
+    /// Router of the underlay, if any.
+    pub gateway: Option<(Ipv4Addr, Mac)>,
+}
+
+impl Uplink {
+    /// The MAC that frames to a host are sent to, given what the controller `said` that host's is.
+    ///
+    /// A host beyond the VTEP's own prefix is reached through the gateway: its MAC means nothing on this link, unless
+    /// there is no gateway or the operator named a MAC for exactly this host.
+    pub(crate) fn mac_towards(&self, host: Ipv4Addr, said: Option<Mac>) -> Option<Mac> {
+        let configured = self.neighbors.get(&host).copied();
+        let gateway = self.gateway.map(|(_, mac)| mac);
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix_len.min(32))).unwrap_or(0);
+        let on_link = (u32::from(host) ^ u32::from(self.vtep)) & mask == 0;
+        if on_link { said.or(configured).or(gateway) } else { configured.or(gateway).or(said) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_off_the_link_are_reached_through_the_gateway_and_others_directly() {
+        let mac = |n| Mac::new([2, 0, 0, 0, 0, n]);
+        let ip = |n| Ipv4Addr::new(192, 0, 2, n);
+        let far = Ipv4Addr::new(198, 51, 100, 1);
+        let mut uplink = Uplink {
+            vtep: ip(1),
+            prefix_len: 24,
+            port: PortId::new(0).unwrap(),
+            mac: mac(1),
+            neighbors: [(ip(3), mac(3))].into(),
+            gateway: None,
+        };
+        assert_eq!(uplink.mac_towards(ip(2), None), None);
+        assert_eq!(uplink.mac_towards(ip(2), Some(mac(2))), Some(mac(2)));
+        assert_eq!(uplink.mac_towards(ip(3), None), Some(mac(3)));
+        assert_eq!(uplink.mac_towards(ip(3), Some(mac(4))), Some(mac(4)));
+        assert_eq!(uplink.mac_towards(far, Some(mac(5))), Some(mac(5)));
+        uplink.gateway = Some((ip(254), mac(254)));
+        assert_eq!(uplink.mac_towards(ip(2), Some(mac(2))), Some(mac(2)));
+        assert_eq!(uplink.mac_towards(ip(2), None), Some(mac(254)));
+        assert_eq!(uplink.mac_towards(far, Some(mac(5))), Some(mac(254)));
+        for (prefix_len, on_link) in [(0, true), (32, false)] {
+            uplink.prefix_len = prefix_len;
+            assert_eq!(uplink.mac_towards(ip(2), Some(mac(2))) == Some(mac(2)), on_link);
+        }
+    }
+}

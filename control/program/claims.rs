@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+//! Who has an address. Several resources may claim one key of a neighbor table: the same port as L2 and as L3 neighbor,
+//! a machine that moves, a mistake. One of them has it; the others wait until it lets go.
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+
+use hashbrown::HashMap;
+use vswitch::tables::Neighbor;
+
+/// Who wins a key: the highest rank. Ports of this host come before neighbors, since what is plugged in here is here;
+/// among equals the one described latest. No two claimants have the same rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank(u64);
+
+impl Rank {
+    const PORT: u64 = 1 << 63;
+
+    /// Of a port of this host that was described at this point of the state's clock.
+    pub(crate) fn port(changed: u64) -> Self {
+        Self(changed | Self::PORT)
+    }
+
+    /// Of a neighbor that was described at this point of the state's clock.
+    pub(crate) fn neighbor(changed: u64) -> Self {
+        Self(changed & !Self::PORT)
+    }
+}
+
+/// The claims on the keys of one neighbor table.
+///
+/// # Contract
+/// Claiming and withdrawing take constant time for a key that one claims, logarithmic time for a contested one, and
+/// return what the table has to say of the key afterwards.
+#[derive(Debug)]
+pub(crate) struct Claims<K> {
+    winners: HashMap<K, (Rank, Neighbor)>,
+    others: HashMap<K, BTreeMap<Rank, Neighbor>>,
+}
+
+impl<K> Default for Claims<K> {
+    fn default() -> Self {
+        Self { winners: HashMap::new(), others: HashMap::new() }
+    }
+}
+
+impl<K: Eq + Hash + Copy> Claims<K> {
+    /// Claims `key`, or changes what the claimant of this rank says of it.
+    pub(crate) fn claim(&mut self, key: K, rank: Rank, value: Neighbor) -> Neighbor {
+        let winner = self.winners.entry(key).or_insert((rank, value));
+        if winner.0 < rank {
+            let loser = std::mem::replace(winner, (rank, value));
+            self.others.entry(key).or_default().insert(loser.0, loser.1);
+        } else if winner.0 == rank {
+            winner.1 = value;
+        } else {
+            self.others.entry(key).or_default().insert(rank, value);
+        }
+        winner.1
+    }
+
+    /// Takes the claim of this rank back. `None`: nobody claims the key any more.
+    pub(crate) fn withdraw(&mut self, key: K, rank: Rank) -> Option<Neighbor> {
+        let mut others = self.others.get_mut(&key);
+        let winner = self.winners.get_mut(&key)?;
+        if winner.0 == rank {
+            match others.as_mut().and_then(|others| others.pop_last()) {
+                Some(next) => *winner = next,
+                None => {
+                    self.winners.remove(&key);
+                    return None;
+                }
+            }
+        } else if let Some(others) = &mut others {
+            others.remove(&rank);
+        }
+        let value = winner.1;
+        if others.is_some_and(|others| others.is_empty()) {
+            self.others.remove(&key);
+        }
+        Some(value)
+    }
+
+    /// What the claimant that has the key says of it.
+    pub(crate) fn winner(&self, key: K) -> Option<Neighbor> {
+        self.winners.get(&key).map(|winner| winner.1)
+    }
+
+    /// How many keys are claimed, and how many of them by several.
+    pub(crate) fn len(&self) -> (usize, usize) {
+        (self.winners.len(), self.others.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vswitch::tables::{Hop, PortId};
+    use vswitch::wire::{Mac, Vni};
+
+    use super::*;
+
+    fn value(n: u8) -> Neighbor {
+        let hop = Hop::Local(PortId::new(0).unwrap());
+        Neighbor { mac: Mac::new([2, 0, 0, 0, 0, n]), vni: Vni::new(1).unwrap(), hop }
+    }
+
+    #[test]
+    fn a_port_of_this_host_wins_then_the_latest_and_who_loses_gets_it_when_the_winner_goes() {
+        let mut claims = Claims::default();
+        let (old, new, port) = (Rank::neighbor(1), Rank::neighbor(2), Rank::port(0));
+        assert_eq!(claims.claim("ip", new, value(2)), value(2));
+        assert_eq!(claims.claim("ip", old, value(1)), value(2));
+        assert_eq!(claims.claim("ip", port, value(9)), value(9));
+        assert_eq!(claims.withdraw("ip", port), Some(value(2)));
+        assert_eq!(claims.withdraw("ip", new), Some(value(1)));
+        assert_eq!(claims.len(), (1, 0));
+        assert_eq!(claims.withdraw("ip", old), None);
+        assert_eq!(claims.len(), (0, 0));
+    }
+
+    #[test]
+    fn a_loser_that_goes_changes_nothing() {
+        let mut claims = Claims::default();
+        claims.claim("ip", Rank::neighbor(1), value(1));
+        claims.claim("ip", Rank::neighbor(2), value(2));
+        assert_eq!(claims.withdraw("ip", Rank::neighbor(1)), Some(value(2)));
+        assert_eq!(claims.withdraw("ip", Rank::neighbor(7)), Some(value(2)), "never claimed");
+        assert_eq!(claims.len(), (1, 0));
+    }
+}

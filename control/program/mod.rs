@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+//! Wanted state -> edits of the workers' tables -> one publication.
+//!
+//! [`Program::update`] is the way in: it looks at what was touched, in the order in which things depend on each other:
+//! [`subnet`]s (VNI and VPC as numbers), their [`routes`], [`port`]s, [`neighbor`]s. Each of them is worked out anew from
+//! the wanted state, compared with what was programmed, and the difference becomes edits. What lacks something is left
+//! out and waits ([`Obstacle`]); it is looked at again when what it lacks is touched.
+//!
+//! [`claims`] decides between resources that want the same address; [`numbers`] gives VPCs and VNIs short names.
+
+pub(crate) mod claims;
+pub(crate) mod neighbor;
+pub(crate) mod numbers;
+pub(crate) mod port;
+pub(crate) mod routes;
+pub(crate) mod show;
+pub(crate) mod subnet;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use vswitch::tables::rcu::Lagging;
+use vswitch::tables::snapshot::{Commit, Writer};
+use vswitch::tables::{DomainId, PortId, Role, RouteTable, TableFull, VpcId};
+use vswitch::wire::{Mac, Vni};
+
+use crate::core::Site;
+use crate::state::network::{SubnetIx, VpcIx};
+use crate::state::port::PortIx;
+use crate::state::{Subject, Touched, Wanted};
+use claims::{Claims, Rank};
+use neighbor::Placement;
+use numbers::Numbers;
+use port::ProgrammedPort;
+use routes::SubnetRoutes;
+use subnet::Resolved;
+
+/// A machine's address as tables know it.
+type IpKey = (VpcId, Ipv4Addr);
+/// A machine's MAC as tables know it.
+type MacKey = (DomainId, Mac);
+
+/// Why a resource is not, or not wholly, programmed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Obstacle {
+    /// A subnet that it names is not described.
+    #[error("its subnet is not known yet")]
+    NoSubnet,
+    /// A router's, likewise.
+    #[error("subnets of it are not known yet")]
+    NoSubnets,
+    /// The subnet has no VNI of its own, and its VPC none or is not described.
+    #[error("neither the subnet nor its VPC has a VNI yet")]
+    NoVni,
+    /// No port of the switch is bound to the port's id.
+    #[error("no port of the switch is bound to it yet")]
+    NoDevice,
+    /// The neighbor is on another host and this one has no VTEP.
+    #[error("this switch has no VTEP")]
+    NoVtep,
+    /// Nobody said which MAC the neighbor's host is reached by.
+    #[error("no underlay MAC for {0}")]
+    NoMac(Ipv4Addr),
+    /// No room.
+    #[error(transparent)]
+    Full(#[from] TableFull),
+    /// A subnet's routers have more routes for it than a table takes.
+    #[error("more than {} routes for one subnet", routes::MAX_ROUTES)]
+    TooManyRoutes,
+    /// No number left for a VPC or a VNI.
+    #[error("more VPCs or VNIs than this switch can tell apart ({})", numbers::MAX_NUMBERS)]
+    NoNumber,
+}
+
+impl Obstacle {
+    /// True if waiting does not help: the controller has to know.
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::TooManyRoutes | Self::NoNumber)
+    }
+}
+
+/// What is programmed, and the writer of the tables it is programmed in.
+pub(crate) struct Program {
+    site: Site,
+    writer: Writer,
+    vpcs: Numbers<VpcIx>,
+    domains: Numbers<Vni>,
+    subnets: HashMap<SubnetIx, Result<Resolved, Obstacle>>,
+    routes: HashMap<SubnetIx, SubnetRoutes>,
+    no_routes: Arc<RouteTable>,
+    ports: HashMap<PortIx, ProgrammedPort>,
+    neighbors: Vec<Placement>,
+    by_ip: Claims<IpKey>,
+    by_mac: Claims<MacKey>,
+    /// What found no room; what leaves may make some.
+    crowded: Touched,
+}
+
+impl Program {
+    /// Programs nothing but the roles of the ports that `site` names.
+    pub(crate) fn new(site: Site, mut writer: Writer) -> Self {
+        if let Some(uplink) = &site.underlay {
+            writer.set_role(uplink.port, Role::Uplink);
+        }
+        if let Some(port) = site.host_port {
+            writer.set_role(port, Role::Host);
+        }
+        Self {
+            site,
+            writer,
+            vpcs: Numbers::default(),
+            domains: Numbers::default(),
+            subnets: HashMap::new(),
+            routes: HashMap::new(),
+            no_routes: Arc::new(RouteTable::empty()),
+            ports: HashMap::new(),
+            neighbors: Vec::new(),
+            by_ip: Claims::default(),
+            by_mac: Claims::default(),
+            crowded: Touched::default(),
+        }
+    }
+
+    /// Brings the tables in line with what changed in `wanted`. Visible after [`Program::commit`] only, but for neighbors
+    /// that are added or move, which no packet can tell from having been there.
+    pub(crate) fn update(&mut self, wanted: &mut Wanted) {
+        let touched = wanted.take_touched();
+        self.look_at(wanted, touched);
+    }
+
+    /// Works out anew what was touched and what depends on it, each thing once.
+    fn look_at(&mut self, wanted: &Wanted, touched: Touched) {
+        let Touched { subnets, mut routed, mut ports, mut neighbors } = touched;
+        let mut routers = BTreeSet::new();
+        for subnet in subnets {
+            if self.update_subnet(wanted, subnet)
+                && let Some(slot) = wanted.subnet(subnet)
+            {
+                routers.extend(&slot.routers);
+                ports.extend(&slot.ports);
+                neighbors.extend(&slot.neighbors);
+            }
+        }
+        for router in routers.iter().filter_map(|ix| wanted.router(*ix)?.wanted.as_ref()) {
+            routed.extend(router.value.subnets.keys());
+        }
+        // Only ports look routes up.
+        routed.extend(ports.iter().flat_map(|port| port::subnets(wanted, *port)));
+        for subnet in routed {
+            if self.update_routes(wanted, subnet)
+                && let Some(slot) = wanted.subnet(subnet)
+            {
+                ports.extend(&slot.ports);
+            }
+        }
+        ports.into_iter().for_each(|port| self.update_port(wanted, port));
+        neighbors.into_iter().for_each(|neighbor| self.update_neighbor(wanted, neighbor));
+    }
+
+    /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.
+    pub(crate) fn commit(&mut self) -> Commit {
+        self.writer.commit()
+    }
+
+    /// True when every worker sees the commit, and nothing that it removed. Never blocks; call it until it is true.
+    pub(crate) fn settled(&mut self, commit: &Commit) -> bool {
+        let settled = self.writer.settled(commit);
+        if settled {
+            self.vpcs.recycle();
+            self.domains.recycle();
+        }
+        settled
+    }
+
+    /// Workers that hold something back now.
+    pub(crate) fn lagging(&self) -> Vec<Lagging> {
+        self.writer.lagging()
+    }
+
+    /// True if a controller's port may be bound to `port`: it is neither the uplink nor the host port.
+    pub(crate) fn is_tenant(&self, port: PortId) -> bool {
+        let uplink = self.site.underlay.as_ref().map(|uplink| uplink.port);
+        uplink != Some(port) && self.site.host_port != Some(port)
+    }
+
+    /// Tries again what found no room since the last time. True if there was anything.
+    pub(crate) fn retry(&mut self, wanted: &Wanted) -> bool {
+        let crowded = std::mem::take(&mut self.crowded);
+        let any = !crowded.ports.is_empty() || !crowded.neighbors.is_empty();
+        self.look_at(wanted, crowded);
+        self.crowded = Touched::default();
+        any
+    }
+
+    /// Why the resource is not programmed, or `Ok` if it is.
+    pub(crate) fn state(&self, wanted: &Wanted, subject: &Subject) -> Result<(), Obstacle> {
+        match subject {
+            Subject::Nothing | Subject::Vpc => Ok(()),
+            Subject::Subnet(ix) => self.resolved(*ix).map(|_| ()),
+            Subject::Router(ix) => self.router_state(wanted, *ix),
+            Subject::Port(ix) => self.port_state(*ix),
+            Subject::Neighbor(all) => all.iter().try_for_each(|ix| self.neighbor_state(*ix)),
+        }
+    }
+
+    fn withdraw_ip(&mut self, key: IpKey, rank: Rank) {
+        match self.by_ip.withdraw(key, rank) {
+            // The next in line was in the table before or has just lost its place to the one that goes: there is room.
+            Some(next) => drop(self.writer.upsert_ip(key.0, key.1, next)),
+            None => self.writer.remove_ip(key.0, key.1),
+        }
+    }
+
+    fn withdraw_mac(&mut self, key: MacKey, rank: Rank) {
+        match self.by_mac.withdraw(key, rank) {
+            Some(next) => drop(self.writer.upsert_mac(key.0, key.1, next)),
+            None => self.writer.remove_mac(key.0, key.1),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+//! Neighbors: where each is reached, and its claims on its address and its MAC.
+
+use vswitch::tables::{Hop, Neighbor, NextHop};
+
+use super::claims::Rank;
+use super::{IpKey, MacKey, Obstacle, Program};
+use crate::state::Wanted;
+use crate::state::neighbor::{NeighborIx, NeighborSlot};
+
+/// What is programmed of a neighbor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// There is no such neighbor.
+    #[default]
+    Unknown,
+    /// It is on this host: its port says all there is to say.
+    Here,
+    /// Nothing, for this reason.
+    Waiting(Obstacle),
+    /// It claims its address and its MAC.
+    Placed(Placed),
+}
+
+/// The claims of a neighbor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    ip: IpKey,
+    mac: MacKey,
+    rank: Rank,
+    value: Neighbor,
+}
+
+impl Program {
+    /// Why the neighbor is not programmed.
+    pub(super) fn neighbor_state(&self, ix: NeighborIx) -> Result<(), Obstacle> {
+        match self.neighbors.get(ix.get()) {
+            Some(Placement::Waiting(obstacle)) => Err(obstacle.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Works the neighbor out anew and programs the difference.
+    pub(super) fn update_neighbor(&mut self, wanted: &Wanted, ix: NeighborIx) {
+        if self.neighbors.len() <= ix.get() {
+            self.neighbors.resize(ix.get() + 1, Placement::Unknown);
+        }
+        let mut new = match wanted.neighbor(ix).map(|slot| self.place(slot)) {
+            None => Placement::Unknown,
+            Some(Ok(placement)) => placement,
+            Some(Err(obstacle)) => self.waiting(ix, obstacle),
+        };
+        let old = std::mem::take(&mut self.neighbors[ix.get()]);
+        if let Placement::Placed(placed) = &new
+            && new != old
+            && let Err(full) = self.claim(placed)
+        {
+            // It has not got both of its keys, so it gets none.
+            self.withdraw(placed, None);
+            new = self.waiting(ix, full);
+        }
+        if let Placement::Placed(old) = &old {
+            let kept = if let Placement::Placed(new) = &new { Some(new) } else { None };
+            self.withdraw(old, kept);
+        }
+        self.neighbors[ix.get()] = new;
+    }
+
+    /// Where the neighbor belongs. Holds its next hop from here on.
+    fn place(&mut self, slot: &NeighborSlot) -> Result<Placement, Obstacle> {
+        let here = *self.resolved(slot.subnet)?;
+        let uplink = self.site.underlay.as_ref().ok_or(Obstacle::NoVtep)?;
+        let (host, mac) = (slot.place.host, slot.place.mac);
+        if host == uplink.vtep {
+            return Ok(Placement::Here);
+        }
+        let dst_mac = uplink.mac_towards(host, slot.place.host_mac).ok_or(Obstacle::NoMac(host))?;
+        let next_hop = NextHop { port: uplink.port, src_ip: uplink.vtep, dst_ip: host, src_mac: uplink.mac, dst_mac };
+        let hop = Hop::Remote(self.writer.acquire_hop(next_hop)?);
+        Ok(Placement::Placed(Placed {
+            ip: (here.vpc, slot.ip),
+            mac: (here.domain, mac),
+            rank: Rank::neighbor(slot.changed),
+            value: Neighbor { mac, vni: here.vni, hop },
+        }))
+    }
+
+    fn waiting(&mut self, ix: NeighborIx, obstacle: Obstacle) -> Placement {
+        if let Obstacle::Full(_) = obstacle {
+            self.crowded.neighbors.push(ix);
+        }
+        Placement::Waiting(obstacle)
+    }
+
+    fn claim(&mut self, placed: &Placed) -> Result<(), Obstacle> {
+        let winner = self.by_ip.claim(placed.ip, placed.rank, placed.value);
+        self.writer.upsert_ip(placed.ip.0, placed.ip.1, winner)?;
+        let winner = self.by_mac.claim(placed.mac, placed.rank, placed.value);
+        self.writer.upsert_mac(placed.mac.0, placed.mac.1, winner)?;
+        Ok(())
+    }
+
+    /// Withdraws the claims of `old` that are not `kept`'s too, and lets go of its next hop.
+    fn withdraw(&mut self, old: &Placed, kept: Option<&Placed>) {
+        let kept = kept.filter(|kept| kept.rank == old.rank);
+        if kept.is_none_or(|kept| kept.ip != old.ip) {
+            self.withdraw_ip(old.ip, old.rank);
+        }
+        if kept.is_none_or(|kept| kept.mac != old.mac) {
+            self.withdraw_mac(old.mac, old.rank);
+        }
+        if let Hop::Remote(hop) = old.value.hop {
+            self.writer.release_hop(hop);
+        }
+    }
+}

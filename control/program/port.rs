@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+//! Ports of this host: their role in the snapshot, and their claims on addresses.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use vswitch::tables::{Attachment, Hop, Neighbor, PortId, Role, TenantPort};
+
+use super::claims::Rank;
+use super::{IpKey, MacKey, Obstacle, Program};
+use crate::state::Wanted;
+use crate::state::network::SubnetIx;
+use crate::state::port::{PortIx, PortSlot, WantedPort};
+
+/// What is programmed of a port.
+#[derive(Debug)]
+pub(crate) struct ProgrammedPort {
+    /// The switch's port that has the role; `None`: none has.
+    role: Option<(PortId, Arc<TenantPort>)>,
+    claims: PortClaims,
+    /// What is missing, if anything.
+    obstacle: Option<Obstacle>,
+}
+
+/// The addresses that a port claims.
+#[derive(Debug, Default)]
+struct PortClaims {
+    rank: Option<Rank>,
+    ips: BTreeMap<IpKey, Neighbor>,
+    macs: BTreeMap<MacKey, Neighbor>,
+}
+
+/// The subnets that the port has addresses in.
+pub(super) fn subnets(wanted: &Wanted, ix: PortIx) -> impl Iterator<Item = SubnetIx> {
+    let port = wanted.port(ix).and_then(|slot| slot.wanted.as_ref());
+    port.into_iter().flat_map(|port| port.value.fixed_ips.iter().map(|(subnet, _)| *subnet))
+}
+
+impl Program {
+    /// Why the port is not, or not wholly, programmed.
+    pub(super) fn port_state(&self, ix: PortIx) -> Result<(), Obstacle> {
+        match self.ports.get(&ix).and_then(|port| port.obstacle.clone()) {
+            Some(obstacle) => Err(obstacle),
+            None => Ok(()),
+        }
+    }
+
+    /// Works the port out anew and programs the difference.
+    pub(super) fn update_port(&mut self, wanted: &Wanted, ix: PortIx) {
+        let described = wanted.port(ix).and_then(|slot| Some((slot, &slot.wanted.as_ref()?.value)));
+        let new = described.map(|(slot, port)| self.resolve_port(slot, port));
+        let old = self.ports.remove(&ix);
+        self.switch_roles(old.as_ref(), new.as_ref());
+        let claims = new.as_ref().map(|new| &new.claims);
+        let full = claims.and_then(|claims| self.claim_all(claims).err());
+        if let Some(old) = old {
+            self.withdraw_all(&old.claims, claims);
+        }
+        if let Some(mut new) = new {
+            if full.is_some() {
+                self.crowded.ports.insert(ix);
+            }
+            new.obstacle = full.or(new.obstacle);
+            self.ports.insert(ix, new);
+        }
+    }
+
+    fn resolve_port(&self, slot: &PortSlot, port: &WantedPort) -> ProgrammedPort {
+        let Some(id) = slot.bound else {
+            return ProgrammedPort { role: None, claims: PortClaims::default(), obstacle: Some(Obstacle::NoDevice) };
+        };
+        let mut obstacle = None;
+        let mut claims = PortClaims { rank: Some(Rank::port(slot.changed)), ..PortClaims::default() };
+        let mut attachments: ArrayVec<Attachment, _> = ArrayVec::new();
+        let mut attached = Vec::new();
+        for &(subnet, ip) in &port.fixed_ips {
+            let here = match self.resolved(subnet) {
+                Ok(here) => here,
+                Err(missing) => {
+                    obstacle = Some(missing);
+                    continue;
+                }
+            };
+            let value = Neighbor { mac: port.mac, vni: here.vni, hop: Hop::Local(id) };
+            claims.ips.entry((here.vpc, ip)).or_insert(value);
+            claims.macs.entry((here.domain, port.mac)).or_insert(value);
+            if !attached.contains(&subnet) && attachments.try_push(self.attachment(subnet, here)).is_ok() {
+                attached.push(subnet);
+            }
+        }
+        let tenant = TenantPort { mac: port.mac, admin_up: port.admin_up, attachments };
+        // Without a single subnet there is nothing to switch in.
+        let role = (!tenant.attachments.is_empty()).then(|| (id, Arc::new(tenant)));
+        ProgrammedPort { role, claims, obstacle }
+    }
+
+    fn attachment(&self, subnet: SubnetIx, here: &super::Resolved) -> Attachment {
+        let routes = self.routes.get(&subnet);
+        Attachment {
+            vni: here.vni,
+            domain: here.domain,
+            vpc: here.vpc,
+            cidr: here.cidr,
+            gateway_mac: here.gateway_mac,
+            host_dvr_mac: routes.map(|routes| routes.dvr_mac),
+            routes: routes.map_or_else(|| self.no_routes.clone(), |routes| routes.table.clone()),
+        }
+    }
+
+    fn switch_roles(&mut self, old: Option<&ProgrammedPort>, new: Option<&ProgrammedPort>) {
+        let old = old.and_then(|old| old.role.as_ref());
+        let new = new.and_then(|new| new.role.as_ref());
+        if let Some((port, _)) = old.filter(|old| new.is_none_or(|new| new.0 != old.0)) {
+            self.writer.set_role(*port, Role::Unbound);
+        }
+        if let Some((port, tenant)) = new
+            && old.is_none_or(|old| old.0 != *port || !same(&old.1, tenant))
+        {
+            self.writer.set_role(*port, Role::Tenant(tenant.clone()));
+        }
+    }
+
+    fn claim_all(&mut self, new: &PortClaims) -> Result<(), Obstacle> {
+        let Some(rank) = new.rank else { return Ok(()) };
+        for (&key, &value) in &new.ips {
+            let winner = self.by_ip.claim(key, rank, value);
+            self.writer.upsert_ip(key.0, key.1, winner)?;
+        }
+        for (&key, &value) in &new.macs {
+            let winner = self.by_mac.claim(key, rank, value);
+            self.writer.upsert_mac(key.0, key.1, winner)?;
+        }
+        Ok(())
+    }
+
+    /// Withdraws what is in `old` and not in `new`.
+    fn withdraw_all(&mut self, old: &PortClaims, new: Option<&PortClaims>) {
+        let Some(rank) = old.rank else { return };
+        let kept = new.filter(|new| new.rank == old.rank);
+        for key in old.ips.keys().filter(|key| kept.is_none_or(|kept| !kept.ips.contains_key(*key))) {
+            self.withdraw_ip(*key, rank);
+        }
+        for key in old.macs.keys().filter(|key| kept.is_none_or(|kept| !kept.macs.contains_key(*key))) {
+            self.withdraw_mac(*key, rank);
+        }
+    }
+}
+
+/// Whether workers would behave the same with either.
+fn same(a: &TenantPort, b: &TenantPort) -> bool {
+    let same_attachment = |(a, b): (&Attachment, &Attachment)| {
+        (a.vni, a.domain, a.vpc, a.cidr, a.gateway_mac, a.host_dvr_mac)
+            == (b.vni, b.domain, b.vpc, b.cidr, b.gateway_mac, b.host_dvr_mac)
+            && Arc::ptr_eq(&a.routes, &b.routes)
+    };
+    a.mac == b.mac
+        && a.admin_up == b.admin_up
+        && a.attachments.len() == b.attachments.len()
+        && a.attachments.iter().zip(&b.attachments).all(same_attachment)
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+//! Route tables: a subnet's routers connect it to their other subnets, and add the rules written for it.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use vswitch::tables::routes::{Route, Target};
+pub(crate) use vswitch::tables::routes::MAX_ROUTES;
+use vswitch::tables::{RouteTable, VpcId};
+use vswitch::wire::Mac;
+
+use super::{Obstacle, Program};
+use crate::state::Wanted;
+use crate::state::network::SubnetIx;
+use crate::state::router::{Router, RouterIx};
+
+/// Priority of the route to a connected subnet: a rule for exactly the same prefix wins, so that a controller can lead a
+/// subnet's traffic through a machine of its own.
+const CONNECTED: u32 = u32::MAX;
+
+/// What the controller uses as host DVR MAC everywhere, for routers that do not say.
+const DEFAULT_DVR_MAC: Mac = Mac::new([0xfe, 0x16, 0x11, 0, 0, 0]);
+
+/// The routes of a subnet that ports of this host are in.
+#[derive(Clone, Debug)]
+pub(crate) struct SubnetRoutes {
+    /// In a fixed order, to compare with.
+    routes: Vec<Route>,
+    /// Compiled. Stays the same object as long as the routes do.
+    pub table: Arc<RouteTable>,
+    /// Source MAC of routed frames that leave this host.
+    pub dvr_mac: Mac,
+    /// There were more than a table takes; the rest is left out.
+    cut: bool,
+}
+
+impl SubnetRoutes {
+    /// The routes, as the controller's rules make them: also those that lose to an equal prefix.
+    pub(crate) fn list(&self) -> &[Route] {
+        &self.routes
+    }
+}
+
+impl Program {
+    /// The router's subnets are all known.
+    pub(super) fn router_state(&self, wanted: &Wanted, ix: RouterIx) -> Result<(), Obstacle> {
+        let Some(router) = wanted.router(ix).and_then(|slot| slot.wanted.as_ref()) else { return Ok(()) };
+        let subnets = || router.value.subnets.keys();
+        if subnets().any(|subnet| self.routes.get(subnet).is_some_and(|routes| routes.cut)) {
+            return Err(Obstacle::TooManyRoutes);
+        }
+        let mut obstacles = subnets().filter_map(|subnet| self.resolved(*subnet).err());
+        match obstacles.next() {
+            None => Ok(()),
+            Some(Obstacle::NoSubnet) => Err(Obstacle::NoSubnets),
+            Some(obstacle) => Err(obstacle),
+        }
+    }
+
+    /// Works the subnet's routes out anew. True: ports in it have to know.
+    pub(super) fn update_routes(&mut self, wanted: &Wanted, ix: SubnetIx) -> bool {
+        let Some((mut routes, dvr_mac)) = self.routes_of(wanted, ix) else {
+            return self.routes.remove(&ix).is_some();
+        };
+        let cut = routes.len() > MAX_ROUTES;
+        routes.truncate(MAX_ROUTES);
+        let old = self.routes.get(&ix);
+        let table = match old.filter(|old| old.routes == routes) {
+            Some(old) if old.dvr_mac == dvr_mac => return false,
+            Some(old) => old.table.clone(),
+            None => Arc::new(RouteTable::build(&mut routes.clone())),
+        };
+        self.routes.insert(ix, SubnetRoutes { routes, table, dvr_mac, cut });
+        true
+    }
+
+    /// Routes and host DVR MAC of a subnet. `None`: it is in no router, or no port needs them.
+    fn routes_of(&self, wanted: &Wanted, ix: SubnetIx) -> Option<(Vec<Route>, Mac)> {
+        let slot = wanted.subnet(ix).filter(|slot| !slot.ports.is_empty())?;
+        let here = self.resolved(ix).ok()?;
+        let mut routers: Vec<_> = slot.routers.iter().filter_map(|router| wanted.router(*router)).collect();
+        routers.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        let routers = routers.into_iter().filter_map(|slot| Some(&slot.wanted.as_ref()?.value));
+        let (mut routes, mut dvr_mac) = (Vec::new(), None);
+        for router in routers {
+            self.add_routes(router, ix, here.vpc, &mut routes);
+            dvr_mac = dvr_mac.or(Some(router.dvr_mac.unwrap_or(DEFAULT_DVR_MAC)));
+        }
+        routes.sort_unstable_by_key(order);
+        routes.dedup();
+        Some((routes, dvr_mac?))
+    }
+
+    /// Adds what `router` says of the subnet `ix`, which is in `vpc`.
+    fn add_routes(&self, router: &Router, ix: SubnetIx, vpc: VpcId, routes: &mut Vec<Route>) {
+        let subnets = router.subnets.keys().filter_map(|subnet| self.resolved(*subnet).ok());
+        let connected = subnets.map(|s| Route { prefix: s.cidr, priority: CONNECTED, target: Target::Connected(s.vpc) });
+        let mut connected: Vec<Route> = connected.collect();
+        routes.extend_from_slice(&connected);
+        // A next hop may be in a subnet of another VPC that the router connects.
+        let table = RouteTable::build(&mut connected);
+        let vpc_of = |hop: Ipv4Addr| match table.lookup(u32::from(hop)) {
+            Some(Target::Connected(there)) => there,
+            _ => vpc,
+        };
+        let rules = router.subnets.get(&ix).into_iter().flat_map(|rules| rules.values());
+        routes.extend(rules.map(|rule| {
+            let target = rule.next_hop.map_or(Target::Connected(vpc), |hop| Target::Via(vpc_of(hop), hop));
+            Route { prefix: rule.destination, priority: rule.priority, target }
+        }));
+    }
+}
+
+/// Any total order will do: it makes equal tables of equal routes, in whatever order they were learned.
+fn order(route: &Route) -> (Ipv4Net, u32, VpcId, Option<Ipv4Addr>) {
+    let (vpc, hop) = match route.target {
+        Target::Connected(vpc) => (vpc, None),
+        Target::Via(vpc, hop) => (vpc, Some(hop)),
+    };
+    (route.prefix, route.priority, vpc, hop)
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+//! A goal state, in either form, as a sequence of validated resources.
+//!
+//! The controller's maps (second form) are read in the order of their keys, so that the same message always has the same
+//! effect. A key is used for nothing else: it is not always the resource's id.
+
+use std::collections::HashMap;
+
+use super::field::{Field, FieldError};
+use super::{neighbor, port, router, subnet, vpc};
+use crate::core::Goal;
+use crate::proto::schema::{
+    DhcpConfiguration, DhcpState, GatewayConfiguration, GatewayState, NeighborConfiguration, NeighborState,
+    OperationType, PortConfiguration, PortState, ResourceType, RouterConfiguration, RouterState,
+    SecurityGroupConfiguration, SecurityGroupState, SubnetConfiguration, SubnetState, VpcConfiguration, VpcState,
+};
+use crate::state::resource::Change;
+
+/// One state of a goal state, read.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    /// Which kind.
+    pub kind: ResourceType,
+    /// The id in its configuration, as sent.
+    pub id: String,
+    /// The operation, as sent: statuses repeat it even when it is none.
+    pub operation: i32,
+    /// The controller's revision of it, 0 when unset.
+    pub revision: u32,
+    /// What to make so: `None` when nothing is asked for (GET).
+    pub change: Result<Option<Change>, FieldError>,
+}
+
+/// What the state has to become, by its operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// As the configuration says.
+    Present,
+    /// Gone.
+    Absent,
+}
+
+/// One kind of state: what its message has in common with the others, and how its configuration is validated.
+trait State {
+    const KIND: ResourceType;
+    type Configuration;
+    fn parts(self) -> (i32, Option<Self::Configuration>);
+    /// Revision and id.
+    fn head(configuration: &mut Self::Configuration) -> (u32, String);
+    fn read(at: &Field<'_>, wish: Wish, configuration: Self::Configuration) -> Result<Change, FieldError>;
+}
+
+macro_rules! state {
+    ($state:ty, $configuration:ty, $kind:ident, $read:expr) => {
+        impl State for $state {
+            const KIND: ResourceType = ResourceType::$kind;
+            type Configuration = $configuration;
+            fn parts(self) -> (i32, Option<$configuration>) {
+                (self.operation_type, self.configuration)
+            }
+            fn head(configuration: &mut $configuration) -> (u32, String) {
+                (configuration.revision_number, std::mem::take(&mut configuration.id))
+            }
+            fn read(at: &Field<'_>, wish: Wish, configuration: $configuration) -> Result<Change, FieldError> {
+                $read(at, wish, configuration)
+            }
+        }
+    };
+}
+
+state!(VpcState, VpcConfiguration, Vpc, vpc::read);
+state!(SubnetState, SubnetConfiguration, Subnet, subnet::read);
+state!(RouterState, RouterConfiguration, Router, router::read);
+state!(PortState, PortConfiguration, Port, port::read);
+state!(NeighborState, NeighborConfiguration, Neighbor, neighbor::read);
+state!(SecurityGroupState, SecurityGroupConfiguration, Securitygroup, not_served);
+state!(DhcpState, DhcpConfiguration, Dhcp, not_served);
+state!(GatewayState, GatewayConfiguration, Gateway, not_served);
+
+/// Kinds that this switch does not act on yet say so, for every operation.
+fn not_served<C>(at: &Field<'_>, _: Wish, _: C) -> Result<Change, FieldError> {
+    Err(at.error("this switch does not serve resources of this kind yet"))
+}
+
+/// All resources of `goal`, what others depend on first. Lazy: one resource is decoded at a time.
+pub(crate) fn resources(goal: Goal) -> Box<dyn Iterator<Item = Resource>> {
+    match goal {
+        Goal::V1(goal) => Box::new(
+            list("vpc_states", goal.vpc_states)
+                .chain(list("subnet_states", goal.subnet_states))
+                .chain(list("router_states", goal.router_states))
+                .chain(list("port_states", goal.port_states))
+                .chain(list("neighbor_states", goal.neighbor_states))
+                .chain(list("security_group_states", goal.security_group_states))
+                .chain(list("dhcp_states", goal.dhcp_states))
+                .chain(list("gateway_states", goal.gateway_states)),
+        ),
+        Goal::V2(goal) => Box::new(
+            map("vpc_states", goal.vpc_states)
+                .chain(map("subnet_states", goal.subnet_states))
+                .chain(map("router_states", goal.router_states))
+                .chain(map("port_states", goal.port_states))
+                .chain(map("neighbor_states", goal.neighbor_states))
+                .chain(map("security_group_states", goal.security_group_states))
+                .chain(map("dhcp_states", goal.dhcp_states))
+                .chain(map("gateway_states", goal.gateway_states)),
+        ),
+    }
+}
+
+fn list<S: State>(name: &'static str, states: Vec<S>) -> impl Iterator<Item = Resource> {
+    states.into_iter().enumerate().map(move |(index, state)| resource(&Field::element(name, index), state))
+}
+
+fn map<S: State>(name: &'static str, states: HashMap<String, S>) -> impl Iterator<Item = Resource> {
+    let mut states: Vec<(String, S)> = states.into_iter().collect();
+    states.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    states.into_iter().map(move |(key, state)| resource(&Field::entry(name, &key), state))
+}
+
+fn resource<S: State>(at: &Field<'_>, state: S) -> Resource {
+    let (operation, configuration) = state.parts();
+    let mut resource =
+        Resource { kind: S::KIND, id: String::new(), operation, revision: 0, change: Ok(None) };
+    let at_configuration = at.field("configuration");
+    let Some(mut configuration) = configuration else {
+        resource.change = Err(at_configuration.error("is missing"));
+        return resource;
+    };
+    (resource.revision, resource.id) = S::head(&mut configuration);
+    resource.change = wish(at, S::KIND, operation).and_then(|wish| {
+        let Some(wish) = wish else { return Ok(None) };
+        // A neighbor without an id is still told apart by its addresses; old controllers send such.
+        let id = at_configuration.field("id");
+        if S::KIND == ResourceType::Neighbor { id.text(&resource.id)? } else { id.id(&resource.id)? }
+        S::read(&at_configuration, wish, configuration).map(Some)
+    });
+    resource
+}
+
+/// INFO means a state to keep, like CREATE and UPDATE: Alcor leaves a router's operation unset, which is INFO.
+/// GET asks for nothing, but for neighbors, where Alcor means "here is the next hop's neighbor".
+fn wish(at: &Field<'_>, kind: ResourceType, operation: i32) -> Result<Option<Wish>, FieldError> {
+    match OperationType::try_from(operation) {
+        Ok(OperationType::Info | OperationType::Create | OperationType::Update) => Ok(Some(Wish::Present)),
+        Ok(OperationType::Get) if kind == ResourceType::Neighbor => Ok(Some(Wish::Present)),
+        Ok(OperationType::Get) => Ok(None),
+        Ok(OperationType::Delete) => Ok(Some(Wish::Absent)),
+        Err(_) => Err(at.field("operation_type").error(format_args!("{operation} is no operation"))),
+    }
+}

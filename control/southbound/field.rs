@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+//! Where in a goal state something is, and reading of single fields: every error names its field.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use vswitch::wire::Mac;
+
+/// Longest id, name or key that is kept, in bytes. Alcor's ids are UUIDs of 36, sometimes with a prefix.
+pub(crate) const MAX_ID: usize = 255;
+
+/// Most characters of a refused value that an error repeats.
+const MAX_QUOTE: usize = 64;
+
+/// A field's place: `neighbor_states[3].configuration.fixed_ips[0].ip_address`. Costs nothing until it is written out.
+#[derive(Clone, Copy)]
+pub(crate) struct Field<'a> {
+    outer: Option<&'a Field<'a>>,
+    name: &'static str,
+    at: At<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Whole,
+    Index(usize),
+    Key(&'a str),
+}
+
+/// What is wrong with a field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub(crate) struct FieldError {
+    field: String,
+    problem: String,
+}
+
+impl<'a> Field<'a> {
+    /// Element `index` of one of the goal state's lists.
+    pub(crate) fn element(list: &'static str, index: usize) -> Self {
+        Self { outer: None, name: list, at: At::Index(index) }
+    }
+
+    /// The value of `key` in one of the goal state's maps.
+    pub(crate) fn entry(map: &'static str, key: &'a str) -> Self {
+        Self { outer: None, name: map, at: At::Key(key) }
+    }
+
+    /// A field of this message.
+    pub(crate) fn field(&'a self, name: &'static str) -> Self {
+        Self { outer: Some(self), name, at: At::Whole }
+    }
+
+    /// An element of a list in this message.
+    pub(crate) fn item(&'a self, name: &'static str, index: usize) -> Self {
+        Self { outer: Some(self), name, at: At::Index(index) }
+    }
+
+    /// An error about this field.
+    pub(crate) fn error(&self, problem: impl fmt::Display) -> FieldError {
+        FieldError { field: self.to_string(), problem: problem.to_string() }
+    }
+
+    /// A text that must be there: an id.
+    pub(crate) fn id(&self, text: &str) -> Result<(), FieldError> {
+        if text.is_empty() {
+            return Err(self.error("is empty"));
+        }
+        self.text(text)
+    }
+
+    /// A text that may be empty: a name.
+    pub(crate) fn text(&self, text: &str) -> Result<(), FieldError> {
+        if text.len() > MAX_ID {
+            return Err(self.error(format_args!("is longer than {MAX_ID} bytes")));
+        }
+        Ok(())
+    }
+
+    /// An address that one machine has.
+    pub(crate) fn host(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
+        let address = self.ipv4(text)?;
+        if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
+            return Err(self.error(format_args!("{address} is no machine's address")));
+        }
+        Ok(address)
+    }
+
+    /// Any IPv4 address.
+    pub(crate) fn ipv4(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
+        text.parse().map_err(|_| self.error(format_args!("{} is not an IPv4 address", Quote(text))))
+    }
+
+    /// A prefix; bits beyond its length are ignored, since Alcor writes a gateway's address with its length too.
+    pub(crate) fn prefix(&self, text: &str) -> Result<Ipv4Net, FieldError> {
+        let prefix: Ipv4Net =
+            text.parse().map_err(|_| self.error(format_args!("{} is not an IPv4 prefix", Quote(text))))?;
+        Ok(prefix.trunc())
+    }
+
+    /// A station's MAC: neither zero nor a group address.
+    pub(crate) fn mac(&self, text: &str) -> Result<Mac, FieldError> {
+        let mac: Mac = text.parse().map_err(|_| self.error(format_args!("{} is not a MAC address", Quote(text))))?;
+        if mac.is_zero() || mac.is_multicast() {
+            return Err(self.error(format_args!("{mac} is no station's MAC")));
+        }
+        Ok(mac)
+    }
+}
+
+impl fmt::Display for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(outer) = self.outer {
+            write!(f, "{outer}.")?;
+        }
+        f.write_str(self.name)?;
+        match self.at {
+            At::Whole => Ok(()),
+            At::Index(index) => write!(f, "[{index}]"),
+            At::Key(key) => write!(f, "[{}]", Quote(key)),
+        }
+    }
+}
+
+/// A value from outside as an error shows it: quoted, escaped, not too long.
+pub(crate) struct Quote<'a>(pub &'a str);
+
+impl fmt::Display for Quote<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(MAX_QUOTE) {
+            Some((end, _)) => write!(f, "{:?}...", &self.0[..end]),
+            None => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_its_field_and_repeats_the_value() {
+        let state = Field::element("neighbor_states", 3);
+        let configuration = state.field("configuration");
+        let fixed_ip = configuration.item("fixed_ips", 0);
+        let error = fixed_ip.field("ip_address").host("10.0.0").unwrap_err();
+        let expected = "neighbor_states[3].configuration.fixed_ips[0].ip_address: \"10.0.0\" is not an IPv4 address";
+        assert_eq!(error.to_string(), expected);
+        let error = Field::entry("port_states", "a\n\"b").field("configuration").error("is missing");
+        assert_eq!(error.to_string(), "port_states[\"a\\n\\\"b\"].configuration: is missing");
+    }
+
+    #[test]
+    fn a_long_value_is_cut_at_a_character() {
+        let error = Field::entry("port_states", &"ß".repeat(500)).error("is missing").to_string();
+        assert_eq!(error.chars().filter(|c| *c == 'ß').count(), MAX_QUOTE);
+    }
+
+    #[test]
+    fn addresses_that_no_machine_has_are_refused() {
+        let field = Field::element("x", 0);
+        for bad in ["0.0.0.0", "224.0.0.1", "255.255.255.255", "10.0.0.256", "::1", "", " 10.0.0.1"] {
+            assert!(field.host(bad).is_err(), "{bad}");
+        }
+        for bad in ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "02:00"] {
+            assert!(field.mac(bad).is_err(), "{bad}");
+        }
+        assert_eq!(field.prefix("10.1.2.3/16").unwrap().to_string(), "10.1.0.0/16");
+        for bad in ["10.0.0.0", "10.0.0.0/33", "10.0.0.0/-1", "/8"] {
+            assert!(field.prefix(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+//! The gRPC services that a controller programs this switch by.
+//!
+//! What its clients make of errors decides how they are reported: a wrong resource is a status in the reply, never a gRPC
+//! error, which would stall the controller for minutes. gRPC errors are left for what is no message at all.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::reply;
+use crate::core::{CoreHandle, Goal, Gone};
+use crate::proto::schema::goal_state_provisioner_server::{GoalStateProvisioner, GoalStateProvisionerServer};
+use crate::proto::schema::{
+    GoalState, GoalStateOperationReply, GoalStateV2, HostRequest, HostRequestReply, NeighborRulesRequest,
+};
+
+/// Largest message accepted: what gRPC can count, as Alcor's own agent does.
+const MAX_REQUEST: usize = i32::MAX as usize;
+
+/// HTTP/2 flow control: bytes in flight per stream and per connection. The default of 64 KiB costs a round trip per
+/// 64 KiB of a goal state.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// Streams per connection; a controller keeps many idle ones open. As many as Alcor's own server allows.
+const MAX_STREAMS: u32 = 10_000;
+
+/// Replies that wait for a slow client, per stream; beyond, its further messages are not read.
+const REPLIES: usize = 4;
+
+/// How often an idle connection is checked, so that half-open ones go away.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Serves until `shutdown` resolves; then finishes what has begun.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    core: CoreHandle,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let service = GoalStateProvisionerServer::new(Southbound { core }).max_decoding_message_size(MAX_REQUEST);
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .tcp_nodelay(true)
+        .add_service(service)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+        .await
+}
+
+/// The service: passes messages on, and replies back.
+struct Southbound {
+    core: CoreHandle,
+}
+
+#[tonic::async_trait]
+impl GoalStateProvisioner for Southbound {
+    type PushGoalStatesStreamStream = Pin<Box<dyn Stream<Item = Result<GoalStateOperationReply, Status>> + Send>>;
+
+    async fn push_network_resource_states(
+        &self,
+        request: Request<GoalState>,
+    ) -> Result<Response<GoalStateOperationReply>, Status> {
+        let source = source(request.remote_addr());
+        let reply = self.core.apply(source.clone(), Goal::V1(request.into_inner())).await.map_err(unavailable)?;
+        let (reply, left_out) = reply::shorten(reply);
+        if left_out > 0 {
+            tracing::warn!(source, left_out, "the reply was too large for one message: successes are left out of it");
+        }
+        Ok(Response::new(reply))
+    }
+
+    async fn push_goal_states_stream(
+        &self,
+        request: Request<Streaming<GoalStateV2>>,
+    ) -> Result<Response<Self::PushGoalStatesStreamStream>, Status> {
+        let source = source(request.remote_addr());
+        let (replies, stream) = mpsc::channel(REPLIES);
+        tokio::spawn(answer_each(self.core.clone(), source, request.into_inner(), replies));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn request_goal_states(&self, _: Request<HostRequest>) -> Result<Response<HostRequestReply>, Status> {
+        Err(Status::unimplemented("a controller serves RequestGoalStates; this is a switch"))
+    }
+
+    async fn push_goalstates(
+        &self,
+        _: Request<NeighborRulesRequest>,
+    ) -> Result<Response<GoalStateOperationReply>, Status> {
+        Err(Status::unimplemented("a gateway serves PushGoalstates; this is a switch"))
+    }
+}
+
+/// Answers every message of a stream as soon as it is applied: controllers open streams that they never close, and wait.
+async fn answer_each(
+    core: CoreHandle,
+    source: String,
+    mut goals: Streaming<GoalStateV2>,
+    replies: mpsc::Sender<Result<GoalStateOperationReply, Status>>,
+) {
+    loop {
+        let goal = match goals.message().await {
+            Ok(Some(goal)) => goal,
+            Ok(None) => return,
+            Err(status) => {
+                tracing::debug!(source, %status, "goal state stream broke");
+                // Unless the client is gone, it learns why.
+                return drop(replies.send(Err(status)).await);
+            }
+        };
+        let parts = match core.apply(source.clone(), Goal::V2(goal)).await {
+            Ok(reply) => reply::split(reply).into_iter().map(Ok).collect(),
+            Err(gone) => vec![Err(unavailable(gone))],
+        };
+        for part in parts {
+            if replies.send(part).await.is_err() {
+                return; // the client has left; what it sent is applied all the same
+            }
+        }
+    }
+}
+
+fn source(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string())
+}
+
+fn unavailable(gone: Gone) -> Status {
+    Status::unavailable(gone.to_string())
+}

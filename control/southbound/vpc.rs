@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+//! Validates a VPC.
+
+use vswitch::wire::Vni;
+
+use super::decode::Wish;
+use super::field::{Field, FieldError};
+use crate::proto::schema::VpcConfiguration;
+use crate::state::resource::{Change, Vpc};
+
+/// Reads a VPC's configuration; to delete it, only its id counts.
+pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: VpcConfiguration) -> Result<Change, FieldError> {
+    if wish == Wish::Absent {
+        return Ok(Change::Vpc(None));
+    }
+    at.field("name").text(&configuration.name)?;
+    let cidr = match configuration.cidr.as_str() {
+        "" => None,
+        text => Some(at.field("cidr").prefix(text)?),
+    };
+    let vni = match configuration.tunnel_id {
+        0 => None,
+        id => Some(Vni::new(id).ok_or_else(|| at.field("tunnel_id").error(format_args!("{id} is not a VNI: 1 to {} are", Vni::MAX)))?),
+    };
+    Ok(Change::Vpc(Some(Vpc { name: configuration.name, cidr, vni })))
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+//! Neighbors: kept one address each, by (id, L2 or L3, subnet, address), a million of them.
+
+use std::hash::BuildHasher;
+use std::net::Ipv4Addr;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::network::SubnetIx;
+use super::resource::{NeighborAddress, NeighborPlace, NeighborUpdate};
+use super::slots::{Arena, Ix};
+use super::{OutOfOrder, Subject, Wanted};
+
+/// Number of a neighbor's slot.
+pub(crate) type NeighborIx = Ix<NeighborSlot>;
+
+/// One address of a neighbor.
+#[derive(Debug)]
+pub(crate) struct NeighborSlot {
+    /// As the controller calls it: its port's id, possibly empty.
+    pub id: Box<str>,
+    /// As [`NeighborAddress::routed`].
+    pub routed: bool,
+    /// Its subnet.
+    pub subnet: SubnetIx,
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// Its MAC and its host.
+    pub place: NeighborPlace,
+    /// The highest revision seen.
+    pub revision: u32,
+    /// When it last changed, on the state's own clock: among neighbors that claim one address the latest has it.
+    pub changed: u64,
+    /// Where it stands in its subnet's list.
+    position: usize,
+}
+
+/// All neighbors, found by what identifies them.
+#[derive(Debug, Default)]
+pub(crate) struct Neighbors {
+    arena: Arena<NeighborSlot>,
+    index: HashTable<NeighborIx>,
+    hasher: DefaultHashBuilder,
+    removed: Vec<NeighborIx>,
+}
+
+/// What identifies one of the controller's neighbors.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key<'a> {
+    id: &'a str,
+    routed: bool,
+    subnet: SubnetIx,
+    ip: Ipv4Addr,
+}
+
+impl NeighborSlot {
+    fn key(&self) -> Key<'_> {
+        Key { id: &self.id, routed: self.routed, subnet: self.subnet, ip: self.ip }
+    }
+}
+
+impl Neighbors {
+    fn find(&self, key: Key<'_>) -> Option<NeighborIx> {
+        let is_it = |&ix: &NeighborIx| self.arena.get(ix).is_some_and(|slot| slot.key() == key);
+        self.index.find(self.hasher.hash_one(key), is_it).copied()
+    }
+
+    fn insert(&mut self, slot: NeighborSlot) -> NeighborIx {
+        let hash = self.hasher.hash_one(slot.key());
+        let ix = self.arena.insert(slot);
+        let rehash = |&ix: &NeighborIx| self.arena.get(ix).map_or(0, |slot| self.hasher.hash_one(slot.key()));
+        self.index.insert_unique(hash, ix, rehash);
+        ix
+    }
+
+    fn remove(&mut self, ix: NeighborIx) -> Option<NeighborSlot> {
+        let hash = self.hasher.hash_one(self.arena.get(ix)?.key());
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == ix) {
+            entry.remove();
+        }
+        self.removed.push(ix);
+        self.arena.remove(ix)
+    }
+
+    pub(super) fn sweep(&mut self) {
+        self.removed.drain(..).for_each(|ix| self.arena.recycle(ix));
+    }
+}
+
+impl Wanted {
+    /// The neighbor of this number, unless it is gone.
+    pub(crate) fn neighbor(&self, ix: NeighborIx) -> Option<&NeighborSlot> {
+        self.neighbors.arena.get(ix)
+    }
+
+    /// All neighbors.
+    pub(crate) fn neighbors(&self) -> impl Iterator<Item = (NeighborIx, &NeighborSlot)> {
+        self.neighbors.arena.iter()
+    }
+
+    /// How many neighbors there are.
+    pub(crate) fn neighbor_count(&self) -> usize {
+        self.neighbors.arena.len()
+    }
+
+    /// Addresses with a newer revision are left alone, the others change; one that is left alone is an error.
+    pub(super) fn set_neighbor(
+        &mut self,
+        id: &str,
+        revision: u32,
+        update: NeighborUpdate,
+    ) -> Result<Subject, OutOfOrder> {
+        let mut subjects = Vec::with_capacity(update.addresses.len());
+        let mut late = Ok(());
+        for address in &update.addresses {
+            let subject = match update.place {
+                Some(place) => self.place_neighbor(id, revision, address, place).map(Some),
+                None => self.remove_neighbor(id, revision, address).map(|()| None),
+            };
+            match subject {
+                Ok(subject) => subjects.extend(subject),
+                Err(error) => late = Err(error),
+            }
+        }
+        late.map(|()| if subjects.is_empty() { Subject::Nothing } else { Subject::Neighbor(subjects) })
+    }
+
+    fn place_neighbor(
+        &mut self,
+        id: &str,
+        revision: u32,
+        address: &NeighborAddress,
+        place: NeighborPlace,
+    ) -> Result<NeighborIx, OutOfOrder> {
+        let (routed, ip, changed) = (address.routed, address.ip, self.tick());
+        let subnet = self.subnets.intern(&address.subnet);
+        let known = self.neighbors.find(Key { id, routed, subnet, ip });
+        if let Some(ix) = known
+            && let Some(slot) = self.neighbors.arena.get_mut(ix)
+        {
+            slot.revision = OutOfOrder::check(slot.revision, revision)?;
+            if slot.place != place {
+                slot.place = place;
+                slot.changed = changed;
+            }
+            // Also when nothing has changed: the table may have been full the last time.
+            self.touched.neighbors.push(ix);
+            return Ok(ix);
+        }
+        let position = self.subnets.get(subnet).map_or(0, |slot| slot.neighbors.len());
+        let slot = NeighborSlot { id: id.into(), routed, subnet, ip, place, revision, changed, position };
+        let ix = self.neighbors.insert(slot);
+        if let Some(slot) = self.subnets.get_mut(subnet) {
+            slot.neighbors.push(ix);
+        }
+        self.touched.neighbors.push(ix);
+        Ok(ix)
+    }
+
+    fn remove_neighbor(&mut self, id: &str, revision: u32, address: &NeighborAddress) -> Result<(), OutOfOrder> {
+        let Some(subnet) = self.subnets.find(&address.subnet) else { return Ok(()) };
+        let key = Key { id, routed: address.routed, subnet, ip: address.ip };
+        let Some(ix) = self.neighbors.find(key) else { return Ok(()) };
+        OutOfOrder::check(self.neighbors.arena.get(ix).map_or(0, |slot| slot.revision), revision)?;
+        self.touched.neighbors.push(ix);
+        self.unused.subnets.push(subnet);
+        let Some(slot) = self.neighbors.remove(ix) else { return Ok(()) };
+        let Some(list) = self.subnets.get_mut(subnet).map(|subnet| &mut subnet.neighbors) else { return Ok(()) };
+        // The last of the list takes the place of the one that goes.
+        if slot.position < list.len() {
+            list.swap_remove(slot.position);
+        }
+        if let Some(&moved) = list.get(slot.position)
+            && let Some(moved) = self.neighbors.arena.get_mut(moved)
+        {
+            moved.position = slot.position;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+//! VPCs and their subnets.
+
+use std::collections::BTreeSet;
+
+use super::neighbor::NeighborIx;
+use super::port::PortIx;
+use super::resource::{Subnet, Vpc};
+use super::router::RouterIx;
+use super::slots::{Ix, Slot};
+use super::{OutOfOrder, Revised, Subject, Wanted};
+
+/// Number of a VPC's slot.
+pub(crate) type VpcIx = Ix<VpcSlot>;
+/// Number of a subnet's slot.
+pub(crate) type SubnetIx = Ix<SubnetSlot>;
+
+/// A VPC that was described, or that a subnet names.
+#[derive(Debug)]
+pub(crate) struct VpcSlot {
+    /// As the controller calls it.
+    pub id: Box<str>,
+    /// What the controller says of it.
+    pub wanted: Option<Revised<Vpc>>,
+    /// Subnets that say they are in it.
+    pub subnets: BTreeSet<SubnetIx>,
+}
+
+/// A subnet that was described, or that another resource names.
+#[derive(Debug)]
+pub(crate) struct SubnetSlot {
+    /// As the controller calls it.
+    pub id: Box<str>,
+    /// What the controller says of it.
+    pub wanted: Option<Revised<Subnet>>,
+    /// Its VPC, while it is described.
+    pub vpc: Option<VpcIx>,
+    /// Ports with an address in it.
+    pub ports: BTreeSet<PortIx>,
+    /// Routers that connect it.
+    pub routers: BTreeSet<RouterIx>,
+    /// Neighbors in it; each knows its place here.
+    pub neighbors: Vec<NeighborIx>,
+}
+
+impl Slot for VpcSlot {
+    fn new(id: Box<str>) -> Self {
+        Self { id, wanted: None, subnets: BTreeSet::new() }
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn in_use(&self) -> bool {
+        self.wanted.is_some() || !self.subnets.is_empty()
+    }
+}
+
+impl Slot for SubnetSlot {
+    fn new(id: Box<str>) -> Self {
+        let (ports, routers) = (BTreeSet::new(), BTreeSet::new());
+        Self { id, wanted: None, vpc: None, ports, routers, neighbors: Vec::new() }
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn in_use(&self) -> bool {
+        let alone = self.ports.is_empty() && self.routers.is_empty() && self.neighbors.is_empty();
+        self.wanted.is_some() || !alone
+    }
+}
+
+impl Wanted {
+    /// The VPC of this number.
+    pub(crate) fn vpc(&self, ix: VpcIx) -> Option<&VpcSlot> {
+        self.vpcs.get(ix)
+    }
+
+    /// The subnet of this number.
+    pub(crate) fn subnet(&self, ix: SubnetIx) -> Option<&SubnetSlot> {
+        self.subnets.get(ix)
+    }
+
+    /// All VPCs.
+    pub(crate) fn vpcs(&self) -> impl Iterator<Item = (VpcIx, &VpcSlot)> {
+        self.vpcs.iter()
+    }
+
+    /// All subnets.
+    pub(crate) fn subnets(&self) -> impl Iterator<Item = (SubnetIx, &SubnetSlot)> {
+        self.subnets.iter()
+    }
+
+    pub(super) fn set_vpc(&mut self, id: &str, revision: u32, vpc: Option<Vpc>) -> Result<Subject, OutOfOrder> {
+        let Some(ix) = self.vpcs.slot_for(id, vpc.is_some()) else { return Ok(Subject::Nothing) };
+        let Some(slot) = self.vpcs.get_mut(ix) else { return Ok(Subject::Nothing) };
+        let revision = Revised::next(&slot.wanted, revision)?;
+        self.touched.subnets.extend(&slot.subnets);
+        self.unused.vpcs.push(ix);
+        let old = slot.wanted.take();
+        let Some(mut vpc) = vpc else { return Ok(Subject::Nothing) };
+        // A controller that leaves the VNI out does not take it back: Alcor often does not know it.
+        vpc.vni = vpc.vni.or(old.and_then(|old| old.value.vni));
+        slot.wanted = Some(Revised { revision, value: vpc });
+        Ok(Subject::Vpc)
+    }
+
+    pub(super) fn set_subnet(
+        &mut self,
+        id: &str,
+        revision: u32,
+        subnet: Option<Subnet>,
+    ) -> Result<Subject, OutOfOrder> {
+        let Some(ix) = self.subnets.slot_for(id, subnet.is_some()) else { return Ok(Subject::Nothing) };
+        let Some(slot) = self.subnets.get_mut(ix) else { return Ok(Subject::Nothing) };
+        let revision = Revised::next(&slot.wanted, revision)?;
+        self.touched.subnets.insert(ix);
+        self.unused.subnets.push(ix);
+        let old = slot.wanted.take();
+        if let Some(old_vpc) = slot.vpc.take() {
+            self.unused.vpcs.push(old_vpc);
+            if let Some(vpc) = self.vpcs.get_mut(old_vpc) {
+                vpc.subnets.remove(&ix);
+            }
+        }
+        let Some(mut subnet) = subnet else { return Ok(Subject::Nothing) };
+        let vpc = self.vpcs.intern(&subnet.vpc);
+        if let Some(vpc) = self.vpcs.get_mut(vpc) {
+            vpc.subnets.insert(ix);
+        }
+        // As with a VPC's: a placeholder takes nothing back.
+        let known = old.filter(|old| old.value.vpc == subnet.vpc).and_then(|old| old.value.vni);
+        subnet.vni = subnet.vni.or(known);
+        slot.vpc = Some(vpc);
+        slot.wanted = Some(Revised { revision, value: subnet });
+        Ok(Subject::Subnet(ix))
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+//! Ports of this host: what the controller says of them, and which of the switch's ports they are.
+
+use std::net::Ipv4Addr;
+
+use vswitch::tables::PortId;
+use vswitch::wire::Mac;
+
+use super::network::SubnetIx;
+use super::resource::Port;
+use super::slots::{Ix, Slot};
+use super::{OutOfOrder, Revised, Subject, Wanted};
+use crate::core::BindError;
+
+/// Number of a port's slot. Not the switch's own number of it: that is a [`PortId`].
+pub(crate) type PortIx = Ix<PortSlot>;
+
+/// A port that was described, or that one of the switch's ports is bound to.
+#[derive(Debug)]
+pub(crate) struct PortSlot {
+    /// As the controller calls it.
+    pub id: Box<str>,
+    /// What the controller says of it.
+    pub wanted: Option<Revised<WantedPort>>,
+    /// Which of the switch's ports it is.
+    pub bound: Option<PortId>,
+    /// When it was described last, on the state's own clock: among ports that claim one address the latest has it.
+    pub changed: u64,
+}
+
+/// A [`Port`] with its subnets found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WantedPort {
+    /// For people.
+    pub name: String,
+    /// The guest's MAC.
+    pub mac: Mac,
+    /// False: nothing passes.
+    pub admin_up: bool,
+    /// Its addresses, in the controller's order; at least one.
+    pub fixed_ips: Vec<(SubnetIx, Ipv4Addr)>,
+}
+
+impl Slot for PortSlot {
+    fn new(id: Box<str>) -> Self {
+        Self { id, wanted: None, bound: None, changed: 0 }
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn in_use(&self) -> bool {
+        self.wanted.is_some() || self.bound.is_some()
+    }
+}
+
+impl Wanted {
+    /// The port of this number.
+    pub(crate) fn port(&self, ix: PortIx) -> Option<&PortSlot> {
+        self.ports.get(ix)
+    }
+
+    /// All ports.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (PortIx, &PortSlot)> {
+        self.ports.iter()
+    }
+
+    /// Says that `port` of the switch is the controller's port `id`. Saying it again changes nothing.
+    pub(crate) fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
+        if id.is_empty() {
+            return Err(BindError::NoId);
+        }
+        if let Some(slot) = self.bound.get(&port).and_then(|&ix| self.ports.get(ix))
+            && *slot.id != *id
+        {
+            return Err(BindError::PortTaken { port: port.get(), id: slot.id.to_string() });
+        }
+        let ix = self.ports.intern(id);
+        if let Some(slot) = self.ports.get_mut(ix) {
+            if let Some(other) = slot.bound.filter(|&other| other != port) {
+                return Err(BindError::IdTaken { port: other.get(), id: id.to_owned() });
+            }
+            slot.bound = Some(port);
+        }
+        self.bound.insert(port, ix);
+        self.touched.ports.insert(ix);
+        Ok(())
+    }
+
+    /// Takes a binding back; what the controller said of the port stays.
+    pub(crate) fn unbind(&mut self, port: PortId) -> Result<(), BindError> {
+        let ix = self.bound.remove(&port).ok_or(BindError::NotBound(port.get()))?;
+        if let Some(slot) = self.ports.get_mut(ix) {
+            slot.bound = None;
+        }
+        self.touched.ports.insert(ix);
+        self.unused.ports.push(ix);
+        Ok(())
+    }
+
+    pub(super) fn set_port(&mut self, id: &str, revision: u32, port: Option<Port>) -> Result<Subject, OutOfOrder> {
+        let Some(ix) = self.ports.slot_for(id, port.is_some()) else { return Ok(Subject::Nothing) };
+        let now = self.tick();
+        let Some(slot) = self.ports.get_mut(ix) else { return Ok(Subject::Nothing) };
+        let revision = Revised::next(&slot.wanted, revision)?;
+        let old = slot.wanted.take();
+        let new = port.map(|port| {
+            let fixed_ips = port.fixed_ips.iter().map(|f| (self.subnets.intern(&f.subnet), f.ip)).collect();
+            WantedPort { name: port.name, mac: port.mac, admin_up: port.admin_up, fixed_ips }
+        });
+        if old.as_ref().map(|old| &old.value) != new.as_ref() {
+            slot.changed = now;
+        }
+        for (subnet, _) in old.iter().flat_map(|old| &old.value.fixed_ips) {
+            self.unused.subnets.push(*subnet);
+            if let Some(subnet) = self.subnets.get_mut(*subnet) {
+                subnet.ports.remove(&ix);
+            }
+        }
+        for (subnet, _) in new.iter().flat_map(|new| &new.fixed_ips) {
+            if let Some(subnet) = self.subnets.get_mut(*subnet) {
+                subnet.ports.insert(ix);
+            }
+        }
+        self.touched.ports.insert(ix);
+        self.unused.ports.push(ix);
+        let subject = if new.is_some() { Subject::Port(ix) } else { Subject::Nothing };
+        slot.wanted = new.map(|value| Revised { revision, value });
+        Ok(subject)
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+//! What the controller says of each kind of resource, validated: the values that goal states are made of.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use vswitch::wire::{Mac, Vni};
+
+/// One resource as a goal state describes it, or `None` where it is to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A VPC.
+    Vpc(Option<Vpc>),
+    /// A subnet.
+    Subnet(Option<Subnet>),
+    /// A port of this host.
+    Port(Option<Port>),
+    /// A router.
+    Router(Option<RouterUpdate>),
+    /// A neighbor's addresses, each of them a resource of its own.
+    Neighbor(NeighborUpdate),
+}
+
+/// A VPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Vpc {
+    /// For people.
+    pub name: String,
+    /// Its address range, if the controller names one; only shown.
+    pub cidr: Option<Ipv4Net>,
+    /// VNI of its subnets that have none of their own.
+    pub vni: Option<Vni>,
+}
+
+/// A subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subnet {
+    /// Id of its VPC.
+    pub vpc: String,
+    /// For people.
+    pub name: String,
+    /// Its addresses.
+    pub cidr: Ipv4Net,
+    /// Its VNI; `None`: the VPC's.
+    pub vni: Option<Vni>,
+    /// Its gateway, if it has one.
+    pub gateway: Option<Gateway>,
+}
+
+/// The gateway of a subnet: an address that the switch itself plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gateway {
+    /// Its address, if known; only shown.
+    pub ip: Option<Ipv4Addr>,
+    /// Frames to this MAC are routed.
+    pub mac: Mac,
+}
+
+/// A port of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Port {
+    /// For people.
+    pub name: String,
+    /// The guest's MAC.
+    pub mac: Mac,
+    /// False: nothing passes.
+    pub admin_up: bool,
+    /// Its addresses; at least one.
+    pub fixed_ips: Vec<FixedIp>,
+}
+
+/// An address of a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FixedIp {
+    /// Id of its subnet.
+    pub subnet: String,
+    /// The address.
+    pub ip: Ipv4Addr,
+}
+
+/// What a goal state says of a router. The update is merged into what is known, or replaces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RouterUpdate {
+    /// True: replaces what was said before. False: what is not mentioned stays.
+    pub full: bool,
+    /// Source MAC of routed frames that leave this host, if said.
+    pub dvr_mac: Option<Mac>,
+    /// What is said of each subnet; being mentioned connects it.
+    pub subnets: Vec<SubnetRules>,
+}
+
+/// What a router update says of one subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SubnetRules {
+    /// Id of the subnet.
+    pub subnet: String,
+    /// Rules by key; `None`: delete it.
+    pub rules: Vec<(RuleKey, Option<Rule>)>,
+}
+
+/// What tells rules of one subnet apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum RuleKey {
+    /// The rule's id.
+    Id(String),
+    /// Destination and next hop, of a rule without an id.
+    Path(Ipv4Net, Option<Ipv4Addr>),
+}
+
+/// A route of a subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    /// Where to.
+    pub destination: Ipv4Net,
+    /// Via which machine; `None`: the destination is reached directly.
+    pub next_hop: Option<Ipv4Addr>,
+    /// The lower number wins among equal destinations.
+    pub priority: u32,
+}
+
+/// What a goal state says of a neighbor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NeighborUpdate {
+    /// Which addresses it is about; at least one.
+    pub addresses: Vec<NeighborAddress>,
+    /// Where it is; `None`: it is to be deleted.
+    pub place: Option<NeighborPlace>,
+}
+
+/// One address of a neighbor. Together with the neighbor's id it identifies what the controller talks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NeighborAddress {
+    /// True: in another subnet than the ports that want it (Alcor: L3).
+    pub routed: bool,
+    /// Id of its subnet.
+    pub subnet: String,
+    /// The address.
+    pub ip: Ipv4Addr,
+}
+
+/// What is known of a neighbor, and where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NeighborPlace {
+    /// Its own MAC.
+    pub mac: Mac,
+    /// The VTEP of its host.
+    pub host: Ipv4Addr,
+    /// The MAC of its host, if said.
+    pub host_mac: Option<Mac>,
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+//! Routers: which subnets they connect, and the further routes of each.
+
+use std::collections::BTreeMap;
+
+use vswitch::wire::Mac;
+
+use super::network::SubnetIx;
+use super::resource::{RouterUpdate, Rule, RuleKey, SubnetRules};
+use super::slots::{Ix, Slot};
+use super::{OutOfOrder, Revised, Subject, Wanted};
+
+/// Number of a router's slot.
+pub(crate) type RouterIx = Ix<RouterSlot>;
+
+/// A router.
+#[derive(Debug)]
+pub(crate) struct RouterSlot {
+    /// As the controller calls it.
+    pub id: Box<str>,
+    /// What the controller said of it, all updates merged.
+    pub wanted: Option<Revised<Router>>,
+}
+
+/// What is known of a router.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Router {
+    /// Source MAC of routed frames that leave this host, if one was said.
+    pub dvr_mac: Option<Mac>,
+    /// The subnets it connects, each with its rules.
+    pub subnets: BTreeMap<SubnetIx, BTreeMap<RuleKey, Rule>>,
+}
+
+impl Slot for RouterSlot {
+    fn new(id: Box<str>) -> Self {
+        Self { id, wanted: None }
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn in_use(&self) -> bool {
+        self.wanted.is_some()
+    }
+}
+
+impl Wanted {
+    /// The router of this number.
+    pub(crate) fn router(&self, ix: RouterIx) -> Option<&RouterSlot> {
+        self.routers.get(ix)
+    }
+
+    /// All routers.
+    pub(crate) fn routers(&self) -> impl Iterator<Item = (RouterIx, &RouterSlot)> {
+        self.routers.iter()
+    }
+
+    pub(super) fn set_router(
+        &mut self,
+        id: &str,
+        revision: u32,
+        update: Option<RouterUpdate>,
+    ) -> Result<Subject, OutOfOrder> {
+        let Some(ix) = self.routers.slot_for(id, update.is_some()) else { return Ok(Subject::Nothing) };
+        let Some(slot) = self.routers.get_mut(ix) else { return Ok(Subject::Nothing) };
+        let revision = Revised::next(&slot.wanted, revision)?;
+        let old = slot.wanted.take().map(|old| old.value).unwrap_or_default();
+        self.unused.routers.push(ix);
+        self.touched.routed.extend(old.subnets.keys());
+        let Some(update) = update else {
+            self.disconnect(ix, old.subnets.keys());
+            return Ok(Subject::Nothing);
+        };
+        let router = if update.full { self.replace_router(ix, old, update) } else { self.merge_router(ix, old, update) };
+        self.touched.routed.extend(router.subnets.keys());
+        if let Some(slot) = self.routers.get_mut(ix) {
+            slot.wanted = Some(Revised { revision, value: router });
+        }
+        Ok(Subject::Router(ix))
+    }
+
+    fn replace_router(&mut self, ix: RouterIx, old: Router, update: RouterUpdate) -> Router {
+        let dvr_mac = update.dvr_mac;
+        let new = self.merge_router(ix, Router::default(), update);
+        self.disconnect(ix, old.subnets.keys().filter(|subnet| !new.subnets.contains_key(subnet)));
+        Router { dvr_mac, ..new }
+    }
+
+    fn merge_router(&mut self, ix: RouterIx, mut router: Router, update: RouterUpdate) -> Router {
+        router.dvr_mac = update.dvr_mac.or(router.dvr_mac);
+        for SubnetRules { subnet, rules } in update.subnets {
+            let subnet = self.subnets.intern(&subnet);
+            if let Some(slot) = self.subnets.get_mut(subnet) {
+                slot.routers.insert(ix);
+            }
+            let known = router.subnets.entry(subnet).or_default();
+            for (key, rule) in rules {
+                match rule {
+                    Some(rule) => known.insert(key, rule),
+                    None => known.remove(&key),
+                };
+            }
+        }
+        router
+    }
+
+    fn disconnect<'a>(&mut self, ix: RouterIx, subnets: impl Iterator<Item = &'a SubnetIx>) {
+        for &subnet in subnets {
+            self.unused.subnets.push(subnet);
+            if let Some(slot) = self.subnets.get_mut(subnet) {
+                slot.routers.remove(&ix);
+            }
+        }
+    }
+}
