@@ -3,6 +3,7 @@
 
 use crate::counters::{DROP_REASONS, DropReason, PortCounters};
 use crate::io::{Frame, Frames, MAX_BURST};
+use crate::tables::neighbors::Home;
 use crate::tables::{Hop, Neighbor, PortId};
 use crate::wire::{Mac, Vni};
 
@@ -42,6 +43,8 @@ pub struct Meta {
     pub dst_mac: Mac,
     /// Key in the neighbor tables: by IP when `routed`, by MAC otherwise. By `route` or `decap`.
     pub key: u64,
+    /// Where in its table the key is looked up. By `neighbor`.
+    pub home: Home,
     /// The neighbor it goes to. By `neighbor`.
     pub neighbor: Neighbor,
     /// The port it leaves by. By `deliver` or `encap`.
@@ -63,7 +66,12 @@ impl Meta {
         dst_ip: 0,
         dst_mac: Mac::new([0; 6]),
         key: 0,
-        neighbor: Neighbor { mac: Mac::new([0; 6]), vni: Vni::new(1).unwrap(), hop: Hop::Local(NOWHERE) },
+        home: Home::START,
+        neighbor: Neighbor {
+            mac: Mac::new([0; 6]),
+            vni: Vni::new(1).unwrap(),
+            hop: Hop::Local(NOWHERE),
+        },
         out: NOWHERE,
     };
 }
@@ -77,7 +85,11 @@ pub struct Burst<F> {
 
 impl<F: Frame> Default for Burst<F> {
     fn default() -> Self {
-        Self { frames: Frames::new(), meta: [Meta::NEW; MAX_BURST], drops: [0; DROP_REASONS] }
+        Self {
+            frames: Frames::new(),
+            meta: [Meta::NEW; MAX_BURST],
+            drops: [0; DROP_REASONS],
+        }
     }
 }
 
@@ -182,7 +194,9 @@ mod tests {
 
     fn burst(lens: &[usize]) -> Burst<MemoryFrame> {
         let mut burst = Burst::default();
-        burst.frames.extend(lens.iter().map(|&len| MemoryFrame::new(&vec![0; len])));
+        burst
+            .frames
+            .extend(lens.iter().map(|&len| MemoryFrame::new(&vec![0; len])));
         for (frame, meta) in burst.iter_mut() {
             meta.len = frame.len() as u32;
         }
@@ -190,13 +204,22 @@ mod tests {
     }
 
     fn lens(burst: &Burst<MemoryFrame>) -> Vec<(usize, u32)> {
-        burst.iter().map(|(frame, meta)| (frame.len(), meta.len)).collect()
+        burst
+            .iter()
+            .map(|(frame, meta)| (frame.len(), meta.len))
+            .collect()
     }
 
     #[test]
     fn keep_drops_counts_and_leaves_the_order() {
         let mut burst = burst(&[1, 2, 3, 4, 5]);
-        burst.keep(|frame, _| if frame.len() % 2 == 0 { Err(DropReason::NoRoute) } else { Ok(()) });
+        burst.keep(|frame, _| {
+            if frame.len() % 2 == 0 {
+                Err(DropReason::NoRoute)
+            } else {
+                Ok(())
+            }
+        });
         assert_eq!(lens(&burst), [(1, 1), (3, 3), (5, 5)]);
 
         let worker = std::sync::Arc::new(crate::counters::WorkerCounters::default());

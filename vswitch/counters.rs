@@ -140,7 +140,10 @@ pub struct WorkerCounters {
 
 impl Default for WorkerCounters {
     fn default() -> Self {
-        Self { ports: std::array::from_fn(|_| CachePadded::default()), polls: CachePadded::default() }
+        Self {
+            ports: std::array::from_fn(|_| CachePadded::default()),
+            polls: CachePadded::default(),
+        }
     }
 }
 

@@ -37,8 +37,18 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
         counters: Arc<WorkerCounters>,
         burst_size: usize,
     ) -> Self {
-        let lane = Lane { burst: Burst::default(), strangers: Frames::new(), egress, counters };
-        Self { queues, tables, lane, burst_size: burst_size.clamp(1, MAX_BURST) }
+        let lane = Lane {
+            burst: Burst::default(),
+            strangers: Frames::new(),
+            egress,
+            counters,
+        };
+        Self {
+            queues,
+            tables,
+            lane,
+            burst_size: burst_size.clamp(1, MAX_BURST),
+        }
     }
 
     /// Polls until `running` is false, then gives the worker back, offline.
@@ -80,7 +90,13 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
 #[inline]
 fn prefetch<F: Frame>(frames: &Frames<F>) -> usize {
     frames.iter().for_each(Frame::prefetch);
-    frames.iter().map(|frame| { frame.prefetch_head(); frame.len() }).sum()
+    frames
+        .iter()
+        .map(|frame| {
+            frame.prefetch_head();
+            frame.len()
+        })
+        .sum()
 }
 
 impl<T: TxQueue> Lane<T> {
@@ -114,15 +130,25 @@ impl<T: TxQueue> Lane<T> {
     /// What came from the underlay and is not VXLAN for this VTEP is the host's.
     #[cold]
     fn to_host(&mut self, from: PortId, tables: &Tables) {
-        if let Some(host_port) = tables.underlay.as_ref().and_then(|underlay| underlay.host_port) {
-            self.egress.send_all(&mut self.strangers, host_port, from, &self.counters);
+        if let Some(host_port) = tables
+            .underlay
+            .as_ref()
+            .and_then(|underlay| underlay.host_port)
+        {
+            self.egress
+                .send_all(&mut self.strangers, host_port, from, &self.counters);
         }
     }
 
     /// What the host itself sends goes out on the uplink as it is.
     fn from_host(&mut self, from: PortId, tables: &Tables) {
         match &tables.underlay {
-            Some(underlay) => self.egress.send_all(self.burst.frames_mut(), underlay.uplink, from, &self.counters),
+            Some(underlay) => self.egress.send_all(
+                self.burst.frames_mut(),
+                underlay.uplink,
+                from,
+                &self.counters,
+            ),
             None => self.burst.drop_all(DropReason::NotForUs),
         }
     }

@@ -40,7 +40,10 @@ pub(crate) struct Claims<K> {
 
 impl<K> Default for Claims<K> {
     fn default() -> Self {
-        Self { winners: HashMap::new(), others: HashMap::new() }
+        Self {
+            winners: HashMap::new(),
+            others: HashMap::new(),
+        }
     }
 }
 
@@ -101,7 +104,11 @@ mod tests {
 
     fn value(n: u8) -> Neighbor {
         let hop = Hop::Local(PortId::new(0).unwrap());
-        Neighbor { mac: Mac::new([2, 0, 0, 0, 0, n]), vni: Vni::new(1).unwrap(), hop }
+        Neighbor {
+            mac: Mac::new([2, 0, 0, 0, 0, n]),
+            vni: Vni::new(1).unwrap(),
+            hop,
+        }
     }
 
     #[test]
@@ -124,7 +131,11 @@ mod tests {
         claims.claim("ip", Rank::neighbor(1), value(1));
         claims.claim("ip", Rank::neighbor(2), value(2));
         assert_eq!(claims.withdraw("ip", Rank::neighbor(1)), Some(value(2)));
-        assert_eq!(claims.withdraw("ip", Rank::neighbor(7)), Some(value(2)), "never claimed");
+        assert_eq!(
+            claims.withdraw("ip", Rank::neighbor(7)),
+            Some(value(2)),
+            "never claimed"
+        );
         assert_eq!(claims.len(), (1, 0));
     }
 }

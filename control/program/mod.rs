@@ -70,7 +70,10 @@ pub(crate) enum Obstacle {
     #[error("more than {} routes for one subnet", routes::MAX_ROUTES)]
     TooManyRoutes,
     /// No number left for a VPC or a VNI.
-    #[error("more VPCs or VNIs than this switch can tell apart ({})", numbers::MAX_NUMBERS)]
+    #[error(
+        "more VPCs or VNIs than this switch can tell apart ({})",
+        numbers::MAX_NUMBERS
+    )]
     NoNumber,
 }
 
@@ -132,7 +135,12 @@ impl Program {
 
     /// Works out anew what was touched and what depends on it, each thing once.
     fn look_at(&mut self, wanted: &Wanted, touched: Touched) {
-        let Touched { subnets, mut routed, mut ports, mut neighbors } = touched;
+        let Touched {
+            subnets,
+            mut routed,
+            mut ports,
+            mut neighbors,
+        } = touched;
         let mut routers = BTreeSet::new();
         for subnet in subnets {
             if self.update_subnet(wanted, subnet)
@@ -143,7 +151,10 @@ impl Program {
                 neighbors.extend(&slot.neighbors);
             }
         }
-        for router in routers.iter().filter_map(|ix| wanted.router(*ix)?.wanted.as_ref()) {
+        for router in routers
+            .iter()
+            .filter_map(|ix| wanted.router(*ix)?.wanted.as_ref())
+        {
             routed.extend(router.value.subnets.keys());
         }
         // Only ports look routes up.
@@ -155,8 +166,12 @@ impl Program {
                 ports.extend(&slot.ports);
             }
         }
-        ports.into_iter().for_each(|port| self.update_port(wanted, port));
-        neighbors.into_iter().for_each(|neighbor| self.update_neighbor(wanted, neighbor));
+        ports
+            .into_iter()
+            .for_each(|port| self.update_port(wanted, port));
+        neighbors
+            .into_iter()
+            .for_each(|neighbor| self.update_neighbor(wanted, neighbor));
     }
 
     /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.

@@ -17,9 +17,12 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::reply;
 use crate::core::{CoreHandle, Goal, Gone};
-use crate::proto::schema::goal_state_provisioner_server::{GoalStateProvisioner, GoalStateProvisionerServer};
+use crate::proto::schema::goal_state_provisioner_server::{
+    GoalStateProvisioner, GoalStateProvisionerServer,
+};
 use crate::proto::schema::{
-    GoalState, GoalStateOperationReply, GoalStateV2, HostRequest, HostRequestReply, NeighborRulesRequest,
+    GoalState, GoalStateOperationReply, GoalStateV2, HostRequest, HostRequestReply,
+    NeighborRulesRequest,
 };
 
 /// Largest message accepted: what gRPC can count, as Alcor's own agent does.
@@ -45,7 +48,8 @@ pub(crate) async fn serve(
     core: CoreHandle,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let service = GoalStateProvisionerServer::new(Southbound { core }).max_decoding_message_size(MAX_REQUEST);
+    let service =
+        GoalStateProvisionerServer::new(Southbound { core }).max_decoding_message_size(MAX_REQUEST);
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -64,17 +68,26 @@ struct Southbound {
 
 #[tonic::async_trait]
 impl GoalStateProvisioner for Southbound {
-    type PushGoalStatesStreamStream = Pin<Box<dyn Stream<Item = Result<GoalStateOperationReply, Status>> + Send>>;
+    type PushGoalStatesStreamStream =
+        Pin<Box<dyn Stream<Item = Result<GoalStateOperationReply, Status>> + Send>>;
 
     async fn push_network_resource_states(
         &self,
         request: Request<GoalState>,
     ) -> Result<Response<GoalStateOperationReply>, Status> {
         let source = source(request.remote_addr());
-        let reply = self.core.apply(source.clone(), Goal::V1(request.into_inner())).await.map_err(unavailable)?;
+        let reply = self
+            .core
+            .apply(source.clone(), Goal::V1(request.into_inner()))
+            .await
+            .map_err(unavailable)?;
         let (reply, left_out) = reply::shorten(reply);
         if left_out > 0 {
-            tracing::warn!(source, left_out, "the reply was too large for one message: successes are left out of it");
+            tracing::warn!(
+                source,
+                left_out,
+                "the reply was too large for one message: successes are left out of it"
+            );
         }
         Ok(Response::new(reply))
     }
@@ -85,19 +98,31 @@ impl GoalStateProvisioner for Southbound {
     ) -> Result<Response<Self::PushGoalStatesStreamStream>, Status> {
         let source = source(request.remote_addr());
         let (replies, stream) = mpsc::channel(REPLIES);
-        tokio::spawn(answer_each(self.core.clone(), source, request.into_inner(), replies));
+        tokio::spawn(answer_each(
+            self.core.clone(),
+            source,
+            request.into_inner(),
+            replies,
+        ));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
-    async fn request_goal_states(&self, _: Request<HostRequest>) -> Result<Response<HostRequestReply>, Status> {
-        Err(Status::unimplemented("a controller serves RequestGoalStates; this is a switch"))
+    async fn request_goal_states(
+        &self,
+        _: Request<HostRequest>,
+    ) -> Result<Response<HostRequestReply>, Status> {
+        Err(Status::unimplemented(
+            "a controller serves RequestGoalStates; this is a switch",
+        ))
     }
 
     async fn push_goalstates(
         &self,
         _: Request<NeighborRulesRequest>,
     ) -> Result<Response<GoalStateOperationReply>, Status> {
-        Err(Status::unimplemented("a gateway serves PushGoalstates; this is a switch"))
+        Err(Status::unimplemented(
+            "a gateway serves PushGoalstates; this is a switch",
+        ))
     }
 }
 

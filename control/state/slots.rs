@@ -18,7 +18,10 @@ pub(crate) struct Ix<T> {
 impl<T> Ix<T> {
     /// The `index`-th slot.
     pub(crate) const fn new(index: u32) -> Self {
-        Self { index, of: PhantomData }
+        Self {
+            index,
+            of: PhantomData,
+        }
     }
 
     /// To index with.
@@ -76,7 +79,11 @@ pub(crate) struct Arena<T> {
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), len: 0 }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+        }
     }
 }
 
@@ -136,7 +143,10 @@ pub(crate) struct Slots<T> {
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { arena: Arena::default(), by_id: HashMap::new() }
+        Self {
+            arena: Arena::default(),
+            by_id: HashMap::new(),
+        }
     }
 }
 
@@ -163,7 +173,11 @@ impl<T: Slot> Slots<T> {
 
     /// The slot to change for `id`: made when the resource is `wanted`, and none when it is to be deleted and unknown.
     pub(crate) fn slot_for(&mut self, id: &str, wanted: bool) -> Option<Ix<T>> {
-        if wanted { Some(self.intern(id)) } else { self.find(id) }
+        if wanted {
+            Some(self.intern(id))
+        } else {
+            self.find(id)
+        }
     }
 
     /// The slot of `id`, if there is one.
@@ -188,7 +202,9 @@ impl<T: Slot> Slots<T> {
 
     /// Frees the slot if nothing uses it.
     pub(crate) fn free(&mut self, ix: Ix<T>) {
-        let Some(slot) = self.arena.get(ix) else { return };
+        let Some(slot) = self.arena.get(ix) else {
+            return;
+        };
         if !slot.in_use() {
             self.by_id.remove(slot.id());
             self.arena.remove(ix);

@@ -14,74 +14,98 @@ use vswitch::stage::transmit::{Egress, Link};
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::{Writer, tables};
 use vswitch::tables::{
-    Attachment, DomainId, Hop, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort, Underlay, VpcId,
+    Attachment, DomainId, Hop, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort, Underlay,
+    VpcId,
 };
 use vswitch::wire::{Mac, Vni};
 use vswitch::worker::Worker;
 
-pub const UPLINK: PortId = port(0);
-pub const HOST: PortId = port(1);
-pub const VTEP: [u8; 4] = [192, 0, 2, 1];
-pub const PEER: [u8; 4] = [192, 0, 2, 2];
-pub const UPLINK_MAC: [u8; 6] = [0x02, 0xaa, 0, 0, 0, 1];
-pub const PEER_MAC: [u8; 6] = [0x02, 0xaa, 0, 0, 0, 2];
-pub const DVR: [u8; 6] = [0xfe, 0x16, 0x11, 0, 0, 0];
+pub(crate) const UPLINK: PortId = port(0);
+pub(crate) const HOST: PortId = port(1);
+pub(crate) const VTEP: [u8; 4] = [192, 0, 2, 1];
+pub(crate) const PEER: [u8; 4] = [192, 0, 2, 2];
+pub(crate) const UPLINK_MAC: [u8; 6] = [0x02, 0xaa, 0, 0, 0, 1];
+pub(crate) const PEER_MAC: [u8; 6] = [0x02, 0xaa, 0, 0, 0, 2];
+pub(crate) const DVR: [u8; 6] = [0xfe, 0x16, 0x11, 0, 0, 0];
 const PORTS: u16 = 8;
 
-pub const fn port(id: u16) -> PortId {
+pub(crate) const fn port(id: u16) -> PortId {
     PortId::new(id).unwrap()
 }
 
-pub fn domain(id: u16) -> DomainId {
+pub(crate) fn domain(id: u16) -> DomainId {
     DomainId(NonZeroU16::new(id).unwrap())
 }
 
-pub fn vpc(id: u16) -> VpcId {
+pub(crate) fn vpc(id: u16) -> VpcId {
     VpcId(NonZeroU16::new(id).unwrap())
 }
 
 /// MAC of guest `n` of VNI `vni`, and its gateway's.
-pub fn guest_mac(vni: u32, n: u8) -> [u8; 6] {
+pub(crate) fn guest_mac(vni: u32, n: u8) -> [u8; 6] {
     [0x02, 0, 0, vni as u8, 0, n]
 }
 
-pub fn gateway_mac(vni: u32, subnet: u8) -> [u8; 6] {
+pub(crate) fn gateway_mac(vni: u32, subnet: u8) -> [u8; 6] {
     [0x02, 0xff, 0, vni as u8, subnet, 1]
 }
 
-pub struct Lab {
-    pub writer: Writer,
-    pub worker: Worker<MemoryRx, MemoryTx>,
-    pub rx: Vec<Wire>,
-    pub tx: Vec<Wire>,
+pub(crate) struct Lab {
+    pub(crate) writer: Writer,
+    pub(crate) worker: Worker<MemoryRx, MemoryTx>,
+    pub(crate) rx: Vec<Wire>,
+    pub(crate) tx: Vec<Wire>,
     counters: Arc<WorkerCounters>,
 }
 
 impl Lab {
     /// Port 0 is the uplink, port 1 the host port, 2 to 7 are free for guests.
-    pub fn new() -> Self {
-        let underlay = Underlay { vtep: VTEP.into(), uplink: UPLINK, host_port: Some(HOST) };
+    pub(crate) fn new() -> Self {
+        let underlay = Underlay {
+            vtep: VTEP.into(),
+            uplink: UPLINK,
+            host_port: Some(HOST),
+        };
         Self::with(Some(underlay))
     }
 
-    pub fn with(underlay: Option<Underlay>) -> Self {
+    pub(crate) fn with(underlay: Option<Underlay>) -> Self {
         let (mut writer, registrar) = tables(underlay, 1024);
         writer.set_role(UPLINK, Role::Uplink);
         writer.set_role(HOST, Role::Host);
         let rx: Vec<_> = (0..PORTS).map(|_| wire(512)).collect();
         let tx: Vec<_> = (0..PORTS).map(|_| wire(512)).collect();
-        let queues = (0..PORTS).map(|i| (port(i), MemoryRx(Arc::clone(&rx[usize::from(i)])))).collect();
-        let links = (0..PORTS).map(|i| (port(i), Link::Own(MemoryTx(Arc::clone(&tx[usize::from(i)])))));
+        let queues = (0..PORTS)
+            .map(|i| (port(i), MemoryRx(Arc::clone(&rx[usize::from(i)]))))
+            .collect();
+        let links = (0..PORTS).map(|i| {
+            (
+                port(i),
+                Link::Own(MemoryTx(Arc::clone(&tx[usize::from(i)]))),
+            )
+        });
         let counters = Arc::new(WorkerCounters::default());
         let reader = registrar.reader("lab").unwrap();
-        let worker = Worker::new(queues, Egress::new(links), reader, Arc::clone(&counters), 32);
-        let mut lab = Self { writer, worker, rx, tx, counters };
+        let worker = Worker::new(
+            queues,
+            Egress::new(links),
+            reader,
+            Arc::clone(&counters),
+            32,
+        );
+        let mut lab = Self {
+            writer,
+            worker,
+            rx,
+            tx,
+            counters,
+        };
         lab.commit();
         lab
     }
 
     /// Publishes what was edited and lets the worker pass the grace periods.
-    pub fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         let commit = self.writer.commit();
         for _ in 0..10 {
             if self.writer.settled(&commit) {
@@ -92,7 +116,7 @@ impl Lab {
         panic!("a polling worker did not let the commit settle");
     }
 
-    pub fn hop(&mut self, ip: [u8; 4], mac: [u8; 6]) -> Hop {
+    pub(crate) fn hop(&mut self, ip: [u8; 4], mac: [u8; 6]) -> Hop {
         let next_hop = NextHop {
             port: UPLINK,
             src_ip: VTEP.into(),
@@ -104,103 +128,145 @@ impl Lab {
     }
 
     /// A guest's port in one subnet or more, with its neighbor entries.
-    pub fn guest(&mut self, at: PortId, n: u8, subnets: &[Subnet]) {
+    pub(crate) fn guest(&mut self, at: PortId, n: u8, subnets: &[Subnet]) {
         let mac = Mac::new(guest_mac(subnets[0].vni, n));
         let attachments = subnets.iter().map(Subnet::attachment).collect();
-        self.writer.set_role(at, Role::Tenant(Arc::new(TenantPort { mac, admin_up: true, attachments })));
+        self.writer.set_role(
+            at,
+            Role::Tenant(Arc::new(TenantPort {
+                mac,
+                admin_up: true,
+                attachments,
+            })),
+        );
         for subnet in subnets {
             self.neighbor(subnet, n, mac, Hop::Local(at));
         }
     }
 
     /// A guest on the peer host.
-    pub fn remote(&mut self, n: u8, subnet: &Subnet) {
+    pub(crate) fn remote(&mut self, n: u8, subnet: &Subnet) {
         let hop = self.hop(PEER, PEER_MAC);
         self.neighbor(subnet, n, Mac::new(guest_mac(subnet.vni, n)), hop);
     }
 
     fn neighbor(&mut self, subnet: &Subnet, n: u8, mac: Mac, hop: Hop) {
-        let neighbor = Neighbor { mac, vni: Vni::new(subnet.vni).unwrap(), hop };
-        self.writer.upsert_mac(domain(subnet.domain), mac, neighbor).unwrap();
-        self.writer.upsert_ip(vpc(subnet.vpc), subnet.ip(n), neighbor).unwrap();
+        let neighbor = Neighbor {
+            mac,
+            vni: Vni::new(subnet.vni).unwrap(),
+            hop,
+        };
+        self.writer
+            .upsert_mac(domain(subnet.domain), mac, neighbor)
+            .unwrap();
+        self.writer
+            .upsert_ip(vpc(subnet.vpc), subnet.ip(n), neighbor)
+            .unwrap();
     }
 
-    pub fn inject(&self, at: PortId, frame: &[u8]) {
+    pub(crate) fn inject(&self, at: PortId, frame: &[u8]) {
         self.rx[at.index()].push(MemoryFrame::new(frame)).unwrap();
     }
 
     /// Polls, and takes what left by each port.
-    pub fn out(&mut self, at: PortId) -> Vec<Vec<u8>> {
+    pub(crate) fn out(&mut self, at: PortId) -> Vec<Vec<u8>> {
         while self.worker.poll() != 0 {}
-        std::iter::from_fn(|| self.tx[at.index()].pop()).map(|frame| frame.head().to_vec()).collect()
+        std::iter::from_fn(|| self.tx[at.index()].pop())
+            .map(|frame| frame.head().to_vec())
+            .collect()
     }
 
-    pub fn totals(&self, at: PortId) -> PortTotals {
+    pub(crate) fn totals(&self, at: PortId) -> PortTotals {
         total(&[Arc::clone(&self.counters)], at)
     }
 
     /// Sends one frame in at `at` and asserts that nothing leaves and that it is counted under `reason`.
     #[track_caller]
-    pub fn expect_drop(&mut self, at: PortId, frame: &[u8], reason: DropReason) {
+    pub(crate) fn expect_drop(&mut self, at: PortId, frame: &[u8], reason: DropReason) {
         let before = self.totals(at);
         self.inject(at, frame);
         for i in 0..PORTS {
-            assert_eq!(self.out(port(i)), Vec::<Vec<u8>>::new(), "port {i} sent something");
+            assert_eq!(
+                self.out(port(i)),
+                Vec::<Vec<u8>>::new(),
+                "port {i} sent something"
+            );
         }
         let since = self.totals(at).since(&before);
-        let counted: Vec<_> = DropReason::ALL.iter().filter(|reason| since.drops_for(**reason) != 0).collect();
+        let counted: Vec<_> = DropReason::ALL
+            .iter()
+            .filter(|reason| since.drops_for(**reason) != 0)
+            .collect();
         assert_eq!((since.rx, since.dropped(), counted), (1, 1, vec![&reason]));
     }
 
     /// Sends one frame in at `at` and asserts that exactly `expected` leaves, by `to`.
     #[track_caller]
-    pub fn expect(&mut self, at: PortId, frame: &[u8], to: PortId, expected: &[u8]) {
+    pub(crate) fn expect(&mut self, at: PortId, frame: &[u8], to: PortId, expected: &[u8]) {
         self.inject(at, frame);
         assert_eq!(self.out(to), [expected], "{:?}", self.totals(at));
         for i in 0..PORTS {
-            assert_eq!(self.out(port(i)), Vec::<Vec<u8>>::new(), "port {i} sent something too");
+            assert_eq!(
+                self.out(port(i)),
+                Vec::<Vec<u8>>::new(),
+                "port {i} sent something too"
+            );
         }
         self.balanced();
     }
 
     /// Every packet that arrived left or was dropped.
     #[track_caller]
-    pub fn balanced(&self) {
+    pub(crate) fn balanced(&self) {
         for i in 0..PORTS {
             let totals = self.totals(port(i));
-            assert_eq!(totals.rx, totals.forwarded + totals.dropped(), "port {i}: {totals:?}");
+            assert_eq!(
+                totals.rx,
+                totals.forwarded + totals.dropped(),
+                "port {i}: {totals:?}"
+            );
         }
     }
 }
 
 /// Subnet `10.<vni>.<number>.0/24`.
 #[derive(Clone)]
-pub struct Subnet {
-    pub vni: u32,
-    pub domain: u16,
-    pub vpc: u16,
-    pub number: u8,
-    pub routes: Arc<RouteTable>,
+pub(crate) struct Subnet {
+    pub(crate) vni: u32,
+    pub(crate) domain: u16,
+    pub(crate) vpc: u16,
+    pub(crate) number: u8,
+    pub(crate) routes: Arc<RouteTable>,
 }
 
 impl Subnet {
-    pub fn new(vni: u32, domain: u16, vpc: u16, number: u8) -> Self {
-        Self { vni, domain, vpc, number, routes: Arc::new(RouteTable::empty()) }
+    pub(crate) fn new(vni: u32, domain: u16, vpc: u16, number: u8) -> Self {
+        Self {
+            vni,
+            domain,
+            vpc,
+            number,
+            routes: Arc::new(RouteTable::empty()),
+        }
     }
 
-    pub fn ip(&self, n: u8) -> Ipv4Addr {
+    pub(crate) fn ip(&self, n: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, self.vni as u8, self.number, n)
     }
 
-    pub fn cidr(&self) -> ipnet::Ipv4Net {
+    pub(crate) fn cidr(&self) -> ipnet::Ipv4Net {
         ipnet::Ipv4Net::new(self.ip(0), 24).unwrap()
     }
 
-    pub fn connected(&self) -> Route {
-        Route { prefix: self.cidr(), priority: 0, target: Target::Connected(vpc(self.vpc)) }
+    pub(crate) fn connected(&self) -> Route {
+        Route {
+            prefix: self.cidr(),
+            priority: 0,
+            target: Target::Connected(vpc(self.vpc)),
+        }
     }
 
-    pub fn attachment(&self) -> Attachment {
+    pub(crate) fn attachment(&self) -> Attachment {
         Attachment {
             vni: Vni::new(self.vni).unwrap(),
             domain: domain(self.domain),
@@ -214,34 +280,55 @@ impl Subnet {
 }
 
 /// Connects subnets as one router does, with further routes.
-pub fn router(subnets: &mut [&mut Subnet], further: &[Route]) {
+pub(crate) fn router(subnets: &mut [&mut Subnet], further: &[Route]) {
     let mut routes: Vec<_> = subnets.iter().map(|subnet| subnet.connected()).collect();
     routes.extend_from_slice(further);
-    let table = Arc::new(RouteTable::build(&routes));
+    let table = Arc::new(RouteTable::build(&mut routes));
     for subnet in subnets {
         subnet.routes = Arc::clone(&table);
     }
 }
 
 /// A UDP packet; `tos` and `ttl` as given.
-pub fn udp_with(src: [u8; 6], dst: [u8; 6], from: Ipv4Addr, to: Ipv4Addr, ttl: u8, tos: u8) -> Vec<u8> {
-    let mut ip = etherparse::Ipv4Header::new(0, ttl, IpNumber::UDP, from.octets(), to.octets()).unwrap();
+pub(crate) fn udp_with(
+    src: [u8; 6],
+    dst: [u8; 6],
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+    ttl: u8,
+    tos: u8,
+) -> Vec<u8> {
+    let mut ip =
+        etherparse::Ipv4Header::new(0, ttl, IpNumber::UDP, from.octets(), to.octets()).unwrap();
     ip.dscp = etherparse::IpDscp::try_new(tos >> 2).unwrap();
     ip.ecn = etherparse::IpEcn::try_new(tos & 3).unwrap();
     ip.identification = 7;
-    let builder = PacketBuilder::ethernet2(src, dst).ip(etherparse::IpHeaders::Ipv4(ip, Default::default()));
+    let builder =
+        PacketBuilder::ethernet2(src, dst).ip(etherparse::IpHeaders::Ipv4(ip, Default::default()));
     let mut bytes = Vec::new();
-    builder.udp(1234, 5678).write(&mut bytes, b"from guest to guest").unwrap();
+    builder
+        .udp(1234, 5678)
+        .write(&mut bytes, b"from guest to guest")
+        .unwrap();
     bytes
 }
 
-pub fn udp(src: [u8; 6], dst: [u8; 6], from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
+pub(crate) fn udp(src: [u8; 6], dst: [u8; 6], from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
     udp_with(src, dst, from, to, 64, 0)
 }
 
 /// The VXLAN packet that carries `inner`; the outer source port is the sender's to choose.
-pub fn vxlan(src: ([u8; 6], [u8; 4]), dst: ([u8; 6], [u8; 4]), sport: u16, vni: u32, tos: u8, inner: &[u8]) -> Vec<u8> {
-    let mut ip = etherparse::Ipv4Header::new((16 + inner.len()) as u16, 64, IpNumber::UDP, src.1, dst.1).unwrap();
+pub(crate) fn vxlan(
+    src: ([u8; 6], [u8; 4]),
+    dst: ([u8; 6], [u8; 4]),
+    sport: u16,
+    vni: u32,
+    tos: u8,
+    inner: &[u8],
+) -> Vec<u8> {
+    let mut ip =
+        etherparse::Ipv4Header::new((16 + inner.len()) as u16, 64, IpNumber::UDP, src.1, dst.1)
+            .unwrap();
     ip.dscp = etherparse::IpDscp::try_new(tos >> 2).unwrap();
     ip.ecn = etherparse::IpEcn::try_new(tos & 3).unwrap();
     ip.dont_fragment = true;
@@ -267,16 +354,16 @@ pub fn vxlan(src: ([u8; 6], [u8; 4]), dst: ([u8; 6], [u8; 4]), sport: u16, vni: 
 }
 
 /// What this host sends to the peer.
-pub fn to_peer(sport: u16, vni: u32, tos: u8, inner: &[u8]) -> Vec<u8> {
+pub(crate) fn to_peer(sport: u16, vni: u32, tos: u8, inner: &[u8]) -> Vec<u8> {
     vxlan((UPLINK_MAC, VTEP), (PEER_MAC, PEER), sport, vni, tos, inner)
 }
 
 /// What the peer sends to this host.
-pub fn from_peer(vni: u32, tos: u8, inner: &[u8]) -> Vec<u8> {
+pub(crate) fn from_peer(vni: u32, tos: u8, inner: &[u8]) -> Vec<u8> {
     vxlan((PEER_MAC, PEER), (UPLINK_MAC, VTEP), 50000, vni, tos, inner)
 }
 
 /// The outer UDP source port of a VXLAN packet.
-pub fn source_port(bytes: &[u8]) -> u16 {
+pub(crate) fn source_port(bytes: &[u8]) -> u16 {
     u16::from_be_bytes([bytes[34], bytes[35]])
 }

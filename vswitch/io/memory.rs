@@ -22,7 +22,10 @@ impl MemoryFrame {
     pub fn new(bytes: &[u8]) -> Self {
         let mut buffer = vec![0xa5; HEADROOM];
         buffer.extend_from_slice(bytes);
-        Self { buffer, start: HEADROOM }
+        Self {
+            buffer,
+            start: HEADROOM,
+        }
     }
 }
 
@@ -128,7 +131,13 @@ mod tests {
         let wire = wire(2);
         let mut frames: Frames<_> = (0..4u8).map(|i| MemoryFrame::new(&[i])).collect();
         assert_eq!(MemoryTx(Arc::clone(&wire)).tx_burst(&mut frames), 2);
-        assert_eq!(frames.iter().map(|frame| frame.head()[0]).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(
+            frames
+                .iter()
+                .map(|frame| frame.head()[0])
+                .collect::<Vec<_>>(),
+            [2, 3]
+        );
         let mut got = Frames::new();
         assert_eq!(MemoryRx(wire).rx_burst(&mut got, 1), 1);
         assert_eq!(got[0].head(), [0]);

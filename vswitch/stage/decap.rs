@@ -12,7 +12,7 @@ use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::{Checksum, Frame, Frames};
 use crate::tables::{Neighbors, Tables, Underlay};
-use crate::wire::{EthernetHdr, Ipv4Hdr, UdpHdr, VxlanHdr, ethernet, ipv4, vxlan};
+use crate::wire::{EthernetHdr, Ipv4Hdr, UdpHdr, Vni, VxlanHdr, ethernet, ipv4, vxlan};
 
 /// The outer header of nearly all VXLAN packets: IPv4 without options.
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
@@ -61,7 +61,11 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables, strangers: &mut Fram
 
 /// Ours or not, and sound or not. Sets `meta.outer_ecn`. May cut Ethernet padding off the end.
 #[inline]
-fn classify<F: Frame>(frame: &mut F, underlay: &Underlay, meta: &mut Meta) -> Result<Arrival, DropReason> {
+fn classify<F: Frame>(
+    frame: &mut F,
+    underlay: &Underlay,
+    meta: &mut Meta,
+) -> Result<Arrival, DropReason> {
     let len = frame.len();
     let Ok((outer, _)) = Outer::ref_from_prefix(frame.head()) else {
         return general(frame, underlay, meta);
@@ -82,12 +86,19 @@ fn classify<F: Frame>(frame: &mut F, underlay: &Underlay, meta: &mut Meta) -> Re
     meta.outer_ecn = outer.ip.tos() & 3;
     let vxlan = outer.vxlan;
     cut_padding(frame, total)?;
-    Ok(Arrival::Tunnel { outer_len: size_of::<Outer>() - EthernetHdr::LEN, vxlan })
+    Ok(Arrival::Tunnel {
+        outer_len: size_of::<Outer>() - EthernetHdr::LEN,
+        vxlan,
+    })
 }
 
 /// Any other shape: outer IPv4 options, frames too short for VXLAN, everything that is not IPv4.
 #[inline(never)]
-fn general<F: Frame>(frame: &mut F, underlay: &Underlay, meta: &mut Meta) -> Result<Arrival, DropReason> {
+fn general<F: Frame>(
+    frame: &mut F,
+    underlay: &Underlay,
+    meta: &mut Meta,
+) -> Result<Arrival, DropReason> {
     let len = frame.len();
     let head = frame.head();
     let (ethernet, rest) = EthernetHdr::ref_from_prefix(head).map_err(|_| DropReason::Truncated)?;
@@ -103,7 +114,8 @@ fn general<F: Frame>(frame: &mut F, underlay: &Underlay, meta: &mut Meta) -> Res
         return Ok(Arrival::Stranger);
     }
     let options = rest.get(..header).ok_or(DropReason::Truncated)?;
-    let (udp, rest) = UdpHdr::ref_from_prefix(&rest[header..]).map_err(|_| DropReason::Truncated)?;
+    let (udp, rest) =
+        UdpHdr::ref_from_prefix(&rest[header..]).map_err(|_| DropReason::Truncated)?;
     if udp.dst_port() != vxlan::UDP_PORT {
         return Ok(Arrival::Stranger);
     }
@@ -114,7 +126,10 @@ fn general<F: Frame>(frame: &mut F, underlay: &Underlay, meta: &mut Meta) -> Res
     check_lengths(total, header, len, udp.datagram_len())?;
     meta.outer_ecn = ip.tos() & 3;
     cut_padding(frame, total)?;
-    Ok(Arrival::Tunnel { outer_len: EthernetHdr::LEN + header + UdpHdr::LEN + VxlanHdr::LEN, vxlan })
+    Ok(Arrival::Tunnel {
+        outer_len: EthernetHdr::LEN + header + UdpHdr::LEN + VxlanHdr::LEN,
+        vxlan,
+    })
 }
 
 /// The device's word on the checksum counts where it gave one.
@@ -132,7 +147,12 @@ fn check_ip(device: Checksum, right: bool, ip: &Ipv4Hdr) -> Result<(), DropReaso
 
 /// `total` and `datagram` are what the IPv4 and UDP headers say; `len` is the frame's.
 #[inline]
-fn check_lengths(total: usize, ip_header: usize, len: usize, datagram: usize) -> Result<(), DropReason> {
+fn check_lengths(
+    total: usize,
+    ip_header: usize,
+    len: usize,
+    datagram: usize,
+) -> Result<(), DropReason> {
     if total > len - EthernetHdr::LEN {
         return Err(DropReason::Truncated);
     }
@@ -146,7 +166,11 @@ fn check_lengths(total: usize, ip_header: usize, len: usize, datagram: usize) ->
 #[inline]
 fn cut_padding<F: Frame>(frame: &mut F, total: usize) -> Result<(), DropReason> {
     let end = EthernetHdr::LEN + total;
-    if frame.len() == end || frame.truncate(end) { Ok(()) } else { Err(DropReason::Malformed) }
+    if frame.len() == end || frame.truncate(end) {
+        Ok(())
+    } else {
+        Err(DropReason::Malformed)
+    }
 }
 
 /// Takes the outer header off and names the neighbor: (L2 domain of the VNI, inner destination MAC).
@@ -159,12 +183,15 @@ fn open<F: Frame>(
     meta: &mut Meta,
 ) -> Result<(), DropReason> {
     let vni = vxlan.vni_bits().ok_or(DropReason::NoVni)?;
-    let domain = tables.vnis.get(vni).ok_or(DropReason::UnknownVni)?;
+    let domain = Vni::new(vni)
+        .and_then(|vni| tables.vnis.get(vni))
+        .ok_or(DropReason::UnknownVni)?;
     if !frame.trim_front(outer_len) {
         return Err(DropReason::Truncated);
     }
     frame.clear_offloads();
-    let (inner, _) = EthernetHdr::ref_from_prefix(frame.head()).map_err(|_| DropReason::Truncated)?;
+    let (inner, _) =
+        EthernetHdr::ref_from_prefix(frame.head()).map_err(|_| DropReason::Truncated)?;
     if inner.dst().is_multicast() {
         return Err(DropReason::NotFlooded);
     }

@@ -20,7 +20,9 @@ use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac};
 pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables) {
     burst.keep(|frame, meta| {
         // A neighbor elsewhere means that the sender's table is stale: relaying would let two hosts loop.
-        let Hop::Local(to) = meta.neighbor.hop else { return Err(DropReason::NotLocal) };
+        let Hop::Local(to) = meta.neighbor.hop else {
+            return Err(DropReason::NotLocal);
+        };
         let port = guest(tables, to)?;
         meta.out = to;
         let head = frame.head_mut();
@@ -35,7 +37,13 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables) {
 
 /// Delivers a frame of the guest at `from` to another guest of this host.
 #[inline]
-pub fn local(head: &mut [u8], meta: &mut Meta, from: PortId, to: PortId, tables: &Tables) -> Result<(), DropReason> {
+pub fn local(
+    head: &mut [u8],
+    meta: &mut Meta,
+    from: PortId,
+    to: PortId,
+    tables: &Tables,
+) -> Result<(), DropReason> {
     let port = guest(tables, to)?;
     meta.out = to;
     if meta.routed {
@@ -78,12 +86,18 @@ fn subnet_of<'t>(port: &'t TenantPort, meta: &Meta) -> Option<&'t Attachment> {
     if let [only] = port.attachments.as_slice() {
         return Some(only);
     }
-    let mut in_vni = port.attachments.iter().filter(|subnet| subnet.vni == meta.neighbor.vni);
+    let mut in_vni = port
+        .attachments
+        .iter()
+        .filter(|subnet| subnet.vni == meta.neighbor.vni);
     let first = in_vni.next()?;
     let holds = |subnet: &&Attachment| {
         meta.payload == Payload::Ipv4 && subnet.cidr.contains(&Ipv4Addr::from(meta.dst_ip))
     };
-    std::iter::once(first).chain(in_vni).find(holds).or(Some(first))
+    std::iter::once(first)
+        .chain(in_vni)
+        .find(holds)
+        .or(Some(first))
 }
 
 #[inline]

@@ -35,7 +35,10 @@ const MAX_INNER: u32 = (u16::MAX as usize - (OUTER_LEN - EthernetHdr::LEN)) as u
 /// Runs the stage over one burst of the guest `tenant` at `from`. Never blocks, allocates or logs.
 #[inline]
 pub fn run<F: Frame>(burst: &mut Burst<F>, from: PortId, tenant: &TenantPort, tables: &Tables) {
-    let host_dvr = tenant.attachments.iter().find_map(|subnet| subnet.host_dvr_mac);
+    let host_dvr = tenant
+        .attachments
+        .iter()
+        .find_map(|subnet| subnet.host_dvr_mac);
     burst.keep(|frame, meta| match meta.neighbor.hop {
         Hop::Local(to) => deliver::local(frame.head_mut(), meta, from, to, tables),
         Hop::Remote(hop) => {
@@ -51,15 +54,23 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, from: PortId, tenant: &TenantPort, ta
 /// (RFC 7348 section 5), the IPv4 identification too: with DF set it means nothing (RFC 6864 section 4.1).
 /// DSCP and ECN are the inner packet's (RFC 6040 section 4.1, normal mode).
 #[inline]
-fn encapsulate<F: Frame>(frame: &mut F, meta: &mut Meta, template: &Template) -> Result<(), DropReason> {
+fn encapsulate<F: Frame>(
+    frame: &mut F,
+    meta: &mut Meta,
+    template: &Template,
+) -> Result<(), DropReason> {
     if meta.len > MAX_INNER {
         return Err(DropReason::TooBig);
     }
     let outer: &mut [u8; OUTER_LEN] = frame.prepend().ok_or(DropReason::NoHeadroom)?;
-    template.write_to(outer);
+    let (words, rest) = outer.as_chunks_mut();
+    for (bytes, word) in words.iter_mut().zip(template.words) {
+        *bytes = word.to_ne_bytes();
+    }
+    rest.copy_from_slice(&template.words[6].to_ne_bytes()[..2]);
     let udp_len = (UdpHdr::LEN + VxlanHdr::LEN) as u32 + meta.len;
     let ip_len = Ipv4Hdr::LEN as u32 + udp_len;
-    let checksum = !ipv4::fold(template.ip_sum() + ip_len + u32::from(meta.tos));
+    let checksum = !ipv4::fold(template.header_sum() + ip_len + u32::from(meta.tos));
     let source_port = vxlan::FIRST_SOURCE_PORT | (meta.flow as u16 & !vxlan::FIRST_SOURCE_PORT);
     let [_, vni @ ..] = meta.neighbor.vni.get().to_be_bytes();
     outer[field::TOS] = meta.tos;

@@ -16,14 +16,24 @@ use crate::tables::{Hop, Neighbors};
 /// hides all but one of those waits.
 #[inline]
 pub fn run<F: Frame>(burst: &mut Burst<F>, neighbors: &Neighbors) {
-    for (_, meta) in burst.iter() {
-        neighbors.table(meta.routed).prefetch(meta.key);
+    let (by_ip, by_mac, hops) = (&*neighbors.by_ip, &*neighbors.by_mac, &*neighbors.hops);
+    let table = |routed| if routed { by_ip } else { by_mac };
+    for (_, meta) in burst.iter_mut() {
+        let table = table(meta.routed);
+        meta.home = table.home(meta.key);
+        table.prefetch_at(meta.home);
     }
     burst.keep(|_, meta| {
-        let unknown = if meta.routed { DropReason::UnknownNeighbor } else { DropReason::UnknownMac };
-        meta.neighbor = neighbors.table(meta.routed).get(meta.key).ok_or(unknown)?;
+        let unknown = if meta.routed {
+            DropReason::UnknownNeighbor
+        } else {
+            DropReason::UnknownMac
+        };
+        meta.neighbor = table(meta.routed)
+            .get_at(meta.home, meta.key)
+            .ok_or(unknown)?;
         if let Hop::Remote(hop) = meta.neighbor.hop {
-            neighbors.hops.prefetch(hop);
+            hops.prefetch(hop);
         }
         Ok(())
     });

@@ -66,7 +66,10 @@ fn general(head: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason> {
         other => {
             meta.payload = Payload::Other;
             meta.tos = 0;
-            meta.flow = mix(ethernet.src().to_u64() ^ (u64::from(other) << 48), ethernet.dst().to_u64());
+            meta.flow = mix(
+                ethernet.src().to_u64() ^ (u64::from(other) << 48),
+                ethernet.dst().to_u64(),
+            );
             Ok(())
         }
     }
@@ -109,16 +112,19 @@ fn parse_ipv6(rest: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason
         return Err(DropReason::Truncated);
     }
     let ports = match ip.next_header() {
-        ipv4::TCP | ipv4::UDP if ip.payload_len() >= PORTS => {
-            *payload.first_chunk::<PORTS>().ok_or(DropReason::Truncated)?
-        }
+        ipv4::TCP | ipv4::UDP if ip.payload_len() >= PORTS => *payload
+            .first_chunk::<PORTS>()
+            .ok_or(DropReason::Truncated)?,
         _ => [0; PORTS],
     };
     meta.payload = Payload::Ipv6;
     meta.tos = ip.traffic_class();
     let [a, b, c, d, e, f, g, h] = ip.addresses().map(u64::from);
     let addresses = mix(a << 32 | b, c << 32 | d) ^ mix(e << 32 | f, g << 32 | h).rotate_left(13);
-    meta.flow = mix(u64::from(addresses), five_tuple_tail(ip.next_header(), ports));
+    meta.flow = mix(
+        u64::from(addresses),
+        five_tuple_tail(ip.next_header(), ports),
+    );
     Ok(())
 }
 
@@ -135,7 +141,10 @@ fn ipv4(ip: &Ipv4Hdr, ports: Option<[u8; PORTS]>, meta: &mut Meta) {
     meta.tos = ip.tos();
     meta.dst_ip = ip.dst();
     let addresses = u64::from(ip.src()) << 32 | u64::from(ip.dst());
-    meta.flow = mix(addresses, five_tuple_tail(ip.protocol(), ports.unwrap_or_default()));
+    meta.flow = mix(
+        addresses,
+        five_tuple_tail(ip.protocol(), ports.unwrap_or_default()),
+    );
 }
 
 #[inline]
@@ -163,7 +172,9 @@ mod tests {
     const DST: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
     fn udp(src: [u8; 4], dst: [u8; 4], sport: u16, dport: u16) -> Vec<u8> {
-        let builder = PacketBuilder::ethernet2(SRC, DST).ipv4(src, dst, 64).udp(sport, dport);
+        let builder = PacketBuilder::ethernet2(SRC, DST)
+            .ipv4(src, dst, 64)
+            .udp(sport, dport);
         let mut bytes = Vec::new();
         builder.write(&mut bytes, b"payload").unwrap();
         bytes
@@ -182,7 +193,10 @@ mod tests {
     #[test]
     fn a_plain_udp_packet_is_understood() {
         let meta = meta(&udp([10, 1, 1, 1], [10, 1, 2, 2], 7, 8)).unwrap();
-        assert_eq!((meta.payload, meta.dst_ip, meta.tos), (Payload::Ipv4, 0x0a01_0202, 0));
+        assert_eq!(
+            (meta.payload, meta.dst_ip, meta.tos),
+            (Payload::Ipv4, 0x0a01_0202, 0)
+        );
         assert_eq!(meta.dst_mac.bytes(), DST);
         assert_eq!(meta.len, 14 + 20 + 8 + 7);
     }
@@ -211,12 +225,24 @@ mod tests {
     fn a_frame_cut_anywhere_in_its_headers_is_truncated() {
         let whole = udp([10, 1, 1, 1], [10, 1, 2, 2], 7, 8);
         for len in 0..whole.len() {
-            assert_eq!(meta(&whole[..len]).err(), Some(DropReason::Truncated), "{len} bytes");
+            assert_eq!(
+                meta(&whole[..len]).err(),
+                Some(DropReason::Truncated),
+                "{len} bytes"
+            );
         }
         let mut v6 = Vec::new();
-        PacketBuilder::ethernet2(SRC, DST).ipv6([1; 16], [2; 16], 9).udp(1, 2).write(&mut v6, b"x").unwrap();
+        PacketBuilder::ethernet2(SRC, DST)
+            .ipv6([1; 16], [2; 16], 9)
+            .udp(1, 2)
+            .write(&mut v6, b"x")
+            .unwrap();
         for len in 0..v6.len() {
-            assert_eq!(meta(&v6[..len]).err(), Some(DropReason::Truncated), "{len} bytes of IPv6");
+            assert_eq!(
+                meta(&v6[..len]).err(),
+                Some(DropReason::Truncated),
+                "{len} bytes of IPv6"
+            );
         }
         assert_eq!(meta(&v6).unwrap().payload, Payload::Ipv6);
     }
@@ -224,7 +250,11 @@ mod tests {
     #[test]
     fn contradictions_are_malformed() {
         let good = udp([10, 1, 1, 1], [10, 1, 2, 2], 7, 8);
-        for (offset, value, what) in [(14, 0x44, "ihl 16"), (14, 0x65, "version 6"), (17, 19, "total length 19")] {
+        for (offset, value, what) in [
+            (14, 0x44, "ihl 16"),
+            (14, 0x65, "version 6"),
+            (17, 19, "total length 19"),
+        ] {
             let mut bad = good.clone();
             bad[offset] = value;
             assert_eq!(meta(&bad).err(), Some(DropReason::Malformed), "{what}");
@@ -244,9 +274,18 @@ mod tests {
     #[test]
     fn flows_spread_over_the_source_ports() {
         let ports: std::collections::HashSet<_> = (0..1000u16)
-            .map(|i| meta(&udp([10, 1, 1, 1], [10, 1, 2, 2], 1000 + i, 53)).unwrap().flow & 0x3fff)
+            .map(|i| {
+                meta(&udp([10, 1, 1, 1], [10, 1, 2, 2], 1000 + i, 53))
+                    .unwrap()
+                    .flow
+                    & 0x3fff
+            })
             .collect();
-        assert!(ports.len() > 900, "1000 flows over 16384 ports collide about 30 times, got {}", ports.len());
+        assert!(
+            ports.len() > 900,
+            "1000 flows over 16384 ports collide about 30 times, got {}",
+            ports.len()
+        );
     }
 
     proptest! {

@@ -48,14 +48,19 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, port: &TenantPort) {
 /// the one that the source address is in.
 #[inline]
 fn gateway_of<'t>(subnets: &'t [Attachment], head: &[u8], meta: &Meta) -> Option<&'t Attachment> {
-    let mut at_gateway = subnets.iter().filter(|subnet| subnet.gateway_mac == Some(meta.dst_mac));
+    let mut at_gateway = subnets
+        .iter()
+        .filter(|subnet| subnet.gateway_mac == Some(meta.dst_mac));
     let first = at_gateway.next()?;
     if subnets.len() == 1 || meta.payload != Payload::Ipv4 {
         return Some(first);
     }
     let source = Ipv4Addr::from(ipv4(head)?.src());
     let in_subnet = |subnet: &&Attachment| subnet.cidr.contains(&source);
-    std::iter::once(first).chain(at_gateway).find(in_subnet).or(Some(first))
+    std::iter::once(first)
+        .chain(at_gateway)
+        .find(in_subnet)
+        .or(Some(first))
 }
 
 /// Key of the next hop's neighbor entry.
@@ -67,7 +72,11 @@ fn route(subnet: &Attachment, head: &[u8], meta: &Meta) -> Result<u64, DropReaso
     if ipv4(head).is_none_or(|ip| ip.ttl() <= 1) {
         return Err(DropReason::TtlExpired);
     }
-    match subnet.routes.lookup(meta.dst_ip).ok_or(DropReason::NoRoute)? {
+    match subnet
+        .routes
+        .lookup(meta.dst_ip)
+        .ok_or(DropReason::NoRoute)?
+    {
         Target::Connected(vpc) => Ok(Neighbors::ip_key(vpc, meta.dst_ip)),
         Target::Via(vpc, next_hop) => Ok(Neighbors::ip_key(vpc, next_hop.to_bits())),
     }
@@ -76,5 +85,7 @@ fn route(subnet: &Attachment, head: &[u8], meta: &Meta) -> Result<u64, DropReaso
 /// The IPv4 header; `parse` checked that it is there.
 #[inline]
 fn ipv4(head: &[u8]) -> Option<&Ipv4Hdr> {
-    Ipv4Hdr::ref_from_prefix(head.get(EthernetHdr::LEN..)?).ok().map(|(ip, _)| ip)
+    Ipv4Hdr::ref_from_prefix(head.get(EthernetHdr::LEN..)?)
+        .ok()
+        .map(|(ip, _)| ip)
 }

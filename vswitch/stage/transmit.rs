@@ -57,7 +57,9 @@ impl<T: TxQueue> Egress<T> {
     /// `burst` empty. Never blocks, allocates or logs.
     #[inline]
     pub fn send(&mut self, burst: &mut Burst<T::Frame>, from: PortId, counters: &WorkerCounters) {
-        let Some(first) = burst.iter().next().map(|(_, meta)| meta.out) else { return };
+        let Some(first) = burst.iter().next().map(|(_, meta)| meta.out) else {
+            return;
+        };
         let (mut bytes, mut one_port) = (0, true);
         for (_, meta) in burst.iter() {
             bytes += meta.len as usize;
@@ -68,7 +70,8 @@ impl<T: TxQueue> Egress<T> {
             transmit(link, burst.frames_mut(), bytes, first, from, counters);
             return;
         }
-        let outs: arrayvec::ArrayVec<PortId, MAX_BURST> = burst.iter().map(|(_, meta)| meta.out).collect();
+        let outs: arrayvec::ArrayVec<PortId, MAX_BURST> =
+            burst.iter().map(|(_, meta)| meta.out).collect();
         for (frame, out) in burst.frames_mut().drain(..).zip(outs) {
             self.waiting[out.index()].push(frame);
             self.touched |= 1 << out.get();
@@ -77,16 +80,31 @@ impl<T: TxQueue> Egress<T> {
     }
 
     /// Sends frames that arrived on `from` by one port. Leaves `frames` empty.
-    pub fn send_all(&mut self, frames: &mut Frames<T::Frame>, out: PortId, from: PortId, counters: &WorkerCounters) {
+    pub fn send_all(
+        &mut self,
+        frames: &mut Frames<T::Frame>,
+        out: PortId,
+        from: PortId,
+        counters: &WorkerCounters,
+    ) {
         let bytes = frames.iter().map(Frame::len).sum();
-        transmit(&mut self.links[out.index()], frames, bytes, out, from, counters);
+        transmit(
+            &mut self.links[out.index()],
+            frames,
+            bytes,
+            out,
+            from,
+            counters,
+        );
     }
 
     fn flush(&mut self, from: PortId, counters: &WorkerCounters) {
         while self.touched != 0 {
             let index = self.touched.trailing_zeros() as usize;
             self.touched &= self.touched - 1;
-            let Some(out) = PortId::new(index as u16) else { return };
+            let Some(out) = PortId::new(index as u16) else {
+                return;
+            };
             let frames = &mut self.waiting[index];
             let bytes = frames.iter().map(Frame::len).sum();
             transmit(&mut self.links[index], frames, bytes, out, from, counters);
@@ -99,9 +117,14 @@ impl<T: TxQueue> Egress<T> {
     pub fn send_handed_over(&mut self, counters: &WorkerCounters) -> usize {
         let mut sent = 0;
         for (index, link) in self.links.iter_mut().enumerate() {
-            let (Some(Link::Shared(tx, handoff)), Some(out)) = (link, PortId::new(index as u16)) else { continue };
+            let (Some(Link::Shared(tx, handoff)), Some(out)) = (link, PortId::new(index as u16))
+            else {
+                continue;
+            };
             for _ in 0..MAX_BURST {
-                let Some((frame, from)) = handoff.pop() else { break };
+                let Some((frame, from)) = handoff.pop() else {
+                    break;
+                };
                 // One by one: the frames arrived on different ports, and each port's counters must balance.
                 let mut frames = Frames::new();
                 let bytes = frame.len();
@@ -160,6 +183,8 @@ fn give<T: TxQueue>(
 
 #[cold]
 fn refuse<F: Frame>(frames: &mut Frames<F>, from: PortId, counters: &WorkerCounters) {
-    counters.port(from).add_drops(DropReason::TxFull, frames.len());
+    counters
+        .port(from)
+        .add_drops(DropReason::TxFull, frames.len());
     F::free_all(frames);
 }

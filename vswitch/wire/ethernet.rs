@@ -31,7 +31,11 @@ impl EthernetHdr {
 
     /// A header of these fields.
     pub const fn new(dst: Mac, src: Mac, ethertype: u16) -> Self {
-        Self { dst: dst.bytes(), src: src.bytes(), ethertype: U16::new(ethertype) }
+        Self {
+            dst: dst.bytes(),
+            src: src.bytes(),
+            ethertype: U16::new(ethertype),
+        }
     }
 
     /// Destination address.
@@ -71,8 +75,18 @@ mod tests {
 
     #[test]
     fn fields_stand_where_the_wire_has_them() {
-        let hdr = EthernetHdr::new(Mac::new([1, 2, 3, 4, 5, 6]), Mac::new([7, 8, 9, 10, 11, 12]), IPV6);
-        assert_eq!(hdr.as_bytes(), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x86, 0xdd]);
-        assert_eq!((hdr.dst().bytes()[0], hdr.src().bytes()[0], hdr.ethertype()), (1, 7, IPV6));
+        let hdr = EthernetHdr::new(
+            Mac::new([1, 2, 3, 4, 5, 6]),
+            Mac::new([7, 8, 9, 10, 11, 12]),
+            IPV6,
+        );
+        assert_eq!(
+            hdr.as_bytes(),
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x86, 0xdd]
+        );
+        assert_eq!(
+            (hdr.dst().bytes()[0], hdr.src().bytes()[0], hdr.ethertype()),
+            (1, 7, IPV6)
+        );
     }
 }

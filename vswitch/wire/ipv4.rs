@@ -156,7 +156,9 @@ mod tests {
     use super::*;
 
     /// 192.0.2.1 -> 192.0.2.2, UDP, TTL 64, checksum computed by hand.
-    const HEADER: [u8; 20] = [0x45, 0x03, 0, 28, 0, 7, 0x40, 0, 64, 17, 0xb6, 0xc4, 192, 0, 2, 1, 192, 0, 2, 2];
+    const HEADER: [u8; 20] = [
+        0x45, 0x03, 0, 28, 0, 7, 0x40, 0, 64, 17, 0xb6, 0xc4, 192, 0, 2, 1, 192, 0, 2, 2,
+    ];
 
     fn header() -> Ipv4Hdr {
         let mut bytes = HEADER;
@@ -170,7 +172,16 @@ mod tests {
     fn fields_stand_where_the_wire_has_them() {
         let hdr = header();
         assert!(hdr.is_v4() && hdr.is_plain() && !hdr.is_fragment());
-        assert_eq!((hdr.header_len(), hdr.total_len(), hdr.tos(), hdr.ttl(), hdr.protocol()), (20, 28, 3, 64, UDP));
+        assert_eq!(
+            (
+                hdr.header_len(),
+                hdr.total_len(),
+                hdr.tos(),
+                hdr.ttl(),
+                hdr.protocol()
+            ),
+            (20, 28, 3, 64, UDP)
+        );
         assert_eq!((hdr.src(), hdr.dst()), (0xc000_0201, 0xc000_0202));
     }
 

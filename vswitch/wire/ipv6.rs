@@ -73,7 +73,10 @@ mod tests {
         bytes[39] = 9;
         let mut hdr = Ipv6Hdr::read_from_bytes(&bytes).unwrap();
         assert!(hdr.is_v6());
-        assert_eq!((hdr.traffic_class(), hdr.payload_len(), hdr.next_header()), (0xb9, 258, 17));
+        assert_eq!(
+            (hdr.traffic_class(), hdr.payload_len(), hdr.next_header()),
+            (0xb9, 258, 17)
+        );
         assert_eq!(hdr.addresses()[7], 9);
         hdr.set_ecn(2);
         assert_eq!(hdr.as_bytes()[..4], [0x6b, 0xa1, 0x23, 0x45]);

@@ -58,11 +58,19 @@ mod tests {
 
     #[test]
     fn clear_i_flag_means_no_vni() {
-        assert_eq!(header([0xf7, 0, 0, 0, 0x12, 0x34, 0x56, 0]).vni_bits(), None);
+        assert_eq!(
+            header([0xf7, 0, 0, 0, 0x12, 0x34, 0x56, 0]).vni_bits(),
+            None
+        );
     }
 
     #[test]
     fn reserved_bits_are_ignored() {
-        assert_eq!(header([0xff, 1, 2, 3, 0x12, 0x34, 0x56, 9]).vni().map(Vni::get), Some(0x12_3456));
+        assert_eq!(
+            header([0xff, 1, 2, 3, 0x12, 0x34, 0x56, 9])
+                .vni()
+                .map(Vni::get),
+            Some(0x12_3456)
+        );
     }
 }
