@@ -21,7 +21,7 @@ pub(crate) fn arguments() -> Vec<String> {
         "-l",
         "0",
         "-m",
-        "128",
+        "256",
         "--no-huge",
         "--no-pci",
         "--no-shconf",

@@ -182,6 +182,18 @@ mod child {
 
     #[test]
     #[ignore = "has a process of its own"]
+    fn a_pool_larger_than_memory() {
+        let eal = Eal::init(&arguments()).unwrap();
+        for count in [1_000_000, u32::MAX] {
+            let error = Mempool::new(&eal, "vast", count, 0, DATA_ROOM, None).unwrap_err();
+            let expected = format!("no mempool `vast` of {count} buffers: ");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+        assert!(Mempool::new(&eal, "small", 63, 0, DATA_ROOM, None).is_ok());
+    }
+
+    #[test]
+    #[ignore = "has a process of its own"]
     fn devices_of_the_command_line() {
         let eal = Eal::init(
             &[
@@ -208,6 +220,11 @@ mod child {
 #[test]
 fn dpdk_does_not_stop_while_a_frame_is_out() {
     passes(child("frames_outlive_everything").output().unwrap());
+}
+
+#[test]
+fn a_pool_larger_than_memory_is_refused() {
+    passes(child("a_pool_larger_than_memory").output().unwrap());
 }
 
 #[test]
