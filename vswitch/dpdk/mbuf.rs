@@ -207,7 +207,19 @@ impl Frame for Mbuf {
 
     #[inline]
     fn checksum(&self) -> Checksum {
-        match self.raw().ol_flags & sys::ALKAID_RX_IP_CKSUM_MASK {
+        let raw = self.raw();
+        // SAFETY: all members of the union are numbers of the same size.
+        let kind = unsafe { raw.__bindgen_anon_1.packet_type };
+        if kind & sys::RTE_PTYPE_TUNNEL_MASK != 0 {
+            // A device that knows the tunnel speaks of the inner header; of the outer one, only when it is wrong.
+            let bad = raw.ol_flags & sys::ALKAID_RX_OUTER_IP_CKSUM_BAD != 0;
+            return if bad {
+                Checksum::Bad
+            } else {
+                Checksum::Unknown
+            };
+        }
+        match raw.ol_flags & sys::ALKAID_RX_IP_CKSUM_MASK {
             sys::ALKAID_RX_IP_CKSUM_GOOD => Checksum::Good,
             sys::ALKAID_RX_IP_CKSUM_BAD => Checksum::Bad,
             _ => Checksum::Unknown,
@@ -216,7 +228,9 @@ impl Frame for Mbuf {
 
     #[inline]
     fn clear_offloads(&mut self) {
-        self.raw_mut().ol_flags &= !sys::ALKAID_RX_CKSUM_FLAGS;
+        let raw = self.raw_mut();
+        raw.ol_flags &= !sys::ALKAID_RX_CKSUM_FLAGS;
+        raw.__bindgen_anon_1.packet_type = 0;
     }
 
     #[inline]
