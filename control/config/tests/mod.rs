@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+//! The language as a whole.
+
+mod files;
+mod grammar;
+mod properties;
+mod start_up;
