@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! The language as a whole.
 
+mod examples;
 mod files;
 mod grammar;
 mod properties;
