@@ -12,7 +12,7 @@ use miette::{
 };
 use miette::{SourceCode, SourceSpan, SpanContents};
 
-use super::parse::{SyntaxError, or};
+use super::parse::{Problem, SyntaxError, or};
 use super::settings::Conflict;
 
 /// One line of a text. Cheap to clone.
@@ -51,12 +51,12 @@ impl Line {
         lines
     }
 
-    /// A text of one line.
-    pub(crate) fn only(name: String, text: String) -> Self {
+    /// A line by itself.
+    pub(crate) fn only(name: String, number: usize, text: String) -> Self {
         let bytes = 0..text.len();
         Self {
             source: Arc::new(Source { name, text }),
-            number: 1,
+            number,
             bytes,
         }
     }
@@ -91,19 +91,25 @@ impl SourceCode for Line {
     fn read_span<'a>(
         &'a self,
         span: &SourceSpan,
-        _before: usize,
+        before: usize,
         _after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let text = self.text();
-        if span.offset() + span.len() > text.len() {
-            return Err(MietteError::OutOfBounds);
-        }
+        let end = span.offset().saturating_add(span.len());
+        let meant = text
+            .get(span.offset()..end)
+            .ok_or(MietteError::OutOfBounds)?;
+        // Without context miette asks for the place alone, to head the excerpt with `file:line:column`.
+        let (data, bytes, column) = match before {
+            0 => (meant, *span, text[..span.offset()].chars().count()),
+            _ => (text, (0, text.len()).into(), 0),
+        };
         Ok(Box::new(MietteSpanContents::new_named(
             self.source.name.clone(),
-            text.as_bytes(),
-            (0, text.len()).into(),
+            data.as_bytes(),
+            bytes,
             self.number - 1,
-            0,
+            column,
             1,
         )))
     }
@@ -247,6 +253,9 @@ impl ConfigError {
 
     fn label(&self) -> Option<String> {
         match &self.fault {
+            Fault::Syntax(error) if error.problem == Problem::Missing => {
+                Some(format!("expected after this: {}", or(&error.expected)))
+            }
             Fault::Syntax(error) if !error.expected.is_empty() => {
                 Some(format!("expected {}", or(&error.expected)))
             }

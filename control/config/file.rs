@@ -52,15 +52,19 @@ pub(crate) fn parse_text(name: &str, text: &str) -> Result<Vec<(Line, Command)>,
     reading.finish(name.to_owned())
 }
 
-/// The command of one line that an operator would call `name`; `load` is not followed. `None`: it is empty or only a
+/// The command of one line, which errors call line `number` of `name`; `load` is not followed. `None`: it is empty or only a
 /// comment.
 ///
 /// # Errors
 /// It is no command.
-pub(crate) fn parse_command(name: &str, line: &str) -> Result<Option<Command>, ConfigErrors> {
+pub(crate) fn parse_command(
+    name: &str,
+    number: usize,
+    line: &str,
+) -> Result<Option<Command>, ConfigErrors> {
     parse_line(line).map_err(|error| {
         let text = line.lines().next().unwrap_or_default().to_owned();
-        let line = Line::only(name.to_owned(), text);
+        let line = Line::only(name.to_owned(), number, text);
         let error = ConfigError::syntax(line, error);
         let name = name.to_owned();
         ConfigErrors {

@@ -18,6 +18,8 @@ pub(crate) mod lexer;
 pub(crate) mod parse;
 pub(crate) mod settings;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 

@@ -9,6 +9,8 @@ pub(crate) mod api;
 pub(crate) mod render;
 mod service;
 pub(crate) mod socket;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::future::Future;
 

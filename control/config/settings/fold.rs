@@ -129,9 +129,10 @@ impl<'a> Fold<'a> {
 
     fn eal(&mut self, line: &Line, args: &[String]) {
         let adds_port = |arg: &&String| {
-            ["-a", "--allow", "--vdev"]
-                .iter()
-                .any(|device| arg.starts_with(device))
+            let name = arg.split('=').next().unwrap_or_default();
+            // EAL takes the beginning of a long option for the option.
+            let begins = |option: &str| name.len() >= 4 && option.starts_with(name);
+            arg.starts_with("-a") || begins("--allow") || begins("--vdev")
         };
         if let Some(arg) = args.iter().find(adds_port) {
             self.error(Some(line), Conflict::DeviceInEal(arg.clone()), &[]);
