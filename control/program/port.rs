@@ -23,6 +23,14 @@ pub(crate) struct ProgrammedPort {
     obstacle: Option<Obstacle>,
 }
 
+#[cfg(test)]
+impl ProgrammedPort {
+    /// True if this is what gave the switch's port `n` the role of `tenant`.
+    pub(super) fn has_role(&self, n: usize, tenant: &Arc<TenantPort>) -> bool {
+        self.role.as_ref().is_some_and(|role| role.0.index() == n && Arc::ptr_eq(&role.1, tenant))
+    }
+}
+
 /// The addresses that a port claims.
 #[derive(Debug, Default)]
 struct PortClaims {
@@ -49,9 +57,9 @@ impl Program {
     /// Works the port out anew and programs the difference.
     pub(super) fn update_port(&mut self, wanted: &Wanted, ix: PortIx) {
         let described = wanted.port(ix).and_then(|slot| Some((slot, &slot.wanted.as_ref()?.value)));
-        let new = described.map(|(slot, port)| self.resolve_port(slot, port));
+        let mut new = described.map(|(slot, port)| self.resolve_port(slot, port));
         let old = self.ports.remove(&ix);
-        self.switch_roles(old.as_ref(), new.as_ref());
+        self.switch_roles(old.as_ref(), new.as_mut());
         let claims = new.as_ref().map(|new| &new.claims);
         let full = claims.and_then(|claims| self.claim_all(claims).err());
         if let Some(old) = old {
@@ -108,30 +116,26 @@ impl Program {
         }
     }
 
-    fn switch_roles(&mut self, old: Option<&ProgrammedPort>, new: Option<&ProgrammedPort>) {
+    /// Gives the role that `new` asks for and takes the one of `old`, as far as they differ for workers.
+    fn switch_roles(&mut self, old: Option<&ProgrammedPort>, new: Option<&mut ProgrammedPort>) {
         let old = old.and_then(|old| old.role.as_ref());
-        let new = new.and_then(|new| new.role.as_ref());
-        if let Some((port, _)) = old.filter(|old| new.is_none_or(|new| new.0 != old.0)) {
+        let new = new.and_then(|new| new.role.as_mut());
+        if let Some((port, _)) = old.filter(|old| new.as_ref().is_none_or(|new| new.0 != old.0)) {
             self.writer.set_role(*port, Role::Unbound);
         }
-        if let Some((port, tenant)) = new
-            && old.is_none_or(|old| old.0 != *port || !same(&old.1, tenant))
-        {
-            self.writer.set_role(*port, Role::Tenant(tenant.clone()));
+        let Some(new) = new else { return };
+        match old {
+            Some(old) if old.0 == new.0 && same(&old.1, &new.1) => *new = old.clone(),
+            _ => self.writer.set_role(new.0, Role::Tenant(new.1.clone())),
         }
     }
 
+    /// Claims everything there is room for; the first error, if any.
     fn claim_all(&mut self, new: &PortClaims) -> Result<(), Obstacle> {
         let Some(rank) = new.rank else { return Ok(()) };
-        for (&key, &value) in &new.ips {
-            let winner = self.by_ip.claim(key, rank, value);
-            self.writer.upsert_ip(key.0, key.1, winner)?;
-        }
-        for (&key, &value) in &new.macs {
-            let winner = self.by_mac.claim(key, rank, value);
-            self.writer.upsert_mac(key.0, key.1, winner)?;
-        }
-        Ok(())
+        let ips = new.ips.iter().map(|(&key, &value)| self.claim_ip(key, rank, value)).fold(Ok(()), Result::and);
+        let macs = new.macs.iter().map(|(&key, &value)| self.claim_mac(key, rank, value)).fold(Ok(()), Result::and);
+        ips.and(macs)
     }
 
     /// Withdraws what is in `old` and not in `new`.

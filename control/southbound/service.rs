@@ -5,14 +5,15 @@
 //! error, which would stall the controller for minutes. gRPC errors are left for what is no message at all.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::reply;
@@ -39,22 +40,32 @@ const REPLIES: usize = 4;
 /// How often an idle connection is checked, so that half-open ones go away.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Serves until `shutdown` resolves; then finishes what has begun.
+/// How long open streams may take to end at shutdown; controllers keep idle ones for ever.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves until `shutdown` resolves; then finishes what has begun, for a moment.
 pub(crate) async fn serve(
     listener: TcpListener,
     core: CoreHandle,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let service = GoalStateProvisionerServer::new(Southbound { core }).max_decoding_message_size(MAX_REQUEST);
-    Server::builder()
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .tcp_nodelay(true)
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
-        .await
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
+            drop(stopped.await);
+        });
+    let mut server = pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended,
+        () = shutdown => drop(stop),
+    }
+    tokio::time::timeout(LINGER, server).await.unwrap_or(Ok(()))
 }
 
 /// The service: passes messages on, and replies back.
