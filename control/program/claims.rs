@@ -88,9 +88,17 @@ impl<K: Eq + Hash + Copy> Claims<K> {
     pub(crate) fn winner(&self, key: K) -> Option<Neighbor> {
         self.winners.get(&key).map(|winner| winner.1)
     }
+}
+
+#[cfg(test)]
+impl<K: Eq + Hash + Copy> Claims<K> {
+    /// All keys, each with what the claimant that has it says.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, Neighbor)> {
+        self.winners.iter().map(|(key, winner)| (*key, winner.1))
+    }
 
     /// How many keys are claimed, and how many of them by several.
-    pub(crate) fn len(&self) -> (usize, usize) {
+    fn len(&self) -> (usize, usize) {
         (self.winners.len(), self.others.len())
     }
 }

@@ -8,6 +8,8 @@
 //!
 //! [`claims`] decides between resources that want the same address; [`numbers`] gives VPCs and VNIs short names.
 
+#[cfg(test)]
+mod check;
 pub(crate) mod claims;
 pub(crate) mod neighbor;
 pub(crate) mod numbers;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use vswitch::tables::rcu::Lagging;
 use vswitch::tables::snapshot::{Commit, Writer};
-use vswitch::tables::{DomainId, PortId, Role, RouteTable, TableFull, VpcId};
+use vswitch::tables::{DomainId, Neighbor, PortId, Role, RouteTable, TableFull, VpcId};
 use vswitch::wire::{Mac, Vni};
 
 use crate::core::Site;
@@ -99,6 +101,8 @@ pub(crate) struct Program {
     by_mac: Claims<MacKey>,
     /// What found no room; what leaves may make some.
     crowded: Touched,
+    crowded_ips: Vec<IpKey>,
+    crowded_macs: Vec<MacKey>,
 }
 
 impl Program {
@@ -123,6 +127,8 @@ impl Program {
             by_ip: Claims::default(),
             by_mac: Claims::default(),
             crowded: Touched::default(),
+            crowded_ips: Vec::new(),
+            crowded_macs: Vec::new(),
         }
     }
 
@@ -203,10 +209,19 @@ impl Program {
     /// Tries again what found no room since the last time. True if there was anything.
     pub(crate) fn retry(&mut self, wanted: &Wanted) -> bool {
         let crowded = std::mem::take(&mut self.crowded);
-        let any = !crowded.ports.is_empty() || !crowded.neighbors.is_empty();
+        let (ips, macs) = (std::mem::take(&mut self.crowded_ips), std::mem::take(&mut self.crowded_macs));
+        if crowded.is_empty() && ips.is_empty() && macs.is_empty() {
+            return false;
+        }
+        for (key, winner) in ips.iter().filter_map(|key| Some((key, self.by_ip.winner(*key)?))) {
+            self.writer.upsert_ip(key.0, key.1, winner).unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+        }
+        for (key, winner) in macs.iter().filter_map(|key| Some((key, self.by_mac.winner(*key)?))) {
+            self.writer.upsert_mac(key.0, key.1, winner).unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+        }
         self.look_at(wanted, crowded);
-        self.crowded = Touched::default();
-        any
+        self.crowded = Touched::default(); // once is enough: what it lacks now it will lack again
+        true
     }
 
     /// Why the resource is not programmed, or `Ok` if it is.
@@ -220,18 +235,40 @@ impl Program {
         }
     }
 
+    /// Claims an address, and says in the table who has it. On an error the claim is void.
+    fn claim_ip(&mut self, key: IpKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
+        let winner = self.by_ip.claim(key, rank, value);
+        self.writer.upsert_ip(key.0, key.1, winner).map_err(|full| {
+            self.withdraw_ip(key, rank);
+            full.into()
+        })
+    }
+
+    /// Likewise a MAC.
+    fn claim_mac(&mut self, key: MacKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
+        let winner = self.by_mac.claim(key, rank, value);
+        self.writer.upsert_mac(key.0, key.1, winner).map_err(|full| {
+            self.withdraw_mac(key, rank);
+            full.into()
+        })
+    }
+
+    /// Takes a claim back and says in the table who has the address now.
     fn withdraw_ip(&mut self, key: IpKey, rank: Rank) {
-        match self.by_ip.withdraw(key, rank) {
-            // The next in line was in the table before or has just lost its place to the one that goes: there is room.
-            Some(next) => drop(self.writer.upsert_ip(key.0, key.1, next)),
-            None => self.writer.remove_ip(key.0, key.1),
+        let next = self.by_ip.withdraw(key, rank);
+        if next.is_none_or(|next| self.writer.upsert_ip(key.0, key.1, next).is_err()) {
+            // Rather nothing than the one who has left; see `Program::retry`.
+            self.writer.remove_ip(key.0, key.1);
+            self.crowded_ips.extend(next.map(|_| key));
         }
     }
 
+    /// Likewise a MAC.
     fn withdraw_mac(&mut self, key: MacKey, rank: Rank) {
-        match self.by_mac.withdraw(key, rank) {
-            Some(next) => drop(self.writer.upsert_mac(key.0, key.1, next)),
-            None => self.writer.remove_mac(key.0, key.1),
+        let next = self.by_mac.withdraw(key, rank);
+        if next.is_none_or(|next| self.writer.upsert_mac(key.0, key.1, next).is_err()) {
+            self.writer.remove_mac(key.0, key.1);
+            self.crowded_macs.extend(next.map(|_| key));
         }
     }
 }

@@ -25,10 +25,10 @@ pub(crate) enum Placement {
 /// The claims of a neighbor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placed {
-    ip: IpKey,
-    mac: MacKey,
+    pub(super) ip: IpKey,
+    pub(super) mac: MacKey,
     rank: Rank,
-    value: Neighbor,
+    pub(super) value: Neighbor,
 }
 
 impl Program {
@@ -53,10 +53,8 @@ impl Program {
         let old = std::mem::take(&mut self.neighbors[ix.get()]);
         if let Placement::Placed(placed) = &new
             && new != old
-            && let Err(full) = self.claim(placed)
+            && let Err(full) = self.claim_both(placed)
         {
-            // It has not got both of its keys, so it gets none.
-            self.withdraw(placed, None);
             new = self.waiting(ix, full);
         }
         if let Placement::Placed(old) = &old {
@@ -108,12 +106,14 @@ impl Program {
         Placement::Waiting(obstacle)
     }
 
-    fn claim(&mut self, placed: &Placed) -> Result<(), Obstacle> {
-        let winner = self.by_ip.claim(placed.ip, placed.rank, placed.value);
-        self.writer.upsert_ip(placed.ip.0, placed.ip.1, winner)?;
-        let winner = self.by_mac.claim(placed.mac, placed.rank, placed.value);
-        self.writer.upsert_mac(placed.mac.0, placed.mac.1, winner)?;
-        Ok(())
+    /// Claims address and MAC, or neither.
+    fn claim_both(&mut self, placed: &Placed) -> Result<(), Obstacle> {
+        let (rank, value) = (placed.rank, placed.value);
+        let claimed = self.claim_ip(placed.ip, rank, value).and_then(|()| self.claim_mac(placed.mac, rank, value));
+        if claimed.is_err() {
+            self.withdraw(placed, None);
+        }
+        claimed
     }
 
     /// Withdraws the claims of `old` that are not `kept`'s too, and lets go of its next hop.

@@ -78,6 +78,7 @@ impl<K: Eq + Hash> Numbers<K> {
     }
 
     /// How many numbers are given.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.by_key.len()
     }

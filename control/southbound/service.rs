@@ -5,24 +5,22 @@
 //! error, which would stall the controller for minutes. gRPC errors are left for what is no message at all.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::reply;
 use crate::core::{CoreHandle, Goal, Gone};
-use crate::proto::schema::goal_state_provisioner_server::{
-    GoalStateProvisioner, GoalStateProvisionerServer,
-};
+use crate::proto::schema::goal_state_provisioner_server::{GoalStateProvisioner, GoalStateProvisionerServer};
 use crate::proto::schema::{
-    GoalState, GoalStateOperationReply, GoalStateV2, HostRequest, HostRequestReply,
-    NeighborRulesRequest,
+    GoalState, GoalStateOperationReply, GoalStateV2, HostRequest, HostRequestReply, NeighborRulesRequest,
 };
 
 /// Largest message accepted: what gRPC can count, as Alcor's own agent does.
@@ -42,23 +40,32 @@ const REPLIES: usize = 4;
 /// How often an idle connection is checked, so that half-open ones go away.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Serves until `shutdown` resolves; then finishes what has begun.
+/// How long open streams may take to end at shutdown; controllers keep idle ones for ever.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves until `shutdown` resolves; then finishes what has begun, for a moment.
 pub(crate) async fn serve(
     listener: TcpListener,
     core: CoreHandle,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let service =
-        GoalStateProvisionerServer::new(Southbound { core }).max_decoding_message_size(MAX_REQUEST);
-    Server::builder()
+    let service = GoalStateProvisionerServer::new(Southbound { core }).max_decoding_message_size(MAX_REQUEST);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .tcp_nodelay(true)
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
-        .await
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
+            drop(stopped.await);
+        });
+    let mut server = pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended,
+        () = shutdown => drop(stop),
+    }
+    tokio::time::timeout(LINGER, server).await.unwrap_or(Ok(()))
 }
 
 /// The service: passes messages on, and replies back.
@@ -68,26 +75,17 @@ struct Southbound {
 
 #[tonic::async_trait]
 impl GoalStateProvisioner for Southbound {
-    type PushGoalStatesStreamStream =
-        Pin<Box<dyn Stream<Item = Result<GoalStateOperationReply, Status>> + Send>>;
+    type PushGoalStatesStreamStream = Pin<Box<dyn Stream<Item = Result<GoalStateOperationReply, Status>> + Send>>;
 
     async fn push_network_resource_states(
         &self,
         request: Request<GoalState>,
     ) -> Result<Response<GoalStateOperationReply>, Status> {
         let source = source(request.remote_addr());
-        let reply = self
-            .core
-            .apply(source.clone(), Goal::V1(request.into_inner()))
-            .await
-            .map_err(unavailable)?;
+        let reply = self.core.apply(source.clone(), Goal::V1(request.into_inner())).await.map_err(unavailable)?;
         let (reply, left_out) = reply::shorten(reply);
         if left_out > 0 {
-            tracing::warn!(
-                source,
-                left_out,
-                "the reply was too large for one message: successes are left out of it"
-            );
+            tracing::warn!(source, left_out, "the reply was too large for one message: successes are left out of it");
         }
         Ok(Response::new(reply))
     }
@@ -98,31 +96,19 @@ impl GoalStateProvisioner for Southbound {
     ) -> Result<Response<Self::PushGoalStatesStreamStream>, Status> {
         let source = source(request.remote_addr());
         let (replies, stream) = mpsc::channel(REPLIES);
-        tokio::spawn(answer_each(
-            self.core.clone(),
-            source,
-            request.into_inner(),
-            replies,
-        ));
+        tokio::spawn(answer_each(self.core.clone(), source, request.into_inner(), replies));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
-    async fn request_goal_states(
-        &self,
-        _: Request<HostRequest>,
-    ) -> Result<Response<HostRequestReply>, Status> {
-        Err(Status::unimplemented(
-            "a controller serves RequestGoalStates; this is a switch",
-        ))
+    async fn request_goal_states(&self, _: Request<HostRequest>) -> Result<Response<HostRequestReply>, Status> {
+        Err(Status::unimplemented("a controller serves RequestGoalStates; this is a switch"))
     }
 
     async fn push_goalstates(
         &self,
         _: Request<NeighborRulesRequest>,
     ) -> Result<Response<GoalStateOperationReply>, Status> {
-        Err(Status::unimplemented(
-            "a gateway serves PushGoalstates; this is a switch",
-        ))
+        Err(Status::unimplemented("a gateway serves PushGoalstates; this is a switch"))
     }
 }
 

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+//! Goal states by the handful: short constructors of the controller's messages.
+//!
+//! Ids are short names. Addresses follow `10.<vni>.<host>.<n>`, the underlay is 192.0.2.x.
+
+use crate::core::Goal;
+use crate::proto::schema::*;
+
+pub(super) const DVR: &str = "fe:16:11:00:00:00";
+
+/// Any state, so that tests can shuffle them.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    Vpc(VpcState),
+    Subnet(SubnetState),
+    Port(PortState),
+    Neighbor(NeighborState),
+    Router(RouterState),
+}
+
+/// The first form: lists.
+pub(super) fn v1(states: impl IntoIterator<Item = State>) -> Goal {
+    let mut goal = GoalState { format_version: 101, ..Default::default() };
+    for state in states {
+        match state {
+            State::Vpc(state) => goal.vpc_states.push(state),
+            State::Subnet(state) => goal.subnet_states.push(state),
+            State::Port(state) => goal.port_states.push(state),
+            State::Neighbor(state) => goal.neighbor_states.push(state),
+            State::Router(state) => goal.router_states.push(state),
+        }
+    }
+    Goal::V1(goal)
+}
+
+/// The second form: maps, under keys that are no ids.
+pub(super) fn v2(states: impl IntoIterator<Item = State>) -> Goal {
+    let mut goal = GoalStateV2 { format_version: 102, ..Default::default() };
+    for (n, state) in states.into_iter().enumerate() {
+        let key = format!("key/{n}");
+        match state {
+            State::Vpc(state) => drop(goal.vpc_states.insert(key, state)),
+            State::Subnet(state) => drop(goal.subnet_states.insert(key, state)),
+            State::Port(state) => drop(goal.port_states.insert(key, state)),
+            State::Neighbor(state) => drop(goal.neighbor_states.insert(key, state)),
+            State::Router(state) => drop(goal.router_states.insert(key, state)),
+        }
+    }
+    Goal::V2(goal)
+}
+
+impl State {
+    /// The same state with another operation.
+    pub(super) fn with(mut self, operation: OperationType) -> Self {
+        let field = match &mut self {
+            State::Vpc(state) => &mut state.operation_type,
+            State::Subnet(state) => &mut state.operation_type,
+            State::Port(state) => &mut state.operation_type,
+            State::Neighbor(state) => &mut state.operation_type,
+            State::Router(state) => &mut state.operation_type,
+        };
+        *field = operation as i32;
+        self
+    }
+
+    /// The same state with a revision.
+    pub(super) fn at(mut self, revision: u32) -> Self {
+        match &mut self {
+            State::Vpc(state) => configuration(&mut state.configuration).revision_number = revision,
+            State::Subnet(state) => configuration(&mut state.configuration).revision_number = revision,
+            State::Port(state) => configuration(&mut state.configuration).revision_number = revision,
+            State::Neighbor(state) => configuration(&mut state.configuration).revision_number = revision,
+            State::Router(state) => configuration(&mut state.configuration).revision_number = revision,
+        }
+        self
+    }
+}
+
+fn configuration<T: Default>(configuration: &mut Option<T>) -> &mut T {
+    configuration.get_or_insert_default()
+}
+
+pub(super) fn deleted(state: State) -> State {
+    state.with(OperationType::Delete)
+}
+
+pub(super) fn vpc(id: &str, vni: u32) -> State {
+    State::Vpc(VpcState {
+        operation_type: OperationType::Info as i32,
+        configuration: Some(VpcConfiguration {
+            revision_number: 1,
+            id: id.into(),
+            cidr: "10.0.0.0/8".into(),
+            tunnel_id: vni,
+            ..Default::default()
+        }),
+    })
+}
+
+/// A subnet whose gateway has a MAC that ends in `gateway`; none if that is 0.
+pub(super) fn subnet(id: &str, vpc: &str, cidr: &str, tunnel_id: u64, gateway: u8) -> State {
+    let gateway = subnet_configuration::Gateway {
+        ip_address: if gateway == 0 { "0.0.0.0".into() } else { cidr.replace(".0/24", ".1") },
+        mac_address: if gateway == 0 { String::new() } else { format!("00:00:5e:00:01:{gateway:02x}") },
+    };
+    State::Subnet(SubnetState {
+        operation_type: OperationType::Info as i32,
+        configuration: Some(SubnetConfiguration {
+            revision_number: 1,
+            id: id.into(),
+            vpc_id: vpc.into(),
+            cidr: cidr.into(),
+            tunnel_id,
+            gateway: Some(gateway),
+            ..Default::default()
+        }),
+    })
+}
+
+pub(super) fn port(id: &str, mac: &str, fixed_ips: &[(&str, &str)]) -> State {
+    let fixed_ips = fixed_ips.iter().map(|(subnet, ip)| port_configuration::FixedIp {
+        subnet_id: subnet.to_string(),
+        ip_address: ip.to_string(),
+    });
+    State::Port(PortState {
+        operation_type: OperationType::Create as i32,
+        configuration: Some(PortConfiguration {
+            revision_number: 1,
+            id: id.into(),
+            update_type: UpdateType::Full as i32,
+            mac_address: mac.into(),
+            admin_state_up: true,
+            fixed_ips: fixed_ips.collect(),
+            ..Default::default()
+        }),
+    })
+}
+
+/// A neighbor on the host 192.0.2.`host`, whose MAC ends in `host` too.
+pub(super) fn neighbor(id: &str, kind: NeighborType, mac: &str, subnet: &str, ip: &str, host: u8) -> State {
+    State::Neighbor(NeighborState {
+        operation_type: OperationType::Create as i32,
+        configuration: Some(NeighborConfiguration {
+            revision_number: 1,
+            id: id.into(),
+            mac_address: mac.into(),
+            host_ip_address: format!("192.0.2.{host}"),
+            host_mac_address: format!("02:aa:00:00:00:{host:02x}"),
+            fixed_ips: vec![neighbor_configuration::FixedIp {
+                neighbor_type: kind as i32,
+                subnet_id: subnet.into(),
+                ip_address: ip.into(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+    })
+}
+
+/// (id, destination, next hop, priority), or with operation DELETE if the destination is empty.
+pub(super) type RuleText<'a> = (&'a str, &'a str, &'a str, u32);
+
+pub(super) fn router(id: &str, update: UpdateType, subnets: &[(&str, &[RuleText<'_>])]) -> State {
+    let rule = |(id, destination, next_hop, priority): &RuleText<'_>| router_configuration::RoutingRule {
+        operation_type: if destination.is_empty() { OperationType::Delete as i32 } else { 0 },
+        id: id.to_string(),
+        destination: destination.to_string(),
+        next_hop_ip: next_hop.to_string(),
+        priority: *priority,
+        ..Default::default()
+    };
+    let tables = subnets.iter().map(|(subnet, rules)| router_configuration::SubnetRoutingTable {
+        subnet_id: subnet.to_string(),
+        routing_rules: rules.iter().map(rule).collect(),
+    });
+    State::Router(RouterState {
+        operation_type: OperationType::Info as i32,
+        configuration: Some(RouterConfiguration {
+            revision_number: 1,
+            id: id.into(),
+            update_type: update as i32,
+            host_dvr_mac_address: DVR.into(),
+            subnet_routing_tables: tables.collect(),
+            ..Default::default()
+        }),
+    })
+}
+
+/// One VPC with two subnets of one VNI and one of another, two ports of this host, five neighbors on two hosts, and a
+/// router with a rule. What most tests start from.
+pub(super) fn scenario() -> Vec<State> {
+    use NeighborType::{L2, L3};
+    vec![
+        vpc("vpc", 7),
+        subnet("blue", "vpc", "10.7.1.0/24", 0, 1),
+        subnet("red", "vpc", "10.7.2.0/24", i64::MAX as u64, 2),
+        subnet("green", "vpc", "10.8.3.0/24", 8, 3),
+        port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
+        port("port-b", "02-00-00-00-00-0B", &[("red", "10.7.2.11"), ("red", "10.7.2.12"), ("blue", "10.7.1.11")]),
+        neighbor("n1", L2, "02:00:00:00:01:01", "blue", "10.7.1.101", 9),
+        neighbor("n1", L3, "02:00:00:00:01:01", "blue", "10.7.1.101", 9),
+        neighbor("n2", L3, "02:00:00:00:01:02", "red", "10.7.2.102", 9),
+        neighbor("n3", L3, "02:00:00:00:01:03", "green", "10.8.3.103", 8),
+        neighbor("n4", L2, "02:00:00:00:01:04", "green", "10.8.3.104", 8).with(OperationType::Get),
+        neighbor("port-a", L2, "02:00:00:00:00:0a", "blue", "10.7.1.10", 1),
+        router(
+            "router",
+            UpdateType::Delta,
+            &[
+                ("blue", &[("rule", "203.0.113.0/24", "10.8.3.103", 100)]),
+                ("red", &[]),
+                ("green", &[]),
+            ],
+        ),
+    ]
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+//! Goal states in, tables as workers see them out.
+
+mod goal;
+mod grpc;
+mod hostile;
+mod order;
+mod resources;
+mod statuses;
+mod world;

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+//! A switch without packets: a core, and a worker's view of its tables.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+use vswitch::tables::rcu::Reader;
+use vswitch::tables::routes::Target;
+use vswitch::tables::snapshot::tables;
+use vswitch::tables::{Hop, Neighbor, PortId, Role, Tables, Underlay};
+use vswitch::wire::Mac;
+
+use super::goal::v1;
+use super::goal::State;
+use crate::core::{Core, Goal, Site, Uplink};
+use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
+
+pub(super) const UPLINK: PortId = PortId::new(0).unwrap();
+pub(super) const PORT_A: PortId = PortId::new(1).unwrap();
+pub(super) const PORT_B: PortId = PortId::new(2).unwrap();
+
+/// Every address and every MAC that tests use, to look up.
+fn addresses() -> impl Iterator<Item = Ipv4Addr> {
+    [(7, 1), (7, 2), (8, 3)].into_iter().flat_map(|(a, b)| (0..=255).map(move |n| Ipv4Addr::new(10, a, b, n)))
+}
+
+fn macs() -> impl Iterator<Item = Mac> {
+    (0..=1).flat_map(|m| (0..=255).map(move |n| Mac::new([2, 0, 0, 0, m, n])))
+}
+
+pub(super) struct World {
+    pub(super) core: Core,
+    reader: Reader<Tables>,
+}
+
+impl World {
+    /// VTEP 192.0.2.1 on port 0; the controller's "port-a" is port 1 and "port-b" port 2.
+    pub(super) fn new() -> Self {
+        let mut world = Self::unbound(1 << 16);
+        world.bind(PORT_A, "port-a");
+        world.bind(PORT_B, "port-b");
+        world
+    }
+
+    /// The same without ports bound, and with room for so many neighbors.
+    pub(super) fn unbound(capacity: usize) -> Self {
+        let vtep = Ipv4Addr::new(192, 0, 2, 1);
+        let (writer, registrar) = tables(Some(Underlay { vtep, uplink: UPLINK, host_port: None }), capacity);
+        let uplink = Uplink {
+            vtep,
+            prefix_len: 24,
+            port: UPLINK,
+            mac: Mac::new([2, 0xaa, 0, 0, 0, 1]),
+            neighbors: HashMap::new(),
+            gateway: None,
+        };
+        let mut core = Core::new(Site { underlay: Some(uplink), host_port: None }, writer);
+        core.make_visible();
+        let mut reader = registrar.reader("test").unwrap();
+        reader.offline();
+        Self { core, reader }
+    }
+
+    pub(super) fn bind(&mut self, port: PortId, id: &str) {
+        self.core.bind(port, id).unwrap();
+        assert!(self.core.make_visible());
+        self.core.wanted.sweep();
+    }
+
+    pub(super) fn unbind(&mut self, port: PortId) {
+        self.core.unbind(port).unwrap();
+        assert!(self.core.make_visible());
+        self.core.wanted.sweep();
+    }
+
+    pub(super) fn apply(&mut self, goal: Goal) -> GoalStateOperationReply {
+        let reply = self.core.apply("test", goal);
+        self.check();
+        reply
+    }
+
+    /// Applies states in one message and returns the status of each, in the order of the reply.
+    pub(super) fn put(&mut self, states: impl IntoIterator<Item = State>) -> Vec<OperationStatus> {
+        statuses(&self.apply(v1(states)))
+    }
+
+    /// Applies states that must all succeed.
+    pub(super) fn succeed(&mut self, states: impl IntoIterator<Item = State>) {
+        let statuses = self.put(states);
+        assert!(statuses.iter().all(|status| *status == OperationStatus::Success), "{statuses:?}");
+    }
+
+    /// How many snapshots were published.
+    pub(super) fn publications(&self) -> u64 {
+        self.core.program.publications()
+    }
+
+    /// Asserts that what is programmed agrees with itself and with the tables.
+    pub(super) fn check(&mut self) {
+        let tables = self.reader.pin();
+        self.core.program.assert_consistent(&self.core.wanted, &tables);
+        drop(tables);
+        self.reader.offline();
+    }
+
+    /// All that a worker can find out, without the numbers that the control plane chose: equal texts, equal behaviour.
+    pub(super) fn see(&mut self) -> String {
+        let tables = self.reader.pin();
+        let mut text = String::new();
+        for port in (0..4).filter_map(PortId::new) {
+            let Role::Tenant(tenant) = tables.role(port) else { continue };
+            writeln!(text, "port {} {} up={}", port.get(), tenant.mac, tenant.admin_up).unwrap();
+            for attachment in &tenant.attachments {
+                let (gateway, dvr) = (attachment.gateway_mac, attachment.host_dvr_mac);
+                writeln!(text, " in {} vni {} gateway {gateway:?} dvr {dvr:?}", attachment.cidr, attachment.vni).unwrap();
+                for mac in macs() {
+                    if let Some(found) = tables.neighbors.find_mac(attachment.domain, mac) {
+                        assert_eq!(found.mac, mac);
+                        writeln!(text, "  {mac}: {}", show(&tables, found)).unwrap();
+                    }
+                }
+                for ip in addresses().chain([Ipv4Addr::new(203, 0, 113, 5)]) {
+                    let hop = match attachment.routes.lookup(u32::from(ip)) {
+                        None => continue,
+                        Some(Target::Connected(vpc)) => tables.neighbors.find_ip(vpc, ip),
+                        Some(Target::Via(vpc, hop)) => tables.neighbors.find_ip(vpc, hop),
+                    };
+                    if let Some(found) = hop {
+                        writeln!(text, "  {ip}: {}", show(&tables, found)).unwrap();
+                    }
+                }
+            }
+        }
+        drop(tables);
+        self.reader.offline();
+        let memory = self.core.program.usage();
+        writeln!(text, "entries {memory:?}").unwrap();
+        text
+    }
+
+    /// What the tables say of an address in the VPC of the first subnet of port 1.
+    pub(super) fn find(&mut self, ip: &str) -> Option<String> {
+        let tables = self.reader.pin();
+        let Role::Tenant(tenant) = tables.role(PORT_A) else { panic!("port 1 is no tenant's") };
+        let found = tables.neighbors.find_ip(tenant.attachments[0].vpc, ip.parse().unwrap());
+        let text = found.map(|found| show(&tables, found));
+        drop(tables);
+        self.reader.offline();
+        text
+    }
+}
+
+fn show(tables: &Tables, found: Neighbor) -> String {
+    let place = match found.hop {
+        Hop::Local(port) => format!("port {}", port.get()),
+        Hop::Remote(hop) => {
+            let mut header = [0; 64];
+            let words = tables.neighbors.hops.template(hop).words;
+            header.chunks_mut(8).zip(words).for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_ne_bytes()));
+            format!("host 192.0.2.{} mac ..:{:02x}", header[33], header[5])
+        }
+    };
+    format!("{} vni {} {place}", found.mac, found.vni)
+}
+
+pub(super) fn statuses(reply: &GoalStateOperationReply) -> Vec<OperationStatus> {
+    reply.operation_statuses.iter().map(|status| status.operation_status()).collect()
+}

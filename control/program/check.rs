@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+//! What must always hold between wanted state, claims and tables. Tests call it after every message.
+
+use std::collections::HashSet;
+
+use vswitch::tables::{Hop, Role, Tables};
+
+use super::Program;
+use super::neighbor::Placement;
+use crate::state::Wanted;
+use crate::state::neighbor::NeighborIx;
+
+impl Program {
+    /// Snapshots published since start.
+    pub(crate) fn publications(&self) -> u64 {
+        self.writer.publications()
+    }
+
+    /// Entries by MAC, by address, and next hops.
+    pub(crate) fn usage(&mut self) -> [usize; 3] {
+        self.writer.memory().tables.map(|usage| usage.entries)
+    }
+
+    /// Panics if something is programmed that nobody claims, or the other way round.
+    pub(crate) fn assert_consistent(&mut self, wanted: &Wanted, tables: &Tables) {
+        let mut hops = HashSet::new();
+        for (n, placement) in self.neighbors.iter().enumerate() {
+            let Placement::Placed(placed) = placement else { continue };
+            assert!(wanted.neighbor(NeighborIx::new(n as u32)).is_some(), "a neighbor is gone and still placed");
+            let Hop::Remote(hop) = placed.value.hop else { panic!("a neighbor is behind a port") };
+            hops.insert(hop);
+            assert!(self.by_ip.winner(placed.ip).is_some() && self.by_mac.winner(placed.mac).is_some());
+        }
+        for (key, value) in self.by_ip.iter() {
+            assert_eq!(tables.neighbors.find_ip(key.0, key.1), Some(value), "{key:?}");
+        }
+        for (key, value) in self.by_mac.iter() {
+            assert_eq!(tables.neighbors.find_mac(key.0, key.1), Some(value), "{key:?}");
+        }
+        assert_eq!(self.usage(), [self.by_mac.iter().count(), self.by_ip.iter().count(), hops.len()]);
+        for port in tables.ports.iter().enumerate() {
+            if let (n, Role::Tenant(tenant)) = port {
+                let roles = self.ports.values().filter(|port| port.has_role(n, tenant));
+                assert_eq!(roles.count(), 1, "port {n} has a role that no described port has");
+            }
+        }
+        let resolved = self.subnets.values().flatten();
+        assert_eq!(resolved.map(|here| here.vpc).collect::<HashSet<_>>().len(), self.vpcs.len());
+    }
+}
