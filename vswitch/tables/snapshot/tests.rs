@@ -11,8 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::tables::{
-    Attachment, DomainId, Full, Hop, Neighbor, NextHop, PortId, RouteTable, TenantPort,
-    VpcId,
+    Attachment, DomainId, Full, Hop, Neighbor, NextHop, PortId, RouteTable, TenantPort, VpcId,
 };
 use crate::wire::{Mac, Vni};
 
@@ -129,8 +128,15 @@ fn a_neighbor_leaves_only_after_every_reader_let_go_of_the_snapshot_before() {
 /// What the property test does next. Keys and values are few, so that they meet.
 #[derive(Clone, Debug)]
 enum Step {
-    Upsert { table: usize, key: u32, value: Neighbor },
-    Remove { table: usize, key: u32 },
+    Upsert {
+        table: usize,
+        key: u32,
+        value: Neighbor,
+    },
+    Remove {
+        table: usize,
+        key: u32,
+    },
     Commit,
     Poll,
 }
@@ -163,11 +169,18 @@ impl Model {
             Some(value) => self.now.insert(at, value),
             None => self.now.remove(&at),
         };
-        self.since.entry(at).or_insert_with(|| vec![before]).push(value);
+        self.since
+            .entry(at)
+            .or_insert_with(|| vec![before])
+            .push(value);
     }
 
     fn allows(&self, at: (usize, u32), found: Option<Neighbor>) -> bool {
-        self.since.get(&at).map_or(self.now.get(&at) == found.as_ref(), |since| since.contains(&found))
+        self.since
+            .get(&at)
+            .map_or(self.now.get(&at) == found.as_ref(), |since| {
+                since.contains(&found)
+            })
     }
 }
 
@@ -182,7 +195,10 @@ fn take(writer: &mut Writer, model: &mut Model, step: &Step) {
             match result {
                 Ok(()) => model.set((table, key), Some(value)),
                 Err(full) => {
-                    assert_eq!(full.table, [Full::NeighborsByMac, Full::NeighborsByIp][table]);
+                    assert_eq!(
+                        full.table,
+                        [Full::NeighborsByMac, Full::NeighborsByIp][table]
+                    );
                     assert_ne!(model.now.get(&(table, key)), Some(&value));
                 }
             }
