@@ -183,10 +183,10 @@ impl<T> Reader<T> {
         if self.seen == OFFLINE {
             self.online();
         }
+        let value = self.shared.head.current.load(Acquire);
         if fault(Fault::AnnounceEarly) {
             self.announce();
         }
-        let value = self.shared.head.current.load(Acquire);
         Guard {
             reader: self,
             value,

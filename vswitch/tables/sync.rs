@@ -45,6 +45,10 @@ pub(super) enum Fault {
     OverwriteInPlace,
     /// Removing an entry forgets another one that passed the same full bucket.
     OverflowCleared,
+    /// An entry's hop does not order the next hop's template before it.
+    HopRelaxed,
+    /// A next hop's slot is written again at once, without a grace period.
+    HopReusedAtOnce,
 }
 
 /// True when a loom test asked for this fault.
@@ -81,10 +85,28 @@ pub(super) mod model {
         FAULT.get() == Some(asked)
     }
 
-    /// Explores all interleavings of `model`, with a fault or without.
-    pub(in crate::tables) fn check(fault: Option<Fault>, model: impl Fn() + Sync + Send + 'static) {
+    /// Explores the interleavings of `model` that have up to so many preemptions, with a fault or without.
+    pub(in crate::tables) fn check(
+        fault: Option<Fault>,
+        preemptions: usize,
+        model: impl Fn() + Sync + Send + 'static,
+    ) {
         FAULT.set(fault);
-        loom::model(model);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.check(model);
         FAULT.set(None);
+    }
+
+    /// True if [`check`] finds a mistake.
+    pub(in crate::tables) fn fails(
+        fault: Fault,
+        preemptions: usize,
+        model: impl Fn() + Sync + Send + 'static,
+    ) -> bool {
+        let check = std::panic::AssertUnwindSafe(|| check(Some(fault), preemptions, model));
+        let failed = std::panic::catch_unwind(check).is_err();
+        FAULT.set(None);
+        failed
     }
 }

@@ -13,10 +13,12 @@ use crate::tables::sync::{Fault, fault};
 use crate::tables::{Full, TableFull};
 
 /// Buckets of a new table: one page. Few under loom, so that its models fill them.
-const INITIAL_BUCKETS: usize = if cfg!(loom) { 2 } else { 64 };
+const INITIAL_BUCKETS: usize = if cfg!(loom) { 3 } else { 64 };
 
-/// From here on a table grows by a fifth, which bounds the memory per neighbor; below, it doubles.
-const DOUBLES_BELOW: usize = 1 << 12;
+/// A table of as many buckets is a large one: 4 MiB, beyond what a core's own cache holds. A small table
+/// is filled to 60 % and doubles, which keeps nearly all keys in their home bucket. A large one is filled
+/// to 80 % and grows by a fifth, which bounds the memory per neighbor.
+const LARGE: usize = 1 << 16;
 
 /// A slot of one table: bucket and slot in one number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -211,12 +213,12 @@ impl Editor {
     fn make_room(&mut self) -> Result<bool, TableFull> {
         let (buckets, most) = (self.table.len(), most_buckets(self.capacity));
         // A table that cannot grow is filled further: what is above its capacity is only leaving.
-        let limit = if buckets < most {
-            buckets * SLOTS * 4 / 5
-        } else {
-            buckets * SLOTS * 9 / 10
+        let tenths = match buckets {
+            _ if buckets >= most => 9,
+            LARGE.. => 8,
+            _ => 6,
         };
-        if self.used < limit {
+        if self.used < buckets * SLOTS * tenths / 10 {
             return Ok(false);
         }
         // A table of the same size does when much of this one is leaving. One such at a time, or a reader
@@ -225,7 +227,7 @@ impl Editor {
         let next = if crowded_by_leaving && self.replaced.strong_count() == 0 {
             buckets
         } else if buckets < most {
-            let grown = if buckets < DOUBLES_BELOW {
+            let grown = if buckets < LARGE {
                 buckets * 2
             } else {
                 buckets + buckets / 5

@@ -156,6 +156,20 @@ impl Writer {
         self.upsert(BY_IP, Neighbors::ip_key(vpc, u32::from(ip)), neighbor)
     }
 
+    /// Asks the CPU to fetch what the edits of these two will touch: whoever edits thousands does well to
+    /// call this some entries ahead.
+    pub fn prefetch(&self, mac: Option<(DomainId, Mac)>, ip: Option<(VpcId, Ipv4Addr)>) {
+        let [by_mac, by_ip] = &self.editors;
+        if let Some((domain, mac)) = mac {
+            by_mac.table().prefetch(Neighbors::mac_key(domain, mac));
+        }
+        if let Some((vpc, ip)) = ip {
+            by_ip
+                .table()
+                .prefetch(Neighbors::ip_key(vpc, u32::from(ip)));
+        }
+    }
+
     /// Removes a neighbor by MAC with the next commit. Nothing if there is none.
     pub fn remove_mac(&mut self, domain: DomainId, mac: Mac) {
         self.remove(BY_MAC, Neighbors::mac_key(domain, mac));
@@ -265,6 +279,12 @@ impl Writer {
         }
     }
 
+    /// The newest table by address.
+    #[cfg(all(test, loom))]
+    pub(super) fn by_ip(&self) -> &crate::tables::neighbors::NeighborTable {
+        self.editors[BY_IP].table()
+    }
+
     fn upsert(&mut self, table: usize, key: u64, neighbor: Neighbor) -> Result<(), TableFull> {
         let mut rebuilt = false;
         let changed = self.editors[table].upsert(key, Value::from(neighbor), &mut rebuilt);
@@ -274,7 +294,10 @@ impl Writer {
         match changed? {
             Changed::Nothing => {}
             Changed::InPlace => self.neighbors_changed = true,
-            Changed::Copied(old) if fault(Fault::CopyGoesAtOnce) => self.editors[table].retire(old),
+            Changed::Copied(old) if fault(Fault::CopyGoesAtOnce) => {
+                self.editors[table].retire(old);
+                self.editors[table].free(old);
+            }
             Changed::Copied(old) => {
                 self.neighbors_changed = true;
                 self.staged[table].copies.push(old);
