@@ -48,13 +48,13 @@ use super::sync::{
 };
 use Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, vswitch_loom))]
 mod loom_tests;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(vswitch_loom)))]
 mod tests;
 
 /// Most readers at a time: DPDK's limit of lcores in Debian's build (RTE_MAX_LCORE).
-pub const MAX_READERS: usize = if cfg!(loom) { 2 } else { 128 };
+pub const MAX_READERS: usize = if cfg!(vswitch_loom) { 2 } else { 128 };
 
 /// A slot whose reader looks at nothing, or that no reader has.
 const OFFLINE: u64 = u64::MAX;

@@ -86,7 +86,7 @@ impl VniTable {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(vswitch_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -11,7 +11,7 @@ mod references;
 mod table;
 mod value;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(vswitch_loom)))]
 mod tests;
 
 use std::net::Ipv4Addr;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::{DomainId, VpcId};
 use crate::wire::Mac;
 
-pub(super) use editor::{Changed, Editor, Place};
+pub(super) use editor::{Changed, Editor, Place, Upserted};
 pub use hops::{MAX_NEXT_HOPS, NextHops, Template};
 pub(super) use references::References;
 pub use table::{Home, NeighborTable};

@@ -50,7 +50,7 @@ pub(super) const RETIRED: u64 = u64::MAX;
 
 /// One cache line. All zero is a bucket without entries.
 #[derive(Default)]
-#[cfg_attr(not(loom), derive(zerocopy::FromZeros, zerocopy::KnownLayout))]
+#[cfg_attr(not(vswitch_loom), derive(zerocopy::FromZeros, zerocopy::KnownLayout))]
 #[repr(C, align(64))]
 pub(super) struct Bucket {
     keys: [AtomicU64; SLOTS],
@@ -60,7 +60,7 @@ pub(super) struct Bucket {
     overflow: AtomicU32,
 }
 
-#[cfg(not(loom))]
+#[cfg(not(vswitch_loom))]
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 /// What a reader does.
@@ -120,10 +120,13 @@ impl Bucket {
 
     /// Changes the hop under the readers' feet: Release, since the next hop it names was written before.
     pub(super) fn set_hop(&self, slot: usize, value: Value) {
-        if fault(Fault::OverwriteInPlace) {
-            self.words[slot].store(value.word, Relaxed);
-        }
         self.hops[slot].store(value.hop, Release);
+    }
+
+    /// Changes the value of a slot of a table that readers do not see yet.
+    pub(super) fn overwrite(&self, slot: usize, value: Value) {
+        self.words[slot].store(value.word, Relaxed);
+        self.hops[slot].store(value.hop, Relaxed);
     }
 
     /// Takes the entry out of readers' sight. The value stays: a reader may have seen the key just now.
@@ -184,9 +187,9 @@ impl NeighborTable {
     /// An empty table of `buckets` buckets, at least 1 and below 2^32. Its memory is not touched yet.
     /// `None`: there is not that much memory.
     pub(super) fn new(buckets: usize, seed: Seed) -> Option<Self> {
-        #[cfg(not(loom))]
+        #[cfg(not(vswitch_loom))]
         let buckets = zerocopy::FromZeros::new_box_zeroed_with_elems(buckets).ok()?;
-        #[cfg(loom)]
+        #[cfg(vswitch_loom)]
         let buckets = (0..buckets).map(|_| Bucket::default()).collect();
         Some(Self { buckets, seed })
     }

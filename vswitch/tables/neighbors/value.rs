@@ -80,7 +80,7 @@ impl Value {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(vswitch_loom)))]
 mod tests {
     use super::*;
 

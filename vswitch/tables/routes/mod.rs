@@ -21,7 +21,7 @@ mod direct;
 mod ranges;
 mod small;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(vswitch_loom)))]
 mod tests;
 
 use std::net::Ipv4Addr;

@@ -4,9 +4,11 @@
 mod leaving;
 mod writer;
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, vswitch_loom))]
 mod loom_tests;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(vswitch_loom)))]
+mod stress_tests;
+#[cfg(all(test, not(vswitch_loom)))]
 mod tests;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Tables;
 use super::leaving::{Batch, Both, Leaving, Limbo};
 use crate::tables::neighbors::{
-    Changed, Editor, MAX_NEXT_HOPS, Neighbors, NextHops, Place, References, Value,
+    Changed, Editor, MAX_NEXT_HOPS, Neighbors, NextHops, Place, References, Upserted, Value,
 };
 use crate::tables::rcu::{self, Lagging};
 use crate::tables::sync::{Fault, fault};
@@ -41,6 +41,7 @@ pub struct Commit(u64);
 ///   burst: it sees all or nothing of the snapshot.
 /// * **Removing** happens after every worker sees the commit's snapshot: no packet meets a route or a
 ///   port that still needs the neighbor. A removal that is not done yet is undone by adding the key again.
+/// * A removed neighbor counts against the capacity until its removal is settled.
 /// * A neighbor may name a next hop from [`Writer::acquire_hop`] until the commit before which the
 ///   [`Writer::release_hop`] was called.
 /// * Someone has to call [`Writer::settled`] or [`Writer::poll`] from time to time: they do the work.
@@ -280,18 +281,18 @@ impl Writer {
     }
 
     /// The newest table by address.
-    #[cfg(all(test, loom))]
+    #[cfg(all(test, vswitch_loom))]
     pub(super) fn by_ip(&self) -> &crate::tables::neighbors::NeighborTable {
         self.editors[BY_IP].table()
     }
 
     fn upsert(&mut self, table: usize, key: u64, neighbor: Neighbor) -> Result<(), TableFull> {
-        let mut rebuilt = false;
-        let changed = self.editors[table].upsert(key, Value::from(neighbor), &mut rebuilt);
+        let Upserted { changed, rebuilt } =
+            self.editors[table].upsert(key, Value::from(neighbor))?;
         if rebuilt {
             self.forget_places(table);
         }
-        match changed? {
+        match changed {
             Changed::Nothing => {}
             Changed::InPlace => self.neighbors_changed = true,
             Changed::Copied(old) if fault(Fault::CopyGoesAtOnce) => {
@@ -433,7 +434,7 @@ fn same(one: &Role, other: &Role) -> bool {
 /// From the system's source of randomness, by way of the standard library's hash maps. The same always
 /// under loom, which explores only what is deterministic.
 fn random() -> u64 {
-    if cfg!(loom) {
+    if cfg!(vswitch_loom) {
         1
     } else {
         RandomState::new().build_hasher().finish()
