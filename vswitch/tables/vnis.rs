@@ -86,7 +86,8 @@ impl VniTable {
     }
 }
 
-#[cfg(all(test, not(vswitch_loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

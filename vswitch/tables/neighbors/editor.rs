@@ -7,7 +7,8 @@
 use std::alloc::{Layout, handle_alloc_error};
 use std::sync::{Arc, Weak};
 
-use super::table::{Bucket, EMPTY, NeighborTable, RETIRED, SLOTS, Seed};
+use super::bucket::{Bucket, EMPTY, RETIRED, SLOTS};
+use super::table::{NeighborTable, Seed};
 use super::value::Value;
 use crate::tables::sync::{Fault, fault};
 use crate::tables::{Full, TableFull};
@@ -123,9 +124,9 @@ impl Editor {
         self.capacity
     }
 
-    /// The value of a key.
-    pub(in crate::tables) fn get(&self, key: u64) -> Option<Value> {
-        self.find(key).map(|place| self.value(place))
+    /// True for a key that was added and not removed.
+    pub(in crate::tables) fn contains(&self, key: u64) -> bool {
+        self.find(key).is_some()
     }
 
     /// Adds `key`, or gives it a new value. Nothing has changed on an error.

@@ -132,7 +132,8 @@ impl fmt::Debug for NextHops {
     }
 }
 
-#[cfg(all(test, not(vswitch_loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests {
     use super::*;
     use crate::wire::Mac;

@@ -2,16 +2,18 @@
 //! Who is where: [`NeighborTable`] by (L2 domain, MAC) and by (VPC, IPv4 address), and the [`NextHops`]
 //! that entries on other hosts refer to.
 //!
-//! These are the tables that are updated in place under the workers' feet. `table` is what workers read,
-//! `editor` is how the writer changes it; `hops` and `references` the same for next hops.
+//! These are the tables that are updated in place under the workers' feet. `table` is what workers read, made of
+//! `bucket`s; `editor` is how the writer changes it; `hops` and `references` the same for next hops.
 
+mod bucket;
 mod editor;
 mod hops;
 mod references;
 mod table;
 mod value;
 
-#[cfg(all(test, not(vswitch_loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests;
 
 use std::net::Ipv4Addr;

@@ -4,11 +4,14 @@
 mod leaving;
 mod writer;
 
-#[cfg(all(test, vswitch_loom))]
+#[cfg(test)]
+#[cfg(vswitch_loom)]
 mod loom_tests;
-#[cfg(all(test, not(vswitch_loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod stress_tests;
-#[cfg(all(test, not(vswitch_loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests;
 
 use std::sync::Arc;
