@@ -16,7 +16,7 @@
 //!
 //! # Why it is sound
 //!
-//! `epoch` counts tickets. A reader's slot holds the epoch it last announced, or [`OFFLINE`].
+//! `epoch` counts tickets. A reader's slot holds the epoch it last announced, or that it is offline.
 //!
 //! *A reader that is online.* Letting go, it loads `epoch` with Acquire and stores it into its slot with
 //! Release. When the writer finds `slot >= ticket` by an Acquire load, then (1) all that the reader did

@@ -28,11 +28,8 @@
 
 use std::fmt;
 
-use arrayvec::ArrayVec;
-
 use super::bucket::Bucket;
 use super::prefetch;
-use crate::io::MAX_BURST;
 use crate::tables::Neighbor;
 
 /// Where in one table the search for a key begins. Of use only with the table that made it.
@@ -117,38 +114,6 @@ impl NeighborTable {
             at = self.next(at);
         }
         None
-    }
-
-    /// Looks up a burst of keys: `found[i]` becomes what [`NeighborTable::get`] says of `keys[i]`, for as
-    /// many as the shorter of the two has, at most [`MAX_BURST`].
-    ///
-    /// The fastest way when the table is larger than the caches: also the second bucket of a key is asked
-    /// for long before it is needed.
-    #[inline]
-    pub fn get_burst(&self, keys: &[u64], found: &mut [Option<Neighbor>]) {
-        let mut homes: ArrayVec<Home, MAX_BURST> = ArrayVec::new();
-        for key in keys.iter().take(MAX_BURST) {
-            let home = self.home(*key);
-            self.prefetch_at(home);
-            homes.push(home);
-        }
-        let mut behind: ArrayVec<(u64, Home, &mut Option<Neighbor>), MAX_BURST> = ArrayVec::new();
-        for ((key, home), found) in keys.iter().zip(homes).zip(found) {
-            *found = None;
-            let Some(bucket) = self.buckets.get(home.0 as usize) else {
-                continue;
-            };
-            if let Some(slot) = bucket.find(*key) {
-                *found = bucket.load(slot).neighbor();
-            } else if bucket.overflowed() {
-                let next = self.next(home);
-                self.prefetch_at(next);
-                behind.push((*key, next, found));
-            }
-        }
-        for (key, next, found) in behind {
-            *found = self.get_at(next, key);
-        }
     }
 
     /// The bucket behind.

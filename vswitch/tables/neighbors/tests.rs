@@ -154,24 +154,6 @@ fn a_changed_hop_takes_no_second_copy_and_nothing_does_in_a_table_without_reader
     );
 }
 
-proptest! {
-    #[test]
-    fn a_burst_finds_what_single_lookups_find(
-        keys in prop::collection::hash_set(1..5000u64, 0..1000),
-        asked in prop::collection::vec(1..5000u64, 0..=crate::io::MAX_BURST),
-    ) {
-        let mut editor = editor(1000);
-        for key in keys {
-            editor.upsert(key, value(key, 1, 0)).unwrap();
-        }
-        let mut found = vec![Some(neighbor(1, 1, 1)); asked.len()];
-        editor.table().get_burst(&asked, &mut found);
-        for (key, found) in asked.iter().zip(found) {
-            prop_assert_eq!(found, editor.table().get(*key));
-        }
-    }
-}
-
 /// What the property test does next.
 #[derive(Clone, Copy, Debug)]
 enum Step {
