@@ -79,7 +79,7 @@ pub(in crate::tables) struct Editor {
 impl Editor {
     /// An editor of a new table for at most `capacity` keys. Aborts without memory, like any small allocation.
     pub(in crate::tables) fn new(which: Full, capacity: usize, seed: (u64, u64)) -> Self {
-        let table = NeighborTable::new(INITIAL_BUCKETS, Seed(seed.0, seed.1));
+        let table = NeighborTable::new(INITIAL_BUCKETS, Seed(seed.0, seed.1 | 1));
         let table = Arc::new(
             table.unwrap_or_else(|| handle_alloc_error(Layout::new::<[Bucket; INITIAL_BUCKETS]>())),
         );

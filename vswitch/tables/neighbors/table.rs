@@ -36,7 +36,7 @@ use crate::tables::Neighbor;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Home(u32);
 
-/// What makes the hash of one table unlike any other's.
+/// What makes the hash of one table unlike any other's. The second number is not zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seed(pub(super) u64, pub(super) u64);
 
