@@ -57,13 +57,8 @@ pub(crate) enum BringUpError {
         made: usize,
     },
     /// `set corelist` with a core that is not there.
-    #[error("there is no core {core} for a worker; this process may use {usable:?}")]
-    NoSuchCore {
-        /// Asked for.
-        core: usize,
-        /// What there is.
-        usable: Vec<usize>,
-    },
+    #[error("a worker cannot run on core {0}: this machine or this process has no such core")]
+    NoSuchCore(usize),
     /// More workers than cores.
     #[error("{workers} workers need as many cores; this process may use {usable:?}")]
     TooFewCores {
@@ -105,7 +100,8 @@ impl Switch {
         let pool = Mempool::new(&eal, "packets", settings.mbufs, POOL_CACHE, DATA_ROOM, None)?;
         let mut ports = Vec::new();
         for (number, port) in settings.ports.iter().enumerate() {
-            ports.push(start_port(&eal, &pool, number, port, settings.workers)?);
+            let is_uplink = settings.vtep.is_some_and(|vtep| vtep.port.index() == number);
+            ports.push(start_port(&eal, &pool, number, port, settings.workers, is_uplink)?);
         }
         let site = site(&settings, &ports);
         let underlay = settings.vtep.map(|vtep| Underlay {
@@ -183,6 +179,7 @@ fn start_port(
     number: usize,
     settings: &PortSettings,
     workers: u16,
+    is_uplink: bool,
 ) -> Result<Port, BringUpError> {
     let device = || settings.device.clone();
     let failed = |error| BringUpError::Port {
@@ -203,16 +200,16 @@ fn start_port(
             made: usize::from(port.id()) + 1 - number,
         });
     }
+    let info = port.info();
     let config = PortConfig {
-        rxq: settings.rxq.unwrap_or(1),
-        // One for each worker, where the device has so many; else workers hand frames over.
-        txq: settings
-            .txq
-            .unwrap_or_else(|| workers.clamp(1, port.info().max_txq.max(1))),
+        // One queue for each worker, where the device has so many; with fewer tx queues, workers hand frames over.
+        rxq: settings.rxq.unwrap_or(workers.clamp(1, info.max_rxq.max(1))),
+        txq: settings.txq.unwrap_or(workers.clamp(1, info.max_txq.max(1))),
         rxd: settings.rxd,
         txd: settings.txd,
         mtu: settings.mtu,
-        promisc: settings.promisc.unwrap_or(true),
+        // Guests have MACs that their devices know nothing of; an uplink is spoken to by its own.
+        promisc: settings.promisc.unwrap_or(!is_uplink),
         one_pool: true,
     };
     port.configure(&config, pool).map_err(failed)?;

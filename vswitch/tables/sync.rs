@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! The atomics of the tables that readers and the writer share: the standard library's, or those of the
-//! model checker under `--cfg loom`. Nothing else in the crate knows of the difference.
+//! model checker under `--cfg vswitch_loom`. Nothing else in the crate knows of the difference.
 
-#[cfg(loom)]
+#[cfg(vswitch_loom)]
 pub(super) use loom::sync::{
     Arc, Mutex, MutexGuard,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
 };
-#[cfg(not(loom))]
+#[cfg(not(vswitch_loom))]
 pub(super) use std::sync::{
     Arc, Mutex, MutexGuard,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
@@ -52,13 +52,13 @@ pub(super) enum Fault {
 }
 
 /// True when a loom test asked for this fault.
-#[cfg(not(loom))]
+#[cfg(not(vswitch_loom))]
 #[inline(always)]
 pub(super) const fn fault(_: Fault) -> bool {
     false
 }
 
-#[cfg(loom)]
+#[cfg(vswitch_loom)]
 pub(super) use model::fault;
 
 /// `order`, or `Relaxed` when a loom test asked for this fault.
@@ -71,7 +71,7 @@ pub(super) fn unless(faulty: Fault, order: Ordering) -> Ordering {
     }
 }
 
-#[cfg(loom)]
+#[cfg(vswitch_loom)]
 pub(super) mod model {
     use super::Fault;
     use std::cell::Cell;

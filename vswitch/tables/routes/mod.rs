@@ -21,7 +21,8 @@ mod direct;
 mod ranges;
 mod small;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests;
 
 use std::net::Ipv4Addr;
