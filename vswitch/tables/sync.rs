@@ -85,26 +85,26 @@ pub(super) mod model {
         FAULT.get() == Some(asked)
     }
 
-    /// Explores the interleavings of `model` that have up to so many preemptions, with a fault or without.
-    pub(in crate::tables) fn check(
-        fault: Option<Fault>,
-        preemptions: usize,
-        model: impl Fn() + Sync + Send + 'static,
-    ) {
+    /// Explores all interleavings of `model`, and all that its loads may see in each, with a fault or without.
+    pub(in crate::tables) fn check(fault: Option<Fault>, model: impl Fn() + Sync + Send + 'static) {
         FAULT.set(fault);
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(preemptions);
-        builder.check(model);
+        loom::model(model);
         FAULT.set(None);
     }
 
-    /// True if [`check`] finds a mistake.
-    pub(in crate::tables) fn fails(
-        fault: Fault,
+    /// Explores the interleavings of a model that has too many, up to a number of preemptions.
+    pub(in crate::tables) fn check_up_to(
         preemptions: usize,
         model: impl Fn() + Sync + Send + 'static,
-    ) -> bool {
-        let check = std::panic::AssertUnwindSafe(|| check(Some(fault), preemptions, model));
+    ) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.check(model);
+    }
+
+    /// True if [`check`] finds a mistake.
+    pub(in crate::tables) fn fails(fault: Fault, model: impl Fn() + Sync + Send + 'static) -> bool {
+        let check = std::panic::AssertUnwindSafe(|| check(Some(fault), model));
         let failed = std::panic::catch_unwind(check).is_err();
         FAULT.set(None);
         failed
