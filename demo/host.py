@@ -93,9 +93,11 @@ class Host:
         """Sends a goal state over gRPC. Returns how many resources were programmed; all must be."""
         command = [self.binary, "push", goal, "--to", self.southbound, "--json"]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+        statuses = json.loads(done.stdout or "[]")
         if done.returncode != 0:
-            raise Failed(f"{self.name}: `alkaid push {goal}` failed:\n{done.stdout}{done.stderr}")
-        return len(json.loads(done.stdout))
+            missing = [f"\n  {row['type']} {row['id']} is {row['status']}" for row in statuses if row["status"] != "SUCCESS"]
+            raise Failed(f"{self.name}: `alkaid push {goal}` failed: {done.stderr.strip()}{''.join(missing)}")
+        return len(statuses)
 
     def stats(self):
         """A row per port: its counters, its role and which guest it is."""
