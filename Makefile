@@ -49,7 +49,7 @@ test: ## run all tests
 .PHONY: loom
 loom: ## model-check the tables' concurrency
 	@scripts/setup build
-	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS="--cfg loom" $(CARGO) test $(LOCKED) --release --no-default-features --lib loom_
+	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS="--cfg vswitch_loom" $(CARGO) test $(LOCKED) --release --no-default-features --lib loom_
 
 .PHONY: lint
 lint: ## check format, lints, documentation, licences and scripts
