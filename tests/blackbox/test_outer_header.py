@@ -103,14 +103,14 @@ def test_ethernet_padding_is_not_the_guests(arrive):
 
 def test_a_frame_cut_anywhere_is_truncated(arrive):
     """At every byte, so at every header's boundary too. Less than a header that says for whom it is counts too."""
-    got, drops = arrive([GOOD[:length] for length in range(1, len(GOOD))])
-    assert (got, drops) == ([], {"truncated": len(GOOD) - 1})
+    got, drops = arrive([GOOD[:length] for length in range(len(GOOD))])
+    assert (got, drops) == ([], {"truncated": len(GOOD)})
 
 
 def test_a_frame_with_options_cut_anywhere_is_truncated(arrive):
     whole = vxlan(INNER, 5, src=B, ip={"options": [IPOption_NOP()] * 40})
-    got, drops = arrive([whole[:length] for length in range(1, len(whole))])
-    assert (got, drops) == ([], {"truncated": len(whole) - 1})
+    got, drops = arrive([whole[:length] for length in range(len(whole))])
+    assert (got, drops) == ([], {"truncated": len(whole)})
 
 
 def test_an_inner_frame_cut_in_its_headers_is_truncated(arrive):
@@ -125,8 +125,8 @@ def test_an_inner_frame_cut_in_its_headers_is_truncated(arrive):
 
 def test_a_guests_frame_cut_in_its_headers_is_truncated(replay):
     whole = udp(HERE, THERE, payload=b"")
-    done = replay(STATES, guests=[(HERE, [whole[:length] for length in range(1, len(whole))])])
-    assert done.silent and done.drops(1) == {"truncated": len(whole) - 1}
+    done = replay(STATES, guests=[(HERE, [whole[:length] for length in range(len(whole))])])
+    assert done.silent and done.drops(1) == {"truncated": len(whole)}
 
 
 @pytest.mark.parametrize(
