@@ -122,8 +122,7 @@ def v2(*states):
     for state in states:
         key = state.configuration.id
         if isinstance(state, neighbor_pb2.NeighborState) and state.configuration.fixed_ips:
-            kind = neighbor_pb2.NeighborType.Name(state.configuration.fixed_ips[0].neighbor_type)
-            key = f"{kind}/{key}"
+            key = ("L3/" if state.configuration.fixed_ips[0].neighbor_type == neighbor_pb2.L3 else "L2/") + key
         getattr(message, KINDS[type(state).__name__])[key].CopyFrom(state)
     return message
 

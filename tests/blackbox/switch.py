@@ -53,10 +53,11 @@ class Switch:
     def start(self) -> None:
         """Starts it and waits until it serves controller and operators."""
         self.spawn()
+        # First the socket: a channel that finds nobody waits a second before it looks again.
+        eventually("the switch serves operators", lambda: self.assert_alive() or self.socket.exists())
         self.channel = grpc.insecure_channel(self.address)
         ready = grpc.channel_ready_future(self.channel)
         eventually("the switch serves goal states", lambda: self.assert_alive() or ready.done())
-        eventually("the switch serves operators", lambda: self.assert_alive() or self.socket.exists())
         self.controller = goalstateprovisioner_pb2_grpc.GoalStateProvisionerStub(self.channel)
 
     def spawn(self) -> None:
