@@ -10,7 +10,7 @@ use etherparse::{IpNumber, PacketBuilder};
 use vswitch::counters::{DropReason, PortTotals, WorkerCounters, total};
 use vswitch::io::Frame;
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, Wire, wire};
-use vswitch::stage::transmit::{Egress, Link};
+use vswitch::stage::transmit::Link;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::{Registrar, Writer, tables};
 use vswitch::tables::{
@@ -77,24 +77,13 @@ impl Lab {
         writer.set_role(HOST, Role::Host);
         let rx: Vec<_> = (0..PORTS).map(|_| wire(512)).collect();
         let tx: Vec<_> = (0..PORTS).map(|_| wire(512)).collect();
-        let queues = (0..PORTS)
-            .map(|i| (port(i), MemoryRx(Arc::clone(&rx[usize::from(i)]))))
-            .collect();
-        let links = (0..PORTS).map(|i| {
-            (
-                port(i),
-                Link::Own(MemoryTx(Arc::clone(&tx[usize::from(i)]))),
-            )
-        });
         let counters = Arc::new(WorkerCounters::default());
         let reader = registrar.reader("lab").unwrap();
-        let worker = Worker::new(
-            queues,
-            Egress::new(links),
-            reader,
-            Arc::clone(&counters),
-            32,
-        );
+        let mut worker = Worker::new(reader, Arc::clone(&counters), 32);
+        for (i, (rx, tx)) in (0..).zip(rx.iter().zip(&tx)) {
+            let link = Link::Own(MemoryTx(Arc::clone(tx)));
+            worker.add_port(port(i), vec![MemoryRx(Arc::clone(rx))], Some(link));
+        }
         let mut lab = Self {
             writer,
             registrar,
