@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::{DropReason, WorkerCounters, total};
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx};
-use vswitch::stage::transmit::{Egress, HANDOFF_CAPACITY, Handoff, Link};
+use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
 use vswitch::tables::PortId;
 use vswitch::worker::Worker;
 
@@ -42,23 +42,23 @@ impl Pair {
             .collect();
         let counters = [(); 2].map(|()| Arc::new(WorkerCounters::default()));
         let workers = [0, 1].map(|n| {
-            let polled = (0..PORTS).filter(|i| usize::from([0, 3].contains(i)) == n);
-            let queues = polled.map(|i| (port(i), MemoryRx(Arc::clone(&lab.rx[usize::from(i)]))));
-            let links = (0..PORTS - 1).map(|i| {
-                let handoff = Arc::clone(&handoffs[usize::from(i)]);
+            let reader = lab.registrar.reader("pair").unwrap();
+            let mut worker = Worker::new(reader, Arc::clone(&counters[n]), 32);
+            for (i, handoff) in (0..PORTS).zip(&handoffs) {
+                let (rx, tx) = (&lab.rx[usize::from(i)], &lab.tx[usize::from(i)]);
+                let polls = usize::from([0, 3].contains(&i)) == n;
+                let queue = polls.then(|| MemoryRx(Arc::clone(rx)));
                 let link = match n {
-                    0 => Link::Shared(MemoryTx(Arc::clone(&lab.tx[usize::from(i)])), handoff),
-                    _ => Link::Borrowed(handoff),
+                    0 => Link::Shared(MemoryTx(Arc::clone(tx)), Arc::clone(handoff)),
+                    _ => Link::Borrowed(Arc::clone(handoff)),
                 };
-                (port(i), link)
-            });
-            Worker::new(
-                queues.collect(),
-                Egress::new(links),
-                lab.registrar.reader("pair").unwrap(),
-                Arc::clone(&counters[n]),
-                32,
-            )
+                worker.add_port(
+                    port(i),
+                    queue.into_iter().collect(),
+                    (i != 7).then_some(link),
+                );
+            }
+            worker
         });
         Self {
             lab,

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use vswitch::counters::{WorkerCounters, total};
 use vswitch::io::memory::{MemoryRx, MemoryTx, Wire, wire};
-use vswitch::stage::transmit::{Egress, Link};
+use vswitch::stage::transmit::Link;
 use vswitch::tables::snapshot::tables;
 use vswitch::tables::{PortId, Underlay};
 use vswitch::wire::Mac;
@@ -73,11 +73,13 @@ impl Switch {
         let (writer, registrar) = tables(Some(underlay), 1 << 16);
         let rx: Vec<_> = (0..PORTS).map(|_| wire(4096)).collect();
         let tx: Vec<_> = (0..PORTS).map(|_| wire(4096)).collect();
-        let queues = (0..).zip(&rx).map(|(n, wire)| (port(n), MemoryRx(Arc::clone(wire)))).collect();
-        let links = (0..).zip(&tx).map(|(n, wire)| (port(n), Link::Own(MemoryTx(Arc::clone(wire)))));
         let counters = Arc::new(WorkerCounters::default());
         let reader = registrar.reader("worker").unwrap();
-        let mut worker = Worker::new(queues, Egress::new(links), reader, Arc::clone(&counters), 32);
+        let mut worker = Worker::new(reader, Arc::clone(&counters), 32);
+        for (n, (rx, tx)) in (0..).zip(rx.iter().zip(&tx)) {
+            let link = Link::Own(MemoryTx(Arc::clone(tx)));
+            worker.add_port(port(n), vec![MemoryRx(Arc::clone(rx))], Some(link));
+        }
         let running = Arc::new(AtomicBool::new(true));
         let until = Arc::clone(&running);
         let worker = thread::spawn(move || {
