@@ -69,8 +69,13 @@ def eal(prefix: str, memory: int = 128) -> str:
     return f"eal -l 0 --no-huge -m {memory} --no-pci --no-shconf --no-telemetry --log-level=warning --file-prefix {prefix}"
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """With DPDK's own files in `folder`."""
+    return os.environ | {"RUNTIME_DIRECTORY": str(folder)}
+
+
 def call(program: Path, *arguments, input: str | None = None, timeout: float = DEADLINE, **named) -> subprocess.CompletedProcess:
-    """Runs a client to its end."""
+    """Runs the program to its end."""
     return subprocess.run([program, *map(str, arguments)], input=input, capture_output=True, text=True, timeout=timeout, **named)
 
 
