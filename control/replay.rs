@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::{Block, PcapNgReader};
 use serde_json::{Value, json};
-use vswitch::tables::PortId;
 
 use crate::cli::ReplayArgs;
 use crate::cli::goal::load_goal;
 use crate::config::Settings;
 use crate::northbound::render;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
-use crate::switch::{Switch, Totals};
+use crate::switch::{DeviceError, Switch, Totals};
 
 /// Without a packet for this long the replay has failed: a file gives packets as fast as they are taken.
 const STALLED: Duration = Duration::from_secs(10);
@@ -38,6 +37,8 @@ enum ReplayError {
         path: PathBuf,
         error: pcap_file::PcapError,
     },
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     #[error("after {seen} of {expected} recorded packets no further one came")]
     Stalled { seen: u64, expected: u64 },
 }
@@ -60,7 +61,7 @@ pub(crate) fn run(settings: Settings, args: &ReplayArgs) -> Result<bool, Box<dyn
     }
     switch.start();
     forward_all(&switch, expected)?;
-    let totals = totals(&switch);
+    let totals = switch.totals()?;
     // Writes what is left of the output files, so the counters are printed after.
     switch.shut_down();
     print(&totals, args.json)?;
@@ -140,7 +141,7 @@ fn packets_in(path: &Path) -> Result<u64, ReplayError> {
 fn forward_all(switch: &Switch, expected: u64) -> Result<(), ReplayError> {
     let (mut last, mut since) = (0, Instant::now());
     loop {
-        let totals = totals(switch);
+        let totals = switch.totals()?;
         let arrived: u64 = totals.iter().map(|port| port.switch.rx).sum();
         let lost: u64 = totals
             .iter()
@@ -163,18 +164,6 @@ fn forward_all(switch: &Switch, expected: u64) -> Result<(), ReplayError> {
         }
         std::thread::sleep(PAUSE);
     }
-}
-
-fn totals(switch: &Switch) -> Vec<Totals> {
-    let devices = switch.ports();
-    let ids = (0..).map_while(PortId::new);
-    ids.zip(devices.iter())
-        .map(|(port, device)| Totals {
-            port,
-            switch: switch.totals(port),
-            device: device.stats(),
-        })
-        .collect()
 }
 
 /// Logs what was not programmed. False if something was refused; what waits for another resource may be meant so.

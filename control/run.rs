@@ -29,7 +29,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
                 settings.southbound
             )
         })?;
-    let (mut switch, core) = Switch::bring_up(settings)?;
+    let (switch, core) = Switch::bring_up(settings)?;
     cores::leave_to_workers(&switch.worker_cores());
     let (handle, requests) = channel();
     let control = std::thread::Builder::new()
@@ -39,7 +39,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
         .worker_threads(RPC_THREADS)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(&mut switch, handle, listener));
+    let served = runtime.block_on(serve(&switch, handle, listener));
     drop(runtime);
     // The last handle is gone, so the control thread ends; then the workers, then the ports.
     if control.join().is_err() {
@@ -52,7 +52,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
 /// Binds what the configuration binds, starts forwarding, and serves controller and operators until a signal or
 /// `quit`.
 async fn serve(
-    switch: &mut Switch,
+    switch: &Switch,
     core: CoreHandle,
     listener: Option<std::net::TcpListener>,
 ) -> Result<(), Box<dyn Error>> {

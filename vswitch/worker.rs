@@ -29,26 +29,27 @@ struct Lane<T: TxQueue> {
 }
 
 impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
-    /// A worker that polls `queues` in turn, up to `burst_size` frames each (1 to [`MAX_BURST`]; clamped).
-    pub fn new(
-        queues: Vec<(PortId, R)>,
-        egress: transmit::Egress<T>,
-        tables: Reader<Tables>,
-        counters: Arc<WorkerCounters>,
-        burst_size: usize,
-    ) -> Self {
+    /// A worker without ports. It takes up to `burst_size` frames from a queue at once (1 to [`MAX_BURST`]; clamped).
+    pub fn new(tables: Reader<Tables>, counters: Arc<WorkerCounters>, burst_size: usize) -> Self {
         let lane = Lane {
             burst: Burst::default(),
             strangers: Frames::new(),
-            egress,
+            egress: transmit::Egress::default(),
             counters,
         };
-        Self {
-            queues,
-            tables,
-            lane,
-            burst_size: burst_size.clamp(1, MAX_BURST),
-        }
+        Self { queues: Vec::new(), tables, lane, burst_size: burst_size.clamp(1, MAX_BURST) }
+    }
+
+    /// Gives it a port: the rx queues it is to poll, and its way out. Not while it polls.
+    pub fn add_port(&mut self, port: PortId, queues: Vec<R>, link: Option<transmit::Link<T>>) {
+        self.queues.extend(queues.into_iter().map(|queue| (port, queue)));
+        self.lane.egress.set(port, link);
+    }
+
+    /// Takes a port away; its queues are dropped. Not while it polls.
+    pub fn remove_port(&mut self, port: PortId) {
+        self.queues.retain(|(of, _)| *of != port);
+        self.lane.egress.set(port, None);
     }
 
     /// Polls until `running` is false, then gives the worker back, offline.

@@ -111,7 +111,7 @@ Examples:
     ///
     /// Without a terminal it reads commands from standard input, one per line.
     Console(SocketArgs),
-    /// Show something of a running switch, as `alkaid exec \"show ...\"` does
+    /// Show something of a running switch, as `alkaid exec "show ..."` does
     #[command(after_help = "\
 Examples:
   alkaid show ports

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::command::Command;
-use super::error::{ConfigError, ConfigErrors, Line, LoadError, Place, Source};
+use super::error::{ConfigError, ConfigErrors, LoadError};
+use super::line::{Line, Place, Source};
 use super::parse::parse_line;
 
 /// Largest file, in bytes: some 100,000 lines of `set underlay neighbor`.

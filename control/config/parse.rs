@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::argument::Value;
 use super::command::Command;
 use super::lexer::{self, BadWord, Word};
-use super::table::{Part, Spec, TABLE};
+use super::table::{Part, Spec, rows};
 
 /// What is wrong with a line.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -81,15 +81,20 @@ pub(crate) struct State {
 impl State {
     fn new() -> Self {
         Self {
-            matches: TABLE.iter().map(|spec| (spec, Vec::new())).collect(),
+            matches: rows().map(|spec| (spec, Vec::new())).collect(),
             depth: 0,
         }
     }
 
     /// The part that each matching row has at the present place, in the table's order, each once.
-    pub(crate) fn parts(&self) -> Vec<Part> {
+    fn parts(&self) -> Vec<Part> {
+        self.parts_of(|_| true)
+    }
+
+    /// As [`State::parts`], of the rows that are `wanted`.
+    pub(crate) fn parts_of(&self, wanted: impl Fn(&Spec) -> bool) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
-        for (spec, _) in &self.matches {
+        for spec in self.specs().filter(|spec| wanted(spec)) {
             if let Some(part) = part_at(spec, self.depth)
                 && !parts.contains(&part)
             {

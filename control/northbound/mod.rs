@@ -16,8 +16,8 @@ use std::future::Future;
 
 use crate::config::Command;
 
-pub(crate) use service::{MAX_REPLY, ServeError, serve};
-pub(crate) use socket::{Socket, SocketError};
+pub(crate) use service::{MAX_REPLY, serve};
+pub(crate) use socket::Socket;
 
 /// What a command answers.
 #[derive(Clone, PartialEq, Debug)]

@@ -8,34 +8,29 @@ use nix::unistd::Pid;
 use super::BringUpError;
 
 /// The cores for `workers` workers: those asked for, or the last ones that this process may use, so that the first
-/// is left to everything else where there is more than one.
+/// is left to everything else where there is more than one. Cores that are asked for need not be among those that the
+/// process was started on: isolated ones never are.
 pub(crate) fn choose(workers: u16, asked: Option<&[u16]>) -> Result<Vec<usize>, BringUpError> {
-    let mut usable: Vec<usize> = core_affinity::get_core_ids()
-        .unwrap_or_default()
-        .into_iter()
-        .map(|core| core.id)
-        .collect();
-    usable.sort_unstable();
     let workers = usize::from(workers);
-    let chosen: Vec<usize> = match asked {
-        Some(asked) => asked
-            .iter()
-            .take(workers)
-            .copied()
-            .map(usize::from)
-            .collect(),
-        None => usable.iter().rev().take(workers).rev().copied().collect(),
-    };
-    if let Some(&missing) = chosen.iter().find(|core| !usable.contains(core)) {
-        return Err(BringUpError::NoSuchCore {
-            core: missing,
-            usable,
-        });
+    if let Some(asked) = asked {
+        let chosen: Vec<usize> = asked.iter().take(workers).copied().map(usize::from).collect();
+        return match chosen.iter().find(|&&core| !can_pin(core)) {
+            Some(&core) => Err(BringUpError::NoSuchCore(core)),
+            None => Ok(chosen),
+        };
     }
-    if chosen.len() < workers {
+    let mut usable: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    usable.sort_unstable();
+    if usable.len() < workers {
         return Err(BringUpError::TooFewCores { workers, usable });
     }
-    Ok(chosen)
+    Ok(usable.split_off(usable.len() - workers))
+}
+
+/// Tries it on a thread of its own, which then ends.
+fn can_pin(core: usize) -> bool {
+    std::thread::scope(|scope| scope.spawn(|| pin(core)).join().unwrap_or(false))
 }
 
 /// Pins the calling thread. False if the system refuses.

@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: MIT
-//! The switch as a whole, brought up from its settings: DPDK, ports, tables, workers. Read [`Switch::bring_up`] top
+//! The switch as a whole, brought up from its settings: DPDK, tables, workers, ports. Read [`Switch::bring_up`] top
 //! to bottom.
 
 pub(crate) mod cores;
+mod devices;
 mod operator;
 mod report;
 mod workers;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use vswitch::counters::{self, PortTotals};
-use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port, PortConfig, PortError};
+use vswitch::counters;
+use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
 use vswitch::tables::rcu::TooManyReaders;
 use vswitch::tables::snapshot::tables;
 use vswitch::tables::{PortId, Underlay};
 
-use crate::config::{PortSettings, Settings};
+use crate::config::Settings;
 use crate::core::{Core, Site, Uplink};
 
+pub(crate) use devices::{DeviceError, Devices};
 pub(crate) use operator::Operator;
 pub(crate) use report::Totals;
 use workers::Workers;
@@ -38,32 +40,12 @@ pub(crate) enum BringUpError {
     /// The packet buffers.
     #[error(transparent)]
     Pool(#[from] PoolError),
-    /// A device.
-    #[error("port {number} (`{device}`): {error}")]
-    Port {
-        /// Its number.
-        number: usize,
-        /// As configured.
-        device: String,
-        /// What is wrong with it.
-        error: PortError,
-    },
-    /// One `port attach` made none or several ports, so that later numbers would not be the configured ones.
-    #[error("`port attach {device}` made {made} ports; the switch numbers one port per line")]
-    Numbering {
-        /// As configured.
-        device: String,
-        /// Ports.
-        made: usize,
-    },
+    /// A port.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// `set corelist` with a core that is not there.
-    #[error("there is no core {core} for a worker; this process may use {usable:?}")]
-    NoSuchCore {
-        /// Asked for.
-        core: usize,
-        /// What there is.
-        usable: Vec<usize>,
-    },
+    #[error("a worker cannot run on core {0}: this machine or this process has no such core")]
+    NoSuchCore(usize),
     /// More workers than cores.
     #[error("{workers} workers need as many cores; this process may use {usable:?}")]
     TooFewCores {
@@ -83,45 +65,30 @@ pub(crate) enum BringUpError {
 /// The running switch.
 pub(crate) struct Switch {
     settings: Settings,
-    ports: Ports,
-    workers: Arc<Workers>,
-    eal: Eal,
-}
-
-/// The devices, by port number.
-pub(crate) type Ports = Arc<Mutex<Vec<Port>>>;
-
-/// Locks the devices. Whoever held the lock and panicked left them as they were.
-pub(crate) fn lock(ports: &Ports) -> MutexGuard<'_, Vec<Port>> {
-    ports.lock().unwrap_or_else(PoisonError::into_inner)
+    devices: Arc<Devices>,
 }
 
 impl Switch {
-    /// Starts DPDK, ports and workers as `settings` say; the workers wait for [`Switch::start`]. The [`Core`] is for
+    /// Starts DPDK, workers and ports as `settings` say; the workers wait for [`Switch::start`]. The [`Core`] is for
     /// the control thread.
     pub(crate) fn bring_up(settings: Settings) -> Result<(Self, Core), BringUpError> {
         let cores = cores::choose(settings.workers, settings.corelist.as_deref())?;
         let eal = Eal::init(&settings.eal_args())?;
         let pool = Mempool::new(&eal, "packets", settings.mbufs, POOL_CACHE, DATA_ROOM, None)?;
-        let mut ports = Vec::new();
-        for (number, port) in settings.ports.iter().enumerate() {
-            ports.push(start_port(&eal, &pool, number, port, settings.workers)?);
-        }
-        let site = site(&settings, &ports);
         let underlay = settings.vtep.map(|vtep| Underlay {
             vtep: vtep.address.addr(),
             uplink: vtep.port,
             host_port: settings.host_port,
         });
         let (writer, registrar) = tables(underlay, settings.neighbors_capacity as usize);
-        let workers = Workers::spawn(&eal, &settings, &mut ports, &registrar, &cores)?;
-        let switch = Self {
-            settings,
-            ports: Arc::new(Mutex::new(ports)),
-            workers: Arc::new(workers),
-            eal,
-        };
-        Ok((switch, Core::new(site, writer)))
+        let workers = Workers::spawn(&eal, settings.burst, &registrar, &cores)?;
+        let devices = Devices::new(eal, pool, workers, &settings);
+        for port in &settings.ports {
+            let id = devices.attach(port.clone())?;
+            devices.start(id)?;
+        }
+        let core = Core::new(site(&settings, &devices)?, writer);
+        Ok((Self { settings, devices: Arc::new(devices) }, core))
     }
 
     /// What it was brought up with.
@@ -132,112 +99,50 @@ impl Switch {
     /// The controller's ids that the settings bind ports to.
     pub(crate) fn bindings(&self) -> Vec<(PortId, String)> {
         let ids = self.settings.ports.iter().map(|port| port.id.clone());
-        (0..)
-            .zip(ids)
-            .filter_map(|(number, id)| Some((PortId::new(number)?, id?)))
-            .collect()
+        (0..).zip(ids).filter_map(|(number, id)| Some((PortId::new(number)?, id?))).collect()
     }
 
     /// The cores that workers are pinned to.
     pub(crate) fn worker_cores(&self) -> Vec<usize> {
-        self.workers.cores()
+        self.devices.workers().seats().iter().map(|seat| seat.core).collect()
     }
 
     /// Lets the workers forward.
     pub(crate) fn start(&self) {
-        self.workers.start();
+        self.devices.workers().start();
     }
 
-    /// A port's counters over all workers.
-    pub(crate) fn totals(&self, port: PortId) -> PortTotals {
-        counters::total(&self.workers.counters(), port)
-    }
-
-    /// The devices.
-    pub(crate) fn ports(&self) -> MutexGuard<'_, Vec<Port>> {
-        lock(&self.ports)
+    /// The counters of all ports.
+    pub(crate) fn totals(&self) -> Result<Vec<Totals>, DeviceError> {
+        let workers = self.devices.workers().counters();
+        let totals = |port| {
+            let device = self.devices.read(port, Port::stats)?;
+            Ok(Totals { port, switch: counters::total(&workers, port), device })
+        };
+        self.devices.ids().into_iter().map(totals).collect()
     }
 
     /// Ends the workers and stops the ports; recorded packets are in their files then.
     pub(crate) fn shut_down(self) {
-        self.workers.end();
-        let mut ports = std::mem::take(&mut *lock(&self.ports));
-        for port in ports.iter_mut().filter(|port| port.is_started()) {
-            if let Err(error) = port.stop() {
-                tracing::warn!("port {}: {error}", port.id());
-            }
-        }
-        drop(ports);
-        drop(self.workers);
-        drop(self.ports);
-        if let Err(error) = self.eal.cleanup() {
-            tracing::warn!("{error}");
+        match Arc::into_inner(self.devices) {
+            Some(devices) => devices.end(),
+            None => tracing::error!("the ports are still in use and do not stop in order"),
         }
     }
-}
-
-/// Attaches, configures and starts one port.
-fn start_port(
-    eal: &Eal,
-    pool: &Mempool,
-    number: usize,
-    settings: &PortSettings,
-    workers: u16,
-) -> Result<Port, BringUpError> {
-    let device = || settings.device.clone();
-    let failed = |error| BringUpError::Port {
-        number,
-        device: device(),
-        error,
-    };
-    let mut made = Port::attach(eal, &settings.device).map_err(failed)?;
-    let (Some(mut port), true) = (made.pop(), made.is_empty()) else {
-        return Err(BringUpError::Numbering {
-            device: device(),
-            made: made.len(),
-        });
-    };
-    if usize::from(port.id()) != number {
-        return Err(BringUpError::Numbering {
-            device: device(),
-            made: usize::from(port.id()) + 1 - number,
-        });
-    }
-    let config = PortConfig {
-        rxq: settings.rxq.unwrap_or(1),
-        // One for each worker, where the device has so many; else workers hand frames over.
-        txq: settings
-            .txq
-            .unwrap_or_else(|| workers.clamp(1, port.info().max_txq.max(1))),
-        rxd: settings.rxd,
-        txd: settings.txd,
-        mtu: settings.mtu,
-        promisc: settings.promisc.unwrap_or(true),
-        one_pool: true,
-    };
-    port.configure(&config, pool).map_err(failed)?;
-    port.start().map_err(failed)?;
-    Ok(port)
 }
 
 /// This host's place in the network.
-fn site(settings: &Settings, ports: &[Port]) -> Site {
-    let underlay = settings.vtep.and_then(|vtep| {
-        Some(Uplink {
-            vtep: vtep.address.addr(),
-            prefix_len: vtep.address.prefix_len(),
-            port: vtep.port,
-            mac: ports.get(vtep.port.index())?.mac(),
-            neighbors: settings
-                .underlay_neighbors
-                .iter()
-                .map(|(&ip, &mac)| (ip, mac))
-                .collect(),
-            gateway: settings.underlay_gateway,
-        })
-    });
-    Site {
-        underlay,
-        host_port: settings.host_port,
-    }
+fn site(settings: &Settings, devices: &Devices) -> Result<Site, DeviceError> {
+    let Some(vtep) = settings.vtep else {
+        return Ok(Site { underlay: None, host_port: settings.host_port });
+    };
+    let uplink = Uplink {
+        vtep: vtep.address.addr(),
+        prefix_len: vtep.address.prefix_len(),
+        port: vtep.port,
+        mac: devices.read(vtep.port, Port::mac)?,
+        neighbors: settings.underlay_neighbors.iter().map(|(&ip, &mac)| (ip, mac)).collect(),
+        gateway: settings.underlay_gateway,
+    };
+    Ok(Site { underlay: Some(uplink), host_port: settings.host_port })
 }

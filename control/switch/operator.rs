@@ -7,66 +7,51 @@ use hashbrown::HashMap;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use vswitch::counters::{self, PortTotals};
-use vswitch::dpdk::{PortStats, tsc, tsc_hz};
+use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
 use vswitch::tables::PortId;
 
-use super::workers::Workers;
-use super::{Ports as Devices, Switch, Totals, lock, report};
-use crate::config::{Command, Ports, Setting, Settings, Show};
+use super::workers::Seat;
+use super::{DeviceError, Devices, Switch, Totals, report};
+use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone};
 use crate::northbound::{ExecError, Executor, Output};
 
 /// The running switch, for operators.
 pub(crate) struct Operator {
+    /// What it was started with; what operators changed since is with the devices and the core.
     settings: Settings,
-    ports: Devices,
-    workers: Arc<Workers>,
+    devices: Arc<Devices>,
     core: CoreHandle,
-    /// Ticks of the time-stamp counter per second.
-    tsc_hz: u64,
     /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
     zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
     quit: watch::Sender<bool>,
 }
 
+impl From<DeviceError> for ExecError {
+    fn from(error: DeviceError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 impl Operator {
     /// Of this switch; `quit` is told when an operator ends it.
     pub(crate) fn new(switch: &Switch, core: CoreHandle, quit: watch::Sender<bool>) -> Self {
-        Self {
-            settings: switch.settings.clone(),
-            ports: Arc::clone(&switch.ports),
-            workers: Arc::clone(&switch.workers),
-            core,
-            tsc_hz: tsc_hz(&switch.eal),
-            zero: Mutex::default(),
-            quit,
-        }
+        let (settings, devices) = (switch.settings.clone(), Arc::clone(&switch.devices));
+        Self { settings, devices, core, zero: Mutex::default(), quit }
     }
 
     async fn show(&self, show: Show) -> Result<Output, ExecError> {
         let rows = match show {
-            Show::PortInfo(ports) => {
-                self.each(ports, |index| report::info(&lock(&self.ports)[index]))?
-            }
-            Show::PortStats(ports) => self.each(ports, |index| self.totals(index).row())?,
-            Show::Stats => self.each(Ports::All, |index| self.totals(index).row())?,
+            Show::PortInfo(ports) => self.each(ports, |port| self.devices.read(port, report::info))?,
+            Show::PortStats(ports) => self.each(ports, |port| Ok(self.totals(port)?.row()))?,
+            Show::Stats => self.each(Ports::All, |port| Ok(self.totals(port)?.row()))?,
             Show::Drops => {
-                let totals: Vec<_> = (0..self.settings.ports.len())
-                    .map(|index| self.totals(index))
-                    .collect();
-                totals.iter().flat_map(Totals::drops).collect()
+                let drops = |port| Ok(self.totals(port)?.drops().collect::<Vec<_>>());
+                self.chosen(Ports::All).into_iter().map(drops).collect::<Result<Vec<_>, DeviceError>>()?.concat().into()
             }
             Show::Ports => self.show_ports().await?,
             Show::Workers => self.show_workers(),
-            Show::Config => {
-                let lines: Vec<_> = self
-                    .settings
-                    .commands()
-                    .iter()
-                    .map(|command| format!("{command}\n"))
-                    .collect();
-                return Ok(Output::Text(lines.concat()));
-            }
+            Show::Config => return Ok(Output::Text(self.config())),
             Show::Vpcs => self.goal_state(core::Show::Vpcs).await?,
             Show::Subnets => self.goal_state(core::Show::Subnets).await?,
             Show::Neighbors => self.goal_state(core::Show::Neighbors).await?,
@@ -84,53 +69,54 @@ impl Operator {
             .map_err(|Gone| ExecError::ShuttingDown)
     }
 
-    /// Rows for the ports that a command is about.
-    fn each(&self, ports: Ports, row: impl Fn(usize) -> Value) -> Result<Value, ExecError> {
-        Ok(self.indexes(ports)?.into_iter().map(row).collect())
+    /// The ports that a command is about.
+    fn chosen(&self, ports: Ports) -> Vec<PortId> {
+        match ports {
+            Ports::All => self.devices.ids(),
+            Ports::One(port) => vec![port],
+        }
     }
 
-    fn indexes(&self, ports: Ports) -> Result<Vec<usize>, ExecError> {
-        let attached = self.settings.ports.len();
-        match ports {
-            Ports::All => Ok((0..attached).collect()),
-            Ports::One(port) if port.index() < attached => Ok(vec![port.index()]),
-            Ports::One(port) => Err(ExecError::Failed(format!(
-                "there is no port {}",
-                port.get()
-            ))),
-        }
+    /// Rows for the ports that a command is about.
+    fn each(&self, ports: Ports, row: impl Fn(PortId) -> Result<Value, DeviceError>) -> Result<Value, DeviceError> {
+        self.chosen(ports).into_iter().map(row).collect()
+    }
+
+    /// Does something with each port that a command is about, until one refuses.
+    fn all(&self, ports: Ports, act: impl Fn(PortId) -> Result<(), DeviceError>) -> Result<Output, ExecError> {
+        self.chosen(ports).into_iter().try_for_each(act)?;
+        Ok(Output::Done)
     }
 
     /// A port's counters since they were cleared.
-    fn totals(&self, index: usize) -> Totals {
-        let (port, mut switch, mut device) = self.raw(index);
-        if let Some((zero, device_zero)) = self
-            .zero
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&port)
-        {
+    fn totals(&self, port: PortId) -> Result<Totals, DeviceError> {
+        let (mut switch, mut device) = self.raw(port)?;
+        if let Some((zero, device_zero)) = self.zero.lock().unwrap_or_else(PoisonError::into_inner).get(&port) {
             switch = switch.since(zero);
             device = since(&device, device_zero);
         }
-        Totals {
-            port,
-            switch,
-            device,
-        }
+        Ok(Totals { port, switch, device })
     }
 
-    fn raw(&self, index: usize) -> (PortId, PortTotals, PortStats) {
-        // `index` comes from `indexes`, and settings have no port beyond PortId's range.
-        let port = u16::try_from(index)
-            .ok()
-            .and_then(PortId::new)
-            .unwrap_or(const { PortId::new(0).unwrap() });
-        (
-            port,
-            counters::total(&self.workers.counters(), port),
-            lock(&self.ports)[index].stats(),
-        )
+    fn raw(&self, port: PortId) -> Result<(PortTotals, PortStats), DeviceError> {
+        let device = self.devices.read(port, Port::stats)?;
+        Ok((counters::total(&self.devices.workers().counters(), port), device))
+    }
+
+    fn clear(&self, port: PortId) -> Result<(), DeviceError> {
+        let now = self.raw(port)?;
+        self.zero.lock().unwrap_or_else(PoisonError::into_inner).insert(port, now);
+        Ok(())
+    }
+
+    /// The settings in force, as commands.
+    fn config(&self) -> String {
+        let settings = Settings {
+            ports: self.devices.settings(),
+            start: self.devices.workers().forwarding(),
+            ..self.settings.clone()
+        };
+        settings.commands().iter().map(|command| format!("{command}\n")).collect()
     }
 
     async fn show_ports(&self) -> Result<Value, ExecError> {
@@ -142,73 +128,52 @@ impl Operator {
                 .flatten()
                 .find(|row| row["port"] == *key)
         };
-        self.each(Ports::All, |index| {
-            let info = report::info(&lock(&self.ports)[index]);
+        let rows = self.each(Ports::All, |port| {
+            let info = self.devices.read(port, report::info)?;
             let row = described(&info["port"]).unwrap_or(&Value::Null);
-            let role = match PortId::new(index as u16) {
-                port if port == self.settings.vtep.map(|vtep| vtep.port) => "uplink",
-                port if port == self.settings.host_port && port.is_some() => "host",
-                _ => "tenant",
+            let role = if Some(port) == self.settings.vtep.map(|vtep| vtep.port) {
+                "uplink"
+            } else if Some(port) == self.settings.host_port {
+                "host"
+            } else {
+                "tenant"
             };
-            json!({
+            let guest = role == "tenant";
+            let state = row.get("state").cloned().unwrap_or_else(|| "unbound".into());
+            Ok(json!({
                 "port": info["port"],
                 "device": info["device"],
                 "link": info["link"],
                 "role": role,
-                "mac": if role == "tenant" { &row["mac"] } else { &info["mac"] },
+                "mac": if guest { &row["mac"] } else { &info["mac"] },
                 "addresses": row["addresses"],
                 "id": row["id"],
-                "state": if role == "tenant" { row.get("state").cloned().unwrap_or_else(|| "unbound".into()) } else { "ready".into() },
-            })
-        })
+                "state": if guest { state } else { "ready".into() },
+            }))
+        });
+        Ok(rows?)
     }
 
     fn show_workers(&self) -> Value {
-        let row = |(number, worker): (usize, &super::workers::Seat)| {
-            let queues: Vec<_> = worker
-                .queues
-                .iter()
-                .map(|(port, queue)| format!("{}/{queue}", port.get()))
-                .collect();
-            let (idle, polls) = worker.counters.polls();
-            let counters = std::slice::from_ref(&worker.counters);
-            let rx: u64 = worker
-                .queues
-                .iter()
-                .map(|(port, _)| counters::total(counters, *port).rx)
-                .sum();
+        let workers = self.devices.workers();
+        let row = |(number, seat): (usize, &Arc<Seat>)| {
+            let queues: Vec<_> = seat.queues().iter().map(|(port, queue)| format!("{}/{queue}", port.get())).collect();
+            let (idle, polls) = seat.counters.polls();
+            let counters = std::slice::from_ref(&seat.counters);
+            let rx: u64 = self.devices.ids().into_iter().map(|port| counters::total(counters, port).rx).sum();
             json!({
                 "worker": number,
-                "core": worker.core,
-                "forwarding": self.workers.forwarding(),
+                "core": seat.core,
+                "forwarding": workers.forwarding(),
                 "queues": queues.join(" "),
                 "rx_packets": rx,
                 "polls": polls,
                 "idle_polls": idle,
                 "tsc": tsc(),
-                "tsc_hz": self.tsc_hz,
+                "tsc_hz": tsc_hz(self.devices.eal()),
             })
         };
-        self.workers.seats().iter().enumerate().map(row).collect()
-    }
-
-    fn clear(&self, ports: Ports) -> Result<Output, ExecError> {
-        for index in self.indexes(ports)? {
-            let (port, switch, device) = self.raw(index);
-            self.zero
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(port, (switch, device));
-        }
-        Ok(Output::Done)
-    }
-
-    fn promisc(&self, ports: Ports, on: bool) -> Result<Output, ExecError> {
-        for index in self.indexes(ports)? {
-            let set = lock(&self.ports)[index].set_promiscuous(on);
-            set.map_err(|error| ExecError::Failed(format!("port {index}: {error}")))?;
-        }
-        Ok(Output::Done)
+        workers.seats().iter().enumerate().map(row).collect()
     }
 }
 
@@ -216,18 +181,40 @@ impl Executor for Operator {
     async fn execute(&self, command: Command) -> Result<Output, ExecError> {
         match command {
             Command::Show(show) => self.show(show).await,
-            Command::ClearPortStats(ports) => self.clear(ports),
+            Command::ClearPortStats(ports) => self.all(ports, |port| self.clear(port)),
             Command::Start => {
-                self.workers.start();
+                self.devices.workers().start();
                 Ok(Output::Done)
             }
             Command::Stop => {
-                self.workers.stop();
+                self.devices.workers().stop();
                 Ok(Output::Done)
             }
-            Command::PortBind { port, id } => done(self.core.bind(port, id).await),
-            Command::PortUnbind(port) => done(self.core.unbind(port).await),
-            Command::Set(Setting::Promisc { ports, on }) => self.promisc(ports, on),
+            Command::PortAttach(device) => {
+                let settings = PortSettings { device, ..PortSettings::default() };
+                let port = tokio::task::block_in_place(|| self.devices.attach(settings))?;
+                Ok(Output::Text(format!("port {}, stopped\n", port.get())))
+            }
+            Command::PortConfig { ports, item, value } => {
+                let value = u16::try_from(value).map_err(|_| ExecError::Failed(format!("{value} is too large")))?;
+                self.all(ports, |port| self.devices.size(port, item, value))
+            }
+            Command::PortStart(ports) => {
+                tokio::task::block_in_place(|| self.all(ports, |port| self.devices.start(port)))
+            }
+            Command::PortStop(ports) => tokio::task::block_in_place(|| self.all(ports, |port| self.devices.stop(port))),
+            Command::PortBind { port, id } => {
+                self.devices.read(port, |_| ())?;
+                done(self.core.bind(port, id.clone()).await)?;
+                Ok(self.devices.note_binding(port, Some(id)).map(|()| Output::Done)?)
+            }
+            Command::PortUnbind(port) => {
+                done(self.core.unbind(port).await)?;
+                Ok(self.devices.note_binding(port, None).map(|()| Output::Done)?)
+            }
+            Command::Set(Setting::Promisc { ports, on }) => {
+                self.all(ports, |port| self.devices.set_promiscuous(port, on))
+            }
             Command::Quit => {
                 let _ = self.quit.send(true);
                 Ok(Output::Done)
@@ -237,9 +224,9 @@ impl Executor for Operator {
     }
 }
 
-fn done(result: Result<Result<(), core::BindError>, Gone>) -> Result<Output, ExecError> {
+fn done(result: Result<Result<(), core::BindError>, Gone>) -> Result<(), ExecError> {
     match result {
-        Ok(Ok(())) => Ok(Output::Done),
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(ExecError::Failed(error.to_string())),
         Err(Gone) => Err(ExecError::ShuttingDown),
     }

@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: MIT
 //! The workers' threads: each is pinned, polls its share of the rx queues while the switch forwards, and is parked
-//! while it does not.
+//! while it does not. Ports are given to them and taken back between two rounds.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::WorkerCounters;
 use vswitch::dpdk::{Eal, Port, PortError, PortRx, PortTx};
-use vswitch::stage::transmit::{Egress, HANDOFF_CAPACITY, Handoff, Link};
+use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::Registrar;
 use vswitch::worker::Worker;
 
 use super::{BringUpError, cores};
-use crate::config::Settings;
+
+/// How long a worker may take to give a port back. It looks after each round, which takes microseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All workers of the switch.
 pub(crate) struct Workers {
-    workers: Vec<Seat>,
+    seats: Vec<Arc<Seat>>,
     gate: Arc<Gate>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -28,213 +32,188 @@ pub(crate) struct Workers {
 pub(crate) struct Seat {
     /// The core it is pinned to.
     pub(crate) core: usize,
-    /// The rx queues that it polls.
-    pub(crate) queues: Vec<(PortId, u16)>,
     /// What it counts.
     pub(crate) counters: Arc<WorkerCounters>,
+    /// The rx queues that it polls: port and number.
+    queues: Mutex<Vec<(PortId, u16)>>,
+    /// Changes that it is to make before it goes on.
+    mail: Mutex<Vec<Change>>,
+    /// False: it is to come out of its loop and look at its mail and the gate.
+    run: AtomicBool,
 }
 
-/// What workers are told.
+/// What all workers are told.
 #[derive(Default)]
 struct Gate {
     forward: AtomicBool,
     end: AtomicBool,
 }
 
+/// A change of a worker's ports.
+enum Change {
+    Add { port: PortId, queues: Vec<PortRx>, link: Option<Link<PortTx>> },
+    Remove { port: PortId, done: SyncSender<()> },
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Seat {
+    /// The rx queues that the worker polls: port and number.
+    pub(crate) fn queues(&self) -> Vec<(PortId, u16)> {
+        lock(&self.queues).clone()
+    }
+}
+
 impl Workers {
-    /// Gives each worker its queues and starts its thread, parked.
+    /// Starts a worker on each core, parked and without ports.
     pub(super) fn spawn(
         eal: &Eal,
-        settings: &Settings,
-        ports: &mut [Port],
+        burst: u16,
         registrar: &Registrar,
         cores: &[usize],
     ) -> Result<Self, BringUpError> {
         let gate = Arc::new(Gate::default());
-        let (mut workers, mut threads) = (Vec::new(), Vec::new());
-        let mut egresses =
-            egresses(ports, cores.len()).map_err(|error| in_port(settings, error))?;
-        let mut shares =
-            shares(settings, ports, cores.len()).map_err(|error| in_port(settings, error))?;
+        let (mut seats, mut threads) = (Vec::new(), Vec::new());
         for (number, &core) in cores.iter().enumerate() {
             let name = format!("worker{number}");
-            let rx = std::mem::take(&mut shares[number]);
-            let queues = rx.iter().map(|(port, queue, _)| (*port, *queue)).collect();
-            let rx = rx.into_iter().map(|(port, _, rx)| (port, rx)).collect();
-            let egress = Egress::new(std::mem::take(&mut egresses[number]));
             let counters = Arc::new(WorkerCounters::default());
-            let reader = registrar.reader(&name)?;
-            let worker = Worker::new(
-                rx,
-                egress,
-                reader,
-                Arc::clone(&counters),
-                settings.burst.into(),
-            );
+            let worker = Worker::new(registrar.reader(&name)?, Arc::clone(&counters), burst.into());
+            let (queues, mail, run) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+            let seat = Arc::new(Seat { core, counters, queues, mail, run });
+            seats.push(Arc::clone(&seat));
             let (gate, eal) = (Arc::clone(&gate), eal.clone());
             let thread = std::thread::Builder::new().name(name);
-            threads.push(thread.spawn(move || attend(worker, &gate, &eal, core))?);
-            workers.push(Seat {
-                core,
-                queues,
-                counters,
-            });
+            threads.push(thread.spawn(move || attend(worker, &seat, &gate, &eal))?);
         }
-        Ok(Self {
-            workers,
-            gate,
-            threads: Mutex::new(threads),
-        })
+        Ok(Self { seats, gate, threads: Mutex::new(threads) })
     }
 
     /// Each worker, by number.
-    pub(crate) fn seats(&self) -> &[Seat] {
-        &self.workers
-    }
-
-    /// The cores that workers are pinned to.
-    pub(crate) fn cores(&self) -> Vec<usize> {
-        self.workers.iter().map(|worker| worker.core).collect()
+    pub(crate) fn seats(&self) -> &[Arc<Seat>] {
+        &self.seats
     }
 
     /// What the workers count.
     pub(crate) fn counters(&self) -> Vec<Arc<WorkerCounters>> {
-        self.workers
-            .iter()
-            .map(|worker| Arc::clone(&worker.counters))
-            .collect()
+        self.seats.iter().map(|seat| Arc::clone(&seat.counters)).collect()
     }
 
     /// True while workers forward.
     pub(crate) fn forwarding(&self) -> bool {
-        self.gate.forward.load(Ordering::Relaxed)
+        self.gate.forward.load(SeqCst)
     }
 
     /// Lets workers forward.
     pub(crate) fn start(&self) {
-        self.gate.forward.store(true, Ordering::Relaxed);
-        self.unpark();
+        self.gate.forward.store(true, SeqCst);
+        self.wake();
     }
 
     /// Lets workers pause after their present round. What arrives meanwhile stays in the devices, as far as it fits.
     pub(crate) fn stop(&self) {
-        self.gate.forward.store(false, Ordering::Relaxed);
+        self.gate.forward.store(false, SeqCst);
+        self.wake();
+    }
+
+    /// Gives the queues of a started port to the workers: each rx queue to the one that has fewest, unless the port is
+    /// not to be polled, and a tx queue to each. Where there are too few of these, workers without one hand their
+    /// frames to the first.
+    pub(super) fn add_port(&self, id: PortId, port: &mut Port, poll: bool) -> Result<(), PortError> {
+        let info = port.info();
+        let mut links = links(port, usize::from(info.txq), self.seats.len())?.into_iter();
+        let mut queues: Vec<Vec<PortRx>> = self.seats.iter().map(|_| Vec::new()).collect();
+        for queue in 0..if poll { info.rxq } else { 0 } {
+            let fewest = (0..self.seats.len()).min_by_key(|&seat| lock(&self.seats[seat].queues).len());
+            let Some(seat) = fewest else { break };
+            queues[seat].push(port.take_rx(queue)?);
+            lock(&self.seats[seat].queues).push((id, queue));
+        }
+        for (seat, queues) in self.seats.iter().zip(queues) {
+            lock(&seat.mail).push(Change::Add { port: id, queues, link: links.next().flatten() });
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// Takes a port's queues from the workers. False: one did not give them back in time.
+    pub(super) fn remove_port(&self, port: PortId) -> bool {
+        let (done, given_back) = sync_channel(self.seats.len());
+        for seat in &self.seats {
+            lock(&seat.queues).retain(|(of, _)| *of != port);
+            lock(&seat.mail).push(Change::Remove { port, done: done.clone() });
+        }
+        self.wake();
+        self.seats.iter().all(|_| given_back.recv_timeout(PATIENCE).is_ok())
     }
 
     /// Ends the workers' threads, after which the ports' queues are free.
     pub(crate) fn end(&self) {
-        self.gate.end.store(true, Ordering::Relaxed);
+        self.gate.end.store(true, SeqCst);
         self.stop();
-        self.unpark();
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
             if thread.join().is_err() {
                 tracing::error!("a worker panicked");
             }
         }
     }
 
-    fn unpark(&self) {
-        for thread in self
-            .threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
+    /// Makes every worker look at its mail and the gate.
+    fn wake(&self) {
+        for seat in &self.seats {
+            seat.run.store(false, SeqCst);
+        }
+        for thread in lock(&self.threads).iter() {
             thread.thread().unpark();
         }
     }
 }
 
 /// A worker's thread.
-fn attend(mut worker: Worker<PortRx, PortTx>, gate: &Gate, eal: &Eal, core: usize) {
-    if !cores::pin(core) {
-        tracing::warn!("a worker cannot be pinned to core {core}");
+fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, gate: &Gate, eal: &Eal) {
+    if !cores::pin(seat.core) {
+        tracing::warn!("a worker cannot be pinned to core {}", seat.core);
     }
     // For the guard's lifetime the thread has mempool caches of its own. Without, it is slower, not wrong.
     let registered = eal.register_thread();
     if let Err(error) = &registered {
-        tracing::warn!("the worker on core {core} is slow: {error}");
+        tracing::warn!("the worker on core {} is slow: {error}", seat.core);
     }
-    while !gate.end.load(Ordering::Relaxed) {
-        if gate.forward.load(Ordering::Relaxed) {
-            worker = worker.run(&gate.forward);
+    while !gate.end.load(SeqCst) {
+        // Before the rest is looked at: whoever changes that clears this after, so nothing is overlooked.
+        seat.run.store(true, SeqCst);
+        for change in std::mem::take(&mut *lock(&seat.mail)) {
+            match change {
+                Change::Add { port, queues, link } => worker.add_port(port, queues, link),
+                Change::Remove { port, done } => {
+                    worker.remove_port(port);
+                    let _ = done.send(());
+                }
+            }
+        }
+        if gate.forward.load(SeqCst) {
+            worker = worker.run(&seat.run);
         } else {
             std::thread::park();
         }
     }
-    drop(worker);
 }
 
-fn in_port(settings: &Settings, (port, error): (PortId, PortError)) -> BringUpError {
-    let number = port.index();
-    let device = settings
-        .ports
-        .get(number)
-        .map(|port| port.device.clone())
-        .unwrap_or_default();
-    BringUpError::Port {
-        number,
-        device,
-        error,
+/// A way out by this port for each worker.
+fn links(port: &mut Port, queues: usize, workers: usize) -> Result<Vec<Option<Link<PortTx>>>, PortError> {
+    let handoff: Option<Handoff<_>> = (queues < workers).then(|| Arc::new(ArrayQueue::new(HANDOFF_CAPACITY)));
+    let mut links = Vec::new();
+    for worker in (0..).take(workers) {
+        links.push(if usize::from(worker) < queues {
+            let tx = port.take_tx(worker)?;
+            Some(match &handoff {
+                Some(handoff) if worker == 0 => Link::Shared(tx, Arc::clone(handoff)),
+                _ => Link::Own(tx),
+            })
+        } else {
+            handoff.clone().map(Link::Borrowed)
+        });
     }
-}
-
-/// Rx queues of one worker: port, queue number, queue.
-type Share = Vec<(PortId, u16, PortRx)>;
-
-/// Deals the rx queues of all ports that forward out to the workers, in turn.
-fn shares(
-    settings: &Settings,
-    ports: &mut [Port],
-    workers: usize,
-) -> Result<Vec<Share>, (PortId, PortError)> {
-    let mut shares: Vec<Share> = std::iter::repeat_with(Vec::new).take(workers).collect();
-    let mut turn = (0..workers).cycle();
-    for (number, port) in (0..).zip(ports) {
-        let Some(id) = PortId::new(number) else { break };
-        if settings
-            .portlist
-            .as_ref()
-            .is_some_and(|list| !list.contains(&id))
-        {
-            continue;
-        }
-        for queue in 0..port.info().rxq {
-            let rx = port.take_rx(queue).map_err(|error| (id, error))?;
-            shares[turn.next().unwrap_or_default()].push((id, queue, rx));
-        }
-    }
-    Ok(shares)
-}
-
-/// Ways out of one worker.
-type Ways = Vec<(PortId, Link<PortTx>)>;
-
-/// Gives each worker a tx queue of each port. Where a port has too few, those without hand their frames to the first
-/// worker.
-fn egresses(ports: &mut [Port], workers: usize) -> Result<Vec<Ways>, (PortId, PortError)> {
-    let mut ways: Vec<Ways> = std::iter::repeat_with(Vec::new).take(workers).collect();
-    for (number, port) in (0..).zip(ports) {
-        let Some(id) = PortId::new(number) else { break };
-        let queues = usize::from(port.info().txq);
-        let handoff: Option<Handoff<_>> =
-            (queues < workers).then(|| Arc::new(ArrayQueue::new(HANDOFF_CAPACITY)));
-        for (worker, ways) in (0..).zip(&mut ways) {
-            let link = if usize::from(worker) < queues {
-                let tx = port.take_tx(worker).map_err(|error| (id, error))?;
-                match &handoff {
-                    Some(handoff) if worker == 0 => Link::Shared(tx, Arc::clone(handoff)),
-                    _ => Link::Own(tx),
-                }
-            } else if let Some(handoff) = &handoff {
-                Link::Borrowed(Arc::clone(handoff))
-            } else {
-                continue;
-            };
-            ways.push((id, link));
-        }
-    }
-    Ok(ways)
+    Ok(links)
 }

@@ -10,9 +10,9 @@ use etherparse::{IpNumber, PacketBuilder};
 use vswitch::counters::{DropReason, PortTotals, WorkerCounters, total};
 use vswitch::io::Frame;
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, Wire, wire};
-use vswitch::stage::transmit::{Egress, Link};
+use vswitch::stage::transmit::Link;
 use vswitch::tables::routes::{Route, Target};
-use vswitch::tables::snapshot::{Writer, tables};
+use vswitch::tables::snapshot::{Registrar, Writer, tables};
 use vswitch::tables::{
     Attachment, DomainId, Hop, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort, Underlay,
     VpcId,
@@ -27,7 +27,7 @@ pub(crate) const PEER: [u8; 4] = [192, 0, 2, 2];
 pub(crate) const UPLINK_MAC: [u8; 6] = [0x02, 0xaa, 0, 0, 0, 1];
 pub(crate) const PEER_MAC: [u8; 6] = [0x02, 0xaa, 0, 0, 0, 2];
 pub(crate) const DVR: [u8; 6] = [0xfe, 0x16, 0x11, 0, 0, 0];
-const PORTS: u16 = 8;
+pub(crate) const PORTS: u16 = 8;
 
 pub(crate) const fn port(id: u16) -> PortId {
     PortId::new(id).unwrap()
@@ -52,10 +52,12 @@ pub(crate) fn gateway_mac(vni: u32, subnet: u8) -> [u8; 6] {
 
 pub(crate) struct Lab {
     pub(crate) writer: Writer,
+    #[allow(dead_code, reason = "tests/no_allocation makes workers of its own")]
+    pub(crate) registrar: Registrar,
     pub(crate) worker: Worker<MemoryRx, MemoryTx>,
     pub(crate) rx: Vec<Wire>,
     pub(crate) tx: Vec<Wire>,
-    counters: Arc<WorkerCounters>,
+    pub(crate) counters: Arc<WorkerCounters>,
 }
 
 impl Lab {
@@ -70,31 +72,21 @@ impl Lab {
     }
 
     pub(crate) fn with(underlay: Option<Underlay>) -> Self {
-        let (mut writer, registrar) = tables(underlay, 1024);
+        let (mut writer, registrar) = tables(underlay, 1 << 16);
         writer.set_role(UPLINK, Role::Uplink);
         writer.set_role(HOST, Role::Host);
         let rx: Vec<_> = (0..PORTS).map(|_| wire(512)).collect();
         let tx: Vec<_> = (0..PORTS).map(|_| wire(512)).collect();
-        let queues = (0..PORTS)
-            .map(|i| (port(i), MemoryRx(Arc::clone(&rx[usize::from(i)]))))
-            .collect();
-        let links = (0..PORTS).map(|i| {
-            (
-                port(i),
-                Link::Own(MemoryTx(Arc::clone(&tx[usize::from(i)]))),
-            )
-        });
         let counters = Arc::new(WorkerCounters::default());
         let reader = registrar.reader("lab").unwrap();
-        let worker = Worker::new(
-            queues,
-            Egress::new(links),
-            reader,
-            Arc::clone(&counters),
-            32,
-        );
+        let mut worker = Worker::new(reader, Arc::clone(&counters), 32);
+        for (i, (rx, tx)) in (0..).zip(rx.iter().zip(&tx)) {
+            let link = Link::Own(MemoryTx(Arc::clone(tx)));
+            worker.add_port(port(i), vec![MemoryRx(Arc::clone(rx))], Some(link));
+        }
         let mut lab = Self {
             writer,
+            registrar,
             worker,
             rx,
             tx,
@@ -150,7 +142,7 @@ impl Lab {
         self.neighbor(subnet, n, Mac::new(guest_mac(subnet.vni, n)), hop);
     }
 
-    fn neighbor(&mut self, subnet: &Subnet, n: u8, mac: Mac, hop: Hop) {
+    pub(crate) fn neighbor(&mut self, subnet: &Subnet, n: u8, mac: Mac, hop: Hop) {
         let neighbor = Neighbor {
             mac,
             vni: Vni::new(subnet.vni).unwrap(),

@@ -39,18 +39,20 @@ pub struct Egress<T: TxQueue> {
 }
 const _: () = assert!(MAX_PORTS <= u32::BITS as usize);
 
-impl<T: TxQueue> Egress<T> {
-    /// Ways out by port; what is for a port without one is dropped as `TxFull`.
-    pub fn new(links: impl IntoIterator<Item = (PortId, Link<T>)>) -> Self {
-        let mut this = Self {
+impl<T: TxQueue> Default for Egress<T> {
+    fn default() -> Self {
+        Self {
             links: std::array::from_fn(|_| None),
             waiting: Box::new(std::array::from_fn(|_| Frames::new())),
             touched: 0,
-        };
-        for (port, link) in links {
-            this.links[port.index()] = Some(link);
         }
-        this
+    }
+}
+
+impl<T: TxQueue> Egress<T> {
+    /// Says how a port is reached from now on. What is for a port without a link is dropped as `TxFull`.
+    pub fn set(&mut self, port: PortId, link: Option<Link<T>>) {
+        self.links[port.index()] = link;
     }
 
     /// Sends a burst that arrived on `from`, each frame by the port in its metadata, in order per port. Leaves

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::lexer;
 use crate::config::parse::after;
-use crate::config::table::{Spec, TABLE, When};
+use crate::config::table::{Spec, When, rows};
 use crate::config::{Command, PortSettings, Settings, parse_file, read};
 
 fn configs() -> PathBuf {
@@ -18,9 +18,16 @@ fn every_example_is_right_as_it_stands() {
     let mut count = 0;
     for entry in fs::read_dir(configs()).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "conf") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "conf")
+        {
             let settings = read(&path).unwrap_or_else(|errors| panic!("{}", errors.lines()));
-            assert!(!settings.ports.is_empty() && settings.vtep.is_some(), "{}", path.display());
+            assert!(
+                !settings.ports.is_empty() && settings.vtep.is_some(),
+                "{}",
+                path.display()
+            );
             count += 1;
         }
     }
@@ -31,7 +38,10 @@ fn every_example_is_right_as_it_stands() {
 fn the_hosts_of_the_pair_know_each_other() {
     let [a, b] = ["host-a.conf", "host-b.conf"].map(|name| read(&configs().join(name)).unwrap());
     let address = |settings: &Settings| settings.vtep.unwrap().address.addr();
-    assert!(a.underlay_neighbors.contains_key(&address(&b)) && b.underlay_neighbors.contains_key(&address(&a)));
+    assert!(
+        a.underlay_neighbors.contains_key(&address(&b))
+            && b.underlay_neighbors.contains_key(&address(&a))
+    );
     assert_ne!(a.control_socket, b.control_socket);
     assert_ne!(a.ports[1].id, b.ports[1].id);
 }
@@ -39,7 +49,10 @@ fn the_hosts_of_the_pair_know_each_other() {
 #[test]
 fn the_reference_has_the_defaults() {
     let settings = read(&configs().join("reference.conf")).unwrap();
-    let port = PortSettings { device: "net_null0".into(), ..settings.ports[0].clone() };
+    let port = PortSettings {
+        device: "net_null0".into(),
+        ..settings.ports[0].clone()
+    };
     let defaults = Settings {
         eal: settings.eal.clone(),
         ports: vec![port],
@@ -56,38 +69,65 @@ fn the_reference_has_the_defaults() {
 fn row(line: &str) -> Option<*const Spec> {
     let words = lexer::cut(line).words;
     let state = after(&words).ok().filter(|_| !words.is_empty())?;
-    state.specs().find(|spec| spec.parts.len() <= words.len()).map(std::ptr::from_ref)
+    state
+        .specs()
+        .find(|spec| spec.parts.len() <= words.len())
+        .map(std::ptr::from_ref)
 }
 
 #[test]
 fn the_reference_names_every_command_of_a_start_up_file() {
     let text = fs::read_to_string(configs().join("reference.conf")).unwrap();
     let lines = text.lines().map(|line| line.trim_start_matches("# "));
-    let rows: Vec<_> = lines.filter_map(row).collect();
-    for spec in TABLE.iter().filter(|spec| spec.when != When::Running) {
+    let given: Vec<_> = lines.filter_map(row).collect();
+    for spec in rows().filter(|spec| spec.when != When::Running) {
         // The other order of words is named in a sentence.
-        let named = rows.contains(&std::ptr::from_ref(spec)) || text.contains("`port config mtu 0 1500`");
+        let named =
+            given.contains(&std::ptr::from_ref(spec)) || text.contains("`port config mtu 0 1500`");
         assert!(named, "{}", spec.syntax());
     }
 }
 
 #[test]
 fn examples_in_comments_and_help_are_commands() {
-    let text: String = ["host-nic.conf", "pcap-lab.conf", "host-a.conf", "host-b.conf"]
-        .map(|name| fs::read_to_string(configs().join(name)).unwrap())
-        .concat();
+    let text: String = [
+        "host-nic.conf",
+        "pcap-lab.conf",
+        "host-a.conf",
+        "host-b.conf",
+    ]
+    .map(|name| fs::read_to_string(configs().join(name)).unwrap())
+    .concat();
     let mut count = 0;
-    for line in text.lines().filter_map(|line| line.split_once("alkaid exec ")) {
+    for line in text
+        .lines()
+        .filter_map(|line| line.split_once("alkaid exec "))
+    {
         let command = line.1.split('"').nth(1).unwrap();
-        assert!(crate::config::parse_line(command).unwrap().is_some(), "{command}");
+        assert!(
+            crate::config::parse::parse_line(command).unwrap().is_some(),
+            "{command}"
+        );
         count += 1;
     }
     assert!(count >= 5);
-    for spec in TABLE {
-        for quoted in spec.details.split('`').skip(1).step_by(2).filter(|text| text.contains(' ')) {
-            let wrong = crate::config::parse_line(quoted).err().filter(|_| row(quoted).is_none());
+    for spec in rows() {
+        for quoted in spec
+            .details
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|text| text.contains(' '))
+        {
+            let wrong = crate::config::parse::parse_line(quoted)
+                .err()
+                .filter(|_| row(quoted).is_none());
             let is_option = quoted.starts_with('-') || quoted.starts_with("alkaid ");
-            assert!(wrong.is_none() || is_option || prefix(quoted), "{}: {quoted}", spec.syntax());
+            assert!(
+                wrong.is_none() || is_option || prefix(quoted),
+                "{}: {quoted}",
+                spec.syntax()
+            );
         }
     }
 }
@@ -101,5 +141,8 @@ fn prefix(text: &str) -> bool {
 fn commands_are_in_the_order_of_the_file() {
     let commands = parse_file(&configs().join("pcap-lab.conf")).unwrap();
     assert!(matches!(commands.first(), Some((_, Command::Eal(_)))));
-    assert_eq!(commands.last().map(|(_, command)| command), Some(&Command::Start));
+    assert_eq!(
+        commands.last().map(|(_, command)| command),
+        Some(&Command::Start)
+    );
 }

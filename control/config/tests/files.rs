@@ -40,7 +40,7 @@ fn every_error_of_a_file_is_reported_with_file_line_and_column() {
     let lines: Vec<_> = errors.errors.iter().map(|error| error.line()).collect();
     assert_eq!(lines.len(), 3);
     assert!(
-        lines[0].starts_with("lab.conf:1:1: unknown word `prot`; expected `eal`, `port`"),
+        lines[0].starts_with("lab.conf:1:1: unknown word `prot`; expected `eal`, `set`, `port`"),
         "{}",
         lines[0]
     );

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use vswitch::tables::PortId;
 
-use crate::config::parse::Problem;
-use crate::config::table::{TABLE, When, when};
-use crate::config::{Command, PortItem, Ports, Setting, Show, SyntaxError, parse_line};
+use crate::config::parse::{Problem, SyntaxError, parse_line};
+use crate::config::table::{When, rows, when};
+use crate::config::{Command, PortItem, Ports, Setting, Show};
 
 fn port(id: u16) -> PortId {
     PortId::new(id).unwrap()
@@ -139,7 +139,7 @@ fn far_away_words_suggest_nothing() {
 
 #[test]
 fn every_row_is_explained_and_none_shadows_another() {
-    for spec in TABLE {
+    for spec in rows() {
         assert!(
             !spec.summary.is_empty() && !spec.summary.ends_with('.'),
             "{}",
@@ -156,10 +156,7 @@ fn every_row_is_explained_and_none_shadows_another() {
             "{}",
             spec.syntax()
         );
-        let same = TABLE
-            .iter()
-            .filter(|other| other.parts == spec.parts)
-            .count();
+        let same = rows().filter(|other| other.parts == spec.parts).count();
         assert_eq!(same, 1, "{}", spec.syntax());
     }
 }

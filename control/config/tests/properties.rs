@@ -8,8 +8,9 @@ use crate::config::argument::Kind;
 use crate::config::complete::complete;
 use crate::config::help::help;
 use crate::config::lexer::quoted;
-use crate::config::table::{Part, Spec, TABLE, when};
-use crate::config::{Settings, parse_line, parse_text};
+use crate::config::parse::parse_line;
+use crate::config::table::{Part, Spec, rows, when};
+use crate::config::{Settings, parse_text};
 
 /// Any word that may stand in a line, spaces, quotes and backslashes included.
 fn text() -> impl Strategy<Value = String> {
@@ -75,7 +76,7 @@ fn several(least: usize) -> impl Strategy<Value = String> {
 
 /// A line that is a command, of any row of the table.
 fn line() -> impl Strategy<Value = String> {
-    (0..TABLE.len()).prop_flat_map(|row| of(&TABLE[row]))
+    select(rows().collect::<Vec<_>>()).prop_flat_map(of)
 }
 
 fn of(spec: &Spec) -> impl Strategy<Value = String> + use<> {

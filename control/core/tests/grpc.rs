@@ -19,7 +19,7 @@ use crate::proto::schema::goal_state_provisioner_client::GoalStateProvisionerCli
 use crate::proto::schema::*;
 use crate::southbound::service;
 
-type Client = GoalStateProvisionerClient<tonic::transport::Channel>;
+pub(super) type Client = GoalStateProvisionerClient<tonic::transport::Channel>;
 
 /// Far longer than any answer takes; a test that waits so long has failed.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -50,18 +50,18 @@ impl Server {
     }
 }
 
-fn second_form(states: impl IntoIterator<Item = State>) -> GoalStateV2 {
+pub(super) fn second_form(states: impl IntoIterator<Item = State>) -> GoalStateV2 {
     let Goal::V2(goal) = v2(states) else { unreachable!() };
     goal
 }
 
-fn first_form(states: impl IntoIterator<Item = State>) -> GoalState {
+pub(super) fn first_form(states: impl IntoIterator<Item = State>) -> GoalState {
     let Goal::V1(goal) = v1(states) else { unreachable!() };
     goal
 }
 
 /// An open stream: where messages go in, and replies come out.
-async fn open(client: &mut Client) -> (mpsc::Sender<GoalStateV2>, Streaming<GoalStateOperationReply>) {
+pub(super) async fn open(client: &mut Client) -> (mpsc::Sender<GoalStateV2>, Streaming<GoalStateOperationReply>) {
     let (goals, stream) = mpsc::channel(16);
     // Alcor's warm-up: the first message goes with the request, and the stream stays open.
     goals.send(GoalStateV2::default()).await.unwrap();
@@ -71,7 +71,7 @@ async fn open(client: &mut Client) -> (mpsc::Sender<GoalStateV2>, Streaming<Goal
     (goals, replies)
 }
 
-async fn next(replies: &mut Streaming<GoalStateOperationReply>) -> GoalStateOperationReply {
+pub(super) async fn next(replies: &mut Streaming<GoalStateOperationReply>) -> GoalStateOperationReply {
     timeout(LIMIT, replies.message()).await.expect("no answer in time").unwrap().expect("the stream has ended")
 }
 

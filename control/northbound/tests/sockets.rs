@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 
-use crate::northbound::{Socket, SocketError};
+use crate::northbound::socket::{Socket, SocketError};
 
 fn names(folder: &Path) -> Vec<String> {
     fs::read_dir(folder)

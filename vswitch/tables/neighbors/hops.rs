@@ -10,7 +10,7 @@
 //! * **Cost:** one cache line. **Memory:** 64 bytes per next hop, touched when first used.
 //! * **Cap:** [`MAX_NEXT_HOPS`]. Full is an error for the writer.
 
-#[cfg(not(loom))]
+#[cfg(not(vswitch_loom))]
 use std::alloc::{Layout, handle_alloc_error};
 use std::fmt;
 
@@ -19,7 +19,7 @@ use crate::tables::sync::{AtomicU64, Ordering::Relaxed};
 use crate::tables::{HopId, MAX_PORTS, NextHop, PortId};
 
 /// Most next hops: one per remote host and uplink. 8 MiB of address space. A power of two.
-pub const MAX_NEXT_HOPS: usize = if cfg!(loom) { 2 } else { 1 << 17 };
+pub const MAX_NEXT_HOPS: usize = if cfg!(vswitch_loom) { 2 } else { 1 << 17 };
 
 /// The outer header towards a remote VTEP, with zero where it differs per packet: Ethernet, IPv4 (no
 /// options, DF, TTL 64), UDP to port 4789, VXLAN with the I flag; 50 bytes. What is to be filled in:
@@ -77,7 +77,7 @@ impl Template {
 
 /// One cache line.
 #[derive(Default)]
-#[cfg_attr(not(loom), derive(zerocopy::FromZeros, zerocopy::KnownLayout))]
+#[cfg_attr(not(vswitch_loom), derive(zerocopy::FromZeros, zerocopy::KnownLayout))]
 #[repr(C, align(64))]
 struct Slot([AtomicU64; 8]);
 
@@ -89,10 +89,10 @@ pub struct NextHops {
 impl NextHops {
     /// None yet. Aborts when there is no memory, like any small allocation.
     pub(in crate::tables) fn new() -> Self {
-        #[cfg(not(loom))]
+        #[cfg(not(vswitch_loom))]
         let slots = <[Slot; MAX_NEXT_HOPS] as zerocopy::FromZeros>::new_box_zeroed()
             .unwrap_or_else(|_| handle_alloc_error(Layout::new::<[Slot; MAX_NEXT_HOPS]>()));
-        #[cfg(loom)]
+        #[cfg(vswitch_loom)]
         let slots = Box::new(std::array::from_fn(|_| Slot::default()));
         Self { slots }
     }
@@ -132,7 +132,8 @@ impl fmt::Debug for NextHops {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests {
     use super::*;
     use crate::wire::Mac;

@@ -9,8 +9,10 @@
 //!   whatever happens to other keys. The value is one that the writer gave that key, never a mix of two.
 //!   While a change is under way it is the old one or the new one, in any order.
 //! * **Cost:** one cache line for a hit in the key's home bucket, another for each bucket it was pushed on.
-//! * **Memory:** 64 bytes per 3 slots. A table is filled to 80 % before it grows by a fifth, so a large one
-//!   takes 26.7 to 32 bytes per neighbor; both tables together 64 at most.
+//! * **Memory:** 64 bytes per 3 slots. A small table (to 65,536 buckets, 118,000 keys) is filled to 60 % and
+//!   doubles; a large one is filled to 80 % and grows by a fifth, and so takes 26.7 to 32 bytes per
+//!   neighbor: both tables together 64 at most. While it grows, the old one is there too, until the
+//!   grace period of the commit has passed.
 //! * **Cap:** the capacity that the writer was made with. Full is an error for the writer, see
 //!   [`TableFull`](crate::tables::TableFull); readers do not notice.
 //!
@@ -27,134 +29,10 @@
 //! a reader may have passed the new copy's slot before it was filled, and must find the old one.
 
 use std::fmt;
-use std::hint::select_unpredictable;
 
-use arrayvec::ArrayVec;
-
+use super::bucket::Bucket;
 use super::prefetch;
-use super::value::Value;
-use crate::io::MAX_BURST;
 use crate::tables::Neighbor;
-use crate::tables::sync::{AtomicU32, AtomicU64, Fault, Ordering, fault, unless};
-use Ordering::{Acquire, Relaxed, Release};
-
-/// Slots of a bucket.
-pub(super) const SLOTS: usize = 3;
-
-/// Key of a slot that may be filled. No key is 0 since domain and VPC ids are not.
-pub(super) const EMPTY: u64 = 0;
-
-/// Key of a slot whose entry was removed and that readers may still look at. No key is this since no
-/// domain has the id 0xffff.
-pub(super) const RETIRED: u64 = u64::MAX;
-
-/// One cache line. All zero is a bucket without entries.
-#[derive(Default)]
-#[cfg_attr(not(loom), derive(zerocopy::FromZeros, zerocopy::KnownLayout))]
-#[repr(C, align(64))]
-pub(super) struct Bucket {
-    keys: [AtomicU64; SLOTS],
-    words: [AtomicU64; SLOTS],
-    hops: [AtomicU32; SLOTS],
-    /// Entries whose home is here or before, and that are behind this bucket.
-    overflow: AtomicU32,
-}
-
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<Bucket>() == 64);
-
-/// What a reader does.
-impl Bucket {
-    /// The first slot that holds `key`.
-    ///
-    /// Which slot it is depends on the traffic, so a branch on it would be mispredicted. Looking for the
-    /// least difference, and then asking once whether it is zero, keeps the compiler from making branches
-    /// of the comparisons: this is one branch, on hit or miss.
-    #[inline(always)]
-    fn find(&self, key: u64) -> Option<usize> {
-        let order = unless(Fault::KeyRelaxed, Acquire);
-        let [a, b, c] = self.keys.each_ref().map(|held| held.load(order) ^ key);
-        let slot = select_unpredictable(b < a, 1, 0);
-        let slot = select_unpredictable(c < a.min(b), 2, slot);
-        (a.min(b).min(c) == 0).then_some(slot)
-    }
-
-    /// The value in a slot. The hop by Acquire: it may be newer than the key, and the next hop it names
-    /// must be visible.
-    #[inline(always)]
-    fn load(&self, slot: usize) -> Value {
-        Value {
-            word: self.words[slot].load(Relaxed),
-            hop: self.hops[slot].load(unless(Fault::HopRelaxed, Acquire)),
-        }
-    }
-
-    #[inline(always)]
-    fn overflow(&self) -> u32 {
-        self.overflow.load(Relaxed)
-    }
-}
-
-/// What the writer does. Alone, so that loads may be Relaxed and counters need no locked instruction.
-impl Bucket {
-    pub(super) fn key(&self, slot: usize) -> u64 {
-        self.keys[slot].load(Relaxed)
-    }
-
-    pub(super) fn value(&self, slot: usize) -> Value {
-        Value {
-            word: self.words[slot].load(Relaxed),
-            hop: self.hops[slot].load(Relaxed),
-        }
-    }
-
-    /// Fills an EMPTY slot.
-    pub(super) fn fill(&self, slot: usize, key: u64, value: Value) {
-        if fault(Fault::KeyFirst) {
-            self.keys[slot].store(key, Release);
-        }
-        self.words[slot].store(value.word, Relaxed);
-        self.hops[slot].store(value.hop, Relaxed);
-        self.keys[slot].store(key, Release);
-    }
-
-    /// Changes the hop under the readers' feet: Release, since the next hop it names was written before.
-    pub(super) fn set_hop(&self, slot: usize, value: Value) {
-        if fault(Fault::OverwriteInPlace) {
-            self.words[slot].store(value.word, Relaxed);
-        }
-        self.hops[slot].store(value.hop, Release);
-    }
-
-    /// Takes the entry out of readers' sight. The value stays: a reader may have seen the key just now.
-    pub(super) fn retire(&self, slot: usize) {
-        self.keys[slot].store(RETIRED, Release);
-    }
-
-    /// Makes a RETIRED slot EMPTY. A grace period must have passed.
-    pub(super) fn free(&self, slot: usize) {
-        self.keys[slot].store(EMPTY, Release);
-    }
-
-    pub(super) fn overflowed(&self) -> bool {
-        self.overflow() != 0
-    }
-
-    /// Counts an entry that is pushed past this bucket, before its key is stored.
-    pub(super) fn push_past(&self) {
-        self.overflow.store(self.overflow() + 1, Relaxed);
-    }
-
-    /// Uncounts it, after its key is gone.
-    pub(super) fn pull_back(&self) {
-        let left = if fault(Fault::OverflowCleared) {
-            0
-        } else {
-            self.overflow().saturating_sub(1)
-        };
-        self.overflow.store(left, Relaxed);
-    }
-}
 
 /// Where in one table the search for a key begins. Of use only with the table that made it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -165,7 +43,7 @@ impl Home {
     pub const START: Self = Self(0);
 }
 
-/// What makes the hash of one table unlike any other's.
+/// What makes the hash of one table unlike any other's. The second number is not zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seed(pub(super) u64, pub(super) u64);
 
@@ -189,9 +67,9 @@ impl NeighborTable {
     /// An empty table of `buckets` buckets, at least 1 and below 2^32. Its memory is not touched yet.
     /// `None`: there is not that much memory.
     pub(super) fn new(buckets: usize, seed: Seed) -> Option<Self> {
-        #[cfg(not(loom))]
+        #[cfg(not(vswitch_loom))]
         let buckets = zerocopy::FromZeros::new_box_zeroed_with_elems(buckets).ok()?;
-        #[cfg(loom)]
+        #[cfg(vswitch_loom)]
         let buckets = (0..buckets).map(|_| Bucket::default()).collect();
         Some(Self { buckets, seed })
     }
@@ -237,44 +115,12 @@ impl NeighborTable {
             if let Some(slot) = bucket.find(key) {
                 return bucket.load(slot).neighbor();
             }
-            if bucket.overflow() == 0 {
+            if !bucket.overflowed() {
                 return None;
             }
             at = self.next(at);
         }
         None
-    }
-
-    /// Looks up a burst of keys: `found[i]` becomes what [`NeighborTable::get`] says of `keys[i]`, for as
-    /// many as the shorter of the two has, at most [`MAX_BURST`].
-    ///
-    /// The fastest way when the table is larger than the caches: also the second bucket of a key is asked
-    /// for long before it is needed.
-    #[inline]
-    pub fn get_burst(&self, keys: &[u64], found: &mut [Option<Neighbor>]) {
-        let mut homes: ArrayVec<Home, MAX_BURST> = ArrayVec::new();
-        for key in keys.iter().take(MAX_BURST) {
-            let home = self.home(*key);
-            self.prefetch_at(home);
-            homes.push(home);
-        }
-        let mut behind: ArrayVec<(u64, Home, &mut Option<Neighbor>), MAX_BURST> = ArrayVec::new();
-        for ((key, home), found) in keys.iter().zip(homes).zip(found) {
-            *found = None;
-            let Some(bucket) = self.buckets.get(home.0 as usize) else {
-                continue;
-            };
-            if let Some(slot) = bucket.find(*key) {
-                *found = bucket.load(slot).neighbor();
-            } else if bucket.overflow() != 0 {
-                let next = self.next(home);
-                self.prefetch_at(next);
-                behind.push((*key, next, found));
-            }
-        }
-        for (key, next, found) in behind {
-            *found = self.get_at(next, key);
-        }
     }
 
     /// The bucket behind.

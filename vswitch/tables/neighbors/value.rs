@@ -80,7 +80,8 @@ impl Value {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests {
     use super::*;
 
