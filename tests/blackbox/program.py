@@ -19,14 +19,18 @@ DEADLINE = 20.0
 """Seconds after which something that should happen has failed to."""
 
 
-def find(root: Path) -> Path:
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout."""
+
+
+def find() -> Path:
     """$ALKAID, else the newest build, else a build made now."""
     if named := os.environ.get("ALKAID"):
         return Path(named).resolve(strict=True)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     built = [path for profile in ("release", "debug") if (path := target / profile / "alkaid").is_file()]
     if not built:
-        subprocess.run(["cargo", "build", "--release", "--bin", "alkaid"], cwd=root, check=True)
+        subprocess.run(["cargo", "build", "--release", "--bin", "alkaid"], cwd=ROOT, check=True)
         built = [target / "release" / "alkaid"]
     return max(built, key=lambda path: path.stat().st_mtime)
 

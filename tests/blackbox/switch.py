@@ -79,6 +79,7 @@ class Switch:
         """Ends it as systemd does. It must end well."""
         self.process.send_signal(signal.SIGTERM)
         assert self.wait() == 0, self.log.read_text()
+        assert "panicked" not in self.log.read_text()
         self.close()
 
     def close(self) -> None:
