@@ -36,8 +36,11 @@ const GATHER: Duration = Duration::from_millis(5);
 /// take a scheduler's turn. Beyond that something is wrong with it, and the reply says PENDING.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Pause between looks at workers that have not let go, and at the queue while some never do.
+/// Pause between looks at workers that have not let go.
 const PAUSE: Duration = Duration::from_micros(50);
+
+/// The same once a reply has been given up, when only memory waits for them.
+const LONG_PAUSE: Duration = Duration::from_millis(1);
 
 /// Looks at the workers before the first pause.
 const SPINS: u32 = 64;
@@ -97,7 +100,7 @@ impl Core {
             match requests.try_recv() {
                 Ok(request) => return Some(request),
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
-                Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(PAUSE),
+                Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(LONG_PAUSE),
             }
             if self.program.settled(&commit) {
                 self.unsettled = None;

@@ -44,6 +44,10 @@ impl Program {
                 assert_eq!(roles.count(), 1, "port {n} has a role that no described port has");
             }
         }
+        for ix in self.routes.keys() {
+            let slot = wanted.subnet(*ix).expect("routes of a subnet that is gone");
+            assert!(!slot.ports.is_empty() && !slot.routers.is_empty(), "routes that no port needs");
+        }
         let resolved = self.subnets.values().flatten();
         assert_eq!(resolved.map(|here| here.vpc).collect::<HashSet<_>>().len(), self.vpcs.len());
     }

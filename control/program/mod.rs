@@ -152,8 +152,6 @@ impl Program {
         for router in routers.iter().filter_map(|ix| wanted.router(*ix)?.wanted.as_ref()) {
             routed.extend(router.value.subnets.keys());
         }
-        // Only ports look routes up.
-        routed.extend(ports.iter().flat_map(|port| port::subnets(wanted, *port)));
         for subnet in routed {
             if self.update_routes(wanted, subnet)
                 && let Some(slot) = wanted.subnet(subnet)

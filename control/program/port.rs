@@ -39,12 +39,6 @@ struct PortClaims {
     macs: BTreeMap<MacKey, Neighbor>,
 }
 
-/// The subnets that the port has addresses in.
-pub(super) fn subnets(wanted: &Wanted, ix: PortIx) -> impl Iterator<Item = SubnetIx> {
-    let port = wanted.port(ix).and_then(|slot| slot.wanted.as_ref());
-    port.into_iter().flat_map(|port| port.value.fixed_ips.iter().map(|(subnet, _)| *subnet))
-}
-
 impl Program {
     /// Why the port is not, or not wholly, programmed.
     pub(super) fn port_state(&self, ix: PortIx) -> Result<(), Obstacle> {

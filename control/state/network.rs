@@ -94,14 +94,16 @@ impl Wanted {
         let Some(ix) = self.vpcs.slot_for(id, vpc.is_some()) else { return Ok(Subject::Nothing) };
         let Some(slot) = self.vpcs.get_mut(ix) else { return Ok(Subject::Nothing) };
         let revision = Revised::next(&slot.wanted, revision)?;
-        self.touched.subnets.extend(&slot.subnets);
-        self.unused.vpcs.push(ix);
-        let old = slot.wanted.take();
-        let Some(mut vpc) = vpc else { return Ok(Subject::Nothing) };
+        let old = slot.wanted.take().map(|old| old.value);
         // A controller that leaves the VNI out does not take it back: Alcor often does not know it.
-        vpc.vni = vpc.vni.or(old.and_then(|old| old.value.vni));
-        slot.wanted = Some(Revised { revision, value: vpc });
-        Ok(Subject::Vpc)
+        let new = vpc.map(|vpc| Vpc { vni: vpc.vni.or(old.as_ref().and_then(|old| old.vni)), ..vpc });
+        if old != new {
+            self.touched.subnets.extend(&slot.subnets);
+        }
+        self.unused.vpcs.push(ix);
+        let subject = if new.is_some() { Subject::Vpc } else { Subject::Nothing };
+        slot.wanted = new.map(|value| Revised { revision, value });
+        Ok(subject)
     }
 
     pub(super) fn set_subnet(

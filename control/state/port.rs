@@ -112,11 +112,13 @@ impl Wanted {
         }
         for (subnet, _) in old.iter().flat_map(|old| &old.value.fixed_ips) {
             self.unused.subnets.push(*subnet);
+            self.touched.routed.insert(*subnet);
             if let Some(subnet) = self.subnets.get_mut(*subnet) {
                 subnet.ports.remove(&ix);
             }
         }
         for (subnet, _) in new.iter().flat_map(|new| &new.fixed_ips) {
+            self.touched.routed.insert(*subnet);
             if let Some(subnet) = self.subnets.get_mut(*subnet) {
                 subnet.ports.insert(ix);
             }
