@@ -20,7 +20,9 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Writer};
 
-pub(crate) use request::{BindError, CoreHandle, Goal, Gone, MAX_ROWS, QUEUE, Request, Show, channel};
+pub(crate) use request::{
+    BindError, CoreHandle, Goal, Gone, MAX_ROWS, QUEUE, Request, Show, channel,
+};
 pub(crate) use site::{Site, Uplink};
 
 use crate::program::Program;
@@ -56,13 +58,20 @@ pub(crate) struct Core {
 /// Who is told when a commit is visible.
 enum Answer {
     Applied(Applied, oneshot::Sender<GoalStateOperationReply>),
-    Bound(Result<(), BindError>, oneshot::Sender<Result<(), BindError>>),
+    Bound(
+        Result<(), BindError>,
+        oneshot::Sender<Result<(), BindError>>,
+    ),
 }
 
 impl Core {
     /// An empty goal state on this host. The writer's tables have no roles yet but those that `site` names.
     pub(crate) fn new(site: Site, writer: Writer) -> Self {
-        Self { wanted: Wanted::default(), program: Program::new(site, writer), unsettled: None }
+        Self {
+            wanted: Wanted::default(),
+            program: Program::new(site, writer),
+            unsettled: None,
+        }
     }
 
     /// Serves requests until all handles are gone. The body of the control thread; do not call it on an async one.
@@ -79,7 +88,9 @@ impl Core {
             }
             if !answers.is_empty() {
                 let visible = self.make_visible();
-                answers.into_iter().for_each(|answer| self.answer(answer, visible));
+                answers
+                    .into_iter()
+                    .for_each(|answer| self.answer(answer, visible));
                 self.wanted.sweep();
             }
         }
@@ -112,7 +123,11 @@ impl Core {
     /// Does what a request asks for, up to the commit.
     fn begin(&mut self, request: Request) -> Option<Answer> {
         match request {
-            Request::Apply { source, goal, reply } => Some(Answer::Applied(self.begin_goal(&source, goal), reply)),
+            Request::Apply {
+                source,
+                goal,
+                reply,
+            } => Some(Answer::Applied(self.begin_goal(&source, goal), reply)),
             Request::Bind { port, id, reply } => Some(Answer::Bound(self.bind(port, &id), reply)),
             Request::Unbind { port, reply } => Some(Answer::Bound(self.unbind(port), reply)),
             Request::Show { what, reply } => {
@@ -127,7 +142,10 @@ impl Core {
         let mut applied = Applied::new(source);
         for resource in decode::resources(goal) {
             let outcome = match resource.change {
-                Ok(Some(change)) => self.wanted.apply(&resource.id, resource.revision, change).map_err(Refusal::Late),
+                Ok(Some(change)) => self
+                    .wanted
+                    .apply(&resource.id, resource.revision, change)
+                    .map_err(Refusal::Late),
                 Ok(None) => Ok(Subject::Nothing),
                 Err(error) => Err(Refusal::Invalid(error)),
             };
@@ -187,14 +205,20 @@ impl Core {
     fn warn_of_lagging(&self) {
         for worker in self.program.lagging() {
             let (name, behind) = (worker.name, worker.behind);
-            tracing::warn!(worker = name, behind, "a worker does not let go of an old snapshot: it is stuck");
+            tracing::warn!(
+                worker = name,
+                behind,
+                "a worker does not let go of an old snapshot: it is stuck"
+            );
         }
     }
 
     /// Tells who asked. Nobody may be waiting any more, which is no concern of ours.
     fn answer(&self, answer: Answer, visible: bool) {
         match answer {
-            Answer::Applied(applied, reply) => drop(reply.send(applied.reply(&self.wanted, &self.program, visible))),
+            Answer::Applied(applied, reply) => {
+                drop(reply.send(applied.reply(&self.wanted, &self.program, visible)))
+            }
             Answer::Bound(result, reply) => drop(reply.send(result)),
         }
     }

@@ -45,14 +45,32 @@ impl Applied {
     /// Starts the clock.
     pub(super) fn new(source: &str) -> Self {
         let begun = Instant::now();
-        Self { source: source.to_owned(), begun, items: Vec::new(), programming: begun }
+        Self {
+            source: source.to_owned(),
+            begun,
+            items: Vec::new(),
+            programming: begun,
+        }
     }
 
     /// Notes what became of one resource.
-    pub(super) fn push(&mut self, kind: ResourceType, id: String, operation: i32, outcome: Result<Subject, Refusal>) {
+    pub(super) fn push(
+        &mut self,
+        kind: ResourceType,
+        id: String,
+        operation: i32,
+        outcome: Result<Subject, Refusal>,
+    ) {
         let from = self.items.last().map_or(0, |item| item.to);
         let to = micros(self.begun);
-        self.items.push(Item { kind, id, operation, outcome, from, to });
+        self.items.push(Item {
+            kind,
+            id,
+            operation,
+            outcome,
+            from,
+            to,
+        });
     }
 
     /// All resources are taken; what follows is programming.
@@ -61,13 +79,22 @@ impl Applied {
     }
 
     /// The reply, now that the change is `visible` to every worker, or is not for far too long.
-    pub(super) fn reply(self, wanted: &Wanted, program: &Program, visible: bool) -> GoalStateOperationReply {
+    pub(super) fn reply(
+        self,
+        wanted: &Wanted,
+        program: &Program,
+        visible: bool,
+    ) -> GoalStateOperationReply {
         let (total, programming) = (micros(self.begun), micros(self.programming));
         let (mut statuses, mut unhappy) = (Vec::with_capacity(self.items.len()), 0);
         for item in self.items {
             let (mut status, reason) = match &item.outcome {
-                Err(refusal @ Refusal::Invalid(_)) => (OperationStatus::InvalidArg, refusal.to_string()),
-                Err(refusal @ Refusal::Late(_)) => (OperationStatus::OutOfOrder, refusal.to_string()),
+                Err(refusal @ Refusal::Invalid(_)) => {
+                    (OperationStatus::InvalidArg, refusal.to_string())
+                }
+                Err(refusal @ Refusal::Late(_)) => {
+                    (OperationStatus::OutOfOrder, refusal.to_string())
+                }
                 Ok(subject) => match program.state(wanted, subject) {
                     Ok(()) => (OperationStatus::Success, String::new()),
                     Err(obstacle) => (status_of(&obstacle), obstacle.to_string()),
@@ -92,19 +119,35 @@ impl Applied {
             });
         }
         if unhappy > MAX_LOGGED {
-            tracing::warn!(source = self.source, more = unhappy - MAX_LOGGED, "further resources without success");
+            tracing::warn!(
+                source = self.source,
+                more = unhappy - MAX_LOGGED,
+                "further resources without success"
+            );
         }
         let message_total_operation_time = micros(self.begun);
-        GoalStateOperationReply { format_version: 0, operation_statuses: statuses, message_total_operation_time }
+        GoalStateOperationReply {
+            format_version: 0,
+            operation_statuses: statuses,
+            message_total_operation_time,
+        }
     }
 }
 
 fn status_of(obstacle: &Obstacle) -> OperationStatus {
-    if obstacle.is_failure() { OperationStatus::Failure } else { OperationStatus::Pending }
+    if obstacle.is_failure() {
+        OperationStatus::Failure
+    } else {
+        OperationStatus::Pending
+    }
 }
 
 fn log(source: &str, item: &Item, status: OperationStatus, reason: &str) {
-    let (kind, id, status) = (item.kind.as_str_name(), Quote(&item.id), status.as_str_name());
+    let (kind, id, status) = (
+        item.kind.as_str_name(),
+        Quote(&item.id),
+        status.as_str_name(),
+    );
     match status {
         "PENDING" => tracing::info!("{kind} {id} from {source}: {status}: {reason}"),
         _ => tracing::warn!("{kind} {id} from {source}: {status}: {reason}"),

@@ -130,12 +130,25 @@ pub(crate) fn channel() -> (CoreHandle, mpsc::Receiver<Request>) {
 
 impl CoreHandle {
     /// Applies a goal state; see [`Request::Apply`].
-    pub(crate) async fn apply(&self, source: String, goal: Goal) -> Result<GoalStateOperationReply, Gone> {
-        self.ask(|reply| Request::Apply { source, goal, reply }).await
+    pub(crate) async fn apply(
+        &self,
+        source: String,
+        goal: Goal,
+    ) -> Result<GoalStateOperationReply, Gone> {
+        self.ask(|reply| Request::Apply {
+            source,
+            goal,
+            reply,
+        })
+        .await
     }
 
     /// Binds a port to the controller's id; see [`Request::Bind`].
-    pub(crate) async fn bind(&self, port: PortId, id: String) -> Result<Result<(), BindError>, Gone> {
+    pub(crate) async fn bind(
+        &self,
+        port: PortId,
+        id: String,
+    ) -> Result<Result<(), BindError>, Gone> {
         self.ask(|reply| Request::Bind { port, id, reply }).await
     }
 

@@ -41,9 +41,15 @@ impl Uplink {
     pub(crate) fn mac_towards(&self, host: Ipv4Addr, said: Option<Mac>) -> Option<Mac> {
         let configured = self.neighbors.get(&host).copied();
         let gateway = self.gateway.map(|(_, mac)| mac);
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix_len.min(32))).unwrap_or(0);
+        let mask = u32::MAX
+            .checked_shl(32 - u32::from(self.prefix_len.min(32)))
+            .unwrap_or(0);
         let on_link = (u32::from(host) ^ u32::from(self.vtep)) & mask == 0;
-        if on_link { said.or(configured).or(gateway) } else { configured.or(gateway).or(said) }
+        if on_link {
+            said.or(configured).or(gateway)
+        } else {
+            configured.or(gateway).or(said)
+        }
     }
 }
 
@@ -75,7 +81,10 @@ mod tests {
         assert_eq!(uplink.mac_towards(far, Some(mac(5))), Some(mac(254)));
         for (prefix_len, on_link) in [(0, true), (32, false)] {
             uplink.prefix_len = prefix_len;
-            assert_eq!(uplink.mac_towards(ip(2), Some(mac(2))) == Some(mac(2)), on_link);
+            assert_eq!(
+                uplink.mac_towards(ip(2), Some(mac(2))) == Some(mac(2)),
+                on_link
+            );
         }
     }
 }

@@ -42,7 +42,10 @@ pub(crate) struct Claims<K> {
 
 impl<K> Default for Claims<K> {
     fn default() -> Self {
-        Self { winners: HashMap::new(), others: BTreeMap::new() }
+        Self {
+            winners: HashMap::new(),
+            others: BTreeMap::new(),
+        }
     }
 }
 
@@ -68,7 +71,10 @@ impl<K: Eq + Hash + Ord + Copy> Claims<K> {
             self.others.remove(&(key, rank));
             return Some(winner.1);
         }
-        let next = self.others.range((key, Rank::LOWEST)..=(key, Rank::HIGHEST)).next_back();
+        let next = self
+            .others
+            .range((key, Rank::LOWEST)..=(key, Rank::HIGHEST))
+            .next_back();
         let Some(next) = next.map(|((_, rank), value)| (*rank, *value)) else {
             self.winners.remove(&key);
             return None;
@@ -106,7 +112,11 @@ mod tests {
 
     fn value(n: u8) -> Neighbor {
         let hop = Hop::Local(PortId::new(0).unwrap());
-        Neighbor { mac: Mac::new([2, 0, 0, 0, 0, n]), vni: Vni::new(1).unwrap(), hop }
+        Neighbor {
+            mac: Mac::new([2, 0, 0, 0, 0, n]),
+            vni: Vni::new(1).unwrap(),
+            hop,
+        }
     }
 
     #[test]
@@ -129,7 +139,11 @@ mod tests {
         claims.claim("ip", Rank::neighbor(1), value(1));
         claims.claim("ip", Rank::neighbor(2), value(2));
         assert_eq!(claims.withdraw("ip", Rank::neighbor(1)), Some(value(2)));
-        assert_eq!(claims.withdraw("ip", Rank::neighbor(7)), Some(value(2)), "never claimed");
+        assert_eq!(
+            claims.withdraw("ip", Rank::neighbor(7)),
+            Some(value(2)),
+            "never claimed"
+        );
         assert_eq!(claims.len(), (1, 0));
     }
 }

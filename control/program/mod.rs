@@ -72,7 +72,10 @@ pub(crate) enum Obstacle {
     #[error("more than {} routes for one subnet", routes::MAX_ROUTES)]
     TooManyRoutes,
     /// No number left for a VPC or a VNI.
-    #[error("more VPCs or VNIs than this switch can tell apart ({})", numbers::MAX_NUMBERS)]
+    #[error(
+        "more VPCs or VNIs than this switch can tell apart ({})",
+        numbers::MAX_NUMBERS
+    )]
     NoNumber,
 }
 
@@ -138,7 +141,12 @@ impl Program {
 
     /// Works out anew what was touched and what depends on it, each thing once.
     fn look_at(&mut self, wanted: &Wanted, touched: Touched) {
-        let Touched { subnets, mut routed, mut ports, mut neighbors } = touched;
+        let Touched {
+            subnets,
+            mut routed,
+            mut ports,
+            mut neighbors,
+        } = touched;
         let mut routers = BTreeSet::new();
         for subnet in subnets {
             if self.update_subnet(wanted, subnet)
@@ -149,7 +157,10 @@ impl Program {
                 neighbors.extend(&slot.neighbors);
             }
         }
-        for router in routers.iter().filter_map(|ix| wanted.router(*ix)?.wanted.as_ref()) {
+        for router in routers
+            .iter()
+            .filter_map(|ix| wanted.router(*ix)?.wanted.as_ref())
+        {
             routed.extend(router.value.subnets.keys());
         }
         for subnet in routed {
@@ -159,8 +170,12 @@ impl Program {
                 ports.extend(&slot.ports);
             }
         }
-        ports.into_iter().for_each(|port| self.update_port(wanted, port));
-        neighbors.into_iter().for_each(|neighbor| self.update_neighbor(wanted, neighbor));
+        ports
+            .into_iter()
+            .for_each(|port| self.update_port(wanted, port));
+        neighbors
+            .into_iter()
+            .for_each(|neighbor| self.update_neighbor(wanted, neighbor));
     }
 
     /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.
@@ -192,15 +207,28 @@ impl Program {
     /// Tries again what found no room since the last time. True if there was anything.
     pub(crate) fn retry(&mut self, wanted: &Wanted) -> bool {
         let crowded = std::mem::take(&mut self.crowded);
-        let (ips, macs) = (std::mem::take(&mut self.crowded_ips), std::mem::take(&mut self.crowded_macs));
+        let (ips, macs) = (
+            std::mem::take(&mut self.crowded_ips),
+            std::mem::take(&mut self.crowded_macs),
+        );
         if crowded.is_empty() && ips.is_empty() && macs.is_empty() {
             return false;
         }
-        for (key, winner) in ips.iter().filter_map(|key| Some((key, self.by_ip.winner(*key)?))) {
-            self.writer.upsert_ip(key.0, key.1, winner).unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+        for (key, winner) in ips
+            .iter()
+            .filter_map(|key| Some((key, self.by_ip.winner(*key)?)))
+        {
+            self.writer
+                .upsert_ip(key.0, key.1, winner)
+                .unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
         }
-        for (key, winner) in macs.iter().filter_map(|key| Some((key, self.by_mac.winner(*key)?))) {
-            self.writer.upsert_mac(key.0, key.1, winner).unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+        for (key, winner) in macs
+            .iter()
+            .filter_map(|key| Some((key, self.by_mac.winner(*key)?)))
+        {
+            self.writer
+                .upsert_mac(key.0, key.1, winner)
+                .unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
         }
         self.look_at(wanted, crowded);
         self.crowded = Touched::default(); // once is enough: what it lacks now it will lack again
@@ -230,10 +258,12 @@ impl Program {
     /// Likewise a MAC.
     fn claim_mac(&mut self, key: MacKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
         let winner = self.by_mac.claim(key, rank, value);
-        self.writer.upsert_mac(key.0, key.1, winner).map_err(|full| {
-            self.withdraw_mac(key, rank);
-            full.into()
-        })
+        self.writer
+            .upsert_mac(key.0, key.1, winner)
+            .map_err(|full| {
+                self.withdraw_mac(key, rank);
+                full.into()
+            })
     }
 
     /// Takes a claim back and says in the table who has the address now.

@@ -58,7 +58,11 @@ impl Program {
             new = self.waiting(ix, full);
         }
         if let Placement::Placed(old) = &old {
-            let kept = if let Placement::Placed(new) = &new { Some(new) } else { None };
+            let kept = if let Placement::Placed(new) = &new {
+                Some(new)
+            } else {
+                None
+            };
             self.withdraw(old, kept);
         }
         self.neighbors[ix.get()] = new;
@@ -72,14 +76,26 @@ impl Program {
         if host == uplink.vtep {
             return Ok(Placement::Here);
         }
-        let dst_mac = uplink.mac_towards(host, slot.place.host_mac).ok_or(Obstacle::NoMac(host))?;
-        let next_hop = NextHop { port: uplink.port, src_ip: uplink.vtep, dst_ip: host, src_mac: uplink.mac, dst_mac };
+        let dst_mac = uplink
+            .mac_towards(host, slot.place.host_mac)
+            .ok_or(Obstacle::NoMac(host))?;
+        let next_hop = NextHop {
+            port: uplink.port,
+            src_ip: uplink.vtep,
+            dst_ip: host,
+            src_mac: uplink.mac,
+            dst_mac,
+        };
         let hop = Hop::Remote(self.writer.acquire_hop(next_hop)?);
         Ok(Placement::Placed(Placed {
             ip: (here.vpc, slot.ip),
             mac: (here.domain, mac),
             rank: Rank::neighbor(slot.changed),
-            value: Neighbor { mac, vni: here.vni, hop },
+            value: Neighbor {
+                mac,
+                vni: here.vni,
+                hop,
+            },
         }))
     }
 
@@ -93,7 +109,9 @@ impl Program {
     /// Claims address and MAC, or neither.
     fn claim_both(&mut self, placed: &Placed) -> Result<(), Obstacle> {
         let (rank, value) = (placed.rank, placed.value);
-        let claimed = self.claim_ip(placed.ip, rank, value).and_then(|()| self.claim_mac(placed.mac, rank, value));
+        let claimed = self
+            .claim_ip(placed.ip, rank, value)
+            .and_then(|()| self.claim_mac(placed.mac, rank, value));
         if claimed.is_err() {
             self.withdraw(placed, None);
         }

@@ -30,7 +30,12 @@ struct Given {
 
 impl<K> Default for Numbers<K> {
     fn default() -> Self {
-        Self { by_key: HashMap::new(), unused: Vec::new(), returned: Vec::new(), highest: 0 }
+        Self {
+            by_key: HashMap::new(),
+            unused: Vec::new(),
+            returned: Vec::new(),
+            highest: 0,
+        }
     }
 }
 
@@ -44,7 +49,10 @@ impl<K: Eq + Hash> Numbers<K> {
         let number = match self.unused.pop() {
             Some(number) => number,
             None => {
-                self.highest = self.highest.checked_add(1).filter(|number| *number <= MAX_NUMBERS)?;
+                self.highest = self
+                    .highest
+                    .checked_add(1)
+                    .filter(|number| *number <= MAX_NUMBERS)?;
                 NonZeroU16::new(self.highest)?
             }
         };
@@ -54,7 +62,9 @@ impl<K: Eq + Hash> Numbers<K> {
 
     /// One user of the key's number less.
     pub(crate) fn release(&mut self, key: &K) {
-        let Some(given) = self.by_key.get_mut(key) else { return };
+        let Some(given) = self.by_key.get_mut(key) else {
+            return;
+        };
         given.users -= 1;
         if given.users == 0 {
             self.returned.push(given.number);
@@ -87,7 +97,11 @@ mod tests {
         assert_eq!(numbers.acquire("a"), Some(a), "one user was left");
         numbers.release(&"a");
         numbers.release(&"a");
-        assert_ne!(numbers.acquire("b"), Some(a), "workers may still see a's entries");
+        assert_ne!(
+            numbers.acquire("b"),
+            Some(a),
+            "workers may still see a's entries"
+        );
         numbers.recycle();
         assert_eq!(numbers.acquire("c"), Some(a));
     }

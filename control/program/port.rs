@@ -27,7 +27,9 @@ pub(crate) struct ProgrammedPort {
 impl ProgrammedPort {
     /// True if this is what gave the switch's port `n` the role of `tenant`.
     pub(super) fn has_role(&self, n: usize, tenant: &Arc<TenantPort>) -> bool {
-        self.role.as_ref().is_some_and(|role| role.0.index() == n && Arc::ptr_eq(&role.1, tenant))
+        self.role
+            .as_ref()
+            .is_some_and(|role| role.0.index() == n && Arc::ptr_eq(&role.1, tenant))
     }
 }
 
@@ -50,7 +52,9 @@ impl Program {
 
     /// Works the port out anew and programs the difference.
     pub(super) fn update_port(&mut self, wanted: &Wanted, ix: PortIx) {
-        let described = wanted.port(ix).and_then(|slot| Some((slot, &slot.wanted.as_ref()?.value)));
+        let described = wanted
+            .port(ix)
+            .and_then(|slot| Some((slot, &slot.wanted.as_ref()?.value)));
         let mut new = described.map(|(slot, port)| self.resolve_port(slot, port));
         let old = self.ports.remove(&ix);
         self.switch_roles(old.as_ref(), new.as_mut());
@@ -70,10 +74,17 @@ impl Program {
 
     fn resolve_port(&self, slot: &PortSlot, port: &WantedPort) -> ProgrammedPort {
         let Some(id) = slot.bound else {
-            return ProgrammedPort { role: None, claims: PortClaims::default(), obstacle: Some(Obstacle::NoDevice) };
+            return ProgrammedPort {
+                role: None,
+                claims: PortClaims::default(),
+                obstacle: Some(Obstacle::NoDevice),
+            };
         };
         let mut obstacle = None;
-        let mut claims = PortClaims { rank: Some(Rank::port(slot.changed)), ..PortClaims::default() };
+        let mut claims = PortClaims {
+            rank: Some(Rank::port(slot.changed)),
+            ..PortClaims::default()
+        };
         let mut attachments: ArrayVec<Attachment, _> = ArrayVec::new();
         let mut attached = Vec::new();
         for &(subnet, ip) in &port.fixed_ips {
@@ -84,17 +95,31 @@ impl Program {
                     continue;
                 }
             };
-            let value = Neighbor { mac: port.mac, vni: here.vni, hop: Hop::Local(id) };
+            let value = Neighbor {
+                mac: port.mac,
+                vni: here.vni,
+                hop: Hop::Local(id),
+            };
             claims.ips.entry((here.vpc, ip)).or_insert(value);
             claims.macs.entry((here.domain, port.mac)).or_insert(value);
-            if !attached.contains(&subnet) && attachments.try_push(self.attachment(subnet, here)).is_ok() {
+            if !attached.contains(&subnet)
+                && attachments.try_push(self.attachment(subnet, here)).is_ok()
+            {
                 attached.push(subnet);
             }
         }
-        let tenant = TenantPort { mac: port.mac, admin_up: port.admin_up, attachments };
+        let tenant = TenantPort {
+            mac: port.mac,
+            admin_up: port.admin_up,
+            attachments,
+        };
         // Without a single subnet there is nothing to switch in.
         let role = (!tenant.attachments.is_empty()).then(|| (id, Arc::new(tenant)));
-        ProgrammedPort { role, claims, obstacle }
+        ProgrammedPort {
+            role,
+            claims,
+            obstacle,
+        }
     }
 
     fn attachment(&self, subnet: SubnetIx, here: &super::Resolved) -> Attachment {
@@ -127,8 +152,16 @@ impl Program {
     /// Claims everything there is room for; the first error, if any.
     fn claim_all(&mut self, new: &PortClaims) -> Result<(), Obstacle> {
         let Some(rank) = new.rank else { return Ok(()) };
-        let ips = new.ips.iter().map(|(&key, &value)| self.claim_ip(key, rank, value)).fold(Ok(()), Result::and);
-        let macs = new.macs.iter().map(|(&key, &value)| self.claim_mac(key, rank, value)).fold(Ok(()), Result::and);
+        let ips = new
+            .ips
+            .iter()
+            .map(|(&key, &value)| self.claim_ip(key, rank, value))
+            .fold(Ok(()), Result::and);
+        let macs = new
+            .macs
+            .iter()
+            .map(|(&key, &value)| self.claim_mac(key, rank, value))
+            .fold(Ok(()), Result::and);
         ips.and(macs)
     }
 
@@ -136,10 +169,18 @@ impl Program {
     fn withdraw_all(&mut self, old: &PortClaims, new: Option<&PortClaims>) {
         let Some(rank) = old.rank else { return };
         let kept = new.filter(|new| new.rank == old.rank);
-        for key in old.ips.keys().filter(|key| kept.is_none_or(|kept| !kept.ips.contains_key(*key))) {
+        for key in old
+            .ips
+            .keys()
+            .filter(|key| kept.is_none_or(|kept| !kept.ips.contains_key(*key)))
+        {
             self.withdraw_ip(*key, rank);
         }
-        for key in old.macs.keys().filter(|key| kept.is_none_or(|kept| !kept.macs.contains_key(*key))) {
+        for key in old
+            .macs
+            .keys()
+            .filter(|key| kept.is_none_or(|kept| !kept.macs.contains_key(*key)))
+        {
             self.withdraw_mac(*key, rank);
         }
     }
@@ -148,12 +189,27 @@ impl Program {
 /// Whether workers would behave the same with either.
 fn same(a: &TenantPort, b: &TenantPort) -> bool {
     let same_attachment = |(a, b): (&Attachment, &Attachment)| {
-        (a.vni, a.domain, a.vpc, a.cidr, a.gateway_mac, a.host_dvr_mac)
-            == (b.vni, b.domain, b.vpc, b.cidr, b.gateway_mac, b.host_dvr_mac)
-            && Arc::ptr_eq(&a.routes, &b.routes)
+        (
+            a.vni,
+            a.domain,
+            a.vpc,
+            a.cidr,
+            a.gateway_mac,
+            a.host_dvr_mac,
+        ) == (
+            b.vni,
+            b.domain,
+            b.vpc,
+            b.cidr,
+            b.gateway_mac,
+            b.host_dvr_mac,
+        ) && Arc::ptr_eq(&a.routes, &b.routes)
     };
     a.mac == b.mac
         && a.admin_up == b.admin_up
         && a.attachments.len() == b.attachments.len()
-        && a.attachments.iter().zip(&b.attachments).all(same_attachment)
+        && a.attachments
+            .iter()
+            .zip(&b.attachments)
+            .all(same_attachment)
 }

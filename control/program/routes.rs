@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use vswitch::tables::routes::{Route, Target};
 pub(crate) use vswitch::tables::routes::MAX_ROUTES;
+use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::{RouteTable, VpcId};
 use vswitch::wire::Mac;
 
@@ -45,7 +45,9 @@ impl SubnetRoutes {
 impl Program {
     /// The router's subnets are all known.
     pub(super) fn router_state(&self, wanted: &Wanted, ix: RouterIx) -> Result<(), Obstacle> {
-        let Some(router) = wanted.router(ix).and_then(|slot| slot.wanted.as_ref()) else { return Ok(()) };
+        let Some(router) = wanted.router(ix).and_then(|slot| slot.wanted.as_ref()) else {
+            return Ok(());
+        };
         let subnets = || router.value.subnets.keys();
         if subnets().any(|subnet| self.routes.get(subnet).is_some_and(|routes| routes.cut)) {
             return Err(Obstacle::TooManyRoutes);
@@ -71,7 +73,15 @@ impl Program {
             Some(old) => old.table.clone(),
             None => Arc::new(RouteTable::build(&mut routes.clone())),
         };
-        self.routes.insert(ix, SubnetRoutes { routes, table, dvr_mac, cut });
+        self.routes.insert(
+            ix,
+            SubnetRoutes {
+                routes,
+                table,
+                dvr_mac,
+                cut,
+            },
+        );
         true
     }
 
@@ -79,9 +89,15 @@ impl Program {
     fn routes_of(&self, wanted: &Wanted, ix: SubnetIx) -> Option<(Vec<Route>, Mac)> {
         let slot = wanted.subnet(ix).filter(|slot| !slot.ports.is_empty())?;
         let here = self.resolved(ix).ok()?;
-        let mut routers: Vec<_> = slot.routers.iter().filter_map(|router| wanted.router(*router)).collect();
+        let mut routers: Vec<_> = slot
+            .routers
+            .iter()
+            .filter_map(|router| wanted.router(*router))
+            .collect();
         routers.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        let routers = routers.into_iter().filter_map(|slot| Some(&slot.wanted.as_ref()?.value));
+        let routers = routers
+            .into_iter()
+            .filter_map(|slot| Some(&slot.wanted.as_ref()?.value));
         let (mut routes, mut dvr_mac) = (Vec::new(), None);
         for router in routers {
             self.add_routes(router, ix, here.vpc, &mut routes);
@@ -94,8 +110,15 @@ impl Program {
 
     /// Adds what `router` says of the subnet `ix`, which is in `vpc`.
     fn add_routes(&self, router: &Router, ix: SubnetIx, vpc: VpcId, routes: &mut Vec<Route>) {
-        let subnets = router.subnets.keys().filter_map(|subnet| self.resolved(*subnet).ok());
-        let connected = subnets.map(|s| Route { prefix: s.cidr, priority: CONNECTED, target: Target::Connected(s.vpc) });
+        let subnets = router
+            .subnets
+            .keys()
+            .filter_map(|subnet| self.resolved(*subnet).ok());
+        let connected = subnets.map(|s| Route {
+            prefix: s.cidr,
+            priority: CONNECTED,
+            target: Target::Connected(s.vpc),
+        });
         let mut connected: Vec<Route> = connected.collect();
         routes.extend_from_slice(&connected);
         // A next hop may be in a subnet of another VPC that the router connects.
@@ -104,10 +127,20 @@ impl Program {
             Some(Target::Connected(there)) => there,
             _ => vpc,
         };
-        let rules = router.subnets.get(&ix).into_iter().flat_map(|rules| rules.values());
+        let rules = router
+            .subnets
+            .get(&ix)
+            .into_iter()
+            .flat_map(|rules| rules.values());
         routes.extend(rules.map(|rule| {
-            let target = rule.next_hop.map_or(Target::Connected(vpc), |hop| Target::Via(vpc_of(hop), hop));
-            Route { prefix: rule.destination, priority: rule.priority, target }
+            let target = rule
+                .next_hop
+                .map_or(Target::Connected(vpc), |hop| Target::Via(vpc_of(hop), hop));
+            Route {
+                prefix: rule.destination,
+                priority: rule.priority,
+                target,
+            }
         }));
     }
 }

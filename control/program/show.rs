@@ -21,13 +21,18 @@ struct Rows {
 
 impl Rows {
     fn push(&mut self, row: impl FnOnce() -> Value) {
-        if self.rows.len() < MAX_ROWS { self.rows.push(row()) } else { self.left_out += 1 }
+        if self.rows.len() < MAX_ROWS {
+            self.rows.push(row())
+        } else {
+            self.left_out += 1
+        }
     }
 
     /// The array; `column` is the first, where a last row says how many are left out.
     fn finish(mut self, column: &str) -> Value {
         if self.left_out > 0 {
-            self.rows.push(json!({ column: format!("... and {} more", self.left_out) }));
+            self.rows
+                .push(json!({ column: format!("... and {} more", self.left_out) }));
         }
         Value::Array(self.rows)
     }
@@ -67,7 +72,9 @@ impl Program {
     fn show_subnets(&self, wanted: &Wanted) -> Rows {
         let mut rows = Rows::default();
         for (ix, slot) in wanted.subnets() {
-            let Some(subnet) = slot.wanted.as_ref().map(|subnet| &subnet.value) else { continue };
+            let Some(subnet) = slot.wanted.as_ref().map(|subnet| &subnet.value) else {
+                continue;
+            };
             rows.push(|| {
                 json!({
                     "id": slot.id,
@@ -136,13 +143,27 @@ impl Program {
     fn show_routes(&self, wanted: &Wanted) -> Rows {
         let vpcs: HashMap<VpcId, String> = wanted
             .subnets()
-            .filter_map(|(ix, slot)| Some((self.resolved(ix).ok()?.vpc, slot.wanted.as_ref()?.value.vpc.clone())))
+            .filter_map(|(ix, slot)| {
+                Some((
+                    self.resolved(ix).ok()?.vpc,
+                    slot.wanted.as_ref()?.value.vpc.clone(),
+                ))
+            })
             .collect();
         let mut rows = Rows::default();
-        let mut subnets: Vec<_> = self.routes.iter().map(|(ix, routes)| (subnet_id(wanted, *ix), routes)).collect();
+        let mut subnets: Vec<_> = self
+            .routes
+            .iter()
+            .map(|(ix, routes)| (subnet_id(wanted, *ix), routes))
+            .collect();
         subnets.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         for (subnet, routes) in subnets {
-            for Route { prefix, priority, target } in routes.list() {
+            for Route {
+                prefix,
+                priority,
+                target,
+            } in routes.list()
+            {
                 let (vpc, via) = match target {
                     Target::Connected(vpc) => (vpc, "connected".to_owned()),
                     Target::Via(vpc, hop) => (vpc, hop.to_string()),
@@ -211,7 +232,10 @@ fn state(state: Result<(), Obstacle>) -> String {
 }
 
 fn subnet_id(wanted: &Wanted, ix: SubnetIx) -> String {
-    wanted.subnet(ix).map(|slot| slot.id.to_string()).unwrap_or_default()
+    wanted
+        .subnet(ix)
+        .map(|slot| slot.id.to_string())
+        .unwrap_or_default()
 }
 
 fn join(parts: impl Iterator<Item = String>) -> String {

@@ -52,7 +52,11 @@ impl Program {
     }
 
     /// `None`: it is not described.
-    fn resolve_subnet(&mut self, wanted: &Wanted, ix: SubnetIx) -> Option<Result<Resolved, Obstacle>> {
+    fn resolve_subnet(
+        &mut self,
+        wanted: &Wanted,
+        ix: SubnetIx,
+    ) -> Option<Result<Resolved, Obstacle>> {
         let slot = wanted.subnet(ix)?;
         let subnet = &slot.wanted.as_ref()?.value;
         let vpc_ix = slot.vpc?;
@@ -68,6 +72,13 @@ impl Program {
             return Some(Err(Obstacle::NoNumber));
         };
         let gateway_mac = subnet.gateway.map(|gateway| gateway.mac);
-        Some(Ok(Resolved { vni, domain, vpc, cidr: subnet.cidr, gateway_mac, vpc_ix }))
+        Some(Ok(Resolved {
+            vni,
+            domain,
+            vpc,
+            cidr: subnet.cidr,
+            gateway_mac,
+            vpc_ix,
+        }))
     }
 }

@@ -10,9 +10,10 @@ use super::field::{Field, FieldError};
 use super::{neighbor, port, router, subnet, vpc};
 use crate::core::Goal;
 use crate::proto::schema::{
-    DhcpConfiguration, DhcpState, GatewayConfiguration, GatewayState, NeighborConfiguration, NeighborState,
-    OperationType, PortConfiguration, PortState, ResourceType, RouterConfiguration, RouterState,
-    SecurityGroupConfiguration, SecurityGroupState, SubnetConfiguration, SubnetState, VpcConfiguration, VpcState,
+    DhcpConfiguration, DhcpState, GatewayConfiguration, GatewayState, NeighborConfiguration,
+    NeighborState, OperationType, PortConfiguration, PortState, ResourceType, RouterConfiguration,
+    RouterState, SecurityGroupConfiguration, SecurityGroupState, SubnetConfiguration, SubnetState,
+    VpcConfiguration, VpcState,
 };
 use crate::state::resource::Change;
 
@@ -47,7 +48,11 @@ trait State {
     fn parts(self) -> (i32, Option<Self::Configuration>);
     /// Revision and id.
     fn head(configuration: &mut Self::Configuration) -> (u32, String);
-    fn read(at: &Field<'_>, wish: Wish, configuration: Self::Configuration) -> Result<Change, FieldError>;
+    fn read(
+        at: &Field<'_>,
+        wish: Wish,
+        configuration: Self::Configuration,
+    ) -> Result<Change, FieldError>;
 }
 
 macro_rules! state {
@@ -59,9 +64,16 @@ macro_rules! state {
                 (self.operation_type, self.configuration)
             }
             fn head(configuration: &mut $configuration) -> (u32, String) {
-                (configuration.revision_number, std::mem::take(&mut configuration.id))
+                (
+                    configuration.revision_number,
+                    std::mem::take(&mut configuration.id),
+                )
             }
-            fn read(at: &Field<'_>, wish: Wish, configuration: $configuration) -> Result<Change, FieldError> {
+            fn read(
+                at: &Field<'_>,
+                wish: Wish,
+                configuration: $configuration,
+            ) -> Result<Change, FieldError> {
                 $read(at, wish, configuration)
             }
         }
@@ -72,8 +84,18 @@ state!(VpcState, VpcConfiguration, Vpc, vpc::read);
 state!(SubnetState, SubnetConfiguration, Subnet, subnet::read);
 state!(RouterState, RouterConfiguration, Router, router::read);
 state!(PortState, PortConfiguration, Port, port::read);
-state!(NeighborState, NeighborConfiguration, Neighbor, neighbor::read);
-state!(SecurityGroupState, SecurityGroupConfiguration, Securitygroup, not_served);
+state!(
+    NeighborState,
+    NeighborConfiguration,
+    Neighbor,
+    neighbor::read
+);
+state!(
+    SecurityGroupState,
+    SecurityGroupConfiguration,
+    Securitygroup,
+    not_served
+);
 state!(DhcpState, DhcpConfiguration, Dhcp, not_served);
 state!(GatewayState, GatewayConfiguration, Gateway, not_served);
 
@@ -109,19 +131,29 @@ pub(crate) fn resources(goal: Goal) -> Box<dyn Iterator<Item = Resource>> {
 }
 
 fn list<S: State>(name: &'static str, states: Vec<S>) -> impl Iterator<Item = Resource> {
-    states.into_iter().enumerate().map(move |(index, state)| resource(&Field::element(name, index), state))
+    states
+        .into_iter()
+        .enumerate()
+        .map(move |(index, state)| resource(&Field::element(name, index), state))
 }
 
 fn map<S: State>(name: &'static str, states: HashMap<String, S>) -> impl Iterator<Item = Resource> {
     let mut states: Vec<(String, S)> = states.into_iter().collect();
     states.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    states.into_iter().map(move |(key, state)| resource(&Field::entry(name, &key), state))
+    states
+        .into_iter()
+        .map(move |(key, state)| resource(&Field::entry(name, &key), state))
 }
 
 fn resource<S: State>(at: &Field<'_>, state: S) -> Resource {
     let (operation, configuration) = state.parts();
-    let mut resource =
-        Resource { kind: S::KIND, id: String::new(), operation, revision: 0, change: Ok(None) };
+    let mut resource = Resource {
+        kind: S::KIND,
+        id: String::new(),
+        operation,
+        revision: 0,
+        change: Ok(None),
+    };
     let at_configuration = at.field("configuration");
     let Some(mut configuration) = configuration else {
         resource.change = Err(at_configuration.error("is missing"));
@@ -132,7 +164,11 @@ fn resource<S: State>(at: &Field<'_>, state: S) -> Resource {
         let Some(wish) = wish else { return Ok(None) };
         // A neighbor without an id is still told apart by its addresses; old controllers send such.
         let id = at_configuration.field("id");
-        if S::KIND == ResourceType::Neighbor { id.text(&resource.id)? } else { id.id(&resource.id)? }
+        if S::KIND == ResourceType::Neighbor {
+            id.text(&resource.id)?
+        } else {
+            id.id(&resource.id)?
+        }
         S::read(&at_configuration, wish, configuration).map(Some)
     });
     resource
@@ -142,10 +178,14 @@ fn resource<S: State>(at: &Field<'_>, state: S) -> Resource {
 /// GET asks for nothing, but for neighbors, where Alcor means "here is the next hop's neighbor".
 fn wish(at: &Field<'_>, kind: ResourceType, operation: i32) -> Result<Option<Wish>, FieldError> {
     match OperationType::try_from(operation) {
-        Ok(OperationType::Info | OperationType::Create | OperationType::Update) => Ok(Some(Wish::Present)),
+        Ok(OperationType::Info | OperationType::Create | OperationType::Update) => {
+            Ok(Some(Wish::Present))
+        }
         Ok(OperationType::Get) if kind == ResourceType::Neighbor => Ok(Some(Wish::Present)),
         Ok(OperationType::Get) => Ok(None),
         Ok(OperationType::Delete) => Ok(Some(Wish::Absent)),
-        Err(_) => Err(at.field("operation_type").error(format_args!("{operation} is no operation"))),
+        Err(_) => Err(at
+            .field("operation_type")
+            .error(format_args!("{operation} is no operation"))),
     }
 }

@@ -39,27 +39,46 @@ pub(crate) struct FieldError {
 impl<'a> Field<'a> {
     /// Element `index` of one of the goal state's lists.
     pub(crate) fn element(list: &'static str, index: usize) -> Self {
-        Self { outer: None, name: list, at: At::Index(index) }
+        Self {
+            outer: None,
+            name: list,
+            at: At::Index(index),
+        }
     }
 
     /// The value of `key` in one of the goal state's maps.
     pub(crate) fn entry(map: &'static str, key: &'a str) -> Self {
-        Self { outer: None, name: map, at: At::Key(key) }
+        Self {
+            outer: None,
+            name: map,
+            at: At::Key(key),
+        }
     }
 
     /// A field of this message.
     pub(crate) fn field(&'a self, name: &'static str) -> Self {
-        Self { outer: Some(self), name, at: At::Whole }
+        Self {
+            outer: Some(self),
+            name,
+            at: At::Whole,
+        }
     }
 
     /// An element of a list in this message.
     pub(crate) fn item(&'a self, name: &'static str, index: usize) -> Self {
-        Self { outer: Some(self), name, at: At::Index(index) }
+        Self {
+            outer: Some(self),
+            name,
+            at: At::Index(index),
+        }
     }
 
     /// An error about this field.
     pub(crate) fn error(&self, problem: impl fmt::Display) -> FieldError {
-        FieldError { field: self.to_string(), problem: problem.to_string() }
+        FieldError {
+            field: self.to_string(),
+            problem: problem.to_string(),
+        }
     }
 
     /// A text that must be there: an id.
@@ -89,19 +108,23 @@ impl<'a> Field<'a> {
 
     /// Any IPv4 address.
     pub(crate) fn ipv4(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
-        text.parse().map_err(|_| self.error(format_args!("{} is not an IPv4 address", Quote(text))))
+        text.parse()
+            .map_err(|_| self.error(format_args!("{} is not an IPv4 address", Quote(text))))
     }
 
     /// A prefix; bits beyond its length are ignored, since Alcor writes a gateway's address with its length too.
     pub(crate) fn prefix(&self, text: &str) -> Result<Ipv4Net, FieldError> {
-        let prefix: Ipv4Net =
-            text.parse().map_err(|_| self.error(format_args!("{} is not an IPv4 prefix", Quote(text))))?;
+        let prefix: Ipv4Net = text
+            .parse()
+            .map_err(|_| self.error(format_args!("{} is not an IPv4 prefix", Quote(text))))?;
         Ok(prefix.trunc())
     }
 
     /// A station's MAC: neither zero nor a group address.
     pub(crate) fn mac(&self, text: &str) -> Result<Mac, FieldError> {
-        let mac: Mac = text.parse().map_err(|_| self.error(format_args!("{} is not a MAC address", Quote(text))))?;
+        let mac: Mac = text
+            .parse()
+            .map_err(|_| self.error(format_args!("{} is not a MAC address", Quote(text))))?;
         if mac.is_zero() || mac.is_multicast() {
             return Err(self.error(format_args!("{mac} is no station's MAC")));
         }
@@ -147,26 +170,49 @@ mod tests {
         let error = fixed_ip.field("ip_address").host("10.0.0").unwrap_err();
         let expected = "neighbor_states[3].configuration.fixed_ips[0].ip_address: \"10.0.0\" is not an IPv4 address";
         assert_eq!(error.to_string(), expected);
-        let error = Field::entry("port_states", "a\n\"b").field("configuration").error("is missing");
-        assert_eq!(error.to_string(), "port_states[\"a\\n\\\"b\"].configuration: is missing");
+        let error = Field::entry("port_states", "a\n\"b")
+            .field("configuration")
+            .error("is missing");
+        assert_eq!(
+            error.to_string(),
+            "port_states[\"a\\n\\\"b\"].configuration: is missing"
+        );
     }
 
     #[test]
     fn a_long_value_is_cut_at_a_character() {
-        let error = Field::entry("port_states", &"ß".repeat(500)).error("is missing").to_string();
+        let error = Field::entry("port_states", &"ß".repeat(500))
+            .error("is missing")
+            .to_string();
         assert_eq!(error.chars().filter(|c| *c == 'ß').count(), MAX_QUOTE);
     }
 
     #[test]
     fn addresses_that_no_machine_has_are_refused() {
         let field = Field::element("x", 0);
-        for bad in ["0.0.0.0", "224.0.0.1", "255.255.255.255", "10.0.0.256", "::1", "", " 10.0.0.1"] {
+        for bad in [
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "10.0.0.256",
+            "::1",
+            "",
+            " 10.0.0.1",
+        ] {
             assert!(field.host(bad).is_err(), "{bad}");
         }
-        for bad in ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "02:00"] {
+        for bad in [
+            "00:00:00:00:00:00",
+            "ff:ff:ff:ff:ff:ff",
+            "01:00:5e:00:00:01",
+            "02:00",
+        ] {
             assert!(field.mac(bad).is_err(), "{bad}");
         }
-        assert_eq!(field.prefix("10.1.2.3/16").unwrap().to_string(), "10.1.0.0/16");
+        assert_eq!(
+            field.prefix("10.1.2.3/16").unwrap().to_string(),
+            "10.1.0.0/16"
+        );
         for bad in ["10.0.0.0", "10.0.0.0/33", "10.0.0.0/-1", "/8"] {
             assert!(field.prefix(bad).is_err(), "{bad}");
         }

@@ -14,7 +14,11 @@ use crate::state::resource::{Change, FixedIp, Port};
 const MAX_FIXED_IPS: usize = 1024;
 
 /// Reads a port's configuration; to delete it, only its id counts.
-pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: PortConfiguration) -> Result<Change, FieldError> {
+pub(crate) fn read(
+    at: &Field<'_>,
+    wish: Wish,
+    configuration: PortConfiguration,
+) -> Result<Change, FieldError> {
     if wish == Wish::Absent {
         return Ok(Change::Port(None));
     }
@@ -25,18 +29,34 @@ pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: PortConfiguration)
         return Err(at.field("fixed_ips").error("is empty"));
     }
     if count > MAX_FIXED_IPS {
-        return Err(at.field("fixed_ips").error(format_args!("has {count} entries, at most {MAX_FIXED_IPS} are served")));
+        return Err(at.field("fixed_ips").error(format_args!(
+            "has {count} entries, at most {MAX_FIXED_IPS} are served"
+        )));
     }
     let mut fixed_ips = Vec::with_capacity(count);
     for (i, fixed_ip) in configuration.fixed_ips.into_iter().enumerate() {
         let at = at.item("fixed_ips", i);
         at.field("subnet_id").id(&fixed_ip.subnet_id)?;
         let ip = at.field("ip_address").host(&fixed_ip.ip_address)?;
-        fixed_ips.push(FixedIp { subnet: fixed_ip.subnet_id, ip });
+        fixed_ips.push(FixedIp {
+            subnet: fixed_ip.subnet_id,
+            ip,
+        });
     }
-    let subnets = fixed_ips.iter().map(|f| &f.subnet).collect::<HashSet<_>>().len();
+    let subnets = fixed_ips
+        .iter()
+        .map(|f| &f.subnet)
+        .collect::<HashSet<_>>()
+        .len();
     if subnets > MAX_ATTACHMENTS {
-        return Err(at.field("fixed_ips").error(format_args!("are in {subnets} subnets, at most {MAX_ATTACHMENTS} are served")));
+        return Err(at.field("fixed_ips").error(format_args!(
+            "are in {subnets} subnets, at most {MAX_ATTACHMENTS} are served"
+        )));
     }
-    Ok(Change::Port(Some(Port { name: configuration.name, mac, admin_up: configuration.admin_state_up, fixed_ips })))
+    Ok(Change::Port(Some(Port {
+        name: configuration.name,
+        mac,
+        admin_up: configuration.admin_state_up,
+        fixed_ips,
+    })))
 }

@@ -10,7 +10,10 @@ pub(crate) const MAX_REPLY: usize = 3 << 20;
 
 /// The reply in as many messages as it needs, at least one; together they hold every status, in order.
 pub(crate) fn split(reply: GoalStateOperationReply) -> Vec<GoalStateOperationReply> {
-    let head = GoalStateOperationReply { operation_statuses: Vec::new(), ..reply };
+    let head = GoalStateOperationReply {
+        operation_statuses: Vec::new(),
+        ..reply
+    };
     let mut parts = vec![head.clone()];
     let mut size = 0;
     for status in reply.operation_statuses {
@@ -34,7 +37,9 @@ pub(crate) fn shorten(mut reply: GoalStateOperationReply) -> (GoalStateOperation
     if reply.encoded_len() <= MAX_REPLY {
         return (reply, 0);
     }
-    reply.operation_statuses.sort_by_key(|status| status.operation_status == OperationStatus::Success as i32);
+    reply
+        .operation_statuses
+        .sort_by_key(|status| status.operation_status == OperationStatus::Success as i32);
     let mut size = 0;
     let fits = reply.operation_statuses.iter().take_while(|status| {
         size += encoded(*status);
@@ -76,8 +81,15 @@ mod tests {
         let parts = split(whole.clone());
         assert!(parts.len() > 1);
         assert!(parts.iter().all(|part| part.encoded_len() < MAX_REPLY + 64));
-        assert!(parts.iter().all(|part| part.message_total_operation_time == 7));
-        let joined: Vec<_> = parts.into_iter().flat_map(|part| part.operation_statuses).collect();
+        assert!(
+            parts
+                .iter()
+                .all(|part| part.message_total_operation_time == 7)
+        );
+        let joined: Vec<_> = parts
+            .into_iter()
+            .flat_map(|part| part.operation_statuses)
+            .collect();
         assert_eq!(joined, whole.operation_statuses);
     }
 
@@ -91,7 +103,14 @@ mod tests {
         let (short, left_out) = shorten(reply(200_000));
         assert!(short.encoded_len() <= MAX_REPLY + 64);
         assert_eq!(short.operation_statuses.len() + left_out, 200_000);
-        assert_eq!(short.operation_statuses.iter().filter(|s| s.operation_status == 3).count(), 200);
+        assert_eq!(
+            short
+                .operation_statuses
+                .iter()
+                .filter(|s| s.operation_status == 3)
+                .count(),
+            200
+        );
         assert_eq!(shorten(reply(10)), (reply(10), 0));
     }
 }

@@ -9,17 +9,26 @@ use super::decode::Wish;
 use super::field::{Field, FieldError};
 use crate::proto::schema::router_configuration::{RoutingRule, SubnetRoutingTable};
 use crate::proto::schema::{OperationType, RouterConfiguration, UpdateType};
-use crate::state::resource::{Change, Rule, RuleKey, RouterUpdate, SubnetRules};
+use crate::state::resource::{Change, RouterUpdate, Rule, RuleKey, SubnetRules};
 
 /// Reads a router's configuration; to delete it, only its id counts.
-pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: RouterConfiguration) -> Result<Change, FieldError> {
+pub(crate) fn read(
+    at: &Field<'_>,
+    wish: Wish,
+    configuration: RouterConfiguration,
+) -> Result<Change, FieldError> {
     if wish == Wish::Absent {
         return Ok(Change::Router(None));
     }
     let full = match UpdateType::try_from(configuration.update_type) {
         Ok(UpdateType::Full) => true,
         Ok(UpdateType::Delta) => false,
-        Err(_) => return Err(at.field("update_type").error(format_args!("{} is no update type", configuration.update_type))),
+        Err(_) => {
+            return Err(at.field("update_type").error(format_args!(
+                "{} is no update type",
+                configuration.update_type
+            )));
+        }
     };
     let dvr_mac = match configuration.host_dvr_mac_address.as_str() {
         "" => None,
@@ -27,20 +36,31 @@ pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: RouterConfiguratio
     };
     let tables = configuration.subnet_routing_tables.into_iter().enumerate();
     let subnets = tables.map(|(i, table)| subnet(&at.item("subnet_routing_tables", i), table));
-    Ok(Change::Router(Some(RouterUpdate { full, dvr_mac, subnets: subnets.collect::<Result<_, _>>()? })))
+    Ok(Change::Router(Some(RouterUpdate {
+        full,
+        dvr_mac,
+        subnets: subnets.collect::<Result<_, _>>()?,
+    })))
 }
 
 fn subnet(at: &Field<'_>, table: SubnetRoutingTable) -> Result<SubnetRules, FieldError> {
     at.field("subnet_id").id(&table.subnet_id)?;
     let rules = table.routing_rules.into_iter().enumerate();
     let rules = rules.map(|(i, rule)| read_rule(&at.item("routing_rules", i), rule));
-    Ok(SubnetRules { subnet: table.subnet_id, rules: rules.collect::<Result<_, _>>()? })
+    Ok(SubnetRules {
+        subnet: table.subnet_id,
+        rules: rules.collect::<Result<_, _>>()?,
+    })
 }
 
 fn read_rule(at: &Field<'_>, rule: RoutingRule) -> Result<(RuleKey, Option<Rule>), FieldError> {
     let deleted = match OperationType::try_from(rule.operation_type) {
         Ok(operation) => operation == OperationType::Delete,
-        Err(_) => return Err(at.field("operation_type").error(format_args!("{} is no operation", rule.operation_type))),
+        Err(_) => {
+            return Err(at
+                .field("operation_type")
+                .error(format_args!("{} is no operation", rule.operation_type)));
+        }
     };
     at.field("id").text(&rule.id)?;
     if deleted && !rule.id.is_empty() {
@@ -48,8 +68,19 @@ fn read_rule(at: &Field<'_>, rule: RoutingRule) -> Result<(RuleKey, Option<Rule>
     }
     let destination = destination(&at.field("destination"), &rule.destination)?;
     let next_hop = next_hop(&at.field("next_hop_ip"), &rule.next_hop_ip)?;
-    let key = if rule.id.is_empty() { RuleKey::Path(destination, next_hop) } else { RuleKey::Id(rule.id) };
-    Ok((key, (!deleted).then_some(Rule { destination, next_hop, priority: rule.priority })))
+    let key = if rule.id.is_empty() {
+        RuleKey::Path(destination, next_hop)
+    } else {
+        RuleKey::Id(rule.id)
+    };
+    Ok((
+        key,
+        (!deleted).then_some(Rule {
+            destination,
+            next_hop,
+            priority: rule.priority,
+        }),
+    ))
 }
 
 /// A prefix, or one address.

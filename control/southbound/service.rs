@@ -18,9 +18,12 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::reply;
 use crate::core::{CoreHandle, Goal, Gone};
-use crate::proto::schema::goal_state_provisioner_server::{GoalStateProvisioner, GoalStateProvisionerServer};
+use crate::proto::schema::goal_state_provisioner_server::{
+    GoalStateProvisioner, GoalStateProvisionerServer,
+};
 use crate::proto::schema::{
-    GoalState, GoalStateOperationReply, GoalStateV2, HostRequest, HostRequestReply, NeighborRulesRequest,
+    GoalState, GoalStateOperationReply, GoalStateV2, HostRequest, HostRequestReply,
+    NeighborRulesRequest,
 };
 
 /// Largest message accepted: what gRPC can count, as Alcor's own agent does.
@@ -49,7 +52,8 @@ pub(crate) async fn serve(
     core: CoreHandle,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let service = GoalStateProvisionerServer::new(Southbound { core }).max_decoding_message_size(MAX_REQUEST);
+    let service =
+        GoalStateProvisionerServer::new(Southbound { core }).max_decoding_message_size(MAX_REQUEST);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
@@ -57,9 +61,12 @@ pub(crate) async fn serve(
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
-            drop(stopped.await);
-        });
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            async {
+                drop(stopped.await);
+            },
+        );
     let mut server = pin!(server);
     tokio::select! {
         ended = &mut server => return ended,
@@ -75,17 +82,26 @@ struct Southbound {
 
 #[tonic::async_trait]
 impl GoalStateProvisioner for Southbound {
-    type PushGoalStatesStreamStream = Pin<Box<dyn Stream<Item = Result<GoalStateOperationReply, Status>> + Send>>;
+    type PushGoalStatesStreamStream =
+        Pin<Box<dyn Stream<Item = Result<GoalStateOperationReply, Status>> + Send>>;
 
     async fn push_network_resource_states(
         &self,
         request: Request<GoalState>,
     ) -> Result<Response<GoalStateOperationReply>, Status> {
         let source = source(request.remote_addr());
-        let reply = self.core.apply(source.clone(), Goal::V1(request.into_inner())).await.map_err(unavailable)?;
+        let reply = self
+            .core
+            .apply(source.clone(), Goal::V1(request.into_inner()))
+            .await
+            .map_err(unavailable)?;
         let (reply, left_out) = reply::shorten(reply);
         if left_out > 0 {
-            tracing::warn!(source, left_out, "the reply was too large for one message: successes are left out of it");
+            tracing::warn!(
+                source,
+                left_out,
+                "the reply was too large for one message: successes are left out of it"
+            );
         }
         Ok(Response::new(reply))
     }
@@ -96,19 +112,31 @@ impl GoalStateProvisioner for Southbound {
     ) -> Result<Response<Self::PushGoalStatesStreamStream>, Status> {
         let source = source(request.remote_addr());
         let (replies, stream) = mpsc::channel(REPLIES);
-        tokio::spawn(answer_each(self.core.clone(), source, request.into_inner(), replies));
+        tokio::spawn(answer_each(
+            self.core.clone(),
+            source,
+            request.into_inner(),
+            replies,
+        ));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
-    async fn request_goal_states(&self, _: Request<HostRequest>) -> Result<Response<HostRequestReply>, Status> {
-        Err(Status::unimplemented("a controller serves RequestGoalStates; this is a switch"))
+    async fn request_goal_states(
+        &self,
+        _: Request<HostRequest>,
+    ) -> Result<Response<HostRequestReply>, Status> {
+        Err(Status::unimplemented(
+            "a controller serves RequestGoalStates; this is a switch",
+        ))
     }
 
     async fn push_goalstates(
         &self,
         _: Request<NeighborRulesRequest>,
     ) -> Result<Response<GoalStateOperationReply>, Status> {
-        Err(Status::unimplemented("a gateway serves PushGoalstates; this is a switch"))
+        Err(Status::unimplemented(
+            "a gateway serves PushGoalstates; this is a switch",
+        ))
     }
 }
 

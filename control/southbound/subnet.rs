@@ -15,7 +15,11 @@ use crate::state::resource::{Change, Gateway, Subnet};
 const UNKNOWN_TUNNEL_ID: u64 = i64::MAX as u64;
 
 /// Reads a subnet's configuration; to delete it, only its id counts.
-pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: SubnetConfiguration) -> Result<Change, FieldError> {
+pub(crate) fn read(
+    at: &Field<'_>,
+    wish: Wish,
+    configuration: SubnetConfiguration,
+) -> Result<Change, FieldError> {
     if wish == Wish::Absent {
         return Ok(Change::Subnet(None));
     }
@@ -27,7 +31,10 @@ pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: SubnetConfiguratio
     Ok(Change::Subnet(Some(Subnet {
         cidr: at.field("cidr").prefix(&configuration.cidr)?,
         vni: vni(&at.field("tunnel_id"), configuration.tunnel_id)?,
-        gateway: gateway(&at.field("gateway"), configuration.gateway.unwrap_or_default())?,
+        gateway: gateway(
+            &at.field("gateway"),
+            configuration.gateway.unwrap_or_default(),
+        )?,
         vpc: configuration.vpc_id,
         name: configuration.name,
     })))
@@ -52,5 +59,8 @@ fn gateway(at: &Field<'_>, gateway: GatewayField) -> Result<Option<Gateway>, Fie
     if ip == Some(Ipv4Addr::UNSPECIFIED) || gateway.mac_address.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Gateway { ip, mac: at.field("mac_address").mac(&gateway.mac_address)? }))
+    Ok(Some(Gateway {
+        ip,
+        mac: at.field("mac_address").mac(&gateway.mac_address)?,
+    }))
 }

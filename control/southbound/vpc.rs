@@ -9,7 +9,11 @@ use crate::proto::schema::VpcConfiguration;
 use crate::state::resource::{Change, Vpc};
 
 /// Reads a VPC's configuration; to delete it, only its id counts.
-pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: VpcConfiguration) -> Result<Change, FieldError> {
+pub(crate) fn read(
+    at: &Field<'_>,
+    wish: Wish,
+    configuration: VpcConfiguration,
+) -> Result<Change, FieldError> {
     if wish == Wish::Absent {
         return Ok(Change::Vpc(None));
     }
@@ -20,7 +24,14 @@ pub(crate) fn read(at: &Field<'_>, wish: Wish, configuration: VpcConfiguration) 
     };
     let vni = match configuration.tunnel_id {
         0 => None,
-        id => Some(Vni::new(id).ok_or_else(|| at.field("tunnel_id").error(format_args!("{id} is not a VNI: 1 to {} are", Vni::MAX)))?),
+        id => Some(Vni::new(id).ok_or_else(|| {
+            at.field("tunnel_id")
+                .error(format_args!("{id} is not a VNI: 1 to {} are", Vni::MAX))
+        })?),
     };
-    Ok(Change::Vpc(Some(Vpc { name: configuration.name, cidr, vni })))
+    Ok(Change::Vpc(Some(Vpc {
+        name: configuration.name,
+        cidr,
+        vni,
+    })))
 }

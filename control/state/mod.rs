@@ -49,7 +49,11 @@ impl OutOfOrder {
     /// The revision to keep when `new` follows `known`. Equal revisions follow each other, since Alcor sends the same
     /// one always; zero is no revision.
     pub(crate) fn check(known: u32, new: u32) -> Result<u32, Self> {
-        if known != 0 && new != 0 && new < known { Err(Self { known, new }) } else { Ok(known.max(new)) }
+        if known != 0 && new != 0 && new < known {
+            Err(Self { known, new })
+        } else {
+            Ok(known.max(new))
+        }
     }
 }
 
@@ -93,7 +97,10 @@ pub(crate) struct Touched {
 impl Touched {
     /// Nothing was touched.
     pub(crate) fn is_empty(&self) -> bool {
-        self.subnets.is_empty() && self.routed.is_empty() && self.ports.is_empty() && self.neighbors.is_empty()
+        self.subnets.is_empty()
+            && self.routed.is_empty()
+            && self.ports.is_empty()
+            && self.neighbors.is_empty()
     }
 }
 
@@ -123,7 +130,12 @@ struct Unused {
 impl Wanted {
     /// Makes one change, and collects what it touches. Constant time but for what the change itself lists and for the
     /// subnets of a changed VPC or router.
-    pub(crate) fn apply(&mut self, id: &str, revision: u32, change: Change) -> Result<Subject, OutOfOrder> {
+    pub(crate) fn apply(
+        &mut self,
+        id: &str,
+        revision: u32,
+        change: Change,
+    ) -> Result<Subject, OutOfOrder> {
         match change {
             Change::Vpc(vpc) => self.set_vpc(id, revision, vpc),
             Change::Subnet(subnet) => self.set_subnet(id, revision, subnet),
@@ -147,10 +159,16 @@ impl Wanted {
     /// Frees what nobody uses any more. After it, the numbers of deleted resources may be given to others.
     pub(crate) fn sweep(&mut self) {
         let unused = std::mem::take(&mut self.unused);
-        unused.routers.into_iter().for_each(|ix| self.routers.free(ix));
+        unused
+            .routers
+            .into_iter()
+            .for_each(|ix| self.routers.free(ix));
         unused.ports.into_iter().for_each(|ix| self.ports.free(ix));
         self.neighbors.sweep();
-        unused.subnets.into_iter().for_each(|ix| self.subnets.free(ix));
+        unused
+            .subnets
+            .into_iter()
+            .for_each(|ix| self.subnets.free(ix));
         unused.vpcs.into_iter().for_each(|ix| self.vpcs.free(ix));
     }
 }

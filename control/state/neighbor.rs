@@ -55,7 +55,12 @@ struct Key<'a> {
 
 impl NeighborSlot {
     fn key(&self) -> Key<'_> {
-        Key { id: &self.id, routed: self.routed, subnet: self.subnet, ip: self.ip }
+        Key {
+            id: &self.id,
+            routed: self.routed,
+            subnet: self.subnet,
+            ip: self.ip,
+        }
     }
 }
 
@@ -68,7 +73,11 @@ impl Neighbors {
     fn insert(&mut self, slot: NeighborSlot) -> NeighborIx {
         let hash = self.hasher.hash_one(slot.key());
         let ix = self.arena.insert(slot);
-        let rehash = |&ix: &NeighborIx| self.arena.get(ix).map_or(0, |slot| self.hasher.hash_one(slot.key()));
+        let rehash = |&ix: &NeighborIx| {
+            self.arena
+                .get(ix)
+                .map_or(0, |slot| self.hasher.hash_one(slot.key()))
+        };
         self.index.insert_unique(hash, ix, rehash);
         ix
     }
@@ -98,11 +107,6 @@ impl Wanted {
         self.neighbors.arena.iter()
     }
 
-    /// How many neighbors there are.
-    pub(crate) fn neighbor_count(&self) -> usize {
-        self.neighbors.arena.len()
-    }
-
     /// Addresses with a newer revision are left alone, the others change; one that is left alone is an error.
     pub(super) fn set_neighbor(
         &mut self,
@@ -122,7 +126,13 @@ impl Wanted {
                 Err(error) => late = Err(error),
             }
         }
-        late.map(|()| if subjects.is_empty() { Subject::Nothing } else { Subject::Neighbor(subjects) })
+        late.map(|()| {
+            if subjects.is_empty() {
+                Subject::Nothing
+            } else {
+                Subject::Neighbor(subjects)
+            }
+        })
     }
 
     fn place_neighbor(
@@ -134,7 +144,12 @@ impl Wanted {
     ) -> Result<NeighborIx, OutOfOrder> {
         let (routed, ip, changed) = (address.routed, address.ip, self.tick());
         let subnet = self.subnets.intern(&address.subnet);
-        let known = self.neighbors.find(Key { id, routed, subnet, ip });
+        let known = self.neighbors.find(Key {
+            id,
+            routed,
+            subnet,
+            ip,
+        });
         if let Some(ix) = known
             && let Some(slot) = self.neighbors.arena.get_mut(ix)
         {
@@ -147,8 +162,20 @@ impl Wanted {
             self.touched.neighbors.push(ix);
             return Ok(ix);
         }
-        let position = self.subnets.get(subnet).map_or(0, |slot| slot.neighbors.len());
-        let slot = NeighborSlot { id: id.into(), routed, subnet, ip, place, revision, changed, position };
+        let position = self
+            .subnets
+            .get(subnet)
+            .map_or(0, |slot| slot.neighbors.len());
+        let slot = NeighborSlot {
+            id: id.into(),
+            routed,
+            subnet,
+            ip,
+            place,
+            revision,
+            changed,
+            position,
+        };
         let ix = self.neighbors.insert(slot);
         if let Some(slot) = self.subnets.get_mut(subnet) {
             slot.neighbors.push(ix);
@@ -157,15 +184,40 @@ impl Wanted {
         Ok(ix)
     }
 
-    fn remove_neighbor(&mut self, id: &str, revision: u32, address: &NeighborAddress) -> Result<(), OutOfOrder> {
-        let Some(subnet) = self.subnets.find(&address.subnet) else { return Ok(()) };
-        let key = Key { id, routed: address.routed, subnet, ip: address.ip };
-        let Some(ix) = self.neighbors.find(key) else { return Ok(()) };
-        OutOfOrder::check(self.neighbors.arena.get(ix).map_or(0, |slot| slot.revision), revision)?;
+    fn remove_neighbor(
+        &mut self,
+        id: &str,
+        revision: u32,
+        address: &NeighborAddress,
+    ) -> Result<(), OutOfOrder> {
+        let Some(subnet) = self.subnets.find(&address.subnet) else {
+            return Ok(());
+        };
+        let key = Key {
+            id,
+            routed: address.routed,
+            subnet,
+            ip: address.ip,
+        };
+        let Some(ix) = self.neighbors.find(key) else {
+            return Ok(());
+        };
+        OutOfOrder::check(
+            self.neighbors.arena.get(ix).map_or(0, |slot| slot.revision),
+            revision,
+        )?;
         self.touched.neighbors.push(ix);
         self.unused.subnets.push(subnet);
-        let Some(slot) = self.neighbors.remove(ix) else { return Ok(()) };
-        let Some(list) = self.subnets.get_mut(subnet).map(|subnet| &mut subnet.neighbors) else { return Ok(()) };
+        let Some(slot) = self.neighbors.remove(ix) else {
+            return Ok(());
+        };
+        let Some(list) = self
+            .subnets
+            .get_mut(subnet)
+            .map(|subnet| &mut subnet.neighbors)
+        else {
+            return Ok(());
+        };
         // The last of the list takes the place of the one that goes.
         if slot.position < list.len() {
             list.swap_remove(slot.position);

@@ -45,7 +45,11 @@ pub(crate) struct SubnetSlot {
 
 impl Slot for VpcSlot {
     fn new(id: Box<str>) -> Self {
-        Self { id, wanted: None, subnets: BTreeSet::new() }
+        Self {
+            id,
+            wanted: None,
+            subnets: BTreeSet::new(),
+        }
     }
     fn id(&self) -> &str {
         &self.id
@@ -58,7 +62,14 @@ impl Slot for VpcSlot {
 impl Slot for SubnetSlot {
     fn new(id: Box<str>) -> Self {
         let (ports, routers) = (BTreeSet::new(), BTreeSet::new());
-        Self { id, wanted: None, vpc: None, ports, routers, neighbors: Vec::new() }
+        Self {
+            id,
+            wanted: None,
+            vpc: None,
+            ports,
+            routers,
+            neighbors: Vec::new(),
+        }
     }
     fn id(&self) -> &str {
         &self.id
@@ -90,18 +101,34 @@ impl Wanted {
         self.subnets.iter()
     }
 
-    pub(super) fn set_vpc(&mut self, id: &str, revision: u32, vpc: Option<Vpc>) -> Result<Subject, OutOfOrder> {
-        let Some(ix) = self.vpcs.slot_for(id, vpc.is_some()) else { return Ok(Subject::Nothing) };
-        let Some(slot) = self.vpcs.get_mut(ix) else { return Ok(Subject::Nothing) };
+    pub(super) fn set_vpc(
+        &mut self,
+        id: &str,
+        revision: u32,
+        vpc: Option<Vpc>,
+    ) -> Result<Subject, OutOfOrder> {
+        let Some(ix) = self.vpcs.slot_for(id, vpc.is_some()) else {
+            return Ok(Subject::Nothing);
+        };
+        let Some(slot) = self.vpcs.get_mut(ix) else {
+            return Ok(Subject::Nothing);
+        };
         let revision = Revised::next(&slot.wanted, revision)?;
         let old = slot.wanted.take().map(|old| old.value);
         // A controller that leaves the VNI out does not take it back: Alcor often does not know it.
-        let new = vpc.map(|vpc| Vpc { vni: vpc.vni.or(old.as_ref().and_then(|old| old.vni)), ..vpc });
+        let new = vpc.map(|vpc| Vpc {
+            vni: vpc.vni.or(old.as_ref().and_then(|old| old.vni)),
+            ..vpc
+        });
         if old != new {
             self.touched.subnets.extend(&slot.subnets);
         }
         self.unused.vpcs.push(ix);
-        let subject = if new.is_some() { Subject::Vpc } else { Subject::Nothing };
+        let subject = if new.is_some() {
+            Subject::Vpc
+        } else {
+            Subject::Nothing
+        };
         slot.wanted = new.map(|value| Revised { revision, value });
         Ok(subject)
     }
@@ -112,8 +139,12 @@ impl Wanted {
         revision: u32,
         subnet: Option<Subnet>,
     ) -> Result<Subject, OutOfOrder> {
-        let Some(ix) = self.subnets.slot_for(id, subnet.is_some()) else { return Ok(Subject::Nothing) };
-        let Some(slot) = self.subnets.get_mut(ix) else { return Ok(Subject::Nothing) };
+        let Some(ix) = self.subnets.slot_for(id, subnet.is_some()) else {
+            return Ok(Subject::Nothing);
+        };
+        let Some(slot) = self.subnets.get_mut(ix) else {
+            return Ok(Subject::Nothing);
+        };
         let revision = Revised::next(&slot.wanted, revision)?;
         self.touched.subnets.insert(ix);
         self.unused.subnets.push(ix);
@@ -124,16 +155,23 @@ impl Wanted {
                 vpc.subnets.remove(&ix);
             }
         }
-        let Some(mut subnet) = subnet else { return Ok(Subject::Nothing) };
+        let Some(mut subnet) = subnet else {
+            return Ok(Subject::Nothing);
+        };
         let vpc = self.vpcs.intern(&subnet.vpc);
         if let Some(vpc) = self.vpcs.get_mut(vpc) {
             vpc.subnets.insert(ix);
         }
         // As with a VPC's: a placeholder takes nothing back.
-        let known = old.filter(|old| old.value.vpc == subnet.vpc).and_then(|old| old.value.vni);
+        let known = old
+            .filter(|old| old.value.vpc == subnet.vpc)
+            .and_then(|old| old.value.vni);
         subnet.vni = subnet.vni.or(known);
         slot.vpc = Some(vpc);
-        slot.wanted = Some(Revised { revision, value: subnet });
+        slot.wanted = Some(Revised {
+            revision,
+            value: subnet,
+        });
         Ok(Subject::Subnet(ix))
     }
 }

@@ -43,7 +43,12 @@ pub(crate) struct WantedPort {
 
 impl Slot for PortSlot {
     fn new(id: Box<str>) -> Self {
-        Self { id, wanted: None, bound: None, changed: 0 }
+        Self {
+            id,
+            wanted: None,
+            bound: None,
+            changed: 0,
+        }
     }
     fn id(&self) -> &str {
         &self.id
@@ -72,12 +77,18 @@ impl Wanted {
         if let Some(slot) = self.bound.get(&port).and_then(|&ix| self.ports.get(ix))
             && *slot.id != *id
         {
-            return Err(BindError::PortTaken { port: port.get(), id: slot.id.to_string() });
+            return Err(BindError::PortTaken {
+                port: port.get(),
+                id: slot.id.to_string(),
+            });
         }
         let ix = self.ports.intern(id);
         if let Some(slot) = self.ports.get_mut(ix) {
             if let Some(other) = slot.bound.filter(|&other| other != port) {
-                return Err(BindError::IdTaken { port: other.get(), id: id.to_owned() });
+                return Err(BindError::IdTaken {
+                    port: other.get(),
+                    id: id.to_owned(),
+                });
             }
             slot.bound = Some(port);
         }
@@ -88,7 +99,10 @@ impl Wanted {
 
     /// Takes a binding back; what the controller said of the port stays.
     pub(crate) fn unbind(&mut self, port: PortId) -> Result<(), BindError> {
-        let ix = self.bound.remove(&port).ok_or(BindError::NotBound(port.get()))?;
+        let ix = self
+            .bound
+            .remove(&port)
+            .ok_or(BindError::NotBound(port.get()))?;
         if let Some(slot) = self.ports.get_mut(ix) {
             slot.bound = None;
         }
@@ -97,15 +111,33 @@ impl Wanted {
         Ok(())
     }
 
-    pub(super) fn set_port(&mut self, id: &str, revision: u32, port: Option<Port>) -> Result<Subject, OutOfOrder> {
-        let Some(ix) = self.ports.slot_for(id, port.is_some()) else { return Ok(Subject::Nothing) };
+    pub(super) fn set_port(
+        &mut self,
+        id: &str,
+        revision: u32,
+        port: Option<Port>,
+    ) -> Result<Subject, OutOfOrder> {
+        let Some(ix) = self.ports.slot_for(id, port.is_some()) else {
+            return Ok(Subject::Nothing);
+        };
         let now = self.tick();
-        let Some(slot) = self.ports.get_mut(ix) else { return Ok(Subject::Nothing) };
+        let Some(slot) = self.ports.get_mut(ix) else {
+            return Ok(Subject::Nothing);
+        };
         let revision = Revised::next(&slot.wanted, revision)?;
         let old = slot.wanted.take();
         let new = port.map(|port| {
-            let fixed_ips = port.fixed_ips.iter().map(|f| (self.subnets.intern(&f.subnet), f.ip)).collect();
-            WantedPort { name: port.name, mac: port.mac, admin_up: port.admin_up, fixed_ips }
+            let fixed_ips = port
+                .fixed_ips
+                .iter()
+                .map(|f| (self.subnets.intern(&f.subnet), f.ip))
+                .collect();
+            WantedPort {
+                name: port.name,
+                mac: port.mac,
+                admin_up: port.admin_up,
+                fixed_ips,
+            }
         });
         if old.as_ref().map(|old| &old.value) != new.as_ref() {
             slot.changed = now;
@@ -125,7 +157,11 @@ impl Wanted {
         }
         self.touched.ports.insert(ix);
         self.unused.ports.push(ix);
-        let subject = if new.is_some() { Subject::Port(ix) } else { Subject::Nothing };
+        let subject = if new.is_some() {
+            Subject::Port(ix)
+        } else {
+            Subject::Nothing
+        };
         slot.wanted = new.map(|value| Revised { revision, value });
         Ok(subject)
     }

@@ -60,8 +60,12 @@ impl Wanted {
         revision: u32,
         update: Option<RouterUpdate>,
     ) -> Result<Subject, OutOfOrder> {
-        let Some(ix) = self.routers.slot_for(id, update.is_some()) else { return Ok(Subject::Nothing) };
-        let Some(slot) = self.routers.get_mut(ix) else { return Ok(Subject::Nothing) };
+        let Some(ix) = self.routers.slot_for(id, update.is_some()) else {
+            return Ok(Subject::Nothing);
+        };
+        let Some(slot) = self.routers.get_mut(ix) else {
+            return Ok(Subject::Nothing);
+        };
         let revision = Revised::next(&slot.wanted, revision)?;
         let old = slot.wanted.take().map(|old| old.value).unwrap_or_default();
         self.unused.routers.push(ix);
@@ -70,10 +74,17 @@ impl Wanted {
             self.disconnect(ix, old.subnets.keys());
             return Ok(Subject::Nothing);
         };
-        let router = if update.full { self.replace_router(ix, old, update) } else { self.merge_router(ix, old, update) };
+        let router = if update.full {
+            self.replace_router(ix, old, update)
+        } else {
+            self.merge_router(ix, old, update)
+        };
         self.touched.routed.extend(router.subnets.keys());
         if let Some(slot) = self.routers.get_mut(ix) {
-            slot.wanted = Some(Revised { revision, value: router });
+            slot.wanted = Some(Revised {
+                revision,
+                value: router,
+            });
         }
         Ok(Subject::Router(ix))
     }
@@ -81,7 +92,12 @@ impl Wanted {
     fn replace_router(&mut self, ix: RouterIx, old: Router, update: RouterUpdate) -> Router {
         let dvr_mac = update.dvr_mac;
         let new = self.merge_router(ix, Router::default(), update);
-        self.disconnect(ix, old.subnets.keys().filter(|subnet| !new.subnets.contains_key(subnet)));
+        self.disconnect(
+            ix,
+            old.subnets
+                .keys()
+                .filter(|subnet| !new.subnets.contains_key(subnet)),
+        );
         Router { dvr_mac, ..new }
     }
 

@@ -18,7 +18,10 @@ pub(crate) struct Ix<T> {
 impl<T> Ix<T> {
     /// The `index`-th slot.
     pub(crate) const fn new(index: u32) -> Self {
-        Self { index, of: PhantomData }
+        Self {
+            index,
+            of: PhantomData,
+        }
     }
 
     /// To index with.
@@ -71,19 +74,20 @@ impl<T> fmt::Debug for Ix<T> {
 pub(crate) struct Arena<T> {
     slots: Vec<Option<T>>,
     free: Vec<u32>,
-    len: usize,
 }
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), len: 0 }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
 impl<T> Arena<T> {
     /// Stores `value`. Slots are counted in 32 bits: memory ends long before they do.
     pub(crate) fn insert(&mut self, value: T) -> Ix<T> {
-        self.len += 1;
         let index = self.free.pop().unwrap_or(self.slots.len() as u32);
         match self.slots.get_mut(index as usize) {
             Some(slot) => *slot = Some(value),
@@ -105,9 +109,7 @@ impl<T> Arena<T> {
     /// Forgets the value. Its number is not used again before [`Arena::recycle`], so that those who know it can
     /// still find out that the value is gone.
     pub(crate) fn remove(&mut self, ix: Ix<T>) -> Option<T> {
-        let value = self.slots.get_mut(ix.get())?.take()?;
-        self.len -= 1;
-        Some(value)
+        self.slots.get_mut(ix.get())?.take()
     }
 
     /// Lets the number of a removed value be used again. Once per removal.
@@ -120,11 +122,6 @@ impl<T> Arena<T> {
         let numbered = self.slots.iter().enumerate();
         numbered.filter_map(|(i, slot)| Some((Ix::new(i as u32), slot.as_ref()?)))
     }
-
-    /// How many values there are.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
 }
 
 /// Slots by id.
@@ -136,7 +133,10 @@ pub(crate) struct Slots<T> {
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { arena: Arena::default(), by_id: HashMap::new() }
+        Self {
+            arena: Arena::default(),
+            by_id: HashMap::new(),
+        }
     }
 }
 
@@ -163,7 +163,11 @@ impl<T: Slot> Slots<T> {
 
     /// The slot to change for `id`: made when the resource is `wanted`, and none when it is to be deleted and unknown.
     pub(crate) fn slot_for(&mut self, id: &str, wanted: bool) -> Option<Ix<T>> {
-        if wanted { Some(self.intern(id)) } else { self.find(id) }
+        if wanted {
+            Some(self.intern(id))
+        } else {
+            self.find(id)
+        }
     }
 
     /// The slot of `id`, if there is one.
@@ -188,7 +192,9 @@ impl<T: Slot> Slots<T> {
 
     /// Frees the slot if nothing uses it.
     pub(crate) fn free(&mut self, ix: Ix<T>) {
-        let Some(slot) = self.arena.get(ix) else { return };
+        let Some(slot) = self.arena.get(ix) else {
+            return;
+        };
         if !slot.in_use() {
             self.by_id.remove(slot.id());
             self.arena.remove(ix);
