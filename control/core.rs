@@ -2,9 +2,10 @@
 //! The control thread: owns what the controller wants and what the workers see, and turns the one into the other.
 //!
 //! ```text
-//! request -> southbound::decode -> state::Wanted::apply -> program::Program::update   for each that is queued
-//!         -> Program::commit -> every worker has let go of the old snapshot           once for all of them
-//!         -> statuses -> replies
+//! goal state -> southbound::decode -> queue                                       on the caller's thread
+//!   -> state::Wanted::apply -> program::Program::update                           for each that is queued
+//!   -> Program::commit -> every worker has let go of what it replaces             once for all of them
+//!   -> statuses -> replies
 //! ```
 
 mod applied;
@@ -27,7 +28,7 @@ pub(crate) use site::{Site, Uplink};
 
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
-use crate::southbound::decode;
+use crate::southbound::decode::{self, Resource};
 use crate::state::{Subject, Wanted};
 use applied::{Applied, Refusal};
 
@@ -98,7 +99,8 @@ impl Core {
 
     /// Applies one goal state and waits until it is visible: for callers that own the core.
     pub(crate) fn apply(&mut self, source: &str, goal: Goal) -> GoalStateOperationReply {
-        let applied = self.begin_goal(source, goal);
+        let applied = Applied::new(source.to_owned(), Instant::now());
+        let applied = self.begin_goal(applied, decode::resources(goal));
         let visible = self.make_visible();
         let reply = applied.reply(&self.wanted, &self.program, visible);
         self.wanted.sweep();
@@ -125,9 +127,13 @@ impl Core {
         match request {
             Request::Apply {
                 source,
-                goal,
+                received,
+                resources,
                 reply,
-            } => Some(Answer::Applied(self.begin_goal(&source, goal), reply)),
+            } => {
+                let applied = Applied::new(source, received);
+                Some(Answer::Applied(self.begin_goal(applied, resources), reply))
+            }
             Request::Bind { port, id, reply } => Some(Answer::Bound(self.bind(port, &id), reply)),
             Request::Unbind { port, reply } => Some(Answer::Bound(self.unbind(port), reply)),
             Request::Show { what, reply } => {
@@ -137,21 +143,19 @@ impl Core {
         }
     }
 
-    /// Validates a goal state, takes it into the wanted state and prepares the tables' change.
-    fn begin_goal(&mut self, source: &str, goal: Goal) -> Applied {
-        let mut applied = Applied::new(source);
-        for resource in decode::resources(goal) {
+    /// Takes a goal state into the wanted state and prepares the tables' change.
+    fn begin_goal(&mut self, mut applied: Applied, resources: Vec<Resource>) -> Applied {
+        for resource in resources {
             let outcome = match resource.change {
-                Ok(Some(change)) => self
-                    .wanted
-                    .apply(&resource.id, resource.revision, change)
-                    .map_err(Refusal::Late),
+                Ok(Some(change)) => {
+                    let result = self.wanted.apply(&resource.id, resource.revision, change);
+                    result.map_err(Refusal::Late)
+                }
                 Ok(None) => Ok(Subject::Nothing),
                 Err(error) => Err(Refusal::Invalid(error)),
             };
             applied.push(resource.kind, resource.id, resource.operation, outcome);
         }
-        applied.program_from_here();
         self.program.update(&mut self.wanted);
         applied
     }

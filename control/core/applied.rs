@@ -26,9 +26,8 @@ pub(super) enum Refusal {
 /// One goal state, taken into the wanted state and prepared for the tables.
 pub(super) struct Applied {
     source: String,
-    begun: Instant,
+    received: Instant,
     items: Vec<Item>,
-    programming: Instant,
 }
 
 struct Item {
@@ -36,20 +35,17 @@ struct Item {
     id: String,
     operation: i32,
     outcome: Result<Subject, Refusal>,
-    /// When its turn came, and when it had been taken, in microseconds of the whole.
-    from: u32,
-    to: u32,
+    /// From the message's arrival until the resource was taken into the wanted state, in microseconds.
+    taken: u32,
 }
 
 impl Applied {
-    /// Starts the clock.
-    pub(super) fn new(source: &str) -> Self {
-        let begun = Instant::now();
+    /// A goal state that came when its clock started.
+    pub(super) fn new(source: String, received: Instant) -> Self {
         Self {
-            source: source.to_owned(),
-            begun,
+            source,
+            received,
             items: Vec::new(),
-            programming: begun,
         }
     }
 
@@ -61,21 +57,14 @@ impl Applied {
         operation: i32,
         outcome: Result<Subject, Refusal>,
     ) {
-        let from = self.items.last().map_or(0, |item| item.to);
-        let to = micros(self.begun);
+        let taken = micros(self.received);
         self.items.push(Item {
             kind,
             id,
             operation,
             outcome,
-            from,
-            to,
+            taken,
         });
-    }
-
-    /// All resources are taken; what follows is programming.
-    pub(super) fn program_from_here(&mut self) {
-        self.programming = Instant::now();
     }
 
     /// The reply, now that the change is `visible` to every worker, or is not for far too long.
@@ -85,7 +74,7 @@ impl Applied {
         program: &Program,
         visible: bool,
     ) -> GoalStateOperationReply {
-        let (total, programming) = (micros(self.begun), micros(self.programming));
+        let elapsed = micros(self.received);
         let (mut statuses, mut unhappy) = (Vec::with_capacity(self.items.len()), 0);
         for item in self.items {
             let (mut status, reason) = match &item.outcome {
@@ -113,9 +102,9 @@ impl Applied {
                 resource_type: item.kind as i32,
                 operation_type: item.operation,
                 operation_status: status as i32,
-                dataplane_programming_time: programming,
-                network_configuration_time: item.to.saturating_sub(item.from),
-                state_elapse_time: total.saturating_sub(item.from),
+                network_configuration_time: item.taken,
+                dataplane_programming_time: elapsed.saturating_sub(item.taken),
+                state_elapse_time: elapsed,
             });
         }
         if unhappy > MAX_LOGGED {
@@ -125,7 +114,7 @@ impl Applied {
                 "further resources without success"
             );
         }
-        let message_total_operation_time = micros(self.begun);
+        let message_total_operation_time = micros(self.received);
         GoalStateOperationReply {
             format_version: 0,
             operation_statuses: statuses,

@@ -37,8 +37,9 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Streams per connection; a controller keeps many idle ones open. As many as Alcor's own server allows.
 const MAX_STREAMS: u32 = 10_000;
 
-/// Replies that wait for a slow client, per stream; beyond, its further messages are not read.
-const REPLIES: usize = 4;
+/// Messages of one stream that are being applied, and replies that wait for a slow client; beyond, the stream
+/// is not read.
+const IN_FLIGHT: usize = 4;
 
 /// How often an idle connection is checked, so that half-open ones go away.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -111,8 +112,8 @@ impl GoalStateProvisioner for Southbound {
         request: Request<Streaming<GoalStateV2>>,
     ) -> Result<Response<Self::PushGoalStatesStreamStream>, Status> {
         let source = source(request.remote_addr());
-        let (replies, stream) = mpsc::channel(REPLIES);
-        tokio::spawn(answer_each(
+        let (replies, stream) = mpsc::channel(IN_FLIGHT);
+        tokio::spawn(take_each(
             self.core.clone(),
             source,
             request.into_inner(),
@@ -140,13 +141,15 @@ impl GoalStateProvisioner for Southbound {
     }
 }
 
-/// Answers every message of a stream as soon as it is applied: controllers open streams that they never close, and wait.
-async fn answer_each(
+/// Takes every message of a stream in turn: the next is read and validated while the one before is applied.
+async fn take_each(
     core: CoreHandle,
     source: String,
     mut goals: Streaming<GoalStateV2>,
     replies: mpsc::Sender<Result<GoalStateOperationReply, Status>>,
 ) {
+    let (begun, in_order) = mpsc::channel(IN_FLIGHT);
+    tokio::spawn(answer_each(in_order, replies.clone()));
     loop {
         let goal = match goals.message().await {
             Ok(Some(goal)) => goal,
@@ -157,13 +160,29 @@ async fn answer_each(
                 return drop(replies.send(Err(status)).await);
             }
         };
-        let parts = match core.apply(source.clone(), Goal::V2(goal)).await {
+        let reply = match core.submit(source.clone(), Goal::V2(goal)).await {
+            Ok(reply) => reply,
+            Err(gone) => return drop(replies.send(Err(unavailable(gone))).await),
+        };
+        if begun.send(reply).await.is_err() {
+            return; // the client has left; what it sent is applied all the same
+        }
+    }
+}
+
+/// Answers every message as soon as it is applied: controllers open streams that they never close, and wait.
+async fn answer_each(
+    mut in_order: mpsc::Receiver<oneshot::Receiver<GoalStateOperationReply>>,
+    replies: mpsc::Sender<Result<GoalStateOperationReply, Status>>,
+) {
+    while let Some(reply) = in_order.recv().await {
+        let parts = match reply.await {
             Ok(reply) => reply::split(reply).into_iter().map(Ok).collect(),
-            Err(gone) => vec![Err(unavailable(gone))],
+            Err(_) => vec![Err(unavailable(Gone))],
         };
         for part in parts {
             if replies.send(part).await.is_err() {
-                return; // the client has left; what it sent is applied all the same
+                return;
             }
         }
     }

@@ -31,6 +31,8 @@ pub(crate) struct NeighborSlot {
     pub revision: u32,
     /// When it last changed, on the state's own clock: among neighbors that claim one address the latest has it.
     pub changed: u64,
+    /// Of its [`Key`]: the index grows without looking at ids.
+    hash: u64,
     /// Where it stands in its subnet's list.
     position: usize,
 }
@@ -65,30 +67,26 @@ impl NeighborSlot {
 }
 
 impl Neighbors {
-    fn find(&self, key: Key<'_>) -> Option<NeighborIx> {
+    fn find(&self, key: Key<'_>, hash: u64) -> Option<NeighborIx> {
         let is_it = |&ix: &NeighborIx| self.arena.get(ix).is_some_and(|slot| slot.key() == key);
-        self.index.find(self.hasher.hash_one(key), is_it).copied()
+        self.index.find(hash, is_it).copied()
     }
 
     fn insert(&mut self, slot: NeighborSlot) -> NeighborIx {
-        let hash = self.hasher.hash_one(slot.key());
+        let hash = slot.hash;
         let ix = self.arena.insert(slot);
-        let rehash = |&ix: &NeighborIx| {
-            self.arena
-                .get(ix)
-                .map_or(0, |slot| self.hasher.hash_one(slot.key()))
-        };
-        self.index.insert_unique(hash, ix, rehash);
+        let hash_of = |&ix: &NeighborIx| self.arena.get(ix).map_or(0, |slot| slot.hash);
+        self.index.insert_unique(hash, ix, hash_of);
         ix
     }
 
     fn remove(&mut self, ix: NeighborIx) -> Option<NeighborSlot> {
-        let hash = self.hasher.hash_one(self.arena.get(ix)?.key());
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == ix) {
+        let slot = self.arena.remove(ix)?;
+        if let Ok(entry) = self.index.find_entry(slot.hash, |&other| other == ix) {
             entry.remove();
         }
         self.removed.push(ix);
-        self.arena.remove(ix)
+        Some(slot)
     }
 
     pub(super) fn sweep(&mut self) {
@@ -144,13 +142,14 @@ impl Wanted {
     ) -> Result<NeighborIx, OutOfOrder> {
         let (routed, ip, changed) = (address.routed, address.ip, self.tick());
         let subnet = self.subnets.intern(&address.subnet);
-        let known = self.neighbors.find(Key {
+        let key = Key {
             id,
             routed,
             subnet,
             ip,
-        });
-        if let Some(ix) = known
+        };
+        let hash = self.neighbors.hasher.hash_one(key);
+        if let Some(ix) = self.neighbors.find(key, hash)
             && let Some(slot) = self.neighbors.arena.get_mut(ix)
         {
             slot.revision = OutOfOrder::check(slot.revision, revision)?;
@@ -174,6 +173,7 @@ impl Wanted {
             place,
             revision,
             changed,
+            hash,
             position,
         };
         let ix = self.neighbors.insert(slot);
@@ -199,7 +199,8 @@ impl Wanted {
             subnet,
             ip: address.ip,
         };
-        let Some(ix) = self.neighbors.find(key) else {
+        let hash = self.neighbors.hasher.hash_one(key);
+        let Some(ix) = self.neighbors.find(key, hash) else {
             return Ok(());
         };
         OutOfOrder::check(
