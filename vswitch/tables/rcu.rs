@@ -16,7 +16,7 @@
 //!
 //! # Why it is sound
 //!
-//! `epoch` counts tickets. A reader's slot holds the epoch it last announced, or [`OFFLINE`].
+//! `epoch` counts tickets. A reader's slot holds the epoch it last announced, or that it is offline.
 //!
 //! *A reader that is online.* Letting go, it loads `epoch` with Acquire and stores it into its slot with
 //! Release. When the writer finds `slot >= ticket` by an Acquire load, then (1) all that the reader did
@@ -35,7 +35,6 @@
 //! What holds for `current` holds for anything else that the writer changed before the ticket: the tables
 //! that are updated in place rely on it.
 
-use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -46,15 +45,21 @@ use crossbeam_utils::CachePadded;
 use super::sync::{
     Arc, AtomicPtr, AtomicU64, Fault, Mutex, MutexGuard, Ordering, fault, fence, unless,
 };
-use Ordering::{Acquire, Relaxed, Release, SeqCst};
+use Ordering::{Acquire, Release, SeqCst};
 
-#[cfg(all(test, loom))]
+pub use writer::{Lagging, Ticket, Writer};
+
+mod writer;
+
+#[cfg(test)]
+#[cfg(vswitch_loom)]
 mod loom_tests;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests;
 
 /// Most readers at a time: DPDK's limit of lcores in Debian's build (RTE_MAX_LCORE).
-pub const MAX_READERS: usize = if cfg!(loom) { 2 } else { 128 };
+pub const MAX_READERS: usize = if cfg!(vswitch_loom) { 2 } else { 128 };
 
 /// A slot whose reader looks at nothing, or that no reader has.
 const OFFLINE: u64 = u64::MAX;
@@ -105,7 +110,7 @@ impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         if let Some(value) = NonNull::new(self.head.current.load(Acquire)) {
             drop(Retired {
-                ticket: Ticket(0),
+                ticket: Ticket::PASSED,
                 value,
             });
         }
@@ -124,11 +129,7 @@ pub fn new<T: Send + Sync>(value: T) -> (Writer<T>, Registry<T>) {
         orphans: Mutex::new(Vec::new()),
         _shares: PhantomData,
     });
-    let writer = Writer {
-        shared: Arc::clone(&shared),
-        retired: VecDeque::new(),
-        passed: 1,
-    };
+    let writer = Writer::new(Arc::clone(&shared));
     (writer, Registry { shared })
 }
 
@@ -183,10 +184,10 @@ impl<T> Reader<T> {
         if self.seen == OFFLINE {
             self.online();
         }
+        let value = self.shared.head.current.load(Acquire);
         if fault(Fault::AnnounceEarly) {
             self.announce();
         }
-        let value = self.shared.head.current.load(Acquire);
         Guard {
             reader: self,
             value,
@@ -264,109 +265,5 @@ impl<T> Drop for Guard<'_, T> {
         if !fault(Fault::AnnounceEarly) {
             self.reader.announce();
         }
-    }
-}
-
-/// A point in the writer's time, see [`Writer::passed`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Ticket(u64);
-
-/// A reader that has not let go since some ticket was issued.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Lagging {
-    /// The reader's name.
-    pub name: String,
-    /// Tickets issued since it last let go.
-    pub behind: u64,
-}
-
-/// The one that publishes.
-pub struct Writer<T> {
-    shared: Arc<Shared<T>>,
-    /// Oldest first.
-    retired: VecDeque<Retired<T>>,
-    /// All tickets up to this one have passed.
-    passed: u64,
-}
-
-impl<T> Writer<T> {
-    /// Replaces the current value. The ticket is of the moment after.
-    pub fn publish(&mut self, value: T) -> Ticket {
-        let current = &self.shared.head.current;
-        let old = current.load(Relaxed);
-        current.store(Box::into_raw(Box::new(value)), Release);
-        let ticket = self.ticket();
-        if let Some(value) = NonNull::new(old) {
-            self.retired.push_back(Retired { ticket, value });
-        }
-        ticket
-    }
-
-    /// A ticket that passes when every reader has let go of all that it may have seen until now, and sees
-    /// all that the writer has done until now.
-    pub fn ticket(&mut self) -> Ticket {
-        let epoch = &self.shared.head.epoch;
-        let ticket = epoch.load(Relaxed) + 1;
-        epoch.store(ticket, Release);
-        if !fault(Fault::TicketWithoutFence) {
-            fence(SeqCst);
-        }
-        Ticket(ticket)
-    }
-
-    /// True once every reader has let go since the ticket was issued. Never waits; looks at each reader's
-    /// slot once, and at none for a ticket that is known to have passed.
-    pub fn passed(&mut self, ticket: Ticket) -> bool {
-        if ticket.0 > self.passed {
-            let announced = self
-                .shared
-                .slots
-                .iter()
-                .map(|slot| slot.load(unless(Fault::ScanRelaxed, Acquire)))
-                .min();
-            let issued = self.shared.head.epoch.load(Relaxed);
-            self.passed = announced.unwrap_or(OFFLINE).min(issued).max(self.passed);
-        }
-        ticket.0 <= self.passed + u64::from(fault(Fault::PassedEarly))
-    }
-
-    /// Drops replaced values that no reader can see any more; how many remain.
-    pub fn reclaim(&mut self) -> usize {
-        while let Some(ticket) = self.retired.front().map(|oldest| oldest.ticket) {
-            if !self.passed(ticket) {
-                break;
-            }
-            self.retired.pop_front();
-        }
-        self.retired.len()
-    }
-
-    /// Readers that hold back a ticket now, with their names. A healthy one is here for some microseconds.
-    pub fn lagging(&self) -> Vec<Lagging> {
-        let issued = self.shared.head.epoch.load(Relaxed);
-        let names = self.shared.names();
-        let slots = self.shared.slots.iter().map(|slot| slot.load(Relaxed));
-        let behind = names.iter().zip(slots).filter(|(_, seen)| *seen < issued);
-        behind
-            .filter_map(|(name, seen)| {
-                Some(Lagging {
-                    name: name.clone()?,
-                    behind: issued - seen,
-                })
-            })
-            .collect()
-    }
-}
-
-impl<T> Drop for Writer<T> {
-    /// Never waits: what readers may still see is left to the last of them.
-    fn drop(&mut self) {
-        self.reclaim();
-        let mut orphans = self
-            .shared
-            .orphans
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        orphans.extend(self.retired.drain(..));
     }
 }

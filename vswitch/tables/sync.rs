@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! The atomics of the tables that readers and the writer share: the standard library's, or those of the
-//! model checker under `--cfg loom`. Nothing else in the crate knows of the difference.
+//! model checker under `--cfg vswitch_loom`. Nothing else in the crate knows of the difference.
 
-#[cfg(loom)]
+#[cfg(vswitch_loom)]
 pub(super) use loom::sync::{
     Arc, Mutex, MutexGuard,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
 };
-#[cfg(not(loom))]
+#[cfg(not(vswitch_loom))]
 pub(super) use std::sync::{
     Arc, Mutex, MutexGuard,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
@@ -45,16 +45,20 @@ pub(super) enum Fault {
     OverwriteInPlace,
     /// Removing an entry forgets another one that passed the same full bucket.
     OverflowCleared,
+    /// An entry's hop does not order the next hop's template before it.
+    HopRelaxed,
+    /// A next hop's slot is written again at once, without a grace period.
+    HopReusedAtOnce,
 }
 
 /// True when a loom test asked for this fault.
-#[cfg(not(loom))]
+#[cfg(not(vswitch_loom))]
 #[inline(always)]
 pub(super) const fn fault(_: Fault) -> bool {
     false
 }
 
-#[cfg(loom)]
+#[cfg(vswitch_loom)]
 pub(super) use model::fault;
 
 /// `order`, or `Relaxed` when a loom test asked for this fault.
@@ -67,7 +71,7 @@ pub(super) fn unless(faulty: Fault, order: Ordering) -> Ordering {
     }
 }
 
-#[cfg(loom)]
+#[cfg(vswitch_loom)]
 pub(super) mod model {
     use super::Fault;
     use std::cell::Cell;
@@ -81,10 +85,28 @@ pub(super) mod model {
         FAULT.get() == Some(asked)
     }
 
-    /// Explores all interleavings of `model`, with a fault or without.
+    /// Explores all interleavings of `model`, and all that its loads may see in each, with a fault or without.
     pub(in crate::tables) fn check(fault: Option<Fault>, model: impl Fn() + Sync + Send + 'static) {
         FAULT.set(fault);
         loom::model(model);
         FAULT.set(None);
+    }
+
+    /// Explores the interleavings of a model that has too many, up to a number of preemptions.
+    pub(in crate::tables) fn check_up_to(
+        preemptions: usize,
+        model: impl Fn() + Sync + Send + 'static,
+    ) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.check(model);
+    }
+
+    /// True if [`check`] finds a mistake.
+    pub(in crate::tables) fn fails(fault: Fault, model: impl Fn() + Sync + Send + 'static) -> bool {
+        let check = std::panic::AssertUnwindSafe(|| check(Some(fault), model));
+        let failed = std::panic::catch_unwind(check).is_err();
+        FAULT.set(None);
+        failed
     }
 }

@@ -86,7 +86,8 @@ impl VniTable {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

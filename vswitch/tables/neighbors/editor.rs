@@ -7,16 +7,19 @@
 use std::alloc::{Layout, handle_alloc_error};
 use std::sync::{Arc, Weak};
 
-use super::table::{Bucket, EMPTY, NeighborTable, RETIRED, SLOTS, Seed};
+use super::bucket::{Bucket, EMPTY, RETIRED, SLOTS};
+use super::table::{NeighborTable, Seed};
 use super::value::Value;
 use crate::tables::sync::{Fault, fault};
 use crate::tables::{Full, TableFull};
 
 /// Buckets of a new table: one page. Few under loom, so that its models fill them.
-const INITIAL_BUCKETS: usize = if cfg!(loom) { 2 } else { 64 };
+const INITIAL_BUCKETS: usize = if cfg!(vswitch_loom) { 3 } else { 64 };
 
-/// From here on a table grows by a fifth, which bounds the memory per neighbor; below, it doubles.
-const DOUBLES_BELOW: usize = 1 << 12;
+/// A table of as many buckets is a large one: 4 MiB, beyond what a core's own cache holds. A small table
+/// is filled to 60 % and doubles, which keeps nearly all keys in their home bucket. A large one is filled
+/// to 80 % and grows by a fifth, which bounds the memory per neighbor.
+const LARGE: usize = 1 << 16;
 
 /// A slot of one table: bucket and slot in one number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -36,7 +39,7 @@ impl Place {
     }
 }
 
-/// What an [`Editor::upsert`] did.
+/// What an [`Editor::upsert`] did to an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::tables) enum Changed {
     /// Nothing: it was so.
@@ -46,6 +49,15 @@ pub(in crate::tables) enum Changed {
     /// Readers see one of two copies from now on. The old one must be [retired](Editor::retire) after a
     /// grace period.
     Copied(Place),
+}
+
+/// What an [`Editor::upsert`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::tables) struct Upserted {
+    /// To the entry.
+    pub(in crate::tables) changed: Changed,
+    /// All entries are in a new table. [`Place`]s from before are of no use; what was leaving is gone.
+    pub(in crate::tables) rebuilt: bool,
 }
 
 /// Changes one neighbor table.
@@ -67,7 +79,7 @@ pub(in crate::tables) struct Editor {
 impl Editor {
     /// An editor of a new table for at most `capacity` keys. Aborts without memory, like any small allocation.
     pub(in crate::tables) fn new(which: Full, capacity: usize, seed: (u64, u64)) -> Self {
-        let table = NeighborTable::new(INITIAL_BUCKETS, Seed(seed.0, seed.1));
+        let table = NeighborTable::new(INITIAL_BUCKETS, Seed(seed.0, seed.1 | 1));
         let table = Arc::new(
             table.unwrap_or_else(|| handle_alloc_error(Layout::new::<[Bucket; INITIAL_BUCKETS]>())),
         );
@@ -112,51 +124,71 @@ impl Editor {
         self.capacity
     }
 
-    /// The value of a key.
-    pub(in crate::tables) fn get(&self, key: u64) -> Option<Value> {
-        self.find(key).map(|place| self.value(place))
+    /// True for a key that was added and not removed.
+    pub(in crate::tables) fn contains(&self, key: u64) -> bool {
+        self.find(key).is_some()
     }
 
-    /// Adds `key`, or gives it a new value. May put the entries into a new table, which makes all [`Place`]s
-    /// invalid: see [`Editor::upsert`]'s caller for how it learns that (`rebuilt`).
+    /// Adds `key`, or gives it a new value. Nothing has changed on an error.
     pub(in crate::tables) fn upsert(
         &mut self,
         key: u64,
         value: Value,
-        rebuilt: &mut bool,
-    ) -> Result<Changed, TableFull> {
+    ) -> Result<Upserted, TableFull> {
         if key == EMPTY || key == RETIRED {
             return Err(self.full());
         }
         let mut old = self.find(key);
-        match old.map(|place| (place, self.value(place))) {
-            Some((_, present)) if present == value => return Ok(Changed::Nothing),
-            Some((place, present))
-                if present.differs_only_in_hop(value) || fault(Fault::OverwriteInPlace) =>
-            {
-                self.table
-                    .bucket(place.bucket())
-                    .set_hop(place.slot(), value);
-                return Ok(Changed::InPlace);
-            }
-            Some(_) => {}
-            None if self.live >= self.capacity => return Err(self.full()),
-            None => {}
+        if let Some(changed) = old.and_then(|old| self.change_in_place(old, value)) {
+            return Ok(Upserted {
+                changed,
+                rebuilt: false,
+            });
         }
-        if self.make_room()? {
-            *rebuilt = true;
+        if old.is_none() && self.live >= self.capacity {
+            return Err(self.full());
+        }
+        let rebuilt = self.make_room()?;
+        if rebuilt {
             old = self.find(key);
+            if let Some(changed) = old.and_then(|old| self.change_in_place(old, value)) {
+                return Ok(Upserted { changed, rebuilt });
+            }
         }
         place(&self.table, key, value);
         self.used += 1;
         let Some(old) = old else {
             self.live += 1;
-            return Ok(Changed::InPlace);
+            return Ok(Upserted {
+                changed: Changed::InPlace,
+                rebuilt,
+            });
         };
         self.table
             .bucket(old.bucket())
             .set_hop(old.slot(), self.value(old).stale());
-        Ok(Changed::Copied(old))
+        Ok(Upserted {
+            changed: Changed::Copied(old),
+            rebuilt,
+        })
+    }
+
+    /// Changes what is in a place if that takes no second copy.
+    fn change_in_place(&mut self, at: Place, value: Value) -> Option<Changed> {
+        let (present, bucket) = (self.value(at), self.table.bucket(at.bucket()));
+        if present == value {
+            return Some(Changed::Nothing);
+        }
+        if present.differs_only_in_hop(value) {
+            bucket.set_hop(at.slot(), value);
+            return Some(Changed::InPlace);
+        }
+        // What no reader sees yet is simply written.
+        if !self.published || fault(Fault::OverwriteInPlace) {
+            bucket.overwrite(at.slot(), value);
+            return Some(Changed::InPlace);
+        }
+        None
     }
 
     /// Takes a key out of readers' sight; its place, to be [freed](Editor::free) after a grace period.
@@ -211,12 +243,12 @@ impl Editor {
     fn make_room(&mut self) -> Result<bool, TableFull> {
         let (buckets, most) = (self.table.len(), most_buckets(self.capacity));
         // A table that cannot grow is filled further: what is above its capacity is only leaving.
-        let limit = if buckets < most {
-            buckets * SLOTS * 4 / 5
-        } else {
-            buckets * SLOTS * 9 / 10
+        let tenths = match buckets {
+            _ if buckets >= most => 9,
+            LARGE.. => 8,
+            _ => 6,
         };
-        if self.used < limit {
+        if self.used < buckets * SLOTS * tenths / 10 {
             return Ok(false);
         }
         // A table of the same size does when much of this one is leaving. One such at a time, or a reader
@@ -225,7 +257,7 @@ impl Editor {
         let next = if crowded_by_leaving && self.replaced.strong_count() == 0 {
             buckets
         } else if buckets < most {
-            let grown = if buckets < DOUBLES_BELOW {
+            let grown = if buckets < LARGE {
                 buckets * 2
             } else {
                 buckets + buckets / 5

@@ -10,17 +10,16 @@
 //! * **Cost:** one cache line. **Memory:** 64 bytes per next hop, touched when first used.
 //! * **Cap:** [`MAX_NEXT_HOPS`]. Full is an error for the writer.
 
+#[cfg(not(vswitch_loom))]
 use std::alloc::{Layout, handle_alloc_error};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use zerocopy::{FromZeros, KnownLayout};
 
 use super::prefetch;
+use crate::tables::sync::{AtomicU64, Ordering::Relaxed};
 use crate::tables::{HopId, MAX_PORTS, NextHop, PortId};
 
 /// Most next hops: one per remote host and uplink. 8 MiB of address space. A power of two.
-pub const MAX_NEXT_HOPS: usize = 1 << 17;
+pub const MAX_NEXT_HOPS: usize = if cfg!(vswitch_loom) { 2 } else { 1 << 17 };
 
 /// The outer header towards a remote VTEP, with zero where it differs per packet: Ethernet, IPv4 (no
 /// options, DF, TTL 64), UDP to port 4789, VXLAN with the I flag; 50 bytes. What is to be filled in:
@@ -36,7 +35,7 @@ impl Template {
     /// Bytes of the header.
     pub const HEADER: usize = 50;
 
-    fn new(hop: &NextHop) -> Self {
+    pub(in crate::tables) fn new(hop: &NextHop) -> Self {
         let mut bytes = [0; 64];
         bytes[0..6].copy_from_slice(&hop.dst_mac.bytes());
         bytes[6..12].copy_from_slice(&hop.src_mac.bytes());
@@ -77,7 +76,8 @@ impl Template {
 }
 
 /// One cache line.
-#[derive(FromZeros, KnownLayout)]
+#[derive(Default)]
+#[cfg_attr(not(vswitch_loom), derive(zerocopy::FromZeros, zerocopy::KnownLayout))]
 #[repr(C, align(64))]
 struct Slot([AtomicU64; 8]);
 
@@ -89,11 +89,12 @@ pub struct NextHops {
 impl NextHops {
     /// None yet. Aborts when there is no memory, like any small allocation.
     pub(in crate::tables) fn new() -> Self {
-        let slots = <[Slot; MAX_NEXT_HOPS]>::new_box_zeroed();
-        Self {
-            slots: slots
-                .unwrap_or_else(|_| handle_alloc_error(Layout::new::<[Slot; MAX_NEXT_HOPS]>())),
-        }
+        #[cfg(not(vswitch_loom))]
+        let slots = <[Slot; MAX_NEXT_HOPS] as zerocopy::FromZeros>::new_box_zeroed()
+            .unwrap_or_else(|_| handle_alloc_error(Layout::new::<[Slot; MAX_NEXT_HOPS]>()));
+        #[cfg(vswitch_loom)]
+        let slots = Box::new(std::array::from_fn(|_| Slot::default()));
+        Self { slots }
     }
 
     #[inline(always)]
@@ -131,7 +132,8 @@ impl fmt::Debug for NextHops {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests {
     use super::*;
     use crate::wire::Mac;

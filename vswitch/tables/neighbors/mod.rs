@@ -2,16 +2,18 @@
 //! Who is where: [`NeighborTable`] by (L2 domain, MAC) and by (VPC, IPv4 address), and the [`NextHops`]
 //! that entries on other hosts refer to.
 //!
-//! These are the tables that are updated in place under the workers' feet. `table` is what workers read,
-//! `editor` is how the writer changes it; `hops` and `references` the same for next hops.
+//! These are the tables that are updated in place under the workers' feet. `table` is what workers read, made of
+//! `bucket`s; `editor` is how the writer changes it; `hops` and `references` the same for next hops.
 
+mod bucket;
 mod editor;
 mod hops;
 mod references;
 mod table;
 mod value;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests;
 
 use std::net::Ipv4Addr;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use super::{DomainId, VpcId};
 use crate::wire::Mac;
 
-pub(super) use editor::{Changed, Editor, Place};
+pub(super) use editor::{Changed, Editor, Place, Upserted};
 pub use hops::{MAX_NEXT_HOPS, NextHops, Template};
 pub(super) use references::References;
 pub use table::{Home, NeighborTable};

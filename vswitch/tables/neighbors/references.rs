@@ -11,6 +11,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::hops::{MAX_NEXT_HOPS, NextHops};
+use crate::tables::sync::{Fault, fault};
 use crate::tables::{Full, HopId, NextHop, TableFull};
 
 /// No record.
@@ -123,7 +124,7 @@ impl References {
         if let Some(record) = self
             .records
             .get(oldest.0 as usize)
-            .filter(|record| record.since <= settled)
+            .filter(|record| record.since <= settled || fault(Fault::HopReusedAtOnce))
         {
             self.ids.remove(&record.hop);
             self.unlink(oldest);

@@ -9,8 +9,10 @@
 //!   whatever happens to other keys. The value is one that the writer gave that key, never a mix of two.
 //!   While a change is under way it is the old one or the new one, in any order.
 //! * **Cost:** one cache line for a hit in the key's home bucket, another for each bucket it was pushed on.
-//! * **Memory:** 64 bytes per 3 slots. A table is filled to 80 % before it grows by a fifth, so a large one
-//!   takes 26.7 to 32 bytes per neighbor; both tables together 64 at most.
+//! * **Memory:** 64 bytes per 3 slots. A small table (to 65,536 buckets, 118,000 keys) is filled to 60 % and
+//!   doubles; a large one is filled to 80 % and grows by a fifth, and so takes 26.7 to 32 bytes per
+//!   neighbor: both tables together 64 at most. While it grows, the old one is there too, until the
+//!   grace period of the commit has passed.
 //! * **Cap:** the capacity that the writer was made with. Full is an error for the writer, see
 //!   [`TableFull`](crate::tables::TableFull); readers do not notice.
 //!
@@ -28,136 +30,22 @@
 
 use std::fmt;
 
+use super::bucket::Bucket;
 use super::prefetch;
-use super::value::Value;
 use crate::tables::Neighbor;
-use crate::tables::sync::{AtomicU32, AtomicU64, Fault, Ordering, fault, unless};
-use Ordering::{Acquire, Relaxed, Release};
-
-/// Slots of a bucket.
-pub(super) const SLOTS: usize = 3;
-
-/// Key of a slot that may be filled. No key is 0 since domain and VPC ids are not.
-pub(super) const EMPTY: u64 = 0;
-
-/// Key of a slot whose entry was removed and that readers may still look at. No key is this since no
-/// domain has the id 0xffff.
-pub(super) const RETIRED: u64 = u64::MAX;
-
-/// One cache line. All zero is a bucket without entries.
-#[derive(Default)]
-#[cfg_attr(not(loom), derive(zerocopy::FromZeros, zerocopy::KnownLayout))]
-#[repr(C, align(64))]
-pub(super) struct Bucket {
-    keys: [AtomicU64; SLOTS],
-    words: [AtomicU64; SLOTS],
-    hops: [AtomicU32; SLOTS],
-    /// Entries whose home is here or before, and that are behind this bucket.
-    overflow: AtomicU32,
-}
-
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<Bucket>() == 64);
-
-/// What a reader does.
-impl Bucket {
-    /// Which slots hold `key`, one bit each. Compares all three always: which slot it is depends on the
-    /// traffic, and a mispredicted branch costs more than two loads of a line that is there.
-    #[inline(always)]
-    fn matches(&self, key: u64) -> u32 {
-        let order = unless(Fault::KeyRelaxed, Acquire);
-        let [a, b, c] = &self.keys;
-        u32::from(a.load(order) == key)
-            | u32::from(b.load(order) == key) << 1
-            | u32::from(c.load(order) == key) << 2
-    }
-
-    /// The value in a slot. The hop by Acquire: it may be newer than the key, and the next hop it names
-    /// must be visible.
-    #[inline(always)]
-    fn load(&self, slot: usize) -> Value {
-        Value {
-            word: self.words[slot].load(Relaxed),
-            hop: self.hops[slot].load(Acquire),
-        }
-    }
-
-    #[inline(always)]
-    fn overflow(&self) -> u32 {
-        self.overflow.load(Relaxed)
-    }
-}
-
-/// What the writer does. Alone, so that loads may be Relaxed and counters need no locked instruction.
-impl Bucket {
-    pub(super) fn key(&self, slot: usize) -> u64 {
-        self.keys[slot].load(Relaxed)
-    }
-
-    pub(super) fn value(&self, slot: usize) -> Value {
-        Value {
-            word: self.words[slot].load(Relaxed),
-            hop: self.hops[slot].load(Relaxed),
-        }
-    }
-
-    /// Fills an EMPTY slot.
-    pub(super) fn fill(&self, slot: usize, key: u64, value: Value) {
-        if fault(Fault::KeyFirst) {
-            self.keys[slot].store(key, Release);
-        }
-        self.words[slot].store(value.word, Relaxed);
-        self.hops[slot].store(value.hop, Relaxed);
-        self.keys[slot].store(key, Release);
-    }
-
-    /// Changes the hop under the readers' feet: Release, since the next hop it names was written before.
-    pub(super) fn set_hop(&self, slot: usize, value: Value) {
-        if fault(Fault::OverwriteInPlace) {
-            self.words[slot].store(value.word, Relaxed);
-        }
-        self.hops[slot].store(value.hop, Release);
-    }
-
-    /// Takes the entry out of readers' sight. The value stays: a reader may have seen the key just now.
-    pub(super) fn retire(&self, slot: usize) {
-        self.keys[slot].store(RETIRED, Release);
-    }
-
-    /// Makes a RETIRED slot EMPTY. A grace period must have passed.
-    pub(super) fn free(&self, slot: usize) {
-        self.keys[slot].store(EMPTY, Release);
-    }
-
-    pub(super) fn overflowed(&self) -> bool {
-        self.overflow() != 0
-    }
-
-    /// Counts an entry that is pushed past this bucket, before its key is stored.
-    pub(super) fn push_past(&self) {
-        self.overflow.store(self.overflow() + 1, Relaxed);
-    }
-
-    /// Uncounts it, after its key is gone.
-    pub(super) fn pull_back(&self) {
-        let left = if fault(Fault::OverflowCleared) {
-            0
-        } else {
-            self.overflow().saturating_sub(1)
-        };
-        self.overflow.store(left, Relaxed);
-    }
-}
 
 /// Where in one table the search for a key begins. Of use only with the table that made it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Home(u32);
 
-/// What makes the hash of one table unlike any other's.
+/// What makes the hash of one table unlike any other's. The second number is not zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seed(pub(super) u64, pub(super) u64);
 
-/// Multiplies to 128 bits and folds the halves.
+/// 2^64 divided by the golden ratio: an odd number whose bits follow no pattern.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Multiplies to 128 bits and folds the halves together.
 #[inline(always)]
 const fn fold(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;
@@ -174,9 +62,9 @@ impl NeighborTable {
     /// An empty table of `buckets` buckets, at least 1 and below 2^32. Its memory is not touched yet.
     /// `None`: there is not that much memory.
     pub(super) fn new(buckets: usize, seed: Seed) -> Option<Self> {
-        #[cfg(not(loom))]
+        #[cfg(not(vswitch_loom))]
         let buckets = zerocopy::FromZeros::new_box_zeroed_with_elems(buckets).ok()?;
-        #[cfg(loom)]
+        #[cfg(vswitch_loom)]
         let buckets = (0..buckets).map(|_| Bucket::default()).collect();
         Some(Self { buckets, seed })
     }
@@ -184,9 +72,9 @@ impl NeighborTable {
     /// Where the search for `key` begins.
     #[inline]
     pub fn home(&self, key: u64) -> Home {
-        // An odd constant of many bits (2^64 divided by the golden ratio). Two rounds: after one, keys in
-        // arithmetic progression would still form runs, and runs are what linear probing suffers from.
-        let hash = fold(fold(key ^ self.seed.0, 0x9e37_79b9_7f4a_7c15), self.seed.1);
+        // Two rounds: after one, addresses in arithmetic progression would form runs for some seeds, and
+        // runs are what linear probing suffers from.
+        let hash = fold(fold(key ^ self.seed.0, GOLDEN), self.seed.1);
         // Scales 32 bits of hash to any number of buckets without a division.
         Home((((hash >> 32) * self.buckets.len() as u64) >> 32) as u32)
     }
@@ -215,27 +103,29 @@ impl NeighborTable {
     /// The same for a key whose home is known.
     #[inline]
     pub fn get_at(&self, home: Home, key: u64) -> Option<Neighbor> {
-        let mut index = home.0 as usize;
+        let mut at = home;
         // Bounded, so that a table all of whose buckets overflow cannot hold a reader.
         for _ in 0..self.buckets.len() {
-            let bucket = self.buckets.get(index)?;
-            let matches = bucket.matches(key);
-            if matches != 0 {
-                // The bit that is or-ed in changes nothing, and tells the compiler that this is below SLOTS.
-                return bucket
-                    .load((matches | 1 << (SLOTS - 1)).trailing_zeros() as usize)
-                    .neighbor();
+            let bucket = self.buckets.get(at.0 as usize)?;
+            if let Some(slot) = bucket.find(key) {
+                return bucket.load(slot).neighbor();
             }
-            if bucket.overflow() == 0 {
+            if !bucket.overflowed() {
                 return None;
             }
-            index = if index + 1 == self.buckets.len() {
-                0
-            } else {
-                index + 1
-            };
+            at = self.next(at);
         }
         None
+    }
+
+    /// The bucket behind.
+    #[inline(always)]
+    fn next(&self, at: Home) -> Home {
+        if at.0 as usize + 1 < self.buckets.len() {
+            Home(at.0 + 1)
+        } else {
+            Home(0)
+        }
     }
 
     /// Bytes of memory.

@@ -1,1 +1,231 @@
+// SPDX-License-Identifier: MIT
+//! The parts of the writer's side one by one; all together is tested in `snapshot`.
 
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::tables::{Full, Hop, HopId, Neighbor, NextHop, PortId};
+use crate::wire::Vni;
+
+fn value(mac: u64, vni: u32, port: u16) -> Value {
+    Value::from(neighbor(mac, vni, port))
+}
+
+fn neighbor(mac: u64, vni: u32, port: u16) -> Neighbor {
+    Neighbor {
+        mac: Mac::from_u64(mac),
+        vni: Vni::new(vni).unwrap(),
+        hop: Hop::Local(PortId::new(port).unwrap()),
+    }
+}
+
+fn editor(capacity: usize) -> Editor {
+    Editor::new(
+        Full::NeighborsByIp,
+        capacity,
+        (0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321),
+    )
+}
+
+/// Adds keys `1..=count`, published at once.
+fn filled(capacity: usize, count: u64) -> Editor {
+    let mut editor = editor(capacity);
+    for key in 1..=count {
+        editor.upsert(key, value(key, 1, 0)).unwrap();
+        editor.set_published();
+    }
+    editor
+}
+
+#[test]
+fn a_key_that_marks_a_slot_is_refused() {
+    let mut editor = editor(10);
+    assert!(editor.upsert(0, value(1, 1, 0)).is_err());
+    assert!(editor.upsert(u64::MAX, value(1, 1, 0)).is_err());
+    assert_eq!((editor.live(), editor.leaving()), (0, 0));
+}
+
+#[test]
+fn a_table_takes_its_capacity_and_then_says_that_it_is_full() {
+    for capacity in [1, 100, 134, 135, 1000, 20_000] {
+        let mut editor = filled(capacity, capacity as u64);
+        let full = editor.upsert(u64::MAX - 1, value(1, 1, 0)).unwrap_err();
+        assert_eq!(
+            (full.table, full.capacity, full.leaving),
+            (Full::NeighborsByIp, capacity, 0)
+        );
+        assert_eq!(editor.live(), capacity);
+        for key in 1..=capacity as u64 {
+            assert_eq!(
+                editor.table().get(key),
+                Some(neighbor(key, 1, 0)),
+                "{capacity}: {key}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_large_table_takes_at_most_32_bytes_per_entry() {
+    let mut editor = editor(1 << 24);
+    for key in 1..=700_000 {
+        editor.upsert(key, value(key, 1, 0)).unwrap();
+        if key > 131_072 {
+            assert!(
+                editor.table().memory() <= key as usize * 32,
+                "{key}: {}",
+                editor.table().memory()
+            );
+        }
+    }
+}
+
+#[test]
+fn changes_without_a_grace_period_fill_the_table_to_a_limit_and_lose_nothing() {
+    let mut editor = filled(1000, 1000);
+    let reader = std::sync::Arc::clone(editor.table());
+    let mut copies = Vec::new();
+    let full = loop {
+        let key = 1 + copies.len() as u64 % 1000;
+        match editor.upsert(key, value(key, 2 + copies.len() as u32, 0)) {
+            Ok(Upserted {
+                changed: Changed::Copied(old),
+                rebuilt: false,
+            }) => copies.push(old),
+            Ok(Upserted {
+                changed: Changed::InPlace,
+                rebuilt: true,
+            }) => break None,
+            Ok(other) => panic!("{other:?}"),
+            Err(full) => break Some(full),
+        }
+    };
+    // The first time, all entries go to a new table of the same size, without what was leaving.
+    assert_eq!(full, None);
+    assert!(copies.len() > 125 && editor.leaving() == 0);
+    assert_eq!(editor.table().memory(), reader.memory());
+    for key in 1..=1000 {
+        assert!(reader.get(key).is_some());
+    }
+    // The second time the old table still has a reader, and this one is full.
+    editor.set_published();
+    let refused = (0..1000)
+        .find_map(|n| editor.upsert(1 + n, value(n, 9999, 0)).err())
+        .unwrap();
+    assert!(refused.leaving > 125);
+    assert_eq!(editor.table().memory(), reader.memory());
+    assert_eq!(editor.live(), 1000);
+}
+
+#[test]
+fn a_changed_hop_takes_no_second_copy_and_nothing_does_in_a_table_without_readers() {
+    let mut editor = filled(1000, 1);
+    let changed = |upserted: Upserted| upserted.changed;
+    assert_eq!(
+        editor.upsert(1, value(1, 1, 7)).map(changed),
+        Ok(Changed::InPlace)
+    );
+    assert_eq!(
+        editor.upsert(1, value(1, 1, 7)).map(changed),
+        Ok(Changed::Nothing)
+    );
+    assert!(matches!(
+        editor.upsert(1, value(1, 0x02_0001, 7)).map(changed),
+        Ok(Changed::Copied(_))
+    ));
+    assert_eq!(
+        editor.table().get(1).map(|found| found.hop),
+        Some(Hop::Local(PortId::new(7).unwrap()))
+    );
+    while editor.is_published() {
+        editor
+            .upsert(2 + editor.live() as u64, value(1, 1, 1))
+            .unwrap();
+    }
+    assert_eq!(
+        editor.upsert(1, value(9, 9, 9)).map(changed),
+        Ok(Changed::InPlace)
+    );
+    assert_eq!(
+        (editor.table().get(1), editor.leaving()),
+        (Some(neighbor(9, 9, 9)), 0)
+    );
+}
+
+/// What the property test does next.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Acquire(u8),
+    Release(usize),
+    Commit,
+    Settle,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (0..12u8).prop_map(Step::Acquire),
+        4 => any::<usize>().prop_map(Step::Release),
+        2 => Just(Step::Commit),
+        2 => Just(Step::Settle),
+    ]
+}
+
+fn next_hop(host: u8) -> NextHop {
+    NextHop {
+        port: PortId::new(0).unwrap(),
+        src_ip: Ipv4Addr::new(192, 0, 2, 1),
+        dst_ip: Ipv4Addr::new(192, 0, 2, host),
+        src_mac: Mac::from_u64(1),
+        dst_mac: Mac::from_u64(u64::from(host)),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_next_hop_keeps_its_slot_until_nobody_can_refer_to_it(steps in prop::collection::vec(step(), 0..300)) {
+        const CAPACITY: usize = 8;
+        let hops = Arc::new(NextHops::new());
+        let mut references = References::new(Arc::clone(&hops), CAPACITY);
+        let (mut committed, mut settled) = (0, 0);
+        let mut held: Vec<(u8, HopId)> = Vec::new();
+        // Whose the slot is until which commit is settled.
+        let mut lingering: HashMap<HopId, (u8, u64)> = HashMap::new();
+        for step in steps {
+            match step {
+                Step::Acquire(host) => match references.acquire(next_hop(host), settled) {
+                    Ok(id) => {
+                        for (other, same) in &held {
+                            prop_assert_eq!(*other == host, *same == id);
+                        }
+                        let may_be_taken = lingering.remove(&id).is_none_or(|(whose, until)| whose == host || until <= settled);
+                        prop_assert!(may_be_taken);
+                        held.push((host, id));
+                    }
+                    Err(_) => {
+                        let waiting = lingering.values().filter(|(_, until)| *until > settled).count();
+                        let mut in_use: Vec<_> = held.iter().map(|(_, id)| id.0).collect();
+                        in_use.sort_unstable();
+                        in_use.dedup();
+                        prop_assert_eq!(in_use.len() + waiting, CAPACITY);
+                        prop_assert_eq!(references.in_use(), in_use.len());
+                    }
+                },
+                Step::Release(which) if !held.is_empty() => {
+                    let (host, id) = held.swap_remove(which % held.len());
+                    references.release(id, committed + 1);
+                    if held.iter().all(|(_, other)| *other != id) {
+                        lingering.insert(id, (host, committed + 1));
+                    }
+                }
+                Step::Release(_) => {}
+                Step::Commit => committed += 1,
+                Step::Settle => settled = committed,
+            }
+            for (host, id) in &held {
+                prop_assert_eq!(hops.template(*id), Template::new(&next_hop(*host)));
+            }
+        }
+    }
+}

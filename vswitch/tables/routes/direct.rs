@@ -28,12 +28,22 @@ impl Direct {
         let mut begin = 0;
         for slot in 0..SLOTS as u32 {
             begins.push(begin as u32);
-            begin += ranges[begin..].iter().take_while(|(first, _)| first >> 16 == slot).count();
+            begin += ranges[begin..]
+                .iter()
+                .take_while(|(first, _)| first >> 16 == slot)
+                .count();
         }
         begins.push(begin as u32);
-        let (starts, indexes): (Vec<_>, Vec<_>) =
-            ranges.into_iter().map(|(first, index)| (first as u16, index)).unzip();
-        Self { begins: begins.into(), starts: starts.into(), indexes: indexes.into(), targets }
+        let (starts, indexes): (Vec<_>, Vec<_>) = ranges
+            .into_iter()
+            .map(|(first, index)| (first as u16, index))
+            .unzip();
+        Self {
+            begins: begins.into(),
+            starts: starts.into(),
+            indexes: indexes.into(),
+            targets,
+        }
     }
 
     #[inline]

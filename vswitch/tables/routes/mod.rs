@@ -10,8 +10,8 @@
 //!
 //! | routes | form | lookup reads | memory |
 //! |---|---|---|---|
-//! | to 16 | `small`: all prefixes at once | 3 cache lines | 272 bytes |
-//! | to 4096 | `ranges`: binary search among disjoint ranges | log2 of the ranges | 12 bytes a range |
+//! | to 16 | `small`: all prefixes at once | 4 cache lines | 256 bytes |
+//! | to 4096 | `ranges`: binary search among disjoint ranges | log2 of the ranges | 8 bytes a range |
 //! | above | `direct`: 65536 slots by the upper half, ranges behind | 2 to 4 cache lines | 256 KiB + 6 bytes a range |
 //!
 //!   `n` routes make at most `2n + 1` ranges; the two larger forms hold each distinct target once, 8 bytes.
@@ -21,7 +21,8 @@ mod direct;
 mod ranges;
 mod small;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests;
 
 use std::net::Ipv4Addr;
@@ -34,7 +35,7 @@ use direct::Direct;
 use ranges::Ranges;
 use small::Small;
 
-/// Most routes of one table: four times what a VPC of 250,000 addresses could make of host routes.
+/// Most routes of one table: as many prefixes as the whole Internet announces.
 pub const MAX_ROUTES: usize = 1 << 20;
 
 /// From more routes than this on, the direct form is worth its 256 KiB.

@@ -50,10 +50,24 @@ impl Small {
 
     #[inline]
     pub(super) fn lookup(&self, destination: u32) -> Option<Target> {
-        let mut covers = 0;
-        for index in 0..MOST {
-            covers |= u32::from(destination & self.masks[index] == self.networks[index]) << index;
-        }
-        self.targets.get(covers.trailing_zeros() as usize).copied()
+        // Each prefix that covers it leaves a mark whose lowest bit says which one; the lowest of all wins.
+        // Marks of many bits, since the compiler makes scalar code of single ones and vectors of these.
+        let marks: [u32; MOST] = std::array::from_fn(|index| {
+            if destination & self.masks[index] == self.networks[index] {
+                MARK << index
+            } else {
+                0
+            }
+        });
+        let longest = marks
+            .into_iter()
+            .fold(0, |all, mark| all | mark)
+            .trailing_zeros();
+        self.targets
+            .get((longest - MARK.trailing_zeros()) as usize)
+            .copied()
     }
 }
+
+/// The mark of the first prefix, with bits to spare for the 16th.
+const MARK: u32 = u32::MAX << 4;

@@ -1,1 +1,291 @@
+// SPDX-License-Identifier: MIT
+//! Every interleaving of one worker and the writer over tables of nine
+//! slots, and the faults that must be found.
 
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+
+use loom::thread;
+
+use super::*;
+use crate::tables::sync::Fault;
+use crate::tables::sync::model::{check, fails};
+use crate::tables::{Hop, HopId, Neighbor, NextHop, VpcId};
+use crate::wire::{Mac, Vni};
+
+const VPC: VpcId = VpcId(NonZeroU16::MIN);
+/// Fits the nine slots of a new table, which then never grows.
+const FIXED: usize = 6;
+
+fn neighbor(mac: u64, hop: Hop) -> Neighbor {
+    Neighbor {
+        mac: Mac::from_u64(mac),
+        vni: Vni::new(0x01_0001).unwrap(),
+        hop,
+    }
+}
+
+fn local(mac: u64, port: u16) -> Neighbor {
+    neighbor(mac, Hop::Local(PortId::new(port).unwrap()))
+}
+
+fn next_hop(host: u8) -> NextHop {
+    NextHop {
+        port: PortId::new(0).unwrap(),
+        src_ip: Ipv4Addr::new(192, 0, 2, 1),
+        dst_ip: Ipv4Addr::new(192, 0, 2, host),
+        src_mac: Mac::from_u64(1),
+        dst_mac: Mac::from_u64(u64::from(host)),
+    }
+}
+
+/// Addresses whose home is one and the same bucket, which is not the last.
+fn same_home<const N: usize>(writer: &Writer) -> [Ipv4Addr; N] {
+    let table = writer.by_ip();
+    let mut found = (1..)
+        .filter(|ip| table.home(Neighbors::ip_key(VPC, *ip)) == Default::default())
+        .map(Ipv4Addr::from);
+    std::array::from_fn(|_| found.next().unwrap())
+}
+
+fn settle(writer: &mut Writer) {
+    let commit = writer.commit();
+    assert!(writer.settled(&commit), "no reader is online");
+}
+
+/// A new entry.
+fn insert() {
+    let (mut writer, registrar) = tables(None, FIXED);
+    let mut reader = registrar.reader("worker").unwrap();
+    let ip = Ipv4Addr::new(10, 1, 1, 1);
+    let reading = thread::spawn(move || reader.pin().neighbors.find_ip(VPC, ip));
+    writer.upsert_ip(VPC, ip, local(0xa, 3)).unwrap();
+    let found = reading.join().unwrap();
+    assert!(found.is_none() || found == Some(local(0xa, 3)), "{found:?}");
+}
+
+/// An entry goes, another one takes its slot.
+fn reuse() {
+    let (mut writer, registrar) = tables(None, FIXED);
+    let mut reader = registrar.reader("worker").unwrap();
+    let [one, other] = same_home(&writer);
+    writer.upsert_ip(VPC, one, local(0xa, 3)).unwrap();
+    settle(&mut writer);
+    let reading = thread::spawn(move || {
+        let first = reader.pin().neighbors.find_ip(VPC, one);
+        let second = reader.pin().neighbors.find_ip(VPC, one);
+        assert!(first.is_none() || first == Some(local(0xa, 3)), "{first:?}");
+        assert!(second.is_none() || second == first, "{second:?}");
+    });
+    writer.remove_ip(VPC, one);
+    let _ = writer.commit();
+    writer.poll();
+    writer.poll();
+    writer.upsert_ip(VPC, other, local(0xb, 4)).unwrap();
+    reading.join().unwrap();
+    settle(&mut writer);
+    assert_eq!(writer.memory().tables[1].leaving, 0);
+}
+
+/// An entry gets another MAC, and its new copy lies before the old one.
+fn change() {
+    let (mut writer, registrar) = tables(None, FIXED);
+    let mut reader = registrar.reader("worker").unwrap();
+    let [gone, changed] = same_home(&writer);
+    writer.upsert_ip(VPC, gone, local(0xf, 1)).unwrap();
+    writer.upsert_ip(VPC, changed, local(0xa, 3)).unwrap();
+    writer.remove_ip(VPC, gone);
+    settle(&mut writer);
+    let reading = thread::spawn(move || {
+        for _ in 0..2 {
+            let found = reader.pin().neighbors.find_ip(VPC, changed);
+            assert!(
+                found == Some(local(0xa, 3)) || found == Some(local(0xb, 4)),
+                "{found:?}"
+            );
+        }
+    });
+    writer.upsert_ip(VPC, changed, local(0xb, 4)).unwrap();
+    let _ = writer.commit();
+    writer.poll();
+    reading.join().unwrap();
+    settle(&mut writer);
+    assert_eq!(writer.memory().tables[1].leaving, 0);
+}
+
+/// Two entries are behind a full bucket, one of them goes.
+fn overflow() {
+    let (mut writer, registrar) = tables(None, FIXED);
+    let mut reader = registrar.reader("worker").unwrap();
+    let keys: [_; 5] = same_home(&writer);
+    for ip in keys {
+        writer.upsert_ip(VPC, ip, local(0xa, 3)).unwrap();
+    }
+    settle(&mut writer);
+    let [.., stays, goes] = keys;
+    let reading = thread::spawn(move || reader.pin().neighbors.find_ip(VPC, stays));
+    writer.remove_ip(VPC, goes);
+    let _ = writer.commit();
+    writer.poll();
+    assert_eq!(reading.join().unwrap(), Some(local(0xa, 3)));
+}
+
+/// An entry is removed and added again, at any stage of its removal.
+fn add_again() {
+    let (mut writer, registrar) = tables(None, FIXED);
+    let mut reader = registrar.reader("worker").unwrap();
+    let [ip] = same_home(&writer);
+    writer.upsert_ip(VPC, ip, local(0xa, 3)).unwrap();
+    settle(&mut writer);
+    let reading = thread::spawn(move || {
+        for _ in 0..2 {
+            let found = reader.pin().neighbors.find_ip(VPC, ip);
+            assert!(
+                found.is_none() || found == Some(local(0xa, 3)) || found == Some(local(0xb, 4)),
+                "{found:?}"
+            );
+        }
+    });
+    writer.remove_ip(VPC, ip);
+    let _ = writer.commit();
+    writer.poll();
+    writer.upsert_ip(VPC, ip, local(0xb, 4)).unwrap();
+    writer.poll();
+    reading.join().unwrap();
+    settle(&mut writer);
+    assert_eq!(writer.memory().tables[1].leaving, 0);
+    assert_eq!(
+        writer.by_ip().get(Neighbors::ip_key(VPC, u32::from(ip))),
+        Some(local(0xb, 4))
+    );
+}
+
+/// The table grows while one entry stays and another one is on its way out.
+fn grow() {
+    let (mut writer, registrar) = tables(None, 2 * FIXED);
+    let mut reader = registrar.reader("worker").unwrap();
+    let keys: [_; 7] = same_home(&writer);
+    for ip in &keys[..5] {
+        writer.upsert_ip(VPC, *ip, local(0xa, 3)).unwrap();
+    }
+    settle(&mut writer);
+    let [stays, goes, .., last_but_one, last] = keys;
+    let reading = thread::spawn(move || {
+        for _ in 0..2 {
+            assert_eq!(
+                reader.pin().neighbors.find_ip(VPC, stays),
+                Some(local(0xa, 3))
+            );
+        }
+    });
+    writer.remove_ip(VPC, goes);
+    let _ = writer.commit();
+    for ip in [last_but_one, last] {
+        writer.upsert_ip(VPC, ip, local(0xa, 3)).unwrap();
+    }
+    let _ = writer.commit();
+    writer.poll();
+    reading.join().unwrap();
+    settle(&mut writer);
+    assert_eq!(writer.publications(), 1);
+    assert_eq!(
+        writer.by_ip().get(Neighbors::ip_key(VPC, u32::from(goes))),
+        None
+    );
+    assert_eq!(writer.memory().tables[1].leaving, 0);
+}
+
+/// An entry moves to another next hop, whose slot then serves a third.
+fn next_hops() {
+    let (mut writer, registrar) = tables(None, FIXED);
+    let mut reader = registrar.reader("worker").unwrap();
+    let ip = Ipv4Addr::new(10, 1, 1, 1);
+    let one = writer.acquire_hop(next_hop(8)).unwrap();
+    writer
+        .upsert_ip(VPC, ip, neighbor(0xa, Hop::Remote(one)))
+        .unwrap();
+    settle(&mut writer);
+    let reading = thread::spawn(move || {
+        let guard = reader.pin();
+        let found = guard.neighbors.find_ip(VPC, ip).unwrap();
+        let Hop::Remote(id) = found.hop else {
+            panic!("not remote: {found:?}")
+        };
+        let words = guard.neighbors.hops.template(id).words;
+        let expected = if id == HopId(0) {
+            next_hop(8)
+        } else {
+            next_hop(9)
+        };
+        assert_eq!(
+            words,
+            crate::tables::neighbors::Template::new(&expected).words
+        );
+    });
+    let other = writer.acquire_hop(next_hop(9)).unwrap();
+    writer
+        .upsert_ip(VPC, ip, neighbor(0xa, Hop::Remote(other)))
+        .unwrap();
+    writer.release_hop(one);
+    let commit = writer.commit();
+    let settled = writer.settled(&commit);
+    let third = writer.acquire_hop(next_hop(10));
+    assert!(!settled || third == Ok(one));
+    reading.join().unwrap();
+}
+
+#[test]
+fn loom_a_new_entry_is_seen_whole_or_not_at_all() {
+    check(None, insert);
+}
+
+#[test]
+fn loom_a_slot_is_used_again_only_when_nobody_looks() {
+    check(None, reuse);
+}
+
+#[test]
+fn loom_a_changed_entry_is_always_there_and_never_a_mix() {
+    check(None, change);
+}
+
+#[test]
+fn loom_an_entry_behind_a_full_bucket_is_found_while_others_go() {
+    check(None, overflow);
+}
+
+#[test]
+fn loom_an_entry_can_be_added_again_at_any_stage_of_its_removal() {
+    check(None, add_again);
+}
+
+#[test]
+fn loom_an_entry_is_found_while_the_table_grows() {
+    check(None, grow);
+}
+
+#[test]
+fn loom_a_next_hop_is_written_before_an_entry_names_it_and_not_while_one_does() {
+    check(None, next_hops);
+}
+
+#[test]
+fn loom_finds_each_fault_of_the_tables() {
+    let faults: [(Fault, fn()); 12] = [
+        (Fault::KeyFirst, insert),
+        (Fault::KeyRelaxed, insert),
+        (Fault::ReuseAtOnce, reuse),
+        (Fault::CopyGoesAtOnce, change),
+        (Fault::OverwriteInPlace, change),
+        (Fault::OverflowCleared, overflow),
+        (Fault::HopRelaxed, next_hops),
+        (Fault::HopReusedAtOnce, next_hops),
+        (Fault::PassedEarly, reuse),
+        (Fault::EpochRelaxed, reuse),
+        (Fault::OnlineWithoutFence, reuse),
+        (Fault::TicketWithoutFence, reuse),
+    ];
+    for (fault, model) in faults {
+        assert!(fails(fault, model), "{fault:?}");
+    }
+}

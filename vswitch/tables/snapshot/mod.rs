@@ -4,9 +4,14 @@
 mod leaving;
 mod writer;
 
-#[cfg(all(test, loom))]
+#[cfg(test)]
+#[cfg(vswitch_loom)]
 mod loom_tests;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
+mod stress_tests;
+#[cfg(test)]
+#[cfg(not(vswitch_loom))]
 mod tests;
 
 use std::sync::Arc;

@@ -11,8 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::tables::{
-    Attachment, DomainId, Full, Hop, Neighbor, NextHop, PortId, RouteTable, TenantPort,
-    VpcId,
+    Attachment, DomainId, Full, Hop, Neighbor, NextHop, PortId, RouteTable, TenantPort, VpcId,
 };
 use crate::wire::{Mac, Vni};
 
@@ -126,11 +125,113 @@ fn a_neighbor_leaves_only_after_every_reader_let_go_of_the_snapshot_before() {
     assert_eq!(writer.memory().tables[0].leaving, 0);
 }
 
+#[test]
+fn a_worker_that_stands_still_costs_memory_up_to_the_cap_and_the_writer_never_waits() {
+    const CAPACITY: usize = 500;
+    let (mut writer, registrar) = tables(None, CAPACITY);
+    let (mut stuck, mut other) = (
+        registrar.reader("stuck").unwrap(),
+        registrar.reader("other").unwrap(),
+    );
+    writer
+        .upsert_mac(domain(1), mac(0), neighbor(0, 1, local(0)))
+        .unwrap();
+    let _ = writer.commit();
+    let guard = stuck.pin();
+    let mut full = None;
+    for n in 1..1_000_000 {
+        // A key comes and goes; its slots cannot be used again.
+        writer.remove_mac(domain(1), mac(n - 1));
+        if let Err(error) = writer.upsert_mac(domain(1), mac(n), neighbor(n, 1, local(0))) {
+            full = Some(error);
+            break;
+        }
+        let _ = writer.commit();
+        drop(other.pin());
+    }
+    let full = full.unwrap();
+    assert_eq!(
+        (full.table, full.capacity),
+        (Full::NeighborsByMac, CAPACITY)
+    );
+    assert!(guard.neighbors.find_mac(domain(1), mac(0)).is_some());
+    // 64 bytes per bucket of three, filled to 70 %.
+    assert!(writer.memory().tables[0].bytes <= CAPACITY * 64 / 2);
+    assert_eq!(
+        writer
+            .lagging()
+            .iter()
+            .map(|lagging| &*lagging.name)
+            .collect::<Vec<_>>(),
+        ["stuck"]
+    );
+    drop(guard);
+    let commit = writer.commit();
+    while !writer.settled(&commit) {
+        drop((stuck.pin(), other.pin()));
+    }
+    assert_eq!(
+        (
+            writer.memory().old_snapshots,
+            writer.memory().tables[0].leaving
+        ),
+        (0, 0)
+    );
+    for n in 0..CAPACITY as u32 / 2 {
+        writer
+            .upsert_mac(domain(2), mac(n), neighbor(n, 1, local(0)))
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_growing_table_is_published_with_the_commit_and_removals_wait_for_that() {
+    let (mut writer, registrar) = tables(None, 10_000);
+    let mut reader = registrar.reader("worker 0").unwrap();
+    for n in 0..100 {
+        writer
+            .upsert_mac(domain(1), mac(n), neighbor(n, 1, local(0)))
+            .unwrap();
+    }
+    let first = writer.commit();
+    assert_eq!((writer.settled(&first), writer.publications()), (true, 0));
+    // The removal is not done yet when the table grows: the worker still has the old snapshot.
+    let guard = reader.pin();
+    writer.remove_mac(domain(1), mac(0));
+    let removal = writer.commit();
+    for n in 100..5000 {
+        writer
+            .upsert_mac(domain(1), mac(n), neighbor(n, 1, local(0)))
+            .unwrap();
+    }
+    drop(guard);
+    assert!(!writer.settled(&removal));
+    assert_eq!(reader.pin().neighbors.find_mac(domain(1), mac(4999)), None);
+    let growth = writer.commit();
+    assert_eq!(writer.publications(), 1);
+    while !writer.settled(&growth) {
+        drop(reader.pin());
+    }
+    assert!(writer.settled(&removal));
+    let guard = reader.pin();
+    assert_eq!(guard.neighbors.find_mac(domain(1), mac(0)), None);
+    for n in 1..5000 {
+        assert!(guard.neighbors.find_mac(domain(1), mac(n)).is_some());
+    }
+}
+
 /// What the property test does next. Keys and values are few, so that they meet.
 #[derive(Clone, Debug)]
 enum Step {
-    Upsert { table: usize, key: u32, value: Neighbor },
-    Remove { table: usize, key: u32 },
+    Upsert {
+        table: usize,
+        key: u32,
+        value: Neighbor,
+    },
+    Remove {
+        table: usize,
+        key: u32,
+    },
     Commit,
     Poll,
 }
@@ -163,11 +264,18 @@ impl Model {
             Some(value) => self.now.insert(at, value),
             None => self.now.remove(&at),
         };
-        self.since.entry(at).or_insert_with(|| vec![before]).push(value);
+        self.since
+            .entry(at)
+            .or_insert_with(|| vec![before])
+            .push(value);
     }
 
     fn allows(&self, at: (usize, u32), found: Option<Neighbor>) -> bool {
-        self.since.get(&at).map_or(self.now.get(&at) == found.as_ref(), |since| since.contains(&found))
+        self.since
+            .get(&at)
+            .map_or(self.now.get(&at) == found.as_ref(), |since| {
+                since.contains(&found)
+            })
     }
 }
 
@@ -182,7 +290,10 @@ fn take(writer: &mut Writer, model: &mut Model, step: &Step) {
             match result {
                 Ok(()) => model.set((table, key), Some(value)),
                 Err(full) => {
-                    assert_eq!(full.table, [Full::NeighborsByMac, Full::NeighborsByIp][table]);
+                    assert_eq!(
+                        full.table,
+                        [Full::NeighborsByMac, Full::NeighborsByIp][table]
+                    );
                     assert_ne!(model.now.get(&(table, key)), Some(&value));
                 }
             }

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
 //! [`Writer`]: edits, commits, and the way of what leaves the tables.
 
-use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::Tables;
-use super::leaving::{Batch, Both, Leaving, Limbo};
+use super::leaving::Leaving;
 use crate::tables::neighbors::{
-    Changed, Editor, MAX_NEXT_HOPS, Neighbors, NextHops, Place, References, Value,
+    Changed, Editor, MAX_NEXT_HOPS, Neighbors, NextHops, References, Upserted, Value,
 };
 use crate::tables::rcu::{self, Lagging};
 use crate::tables::sync::{Fault, fault};
@@ -41,6 +40,7 @@ pub struct Commit(u64);
 ///   burst: it sees all or nothing of the snapshot.
 /// * **Removing** happens after every worker sees the commit's snapshot: no packet meets a route or a
 ///   port that still needs the neighbor. A removal that is not done yet is undone by adding the key again.
+/// * A removed neighbor counts against the capacity until its removal is settled.
 /// * A neighbor may name a next hop from [`Writer::acquire_hop`] until the commit before which the
 ///   [`Writer::release_hop`] was called.
 /// * Someone has to call [`Writer::settled`] or [`Writer::poll`] from time to time: they do the work.
@@ -56,15 +56,9 @@ pub struct Writer {
     neighbors_changed: bool,
     editors: [Editor; 2],
     references: References,
-    staged: Both,
-    waiting: Option<Batch>,
-    queued: Option<Batch>,
-    /// Oldest first.
-    limbo: VecDeque<Limbo>,
+    leaving: Leaving,
     /// The number of the last commit.
     committed: u64,
-    /// All commits up to this number are settled.
-    settled: u64,
     publications: u64,
 }
 
@@ -116,12 +110,8 @@ impl Writer {
             neighbors_changed: false,
             editors,
             references: References::new(hops, MAX_NEXT_HOPS),
-            staged: Both::default(),
-            waiting: None,
-            queued: None,
-            limbo: VecDeque::new(),
+            leaving: Leaving::default(),
             committed: 0,
-            settled: 0,
             publications: 0,
         };
         (writer, registry)
@@ -156,6 +146,20 @@ impl Writer {
         self.upsert(BY_IP, Neighbors::ip_key(vpc, u32::from(ip)), neighbor)
     }
 
+    /// Asks the CPU to fetch what the edits of these two will touch: whoever edits thousands does well to
+    /// call this some entries ahead.
+    pub fn prefetch(&self, mac: Option<(DomainId, Mac)>, ip: Option<(VpcId, Ipv4Addr)>) {
+        let [by_mac, by_ip] = &self.editors;
+        if let Some((domain, mac)) = mac {
+            by_mac.table().prefetch(Neighbors::mac_key(domain, mac));
+        }
+        if let Some((vpc, ip)) = ip {
+            by_ip
+                .table()
+                .prefetch(Neighbors::ip_key(vpc, u32::from(ip)));
+        }
+    }
+
     /// Removes a neighbor by MAC with the next commit. Nothing if there is none.
     pub fn remove_mac(&mut self, domain: DomainId, mac: Mac) {
         self.remove(BY_MAC, Neighbors::mac_key(domain, mac));
@@ -169,7 +173,7 @@ impl Writer {
     /// The id of a next hop, for neighbors to name; equal next hops have one id. Each call is a reference,
     /// to be given back by [`Writer::release_hop`].
     pub fn acquire_hop(&mut self, hop: NextHop) -> Result<HopId, TableFull> {
-        self.references.acquire(hop, self.settled)
+        self.references.acquire(hop, self.leaving.settled())
     }
 
     /// Gives a reference back with the next commit, after which no neighbor may need it.
@@ -183,23 +187,14 @@ impl Writer {
         let grown = self.editors.iter().any(|editor| !editor.is_published());
         let ticket = if self.snapshot_changed || grown {
             self.publish()
-        } else if self.neighbors_changed || !self.staged.iter().all(Leaving::is_empty) {
+        } else if self.neighbors_changed || !self.leaving.nothing_staged() {
             self.rcu.ticket()
         } else {
             return Commit(self.committed);
         };
         self.neighbors_changed = false;
         self.committed += 1;
-        let batch = Batch {
-            commit: self.committed,
-            ticket,
-            tables: std::mem::take(&mut self.staged),
-        };
-        match (&mut self.waiting, &mut self.queued) {
-            (waiting @ None, _) => *waiting = Some(batch),
-            (_, queued @ None) => *queued = Some(batch),
-            (_, Some(queued)) => queued.join(batch),
-        }
+        self.leaving.commit(self.committed, ticket);
         Commit(self.committed)
     }
 
@@ -207,24 +202,12 @@ impl Writer {
     /// it removed to none. Does what can be done now and never waits.
     pub fn settled(&mut self, commit: &Commit) -> bool {
         self.poll();
-        commit.0 <= self.settled
+        commit.0 <= self.leaving.settled()
     }
 
     /// Removes, frees and drops what grace periods have passed for.
     pub fn poll(&mut self) {
-        loop {
-            self.free_limbo();
-            // Readers would not see what is removed from a table that is not theirs yet.
-            let published = self.editors.iter().all(Editor::is_published);
-            let Some(batch) = self
-                .waiting
-                .take_if(|batch| published && self.rcu.passed(batch.ticket))
-            else {
-                break;
-            };
-            self.apply(batch);
-            self.waiting = self.queued.take();
-        }
+        self.leaving.advance(&mut self.rcu, &mut self.editors);
         self.rcu.reclaim();
     }
 
@@ -265,63 +248,37 @@ impl Writer {
         }
     }
 
+    /// The newest table by address.
+    #[cfg(all(test, vswitch_loom))]
+    pub(super) fn by_ip(&self) -> &crate::tables::neighbors::NeighborTable {
+        self.editors[BY_IP].table()
+    }
+
     fn upsert(&mut self, table: usize, key: u64, neighbor: Neighbor) -> Result<(), TableFull> {
-        let mut rebuilt = false;
-        let changed = self.editors[table].upsert(key, Value::from(neighbor), &mut rebuilt);
+        let Upserted { changed, rebuilt } =
+            self.editors[table].upsert(key, Value::from(neighbor))?;
         if rebuilt {
-            self.forget_places(table);
+            self.leaving.forget_places(table);
         }
-        match changed? {
+        match changed {
             Changed::Nothing => {}
             Changed::InPlace => self.neighbors_changed = true,
-            Changed::Copied(old) if fault(Fault::CopyGoesAtOnce) => self.editors[table].retire(old),
+            Changed::Copied(old) if fault(Fault::CopyGoesAtOnce) => {
+                self.editors[table].retire(old);
+                self.editors[table].free(old);
+            }
             Changed::Copied(old) => {
                 self.neighbors_changed = true;
-                self.staged[table].copies.push(old);
+                self.leaving.stage_copy(table, old);
             }
         }
-        self.keep(table, key);
+        self.leaving.keep(table, key);
         Ok(())
     }
 
     fn remove(&mut self, table: usize, key: u64) {
-        let leaves = |batch: &Option<Batch>| {
-            batch
-                .as_ref()
-                .is_some_and(|batch| batch.tables[table].keys.contains(&key))
-        };
-        if !leaves(&self.waiting) && !leaves(&self.queued) && self.editors[table].get(key).is_some()
-        {
-            self.staged[table].keys.insert(key);
-        }
-    }
-
-    /// Undoes a removal that is not done yet.
-    fn keep(&mut self, table: usize, key: u64) {
-        let batches = self
-            .waiting
-            .iter_mut()
-            .chain(&mut self.queued)
-            .map(|batch| &mut batch.tables);
-        for leaving in batches.chain([&mut self.staged]) {
-            if !leaving[table].keys.is_empty() {
-                leaving[table].keys.remove(&key);
-            }
-        }
-    }
-
-    /// A table's entries are in a new one: what was leaving the old one is not in it.
-    fn forget_places(&mut self, table: usize) {
-        let batches = self
-            .waiting
-            .iter_mut()
-            .chain(&mut self.queued)
-            .map(|batch| &mut batch.tables);
-        for leaving in batches.chain([&mut self.staged]) {
-            leaving[table].copies.clear();
-        }
-        for limbo in &mut self.limbo {
-            limbo.places[table].clear();
+        if self.editors[table].contains(key) {
+            self.leaving.stage_key(table, key);
         }
     }
 
@@ -338,45 +295,6 @@ impl Writer {
         self.snapshot_changed = false;
         self.publications += 1;
         ticket
-    }
-
-    /// Takes a batch out of readers' sight.
-    fn apply(&mut self, batch: Batch) {
-        let mut places = [Vec::new(), Vec::new()];
-        for ((editor, leaving), places) in
-            self.editors.iter_mut().zip(batch.tables).zip(&mut places)
-        {
-            leaving.copies.iter().for_each(|copy| editor.retire(*copy));
-            *places = leaving.copies;
-            places.extend(leaving.keys.iter().filter_map(|key| editor.remove(*key)));
-        }
-        // Without anything to wait for, the commit is settled as soon as those before it.
-        let nothing = places.iter().all(Vec::is_empty);
-        let ticket = if nothing {
-            batch.ticket
-        } else {
-            self.rcu.ticket()
-        };
-        self.limbo.push_back(Limbo {
-            commit: batch.commit,
-            ticket,
-            places,
-        });
-    }
-
-    /// Frees the slots that no reader looks at any more.
-    fn free_limbo(&mut self) {
-        while let Some(limbo) = self
-            .limbo
-            .pop_front_if(|limbo| self.rcu.passed(limbo.ticket) || fault(Fault::ReuseAtOnce))
-        {
-            for (editor, places) in self.editors.iter_mut().zip(limbo.places) {
-                places
-                    .into_iter()
-                    .for_each(|place: Place| editor.free(place));
-            }
-            self.settled = limbo.commit;
-        }
     }
 }
 
@@ -410,7 +328,7 @@ fn same(one: &Role, other: &Role) -> bool {
 /// From the system's source of randomness, by way of the standard library's hash maps. The same always
 /// under loom, which explores only what is deterministic.
 fn random() -> u64 {
-    if cfg!(loom) {
+    if cfg!(vswitch_loom) {
         1
     } else {
         RandomState::new().build_hasher().finish()
