@@ -32,6 +32,7 @@ const CONSTANTS: &[&str] = &[
     "RTE_LOG_ERR",
     "RTE_MAX_ETHPORTS",
     "RTE_MEMPOOL_CACHE_MAX_SIZE",
+    "RTE_PTYPE_TUNNEL_MASK",
 ];
 
 /// Packed structs with aligned fields, which Rust cannot lay out. Nothing here looks into them.
@@ -88,13 +89,16 @@ fn declare(flags: &[String]) -> Result<(), String> {
     for constant in CONSTANTS {
         builder = builder.allowlist_var(constant);
     }
-    // bindgen panics, rather than fail, when libclang is missing.
-    let generated =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || builder.generate()))
-            .map_err(|_| {
-                "bindgen could not load libclang: install libclang-dev (Debian, Ubuntu)".to_owned()
-            })?
-            .map_err(|e| format!("bindgen over {HEADER}: {e}"))?;
+    // bindgen panics, rather than fail, when libclang is missing. The message below is the one to read.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let generated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.generate()));
+    std::panic::set_hook(hook);
+    let generated = generated
+        .map_err(|_| {
+            "bindgen could not load libclang: install libclang-dev (Debian, Ubuntu)".to_owned()
+        })?
+        .map_err(|e| format!("bindgen over {HEADER}: {e}"))?;
     let file = crate::out_dir()?.join("dpdk.rs");
     generated
         .write_to_file(&file)

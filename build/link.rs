@@ -2,6 +2,9 @@
 //! How DPDK is linked: statically where its archives are installed, which is 1 ns per packet faster (no
 //! PLT, no `__tls_get_addr` in the drivers) and runs on hosts without DPDK, else with its shared objects.
 //! `ALKAID_DPDK_LINK=static|shared` decides it by hand.
+//!
+//! Statically, the program carries 10 MB of DPDK: the EAL with ethdev 0.9, Intel's drivers 3.0, NVIDIA's 2.6,
+//! Broadcom's 2.5, vhost and virtio 1.0, the others 0.4. It needs the libraries of `system` below at run time.
 
 use std::path::Path;
 use std::process::Command;

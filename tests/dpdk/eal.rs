@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use vswitch::dpdk::{Eal, EalError, Mempool, Port, PortConfig, version};
 use vswitch::io::{MAX_BURST, RxQueue};
 
-use crate::bench::{DATA_ROOM, arguments};
+use crate::bench::{DATA_ROOM, arguments, start};
 
 /// EAL arguments of a child in place of the usual ones, joined by `\n`.
 const ARGS: &str = "ALKAID_TEST_EAL_ARGS";
@@ -37,7 +37,12 @@ fn passes(output: Output) -> String {
 
 /// What [`Eal::init`] answers to `args`.
 fn answer(args: &[&str]) -> String {
-    let text = passes(child("start").env(ARGS, args.join("\n")).output().unwrap());
+    let text = passes(
+        child("start_with")
+            .env(ARGS, args.join("\n"))
+            .output()
+            .unwrap(),
+    );
     let (_, answer) = text.split_once("<<").unwrap();
     answer.split_once(">>").unwrap().0.to_owned()
 }
@@ -113,7 +118,7 @@ mod child {
 
     #[test]
     #[ignore = "has a process of its own"]
-    fn start() {
+    fn start_with() {
         let args = std::env::var(ARGS).unwrap();
         let args: Vec<String> = args.lines().map(str::to_owned).collect();
         match Eal::init(&args) {
@@ -126,7 +131,7 @@ mod child {
     #[ignore = "has a process of its own"]
     fn live() {
         let cpus = std::thread::available_parallelism().unwrap();
-        let eal = Eal::init(&arguments()).unwrap();
+        let eal = start(&[]);
         assert_eq!(std::thread::available_parallelism().unwrap(), cpus);
         assert!(matches!(Eal::init(&arguments()), Err(EalError::Again)));
         assert!(version().starts_with("DPDK "));
@@ -153,7 +158,7 @@ mod child {
     #[test]
     #[ignore = "has a process of its own"]
     fn frames_outlive_everything() {
-        let eal = Eal::init(&arguments()).unwrap();
+        let eal = start(&[]);
         let pool = Mempool::new(&eal, "outlive", 63, 0, DATA_ROOM, None).unwrap();
         let frame = pool.alloc();
         drop(pool);
@@ -164,7 +169,7 @@ mod child {
     #[test]
     #[ignore = "has a process of its own"]
     fn all_ports() {
-        let eal = Eal::init(&arguments()).unwrap();
+        let eal = start(&[]);
         let mut ports = Vec::new();
         let error = loop {
             match Port::attach(&eal, &format!("net_null_{}", ports.len())) {
@@ -182,15 +187,20 @@ mod child {
 
     #[test]
     #[ignore = "has a process of its own"]
+    fn a_pool_larger_than_memory() {
+        let eal = start(&[]);
+        for count in [1_000_000, u32::MAX] {
+            let error = Mempool::new(&eal, "vast", count, 0, DATA_ROOM, None).unwrap_err();
+            let expected = format!("no mempool `vast` of {count} buffers: ");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+        assert!(Mempool::new(&eal, "small", 63, 0, DATA_ROOM, None).is_ok());
+    }
+
+    #[test]
+    #[ignore = "has a process of its own"]
     fn devices_of_the_command_line() {
-        let eal = Eal::init(
-            &[
-                arguments(),
-                vec!["--vdev=net_null_a".into(), "--vdev=net_ring_b".into()],
-            ]
-            .concat(),
-        );
-        let eal = eal.unwrap();
+        let eal = start(&["--vdev=net_null_a", "--vdev=net_ring_b"]);
         let names = |ports: &[Port]| {
             ports
                 .iter()
@@ -208,6 +218,11 @@ mod child {
 #[test]
 fn dpdk_does_not_stop_while_a_frame_is_out() {
     passes(child("frames_outlive_everything").output().unwrap());
+}
+
+#[test]
+fn a_pool_larger_than_memory_is_refused() {
+    passes(child("a_pool_larger_than_memory").output().unwrap());
 }
 
 #[test]

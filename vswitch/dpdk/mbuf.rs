@@ -74,6 +74,23 @@ impl Mbuf {
         bytes
     }
 
+    /// This frame with `tail` behind it, as further segments.
+    #[cfg(test)]
+    pub(super) fn chained(mut self, tail: Self) -> Self {
+        let tail = std::mem::ManuallyDrop::new(tail);
+        let (bytes, segments) = (tail.raw().pkt_len, tail.raw().nb_segs);
+        let mut last = self.0;
+        // SAFETY: a segment of this frame, which is ours.
+        while let Some(next) = NonNull::new(unsafe { last.as_ref() }.next) {
+            last = next;
+        }
+        // SAFETY: as above.
+        unsafe { last.as_mut() }.next = tail.0.as_ptr();
+        self.raw_mut().pkt_len += bytes;
+        self.raw_mut().nb_segs += segments;
+        self
+    }
+
     /// Moves all bytes into the first segment. False, and no change, when they do not fit.
     pub(super) fn linearize(&mut self) -> bool {
         // SAFETY: live and ours alone; DPDK keeps the type's invariants.
@@ -151,13 +168,11 @@ impl Frame for Mbuf {
         raw.data_len = raw.data_len.wrapping_add(N as u16);
         raw.pkt_len = raw.pkt_len.wrapping_add(N as u32);
         // SAFETY: see `data`.
-        let start = unsafe {
-            raw.buf_addr
-                .cast::<[u8; N]>()
-                .byte_add(usize::from(raw.data_off))
-        };
+        let start = unsafe { raw.buf_addr.byte_add(usize::from(raw.data_off)) };
+        // SAFETY: a place inside of a buffer. Saves the caller's loop a comparison.
+        unsafe { std::hint::assert_unchecked(!start.is_null()) };
         // SAFETY: the N bytes that the segment just grew by; bytes have no alignment.
-        Some(unsafe { &mut *start })
+        Some(unsafe { &mut *start.cast::<[u8; N]>() })
     }
 
     #[inline]
@@ -192,7 +207,19 @@ impl Frame for Mbuf {
 
     #[inline]
     fn checksum(&self) -> Checksum {
-        match self.raw().ol_flags & sys::ALKAID_RX_IP_CKSUM_MASK {
+        let raw = self.raw();
+        // SAFETY: all members of the union are numbers of the same size.
+        let kind = unsafe { raw.__bindgen_anon_1.packet_type };
+        if kind & sys::RTE_PTYPE_TUNNEL_MASK != 0 {
+            // A device that knows the tunnel speaks of the inner header; of the outer one, only when it is wrong.
+            let bad = raw.ol_flags & sys::ALKAID_RX_OUTER_IP_CKSUM_BAD != 0;
+            return if bad {
+                Checksum::Bad
+            } else {
+                Checksum::Unknown
+            };
+        }
+        match raw.ol_flags & sys::ALKAID_RX_IP_CKSUM_MASK {
             sys::ALKAID_RX_IP_CKSUM_GOOD => Checksum::Good,
             sys::ALKAID_RX_IP_CKSUM_BAD => Checksum::Bad,
             _ => Checksum::Unknown,
@@ -201,7 +228,9 @@ impl Frame for Mbuf {
 
     #[inline]
     fn clear_offloads(&mut self) {
-        self.raw_mut().ol_flags &= !sys::ALKAID_RX_CKSUM_FLAGS;
+        let raw = self.raw_mut();
+        raw.ol_flags &= !sys::ALKAID_RX_CKSUM_FLAGS;
+        raw.__bindgen_anon_1.packet_type = 0;
     }
 
     #[inline]

@@ -11,12 +11,18 @@ use crate::dpdk::sys;
 /// holds a burst of 64 for each of 16 polls.
 const DESCRIPTORS: u16 = 1024;
 
-/// What a frame has around its payload, which an MTU does not count: Ethernet, two VLAN tags, and the checksum
+/// The most that a frame can have around its payload, which an MTU does not count: Ethernet, two VLAN tags, and the checksum
 /// that some devices store.
 const ETHERNET_OVERHEAD: u32 = 14 + 2 * 4 + 4;
 
+/// What DPDK takes a frame to have around its payload unless the driver says otherwise.
+const ETHERNET_HEADER_AND_CRC: u32 = 14 + 4;
+
 /// Drivers that send frames of several segments and do not say so: one copies them out, the other only frees them.
 const CHAINS_UNANNOUNCED: &[&str] = &["net_pcap", "net_null"];
+
+/// Drivers whose checksum "offload" is a loop over the whole payload, on the worker.
+const SOFTWARE_CHECKSUM: &[&str] = &["net_tap"];
 
 /// How a port is to be set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +88,7 @@ impl Setup {
         check_range(device, "rxq", config.rxq, 1, can.max_rx_queues)?;
         check_range(device, "txq", config.txq, 1, can.max_tx_queues)?;
         if let Some(mtu) = config.mtu {
-            check_range(device, "mtu", mtu, can.min_mtu, can.max_mtu)?;
+            check_range(device, "mtu", mtu, can.min_mtu, max_mtu(&can))?;
         }
         let room = u32::from(pool.data_room().saturating_sub(sys::ALKAID_HEADROOM));
         if room < can.min_rx_bufsize {
@@ -125,7 +131,7 @@ impl Setup {
         let mut wish: sys::rte_eth_conf = unsafe { std::mem::zeroed() };
         wish.rxmode.offloads = self.rx_offloads;
         wish.txmode.offloads = self.tx_offloads;
-        wish.rxmode.mtu = config.mtu.map_or(0, u32::from);
+        wish.rxmode.mtu = config.mtu.unwrap_or_else(|| device.mtu()).into();
         wish.rxmode.mq_mode = sys::ALKAID_MQ_RX_NONE;
         if self.rss {
             wish.rxmode.mq_mode = sys::ALKAID_MQ_RX_RSS;
@@ -210,7 +216,10 @@ fn rx_offloads(
     room: u32,
 ) -> u64 {
     let longest = u32::from(config.mtu.unwrap_or_else(|| device.mtu())) + ETHERNET_OVERHEAD;
-    let mut wanted = sys::ALKAID_RXO_IPV4_CKSUM;
+    let mut wanted = 0;
+    if !SOFTWARE_CHECKSUM.contains(&device.driver().as_str()) {
+        wanted |= sys::ALKAID_RXO_IPV4_CKSUM;
+    }
     if longest > room {
         // Costs some drivers their fastest receive function, hence not always.
         wanted |= sys::ALKAID_RXO_SCATTER;
@@ -225,6 +234,20 @@ fn tx_offloads(can: &sys::rte_eth_dev_info, config: &PortConfig) -> u64 {
         wanted |= sys::ALKAID_TXO_FAST_FREE;
     }
     wanted & can.tx_offload_capa
+}
+
+/// The largest MTU that the device takes. Some name one beyond the longest frame that they take, which counts for
+/// DPDK when it configures them.
+fn max_mtu(can: &sys::rte_eth_dev_info) -> u16 {
+    let overhead = match can.max_mtu {
+        u16::MAX => ETHERNET_HEADER_AND_CRC,
+        mtu => can
+            .max_rx_pktlen
+            .checked_sub(mtu.into())
+            .unwrap_or(ETHERNET_HEADER_AND_CRC),
+    };
+    let longest = can.max_rx_pktlen.saturating_sub(overhead);
+    can.max_mtu.min(u16::try_from(longest).unwrap_or(u16::MAX))
 }
 
 /// Tells the device its MTU. That it has no such notion is no error: it takes what fits a buffer.
@@ -250,7 +273,10 @@ fn check_range(
     if (least..=most).contains(&asked) {
         return Ok(());
     }
-    let range = format!("{least} to {most}");
+    let range = match least == most {
+        true => format!("{most} only"),
+        false => format!("{least} to {most}"),
+    };
     Err(PortError::Range {
         port: device.id(),
         driver: device.driver(),

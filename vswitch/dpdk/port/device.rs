@@ -15,6 +15,9 @@ use crate::wire::addr::Mac;
 /// Whom DPDK names as the owner of our ports. Ports of other owners (those inside a bond, say) are left alone.
 const OWNER_NAME: &[u8] = b"alkaid";
 
+/// What DPDK's log adds to each failure to attach a device.
+const PROBE_FAILED: &str = "; EAL: Failed to attach device on primary process";
+
 /// DPDK's calls to find, own and remove devices are not made for several threads at once.
 static PROBING: Mutex<()> = Mutex::new(());
 
@@ -36,6 +39,7 @@ pub(super) fn attach(eal: &Eal, devargs: &str) -> Result<Vec<Device>, PortError>
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     // SAFETY: DPDK runs, as `eal` proves; the string is terminated and copied.
     let (status, said) = log::captured(|| unsafe { sys::rte_dev_probe(c_devargs.as_ptr()) });
+    let said = said.trim_end_matches(PROBE_FAILED).to_owned();
     match Errno::check(status) {
         // It was probed before, perhaps when DPDK started: its ports may still be free.
         Ok(_) => {}

@@ -132,3 +132,64 @@ impl TxQueue for PortTx {
         self.send(frames, count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dpdk::{Eal, Mempool, Port, PortConfig};
+    use crate::io::Frame;
+
+    /// Starts DPDK, which is possible once: the other tests over devices are in `tests/dpdk.rs`. This one is here
+    /// since no virtual device that runs anywhere takes one segment only.
+    #[test]
+    fn a_driver_that_takes_one_segment_gets_one_and_the_rest_stays_last() {
+        let prefix = format!("--file-prefix=alkaid-unit-{}", std::process::id());
+        let args = [
+            "-l",
+            "0",
+            "-m",
+            "64",
+            "--no-huge",
+            "--no-pci",
+            "--no-shconf",
+            "--no-telemetry",
+            &prefix,
+        ];
+        let eal = Eal::init(&args.map(str::to_owned)).unwrap();
+        let pool = Mempool::new(&eal, "linearize", 63, 0, 128 + 1000, None).unwrap();
+        let mut port = Port::attach(&eal, "net_ring_line").unwrap().remove(0);
+        port.configure(&PortConfig::default(), &pool).unwrap();
+        port.start().unwrap();
+        let (mut rx, mut tx) = (port.take_rx(0).unwrap(), port.take_tx(0).unwrap());
+        tx.chains = false;
+
+        let frame = |parts: &[&[u8]]| {
+            let mut segments = parts.iter().map(|part| {
+                let mut segment = pool.alloc().unwrap();
+                assert!(segment.append(part));
+                segment
+            });
+            let first = segments.next().unwrap();
+            segments.fold(first, Mbuf::chained)
+        };
+        let mut burst = Frames::new();
+        burst.push(frame(&[b"one"]));
+        burst.push(frame(&[&[1; 800], &[2; 800]]));
+        burst.push(frame(&[b"se", b"ver", b"al"]));
+        assert_eq!(tx.tx_burst(&mut burst), 2);
+        assert_eq!(
+            (burst.len(), burst[0].len(), burst[0].segments()),
+            (1, 1600, 2)
+        );
+        assert_eq!(port.stats().tx_unsendable, 1);
+
+        let mut received = Frames::new();
+        rx.rx_burst(&mut received, 8);
+        assert_eq!(
+            received.iter().map(Frame::head).collect::<Vec<_>>(),
+            [&b"one"[..], b"several"]
+        );
+        drop((burst, received));
+        assert_eq!(pool.in_use(), 0);
+    }
+}

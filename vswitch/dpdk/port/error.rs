@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+//! [`PortError`]: why a port does not do what was asked.
+
+use crate::dpdk::error::Errno;
+
+/// Why a port does not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Device arguments with a NUL byte.
+    #[error("device arguments {0:?} contain a NUL byte")]
+    Nul(String),
+    /// No driver took the device, with what DPDK said about it.
+    #[error("`{devargs}` cannot be attached: {}", if said.is_empty() { errno.to_string() } else { said.clone() })]
+    Attach {
+        /// The device arguments.
+        devargs: String,
+        /// DPDK's error code, which for many drivers is -1 whatever the cause.
+        errno: Errno,
+        /// The errors in DPDK's log, perhaps empty.
+        said: String,
+    },
+    /// The device is there, and all of its ports are taken.
+    #[error("`{0}` has no port that is not attached already")]
+    NoNewPort(String),
+    /// It has to be configured first.
+    #[error("port {0} is not configured")]
+    NotConfigured(u16),
+    /// It has to be stopped first.
+    #[error("port {0} is started")]
+    Started(u16),
+    /// It has to be started first.
+    #[error("port {0} is not started")]
+    NotStarted(u16),
+    /// Workers hold queues of it.
+    #[error("port {0} has queues in use")]
+    QueuesInUse(u16),
+    /// The queue does not exist, or a worker has it.
+    #[error("{direction} queue {queue} of port {port} is {}", if *queue < *of { "taken" } else { "not there" })]
+    Queue {
+        /// The port.
+        port: u16,
+        /// `rx` or `tx`.
+        direction: &'static str,
+        /// The queue asked for.
+        queue: u16,
+        /// How many queues there are.
+        of: u16,
+    },
+    /// A setting outside of what the device can do.
+    #[error("port {port} ({driver}): {setting} {asked} is out of range, it takes {range}")]
+    Range {
+        /// The port.
+        port: u16,
+        /// The device's driver.
+        driver: String,
+        /// `rxq`, `txd`, `mtu`, ...
+        setting: &'static str,
+        /// The value asked for.
+        asked: u32,
+        /// The values it takes, in words.
+        range: String,
+    },
+    /// Buffers smaller than the device fills.
+    #[error(
+        "port {port} ({driver}): buffers have {room} bytes for a frame, the driver wants {least}"
+    )]
+    BuffersTooSmall {
+        /// The port.
+        port: u16,
+        /// The device's driver.
+        driver: String,
+        /// Bytes of a buffer behind its headroom.
+        room: u32,
+        /// Bytes that the driver wants.
+        least: u32,
+    },
+    /// DPDK or the driver refused, with what it said about it.
+    #[error("port {port}: {action}: {errno}{}{said}", if said.is_empty() { "" } else { ": " })]
+    Refused {
+        /// The port.
+        port: u16,
+        /// What was tried, as `start`.
+        action: &'static str,
+        /// DPDK's error code.
+        errno: Errno,
+        /// The errors in DPDK's log, perhaps empty.
+        said: String,
+    },
+}
+
+impl PortError {
+    /// The same, with what DPDK logged meanwhile.
+    pub(super) fn saying(mut self, log: String) -> Self {
+        if let Self::Refused { said, .. } | Self::Attach { said, .. } = &mut self {
+            *said = log;
+        }
+        self
+    }
+}
