@@ -132,9 +132,10 @@ pub(super) enum Task {
     Send(String),
 }
 
-/// Reads a line that an operator typed, so that what is wrong with it is said without asking the switch.
-pub(super) fn read(name: &str, line: &str) -> Result<Task, ConfigErrors> {
-    let Some(command) = parse_command(name, line)? else {
+/// Reads a line that an operator typed, so that what is wrong with it is said without asking the switch. Errors call
+/// it line `number` of `name`.
+pub(super) fn read(name: &str, number: usize, line: &str) -> Result<Task, ConfigErrors> {
+    let Some(command) = parse_command(name, number, line)? else {
         return Ok(Task::Nothing);
     };
     Ok(match command {

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::client::{ClientError, Switch, Task, read};
 use super::exec::{help, print};
-use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, SocketArgs, err, out};
+use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, SocketArgs, Streams};
 use crate::config::lexer::MAX_LINE;
 use crate::northbound::api::ExecuteReply;
 use editor::Helper;
@@ -25,11 +25,11 @@ const PROMPT: &str = "alkaid> ";
 const HISTORY: usize = 1000;
 
 /// Runs the console until its input ends; the exit status.
-pub(super) fn run(socket: &SocketArgs) -> u8 {
+pub(super) fn run(socket: &SocketArgs, mut streams: Streams) -> u8 {
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
-            err(&format!("alkaid: {error}\n"));
+            streams.err(&format!("alkaid: {error}\n"));
             return EXIT_USAGE;
         }
     };
@@ -37,6 +37,7 @@ pub(super) fn run(socket: &SocketArgs) -> u8 {
         runtime,
         switch: Switch::new(socket),
         seen: Seen::Never,
+        streams,
     };
     match io::stdin().is_terminal() {
         true => session.interactive(),
@@ -59,6 +60,7 @@ struct Session {
     runtime: Runtime,
     switch: Switch,
     seen: Seen,
+    streams: Streams,
 }
 
 impl Session {
@@ -72,7 +74,7 @@ impl Session {
         let mut editor = match editor {
             Ok(editor) => editor,
             Err(error) => {
-                err(&format!("alkaid: {error}\n"));
+                self.streams.err(&format!("alkaid: {error}\n"));
                 return EXIT_USAGE;
             }
         };
@@ -90,7 +92,7 @@ impl Session {
                 Err(ReadlineError::Interrupted) => continue,
                 Err(ReadlineError::Eof) => return EXIT_OK,
                 Err(error) => {
-                    err(&format!("alkaid: {error}\n"));
+                    self.streams.err(&format!("alkaid: {error}\n"));
                     return EXIT_USAGE;
                 }
             };
@@ -100,12 +102,16 @@ impl Session {
                 // At once: a console that is killed keeps its history.
                 let _ = editor.append_history(file);
             }
-            match read("command", &line) {
-                Err(errors) => err(&errors.report()),
+            match read("command", 1, &line) {
+                Err(errors) => self.streams.err(&errors.report()),
                 Ok(Task::Nothing) => {}
-                Ok(Task::Help(text)) => drop(help(text)),
+                Ok(Task::Help(text)) => {
+                    help(text, &mut self.streams);
+                }
                 Ok(Task::Quit) => return EXIT_OK,
-                Ok(Task::Send(line)) => drop(self.send(line, true)),
+                Ok(Task::Send(line)) => {
+                    self.send(line, true);
+                }
             }
         }
     }
@@ -113,27 +119,23 @@ impl Session {
     /// Executes the lines of `input`; the exit status is that of the worst.
     fn lines(&mut self, input: &mut impl BufRead) -> u8 {
         let mut worst = EXIT_OK;
-        for number in 1usize.. {
-            let mut bytes = Vec::new();
-            // A line that is longer is refused, and its rest read as the next.
-            let limit = MAX_LINE as u64 + 2;
-            match input.take(limit).read_until(b'\n', &mut bytes) {
-                Ok(0) => break,
-                Ok(_) => {}
+        for number in 1.. {
+            let line = match line(input) {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
                 Err(error) => {
-                    err(&format!("alkaid: standard input: {error}\n"));
+                    self.streams
+                        .err(&format!("alkaid: standard input: {error}\n"));
                     return EXIT_USAGE;
                 }
-            }
-            let text = String::from_utf8_lossy(&bytes);
-            let name = format!("standard input, line {number}");
-            let code = match read(&name, text.trim_end_matches(['\n', '\r'])) {
+            };
+            let code = match read("standard input", number, &line) {
                 Err(errors) => {
-                    err(&errors.report());
+                    self.streams.err(&errors.report());
                     EXIT_USAGE
                 }
                 Ok(Task::Nothing) => EXIT_OK,
-                Ok(Task::Help(text)) => help(text),
+                Ok(Task::Help(text)) => help(text, &mut self.streams),
                 Ok(Task::Quit) => break,
                 Ok(Task::Send(line)) => match self.send(line, false) {
                     Some(code) => code,
@@ -150,7 +152,7 @@ impl Session {
         match self.runtime.block_on(self.switch.execute(String::new())) {
             Ok(reply) => {
                 self.seen = Seen::Process(reply.pid);
-                out(&format!(
+                self.streams.out(&format!(
                     "Connected to the switch (process {}). `help` lists commands.\n",
                     reply.pid
                 ));
@@ -173,12 +175,13 @@ impl Session {
         });
         match reply {
             None => {
-                err("\nNot waiting any longer; the switch goes on with the command.\n");
+                self.streams
+                    .err("\nNot waiting any longer; the switch goes on with the command.\n");
                 Some(EXIT_FAILED)
             }
             Some(Ok(reply)) => {
                 self.notice(&reply, interactive);
-                Some(print(&reply, false))
+                Some(print(&reply, false, &mut self.streams))
             }
             Some(Err(error)) => {
                 self.complain(&error);
@@ -191,25 +194,43 @@ impl Session {
     fn notice(&mut self, reply: &ExecuteReply, interactive: bool) {
         let pid = reply.pid;
         match self.seen {
-            Seen::Process(old) | Seen::Gone(old) if old != pid => err(&format!(
+            Seen::Process(old) | Seen::Gone(old) if old != pid => self.streams.err(&format!(
                 "The switch was restarted: process {old} is gone, this is process {pid}.\n"
             )),
-            Seen::Gone(_) => err("Connected again.\n"),
-            Seen::Never if interactive => {
-                err(&format!("Connected to the switch (process {pid}).\n"))
-            }
+            Seen::Gone(_) => self.streams.err("Connected again.\n"),
+            Seen::Never if interactive => self
+                .streams
+                .err(&format!("Connected to the switch (process {pid}).\n")),
             _ => {}
         }
         self.seen = Seen::Process(pid);
     }
 
     fn complain(&mut self, error: &ClientError) {
-        err(&format!("alkaid: {error}\n"));
+        self.streams.err(&format!("alkaid: {error}\n"));
         if let Seen::Process(pid) = self.seen {
             self.seen = Seen::Gone(pid);
-            err("The next command tries to reach it again.\n");
+            self.streams
+                .err("The next command tries to reach it again.\n");
         }
     }
+}
+
+/// The next line, without its end. Of one that is too long, as much as shows that it is; the rest is skipped.
+fn line(input: &mut impl BufRead) -> io::Result<Option<String>> {
+    let limit = MAX_LINE as u64 + 2;
+    let mut bytes = Vec::new();
+    if input.take(limit).read_until(b'\n', &mut bytes)? == 0 {
+        return Ok(None);
+    }
+    let mut rest = bytes.clone();
+    while rest.last() != Some(&b'\n') && !rest.is_empty() {
+        rest.clear();
+        input.take(limit).read_until(b'\n', &mut rest)?;
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()))
 }
 
 /// Where the history is kept: in `$XDG_STATE_HOME`, usually `~/.local/state`. `None`: the user has no home.
@@ -232,3 +253,6 @@ fn make_private(folder: &Path) -> io::Result<()> {
         .mode(0o700)
         .create(folder)
 }
+
+#[cfg(test)]
+mod tests;

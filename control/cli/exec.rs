@@ -2,21 +2,26 @@
 //! `alkaid exec` and `alkaid show`: one command, one answer.
 
 use super::client::{Switch, Task, join, read};
-use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, SocketArgs, err, out};
+use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, SocketArgs, Streams};
 use crate::config::Command;
 use crate::config::help::NoSuchTopic;
 use crate::northbound::api::ExecuteReply;
 use crate::northbound::render;
 
 /// Gives the switch the command that `arguments` are; the exit status.
-pub(super) fn run(arguments: &[String], json: bool, socket: &SocketArgs) -> u8 {
-    let line = match read("command", &join(arguments)) {
+pub(super) fn run(
+    arguments: &[String],
+    json: bool,
+    socket: &SocketArgs,
+    streams: &mut Streams,
+) -> u8 {
+    let line = match read("command", 1, &join(arguments)) {
         Err(errors) => {
-            err(&errors.report());
+            streams.err(&errors.report());
             return EXIT_USAGE;
         }
         Ok(Task::Nothing) => return EXIT_OK,
-        Ok(Task::Help(text)) => return help(text),
+        Ok(Task::Help(text)) => return help(text, streams),
         Ok(Task::Quit) => Command::Quit.to_string(),
         Ok(Task::Send(line)) => line,
     };
@@ -28,42 +33,42 @@ pub(super) fn run(arguments: &[String], json: bool, socket: &SocketArgs) -> u8 {
             runtime.block_on(execute).map_err(|error| error.to_string())
         });
     match reply {
-        Ok(reply) => print(&reply, json),
+        Ok(reply) => print(&reply, json, streams),
         Err(error) => {
-            err(&format!("alkaid: {error}\n"));
+            streams.err(&format!("alkaid: {error}\n"));
             EXIT_USAGE
         }
     }
 }
 
 /// Prints what `help` answers; the exit status.
-pub(super) fn help(text: Result<String, NoSuchTopic>) -> u8 {
+pub(super) fn help(text: Result<String, NoSuchTopic>, streams: &mut Streams) -> u8 {
     match text {
         Ok(text) => {
-            out(&text);
+            streams.out(&text);
             EXIT_OK
         }
         Err(error) => {
-            err(&format!("{error}\n"));
+            streams.err(&format!("{error}\n"));
             EXIT_USAGE
         }
     }
 }
 
 /// Prints an answer; the exit status that it stands for.
-pub(super) fn print(reply: &ExecuteReply, json: bool) -> u8 {
+pub(super) fn print(reply: &ExecuteReply, json: bool, streams: &mut Streams) -> u8 {
     if !reply.ok {
-        err(&format!("{}\n", reply.text.trim_end()));
+        streams.err(&format!("{}\n", reply.text.trim_end()));
         return if reply.usage { EXIT_USAGE } else { EXIT_FAILED };
     }
     if json && reply.json.is_empty() {
-        out(&format!("{}\n", serde_json::json!({ "text": reply.text })));
+        streams.out(&format!("{}\n", serde_json::json!({ "text": reply.text })));
     } else if json {
-        out(&format!("{}\n", reply.json));
+        streams.out(&format!("{}\n", reply.json));
     } else if reply.json.is_empty() {
-        out(&ended(&reply.text));
+        streams.out(&ended(&reply.text));
     } else {
-        out(&match serde_json::from_str(&reply.json) {
+        streams.out(&match serde_json::from_str(&reply.json) {
             Ok(rows) => render::table(&rows),
             // A switch of another version: show what it says.
             Err(_) => ended(&reply.json),

@@ -111,7 +111,7 @@ Examples:
     ///
     /// Without a terminal it reads commands from standard input, one per line.
     Console(SocketArgs),
-    /// Show something of a running switch, as `alkaid exec \"show ...\"` does
+    /// Show something of a running switch, as `alkaid exec "show ..."` does
     #[command(after_help = "\
 Examples:
   alkaid show ports
@@ -198,50 +198,65 @@ pub(crate) enum Rpc {
 impl Client {
     /// Does it, with what it has to say on stdout and stderr. To be called outside of any runtime.
     pub(crate) fn run(self) -> ExitCode {
+        let streams = &mut Streams::standard();
         let code = match self {
-            Self::Check(args) => check(&args),
-            Self::Exec(args) => exec::run(&args.command, args.json, &args.socket),
+            Self::Check(args) => check(&args, streams),
+            Self::Exec(args) => exec::run(&args.command, args.json, &args.socket, streams),
             Self::Show(args) => {
-                let words: Vec<String> = std::iter::once("show".to_owned())
-                    .chain(args.what)
-                    .collect();
-                exec::run(&words, args.json, &args.socket)
+                let words = std::iter::once("show".to_owned()).chain(args.what);
+                exec::run(&words.collect::<Vec<_>>(), args.json, &args.socket, streams)
             }
-            Self::Console(socket) => console::run(&socket),
-            Self::Push(args) => push::run(&args),
+            Self::Console(socket) => console::run(&socket, Streams::standard()),
+            Self::Push(args) => push::run(&args, streams),
         };
         ExitCode::from(code)
     }
 }
 
-fn check(args: &CheckArgs) -> u8 {
+fn check(args: &CheckArgs, streams: &mut Streams) -> u8 {
     match crate::config::read(&args.file) {
         Ok(settings) => {
             let (ports, workers) = (settings.ports.len(), settings.workers);
             let file = args.file.display();
-            out(&format!(
+            streams.out(&format!(
                 "{file}: no error; {ports} ports, {workers} workers\n"
             ));
             EXIT_OK
         }
         Err(errors) => {
-            err(&format!("{:?}\n", miette::Report::new(errors)));
+            streams.err(&format!("{:?}\n", miette::Report::new(errors)));
             EXIT_USAGE
         }
     }
 }
 
-/// Writes to stdout. A reader that has gone (`alkaid show neighbors | head`) is no error.
-fn out(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+/// Where a client says what it has to say.
+struct Streams {
+    out: Box<dyn Write>,
+    err: Box<dyn Write>,
 }
 
-/// Writes to stderr.
-fn err(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+impl Streams {
+    /// The process's own.
+    fn standard() -> Self {
+        Self {
+            out: Box::new(std::io::stdout()),
+            err: Box::new(std::io::stderr()),
+        }
+    }
+
+    /// Writes an answer. A reader that has gone (`alkaid show neighbors | head`) is no error.
+    fn out(&mut self, text: &str) {
+        let _ = self
+            .out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush());
+    }
+
+    /// Writes what is wrong.
+    fn err(&mut self, text: &str) {
+        let _ = self.err.write_all(text.as_bytes());
+    }
 }
 
 /// A runtime for one client. It has no thread of its own.
@@ -250,3 +265,6 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tonic::transport::{Channel, Endpoint};
 
 use super::goal::{GoalError, parse_goal, read};
-use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, PushArgs, err, out};
+use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, PushArgs, Streams};
 use crate::core::Goal;
 use crate::northbound::render;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
@@ -59,11 +59,11 @@ pub(super) enum PushError {
 }
 
 /// Pushes; the exit status.
-pub(super) fn run(args: &PushArgs) -> u8 {
+pub(super) fn run(args: &PushArgs, streams: &mut Streams) -> u8 {
     match push(args) {
-        Ok(answer) => print(args, &answer),
+        Ok(answer) => print(args, &answer, streams),
         Err(error) => {
-            err(&format!("alkaid: {error}\n"));
+            streams.err(&format!("alkaid: {error}\n"));
             EXIT_USAGE
         }
     }
@@ -201,7 +201,7 @@ fn resources(goal: &Goal) -> usize {
     .sum()
 }
 
-fn print(args: &PushArgs, answer: &Answer) -> u8 {
+fn print(args: &PushArgs, answer: &Answer, streams: &mut Streams) -> u8 {
     let success = OperationStatus::Success as i32;
     let shown = answer
         .statuses
@@ -210,18 +210,18 @@ fn print(args: &PushArgs, answer: &Answer) -> u8 {
     let rows: Value = shown.map(row).collect();
     let (total, good) = (answer.statuses.len(), answer.successes());
     if args.json {
-        out(&format!("{rows}\n"));
+        streams.out(&format!("{rows}\n"));
     } else {
         if rows.as_array().is_some_and(|rows| !rows.is_empty()) {
-            out(&render::table(&rows));
+            streams.out(&render::table(&rows));
         }
         let took = f64::from(answer.took_us) / 1000.0;
-        out(&format!(
+        streams.out(&format!(
             "{good} of {total} resources SUCCESS, {took:.1} ms in the switch\n"
         ));
     }
     if total < answer.sent {
-        err(&format!(
+        streams.err(&format!(
             "alkaid: {} resources were sent, and only {total} statuses came back\n",
             answer.sent
         ));

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-//! Completion of a line that is being typed, from the command table.
+//! Completion of a line that is being typed for a running switch, from the command table.
 
 use super::argument::Kind;
 use super::lexer::{self, BadWord, Word};
 use super::parse::after;
-use super::table::Part;
+use super::table::{Part, When};
 
 /// What the word under the cursor may become.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -47,7 +47,7 @@ pub(crate) fn complete(line: &str) -> Completion {
         partial: partial.to_owned(),
         ..nothing
     };
-    for part in state.parts() {
+    for part in state.parts_of(|spec| spec.when != When::Start) {
         match part {
             Part::Is(word) => completion
                 .words
@@ -74,7 +74,9 @@ pub(crate) fn complete(line: &str) -> Completion {
 
 /// Words that go on with `words` as the beginning of a command.
 fn topics(words: &[Word], partial: &str) -> Vec<&'static str> {
-    let parts = after(words).map(|state| state.parts()).unwrap_or_default();
+    let parts = after(words)
+        .map(|state| state.parts_of(|_| true))
+        .unwrap_or_default();
     let begun = |part| match part {
         Part::Is(word) if word.starts_with(partial) => Some(word),
         _ => None,
@@ -105,6 +107,12 @@ mod tests {
         assert_eq!(words("set promisc 1 o"), ["off", "on"]);
         assert_eq!(words("set log d"), ["debug"]);
         assert_eq!(complete("show port st").start, 10);
+    }
+
+    #[test]
+    fn what_a_running_switch_refuses_is_not_offered() {
+        assert_eq!(words("set "), ["log", "promisc"]);
+        assert!(words("help set ").contains(&"burst"));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::command::Command;
-use super::error::{ConfigError, ConfigErrors, Line, LoadError, Place, Source};
+use super::error::{ConfigError, ConfigErrors, LoadError};
+use super::line::{Line, Place, Source};
 use super::parse::parse_line;
 
 /// Largest file, in bytes: some 100,000 lines of `set underlay neighbor`.
@@ -52,15 +53,19 @@ pub(crate) fn parse_text(name: &str, text: &str) -> Result<Vec<(Line, Command)>,
     reading.finish(name.to_owned())
 }
 
-/// The command of one line that an operator would call `name`; `load` is not followed. `None`: it is empty or only a
+/// The command of one line, which errors call line `number` of `name`; `load` is not followed. `None`: it is empty or only a
 /// comment.
 ///
 /// # Errors
 /// It is no command.
-pub(crate) fn parse_command(name: &str, line: &str) -> Result<Option<Command>, ConfigErrors> {
+pub(crate) fn parse_command(
+    name: &str,
+    number: usize,
+    line: &str,
+) -> Result<Option<Command>, ConfigErrors> {
     parse_line(line).map_err(|error| {
         let text = line.lines().next().unwrap_or_default().to_owned();
-        let line = Line::only(name.to_owned(), text);
+        let line = Line::only(name.to_owned(), number, text);
         let error = ConfigError::syntax(line, error);
         let name = name.to_owned();
         ConfigErrors {

@@ -3,7 +3,7 @@
 
 use super::argument::Argument;
 use super::parse::nearest;
-use super::table::{Part, Spec, TABLE, When};
+use super::table::{GROUPS, Group, Part, Spec, When, rows};
 
 /// Width that explanations are wrapped at.
 const WIDTH: usize = 100;
@@ -24,17 +24,18 @@ pub(crate) struct NoSuchTopic {
 /// # Errors
 /// No command begins so.
 pub(crate) fn help(topic: &[String]) -> Result<String, NoSuchTopic> {
-    let specs: Vec<&Spec> = TABLE.iter().filter(|spec| begins(spec, topic)).collect();
+    let specs: Vec<&Spec> = rows().filter(|spec| begins(spec, topic)).collect();
     match specs.as_slice() {
         [] => Err(unknown(topic)),
         [spec] => Ok(at_length(spec)),
-        specs => {
-            let mut text = list(specs);
-            if topic.is_empty() {
-                text.push_str("\n`help COMMAND` explains one, for instance `help port attach`.\n");
-            }
-            Ok(text)
+        specs if topic.is_empty() => {
+            let width = width(specs);
+            let group =
+                |group: &Group| format!("{}:\n{}\n", group.title, list(group.rows.iter(), width));
+            let text: String = GROUPS.iter().map(group).collect();
+            Ok(text + "`help COMMAND` explains one, for instance `help port attach`.\n")
         }
+        specs => Ok(list(specs.iter().copied(), width(specs))),
     }
 }
 
@@ -51,10 +52,9 @@ fn unknown(topic: &[String]) -> NoSuchTopic {
     // The first words that some command begins with are not what is wrong.
     let good = (0..topic.len())
         .rev()
-        .find(|&n| TABLE.iter().any(|spec| begins(spec, &topic[..n])))
+        .find(|&n| rows().any(|spec| begins(spec, &topic[..n])))
         .unwrap_or(0);
-    let words = TABLE
-        .iter()
+    let words = rows()
         .filter(|spec| begins(spec, &topic[..good]))
         .filter_map(|spec| match spec.parts.get(good) {
             Some(Part::Is(word)) => Some(*word),
@@ -67,15 +67,17 @@ fn unknown(topic: &[String]) -> NoSuchTopic {
     }
 }
 
-fn list(specs: &[&Spec]) -> String {
-    let width = specs
+fn width(specs: &[&Spec]) -> usize {
+    specs
         .iter()
         .map(|spec| spec.syntax().len())
         .max()
-        .unwrap_or(0);
+        .unwrap_or(0)
+}
+
+fn list<'a>(specs: impl Iterator<Item = &'a Spec>, width: usize) -> String {
     specs
-        .iter()
-        .map(|spec| format!("{:width$}  {}\n", spec.syntax(), spec.summary))
+        .map(|spec| format!("  {:width$}  {}\n", spec.syntax(), spec.summary))
         .collect()
 }
 
@@ -131,7 +133,7 @@ mod tests {
     #[test]
     fn without_words_every_command_is_listed() {
         let text = help(&[]).unwrap();
-        for spec in TABLE {
+        for spec in rows() {
             assert!(
                 text.contains(&spec.syntax()) && text.contains(spec.summary),
                 "{}",

@@ -6,7 +6,7 @@
 //! * [`lexer`] line to words; [`parse`] words to a [`Command`]; [`file`] files to commands, `load` included.
 //! * [`settings`] a start-up file's commands to one [`Settings`], contradictions found.
 //! * [`help`] and [`complete`] explain and complete, from the table.
-//! * [`error`] every error has its file, line and column; all of a file are reported, and nothing of it is applied.
+//! * [`line`](mod@line) a place in a file; [`error`] every error has its file, line and column; all of a file are reported, and nothing of it is applied.
 
 pub(crate) mod argument;
 pub(crate) mod command;
@@ -15,16 +15,19 @@ pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod help;
 pub(crate) mod lexer;
+pub(crate) mod line;
 pub(crate) mod parse;
 pub(crate) mod settings;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
 pub(crate) use command::{Command, Level, PortItem, Ports, Setting, Show};
-pub(crate) use error::{ConfigErrors, Line};
+pub(crate) use error::ConfigErrors;
 pub(crate) use file::{parse_command, parse_file, parse_text};
-pub(crate) use parse::{SyntaxError, parse_line};
+pub(crate) use line::Line;
 pub(crate) use settings::{PortSettings, Settings, Vtep};
 
 /// The settings that a start-up file makes.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::argument::Value;
 use super::command::Command;
 use super::lexer::{self, BadWord, Word};
-use super::table::{Part, Spec, TABLE};
+use super::table::{Part, Spec, rows};
 
 /// What is wrong with a line.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub(crate) enum Problem {
     #[error("unknown word `{0}`")]
     Unknown(String),
     /// This is not a value of the argument that belongs here.
-    #[error("`{word}` is not a valid {argument}")]
+    #[error("`{word}` is not allowed as {argument}")]
     Value {
         /// The word.
         word: String,
@@ -37,7 +37,7 @@ pub(crate) enum Problem {
 /// Why a line is no command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct SyntaxError {
-    /// What to point at, in bytes of the line; empty at the line's end when a word is missing.
+    /// What to point at, in bytes of the line; the last word when one is missing after it.
     pub(crate) span: Range<usize>,
     /// What is wrong.
     pub(crate) problem: Problem,
@@ -81,15 +81,20 @@ pub(crate) struct State {
 impl State {
     fn new() -> Self {
         Self {
-            matches: TABLE.iter().map(|spec| (spec, Vec::new())).collect(),
+            matches: rows().map(|spec| (spec, Vec::new())).collect(),
             depth: 0,
         }
     }
 
     /// The part that each matching row has at the present place, in the table's order, each once.
-    pub(crate) fn parts(&self) -> Vec<Part> {
+    fn parts(&self) -> Vec<Part> {
+        self.parts_of(|_| true)
+    }
+
+    /// As [`State::parts`], of the rows that are `wanted`.
+    pub(crate) fn parts_of(&self, wanted: impl Fn(&Spec) -> bool) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
-        for (spec, _) in &self.matches {
+        for spec in self.specs().filter(|spec| wanted(spec)) {
             if let Some(part) = part_at(spec, self.depth)
                 && !parts.contains(&part)
             {
@@ -154,7 +159,7 @@ impl State {
     }
 
     /// The command, if the words so far are a whole one.
-    fn finish(self, end: usize) -> Result<Command, SyntaxError> {
+    fn finish(self, last: &Word) -> Result<Command, SyntaxError> {
         let whole = self
             .matches
             .iter()
@@ -172,7 +177,7 @@ impl State {
         });
         let expected = expected(&self.parts());
         command.ok_or(SyntaxError {
-            span: end..end,
+            span: last.span.clone(),
             problem: Problem::Missing,
             expected,
             nearest: None,
@@ -246,6 +251,5 @@ pub(crate) fn parse_line(line: &str) -> Result<Option<Command>, SyntaxError> {
     let Some(last) = cut.words.last() else {
         return Ok(None);
     };
-    let end = last.span.end;
-    after(&cut.words)?.finish(end).map(Some)
+    after(&cut.words)?.finish(last).map(Some)
 }

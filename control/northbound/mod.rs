@@ -9,13 +9,15 @@ pub(crate) mod api;
 pub(crate) mod render;
 mod service;
 pub(crate) mod socket;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::future::Future;
 
 use crate::config::Command;
 
-pub(crate) use service::{MAX_REPLY, ServeError, serve};
-pub(crate) use socket::{Socket, SocketError};
+pub(crate) use service::{MAX_REPLY, serve};
+pub(crate) use socket::Socket;
 
 /// What a command answers.
 #[derive(Clone, PartialEq, Debug)]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Completion and hints while a line is typed.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use rustyline::completion::{Completer, Pair};
@@ -15,11 +16,20 @@ use crate::config::lexer::quoted;
 /// Most files that are offered: more than fit on a screen help nobody.
 const MAX_FILES: usize = 200;
 
+/// Most words that are shown before they are asked for.
+const MAX_HINTS: usize = 4;
+
 /// Completes from the command table.
 pub(super) struct Helper;
 
 impl rustyline::Helper for Helper {}
-impl Highlighter for Helper {}
+impl Highlighter for Helper {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        // Dim: it is not typed yet.
+        Cow::Owned(format!("\x1b[2m{hint}\x1b[0m"))
+    }
+}
+
 impl Validator for Helper {}
 
 impl Completer for Helper {
@@ -95,8 +105,18 @@ impl Hinter for Helper {
             return None;
         }
         let completion = complete(line);
-        let words = completion.words.iter().chain(&completion.hints);
-        let text = words.copied().collect::<Vec<_>>().join(" | ");
+        // A long list belongs to the Tab key.
+        let words = if completion.words.len() > MAX_HINTS {
+            &[]
+        } else {
+            completion.words.as_slice()
+        };
+        let text = words
+            .iter()
+            .chain(&completion.hints)
+            .copied()
+            .collect::<Vec<_>>()
+            .join(" | ");
         (!text.is_empty()).then_some(Names(text))
     }
 }

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use vswitch::tables::{MAX_PORTS, PortId};
 
 use super::super::command::{Command, Ports, Setting};
-use super::super::error::{ConfigError, ConfigErrors, Line, Note, Place};
+use super::super::error::{ConfigError, ConfigErrors, Note};
+use super::super::line::{Line, Place};
 use super::{Conflict, PortSettings, Settings, Vtep};
 
 impl Settings {
@@ -19,9 +20,7 @@ impl Settings {
         for (line, command) in commands {
             fold.command(line, command);
         }
-        fold.check_cores();
-        fold.check_underlay();
-        fold.check_roles();
+        fold.check();
         if fold.errors.is_empty() {
             return Ok(fold.settings);
         }
@@ -48,16 +47,20 @@ impl Settings {
 /// What is said once at most: the line that said it, by what it is about.
 type Said<'a> = HashMap<String, &'a Line>;
 
+/// Commands as far as they are folded.
 #[derive(Default)]
-struct Fold<'a> {
-    settings: Settings,
+pub(super) struct Fold<'a> {
+    /// What they make.
+    pub(super) settings: Settings,
     said: Said<'a>,
-    workers: Option<u16>,
+    /// `set nbcore`.
+    pub(super) workers: Option<u16>,
     errors: Vec<ConfigError>,
 }
 
 impl<'a> Fold<'a> {
-    fn error(
+    /// Takes down an error at `line`, and lines that have to do with it.
+    pub(super) fn error(
         &mut self,
         line: Option<&Line>,
         conflict: Conflict,
@@ -93,7 +96,7 @@ impl<'a> Fold<'a> {
     }
 
     /// The line that said `what`.
-    fn line(&self, what: &str) -> Option<&'a Line> {
+    pub(super) fn line(&self, what: &str) -> Option<&'a Line> {
         self.said.get(what).copied()
     }
 
@@ -129,9 +132,10 @@ impl<'a> Fold<'a> {
 
     fn eal(&mut self, line: &Line, args: &[String]) {
         let adds_port = |arg: &&String| {
-            ["-a", "--allow", "--vdev"]
-                .iter()
-                .any(|device| arg.starts_with(device))
+            let name = arg.split('=').next().unwrap_or_default();
+            // EAL takes the beginning of a long option for the option.
+            let begins = |option: &str| name.len() >= 4 && option.starts_with(name);
+            arg.starts_with("-a") || begins("--allow") || begins("--vdev")
         };
         if let Some(arg) = args.iter().find(adds_port) {
             self.error(Some(line), Conflict::DeviceInEal(arg.clone()), &[]);
@@ -244,103 +248,6 @@ impl<'a> Fold<'a> {
             port,
         });
         self.each_port(line, Ports::One(port), |_| ());
-    }
-
-    fn check_cores(&mut self) {
-        let cores = self.settings.corelist.as_ref().map(Vec::len);
-        let listed = cores.and_then(|cores| u16::try_from(cores).ok());
-        self.settings.workers = self.workers.or(listed).unwrap_or(1);
-        if let (Some(cores), Some(workers)) = (cores, self.workers)
-            && cores < usize::from(workers)
-        {
-            let note = (self.line("set nbcore"), "the number of workers");
-            let line = self.line("set corelist");
-            self.error(line, Conflict::FewCores { cores, workers }, &[note]);
-        }
-    }
-
-    fn check_underlay(&mut self) {
-        let gateway_line = self.line("set underlay gateway");
-        let Some(Vtep { address, .. }) = self.settings.vtep else {
-            if self.settings.southbound.is_some() {
-                self.error(self.line("set southbound"), Conflict::NoVtep, &[]);
-            }
-            let neighbor = self.settings.underlay_neighbors.keys().next();
-            let neighbor =
-                neighbor.and_then(|ip| self.line(&format!("set underlay neighbor {ip}")));
-            for needs in [self.line("set host port"), gateway_line, neighbor]
-                .into_iter()
-                .flatten()
-            {
-                self.error(Some(needs), Conflict::NeedsVtep, &[]);
-            }
-            return;
-        };
-        let vtep = (self.line("set vtep"), "the tunnel endpoint");
-        let own = address.addr();
-        if self.settings.underlay_neighbors.contains_key(&own) {
-            let at = self.line(&format!("set underlay neighbor {own}"));
-            self.error(at, Conflict::OwnAddress(own), &[vtep]);
-        }
-        match self.settings.underlay_gateway {
-            Some((gateway, _)) if gateway == own => {
-                self.error(gateway_line, Conflict::OwnAddress(own), &[vtep])
-            }
-            // With a /32 nothing is on the link, and the gateway is reached by its MAC alone.
-            Some((gateway, _)) if address.prefix_len() < 32 && !address.contains(&gateway) => {
-                self.error(
-                    gateway_line,
-                    Conflict::GatewayOffLink {
-                        gateway,
-                        link: address.trunc(),
-                    },
-                    &[vtep],
-                );
-            }
-            _ => {}
-        }
-    }
-
-    fn check_roles(&mut self) {
-        let uplink = self.settings.vtep.map(|vtep| vtep.port);
-        let host = self.settings.host_port;
-        let (uplink_line, host_line) = (self.line("set vtep"), self.line("set host port"));
-        let mut roles: Vec<(PortId, Option<&Line>)> = Vec::new();
-        roles.extend(uplink.map(|port| (port, uplink_line)));
-        roles.extend(host.map(|port| (port, host_line)));
-        if let (Some(port), true) = (host, host == uplink) {
-            self.error(
-                host_line,
-                Conflict::TwoRoles(port.get()),
-                &[(uplink_line, "here it is the uplink")],
-            );
-        }
-        for port in (0..MAX_PORTS as u16).filter_map(PortId::new) {
-            let Some(at) = self.line(&format!("port bind {}", port.get())) else {
-                continue;
-            };
-            if Some(port) == uplink {
-                self.error(
-                    Some(at),
-                    Conflict::TwoRoles(port.get()),
-                    &[(uplink_line, "here it is the uplink")],
-                );
-            } else if Some(port) == host {
-                self.error(
-                    Some(at),
-                    Conflict::TwoRoles(port.get()),
-                    &[(host_line, "here it is the host port")],
-                );
-            }
-            roles.push((port, Some(at)));
-        }
-        let Some(polled) = self.settings.portlist.clone() else {
-            return;
-        };
-        for (port, at) in roles.into_iter().filter(|(port, _)| !polled.contains(port)) {
-            let note = (self.line("set portlist"), "the ports that are polled");
-            self.error(at, Conflict::NotPolled(port.get()), &[note]);
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! What the switch starts with: a file's commands folded into one value, and what contradicts in them.
 
+mod check;
 mod conflict;
 mod fold;
 

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+//! Contradictions that show only when all commands are known.
+
+use vswitch::tables::{MAX_PORTS, PortId};
+
+use super::super::line::Line;
+use super::fold::Fold;
+use super::{Conflict, Vtep};
+
+impl Fold<'_> {
+    /// Finds them.
+    pub(super) fn check(&mut self) {
+        self.check_cores();
+        self.check_underlay();
+        self.check_roles();
+    }
+
+    fn check_cores(&mut self) {
+        let cores = self.settings.corelist.as_ref().map(Vec::len);
+        let listed = cores.and_then(|cores| u16::try_from(cores).ok());
+        self.settings.workers = self.workers.or(listed).unwrap_or(1);
+        if let (Some(cores), Some(workers)) = (cores, self.workers)
+            && cores < usize::from(workers)
+        {
+            let note = (self.line("set nbcore"), "the number of workers");
+            let line = self.line("set corelist");
+            self.error(line, Conflict::FewCores { cores, workers }, &[note]);
+        }
+    }
+
+    fn check_underlay(&mut self) {
+        let gateway_line = self.line("set underlay gateway");
+        let Some(Vtep { address, .. }) = self.settings.vtep else {
+            if self.settings.southbound.is_some() {
+                self.error(self.line("set southbound"), Conflict::NoVtep, &[]);
+            }
+            let neighbor = self.settings.underlay_neighbors.keys().next();
+            let neighbor =
+                neighbor.and_then(|ip| self.line(&format!("set underlay neighbor {ip}")));
+            for needs in [self.line("set host port"), gateway_line, neighbor]
+                .into_iter()
+                .flatten()
+            {
+                self.error(Some(needs), Conflict::NeedsVtep, &[]);
+            }
+            return;
+        };
+        let vtep = (self.line("set vtep"), "the tunnel endpoint");
+        let own = address.addr();
+        if self.settings.underlay_neighbors.contains_key(&own) {
+            let at = self.line(&format!("set underlay neighbor {own}"));
+            self.error(at, Conflict::OwnAddress(own), &[vtep]);
+        }
+        match self.settings.underlay_gateway {
+            Some((gateway, _)) if gateway == own => {
+                self.error(gateway_line, Conflict::OwnAddress(own), &[vtep])
+            }
+            // With a /32 nothing is on the link, and the gateway is reached by its MAC alone.
+            Some((gateway, _)) if address.prefix_len() < 32 && !address.contains(&gateway) => {
+                self.error(
+                    gateway_line,
+                    Conflict::GatewayOffLink {
+                        gateway,
+                        link: address.trunc(),
+                    },
+                    &[vtep],
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn check_roles(&mut self) {
+        let uplink = self.settings.vtep.map(|vtep| vtep.port);
+        let host = self.settings.host_port;
+        let (uplink_line, host_line) = (self.line("set vtep"), self.line("set host port"));
+        let mut roles: Vec<(PortId, Option<&Line>)> = Vec::new();
+        roles.extend(uplink.map(|port| (port, uplink_line)));
+        roles.extend(host.map(|port| (port, host_line)));
+        if let (Some(port), true) = (host, host == uplink) {
+            self.error(
+                host_line,
+                Conflict::TwoRoles(port.get()),
+                &[(uplink_line, "here it is the uplink")],
+            );
+        }
+        for port in (0..MAX_PORTS as u16).filter_map(PortId::new) {
+            let Some(at) = self.line(&format!("port bind {}", port.get())) else {
+                continue;
+            };
+            if Some(port) == uplink {
+                self.error(
+                    Some(at),
+                    Conflict::TwoRoles(port.get()),
+                    &[(uplink_line, "here it is the uplink")],
+                );
+            } else if Some(port) == host {
+                self.error(
+                    Some(at),
+                    Conflict::TwoRoles(port.get()),
+                    &[(host_line, "here it is the host port")],
+                );
+            }
+            roles.push((port, Some(at)));
+        }
+        let Some(polled) = self.settings.portlist.clone() else {
+            return;
+        };
+        for (port, at) in roles.into_iter().filter(|(port, _)| !polled.contains(port)) {
+            let note = (self.line("set portlist"), "the ports that are polled");
+            self.error(at, Conflict::NotPolled(port.get()), &[note]);
+        }
+    }
+}

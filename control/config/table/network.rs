@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+//! Rows for the underlay, the controller and the neighbors.
+
+use super::super::argument::{Kind, Value};
+use super::super::command::{Command, Setting};
+use super::Part::Is;
+use super::{Part, Spec, When, arg};
+
+/// Largest neighbor capacity: 2^24 entries are 1 GiB of tables.
+const MAX_NEIGHBORS: u32 = 1 << 24;
+
+const IP: Part = arg("IP", Kind::Address, "its address in the underlay");
+const MAC: Part = arg("MAC", Kind::Mac, "its MAC");
+
+pub(super) const ROWS: &[Spec] = &[
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("vtep"),
+            arg(
+                "ADDR/LEN",
+                Kind::AddressPrefix,
+                "this host's address in the underlay, and the prefix length of its link",
+            ),
+            Is("port"),
+            arg(
+                "PORT",
+                Kind::Port,
+                "the uplink: the port that carries VXLAN",
+            ),
+        ],
+        when: When::Start,
+        summary: "Sets this host's VXLAN tunnel endpoint and its uplink",
+        details: "\
+The address is the one that the controller knows this host by (host_ip_address of its neighbors). Frames for it that \
+are not VXLAN go to `set host port`.",
+        build: make!([Value::AddressPrefix(address), Value::Port(port)] => Command::Set(Setting::Vtep { address: *address, port: *port })),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("host"),
+            Is("port"),
+            arg(
+                "PORT",
+                Kind::Port,
+                "a port towards the kernel, usually a tap device; default: none",
+            ),
+        ],
+        when: When::Start,
+        summary: "Sets where the uplink's traffic goes that is not VXLAN",
+        details: "\
+With the uplink's only NIC given to DPDK, this is how the host itself stays reachable: ARP, the controller's \
+connection, ssh. Without it such packets are dropped and counted as `not_for_us`.",
+        build: make!([Value::Port(port)] => Command::Set(Setting::HostPort(*port))),
+    },
+    Spec {
+        parts: &[Is("set"), Is("underlay"), Is("neighbor"), IP, MAC],
+        when: When::Start,
+        summary: "Names the MAC of another host on the underlay",
+        details: "\
+Used for neighbors whose goal state has no host_mac_address. A MAC in the goal state wins over it, and it wins over \
+`set underlay gateway`.",
+        build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayNeighbor { ip: *ip, mac: *mac })),
+    },
+    Spec {
+        parts: &[Is("set"), Is("underlay"), Is("gateway"), IP, MAC],
+        when: When::Start,
+        summary: "Names the underlay's router: the way to all hosts that are not named otherwise",
+        details: "",
+        build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayGateway { ip: *ip, mac: *mac })),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("southbound"),
+            Is("listen"),
+            arg(
+                "ADDR:PORT",
+                Kind::Socket,
+                "address and TCP port; default 0.0.0.0:50001, where an Alcor controller connects",
+            ),
+        ],
+        when: When::Start,
+        summary: "Sets where the controller's goal states arrive (gRPC)",
+        details: "\
+The connection has no authentication: name an address of the management network, or keep others out with a firewall.",
+        build: make!([Value::Socket(address)] => Command::Set(Setting::Southbound(Some(*address)))),
+    },
+    Spec {
+        parts: &[Is("set"), Is("southbound"), Is("off")],
+        when: When::Start,
+        summary: "Takes no goal states from the network",
+        details: "For labs and for `alkaid replay`. Without a controller no `set vtep` is needed.",
+        build: make!([] => Command::Set(Setting::Southbound(None))),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("neighbors"),
+            Is("capacity"),
+            arg(
+                "COUNT",
+                Kind::Number(1024, MAX_NEIGHBORS),
+                "neighbors; default 1048576",
+            ),
+        ],
+        when: When::Start,
+        summary: "Sets how many neighbors the controller may program",
+        details: "The tables grow as neighbors come, at about 64 bytes each. Beyond this number a neighbor is answered FAILURE.",
+        build: make!([Value::Number(n)] => Command::Set(Setting::NeighborsCapacity(*n))),
+    },
+];

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+//! Rows for ports.
+
+use super::super::argument::{Kind, Value};
+use super::super::command::{Command, PortItem, Setting};
+use super::Part::Is;
+use super::{PORT, PORTS, Part, Spec, When, arg};
+
+/// Most queues of one direction of a port (DPDK: RTE_MAX_QUEUES_PER_PORT).
+const MAX_QUEUES: u32 = 1024;
+
+const ID: Part = arg(
+    "ID",
+    Kind::Text,
+    "the controller's id of the port (PortConfiguration.id), usually a UUID",
+);
+const QUEUES: Part = arg(
+    "COUNT",
+    Kind::Number(1, MAX_QUEUES),
+    "number of queues; default: one per worker, up to what the device has",
+);
+const RING: Part = arg(
+    "COUNT",
+    Kind::Number(32, 32_768),
+    "descriptors per queue; default 1024, rounded to what the device takes",
+);
+const BYTES: Part = arg(
+    "BYTES",
+    Kind::Number(68, 65_535),
+    "largest packet without its Ethernet header; default: the device's, usually 1500",
+);
+
+const QUEUE_DETAILS: &str = "\
+A worker polls whole queues, so a port feeds no more workers than it has receive queues; with more than one, the \
+device spreads packets by their addresses and ports (RSS). The switch refuses numbers that the device does not have. \
+In the start-up file this follows the `port attach` that makes the port.";
+const RING_DETAILS: &str = "\
+More descriptors survive longer bursts and cost latency and packet buffers (`set mbufs`). In the start-up file this \
+follows the `port attach` that makes the port.";
+const MTU_DETAILS: &str = "\
+An uplink's must be 50 bytes more than its guests' largest: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14. In the \
+start-up file this follows the `port attach` that makes the port.";
+
+/// A row of `port config`.
+macro_rules! port_config {
+    ([$($part:expr),+], $item:expr, $summary:literal, $details:expr) => {
+        Spec {
+            parts: &[Is("port"), Is("config"), $($part),+],
+            when: When::Always,
+            summary: $summary,
+            details: $details,
+            build: make!([Value::Ports(ports), Value::Number(value)] =>
+                Command::PortConfig { ports: *ports, item: $item, value: *value }),
+        }
+    };
+}
+
+pub(super) const ROWS: &[Spec] = &[
+    Spec {
+        parts: &[
+            Is("port"),
+            Is("attach"),
+            arg(
+                "DEVARGS",
+                Kind::Text,
+                "the device: a PCI address or a DPDK virtual device with its arguments",
+            ),
+        ],
+        when: When::Always,
+        summary: "Adds a device; its port gets the next number",
+        details: "\
+Examples: `port attach 0000:3b:00.0` (a NIC bound to vfio-pci), `port attach \
+net_vhost0,iface=/run/alkaid/vm1.sock,queues=1` (a virtual machine), `port attach net_tap0,iface=tap0`, \
+`port attach net_af_packet0,iface=veth0`, `port attach net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap`.",
+        build: make!([Value::Text(device)] => Command::PortAttach(device.clone())),
+    },
+    port_config!(
+        [PORTS, Is("rxq"), QUEUES],
+        PortItem::Rxq,
+        "Sets a port's number of receive queues",
+        QUEUE_DETAILS
+    ),
+    port_config!(
+        [PORTS, Is("txq"), QUEUES],
+        PortItem::Txq,
+        "Sets a port's number of transmit queues",
+        QUEUE_DETAILS
+    ),
+    port_config!(
+        [PORTS, Is("rxd"), RING],
+        PortItem::Rxd,
+        "Sets the length of a port's receive queues",
+        RING_DETAILS
+    ),
+    port_config!(
+        [PORTS, Is("txd"), RING],
+        PortItem::Txd,
+        "Sets the length of a port's transmit queues",
+        RING_DETAILS
+    ),
+    port_config!(
+        [PORTS, Is("mtu"), BYTES],
+        PortItem::Mtu,
+        "Sets a port's MTU",
+        MTU_DETAILS
+    ),
+    port_config!(
+        [Is("mtu"), PORTS, BYTES],
+        PortItem::Mtu,
+        "Sets a port's MTU (testpmd's order of words)",
+        MTU_DETAILS
+    ),
+    Spec {
+        parts: &[Is("port"), Is("bind"), PORT, ID],
+        when: When::Always,
+        summary: "Says which of the controller's ports a port is",
+        details: "\
+From then on the port forwards as the controller's goal state says for that id, at once or when that goal state \
+arrives. Until it is bound, packets from a port are dropped and counted as `port_unbound`.",
+        build: make!([Value::Port(port), Value::Text(id)] => Command::PortBind { port: *port, id: id.clone() }),
+    },
+    Spec {
+        parts: &[Is("port"), Is("unbind"), PORT],
+        when: When::Running,
+        summary: "Takes a `port bind` back",
+        details: "The port forwards nothing any more. The controller's goal state is kept.",
+        build: make!([Value::Port(port)] => Command::PortUnbind(*port)),
+    },
+    Spec {
+        parts: &[Is("port"), Is("start"), PORTS],
+        when: When::Running,
+        summary: "Starts a port",
+        details: "All ports that the start-up file attaches are started with the switch.",
+        build: make!([Value::Ports(ports)] => Command::PortStart(*ports)),
+    },
+    Spec {
+        parts: &[Is("port"), Is("stop"), PORTS],
+        when: When::Running,
+        summary: "Stops a port: it neither receives nor sends",
+        details: "Packets that are to leave by it are dropped and counted as `tx_full`.",
+        build: make!([Value::Ports(ports)] => Command::PortStop(*ports)),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("promisc"),
+            PORTS,
+            arg(
+                "on|off",
+                Kind::OnOff,
+                "default off on the uplink, on on the others",
+            ),
+        ],
+        when: When::Always,
+        summary: "Sets whether a port receives frames for other stations",
+        details: "Virtual devices towards guests receive everything in any case.",
+        build: make!([Value::Ports(ports), Value::OnOff(on)] => Command::Set(Setting::Promisc { ports: *ports, on: *on })),
+    },
+    Spec {
+        parts: &[Is("clear"), Is("port"), Is("stats"), PORTS],
+        when: When::Running,
+        summary: "Counts a port's statistics from zero",
+        details: "",
+        build: make!([Value::Ports(ports)] => Command::ClearPortStats(*ports)),
+    },
+];

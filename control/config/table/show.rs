@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+//! Rows of `show`.
+
+use super::super::argument::Value;
+use super::super::command::{Command, Show};
+use super::Part::Is;
+use super::{PORTS, Spec, When};
+
+/// A row of `show`.
+macro_rules! show {
+    ($word:literal, $what:expr, $summary:literal, $details:literal) => {
+        Spec {
+            parts: &[Is("show"), Is($word)],
+            when: When::Running,
+            summary: $summary,
+            details: $details,
+            build: make!([] => Command::Show($what)),
+        }
+    };
+}
+
+pub(super) const ROWS: &[Spec] = &[
+    Spec {
+        parts: &[Is("show"), Is("port"), Is("info"), PORTS],
+        when: When::Running,
+        summary: "Shows a port's device: driver, MAC, link, MTU, queues, offloads",
+        details: "",
+        build: make!([Value::Ports(ports)] => Command::Show(Show::PortInfo(*ports))),
+    },
+    Spec {
+        parts: &[Is("show"), Is("port"), Is("stats"), PORTS],
+        when: When::Running,
+        summary: "Shows a port's packets, bytes, drops and the device's errors",
+        details: "Counted since start, or since `clear port stats`.",
+        build: make!([Value::Ports(ports)] => Command::Show(Show::PortStats(*ports))),
+    },
+    show!(
+        "ports",
+        Show::Ports,
+        "Shows each port: device, role, binding, state",
+        ""
+    ),
+    show!(
+        "stats",
+        Show::Stats,
+        "Shows all ports' packets, bytes and drops",
+        ""
+    ),
+    show!("vpcs", Show::Vpcs, "Shows the controller's VPCs", ""),
+    show!(
+        "subnets",
+        Show::Subnets,
+        "Shows the controller's subnets and their VNIs",
+        ""
+    ),
+    show!(
+        "neighbors",
+        Show::Neighbors,
+        "Shows the controller's neighbors and where they are",
+        ""
+    ),
+    show!(
+        "routes",
+        Show::Routes,
+        "Shows the routes of each subnet",
+        ""
+    ),
+    show!(
+        "drops",
+        Show::Drops,
+        "Shows dropped packets by port and reason",
+        "Every packet that arrives and does not leave is here, under one reason."
+    ),
+    show!(
+        "pending",
+        Show::Pending,
+        "Shows what the controller sent and the switch cannot program yet, and what it waits for",
+        ""
+    ),
+    show!(
+        "memory",
+        Show::Memory,
+        "Shows the memory of tables and packet buffers",
+        ""
+    ),
+    show!(
+        "workers",
+        Show::Workers,
+        "Shows each worker: core, queues, how busy it is",
+        ""
+    ),
+    show!(
+        "config",
+        Show::Config,
+        "Shows the settings in force, as commands",
+        "Saved to a file, they start the same switch."
+    ),
+];

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+//! Lines that are commands, and what is said of those that are not.
+
+use std::path::PathBuf;
+
+use vswitch::tables::PortId;
+
+use crate::config::parse::{Problem, SyntaxError, parse_line};
+use crate::config::table::{When, rows, when};
+use crate::config::{Command, PortItem, Ports, Setting, Show};
+
+fn port(id: u16) -> PortId {
+    PortId::new(id).unwrap()
+}
+
+fn command(line: &str) -> Command {
+    match parse_line(line) {
+        Ok(Some(command)) => command,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn error(line: &str) -> SyntaxError {
+    match parse_line(line) {
+        Err(error) => error,
+        Ok(other) => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn what_testpmd_users_type_is_understood() {
+    let one = |id| Ports::One(port(id));
+    assert_eq!(
+        command("show port stats all"),
+        Command::Show(Show::PortStats(Ports::All))
+    );
+    assert_eq!(
+        command("show port info 0"),
+        Command::Show(Show::PortInfo(one(0)))
+    );
+    assert_eq!(
+        command("port config 0 rxq 2"),
+        Command::PortConfig {
+            ports: one(0),
+            item: PortItem::Rxq,
+            value: 2
+        }
+    );
+    assert_eq!(
+        command("port config all txd 0x400"),
+        Command::PortConfig {
+            ports: Ports::All,
+            item: PortItem::Txd,
+            value: 1024
+        }
+    );
+    assert_eq!(
+        command("port config mtu 1 1550"),
+        command("port config 1 mtu 1550")
+    );
+    assert_eq!(command("set nbcore 2"), Command::Set(Setting::Nbcore(2)));
+    assert_eq!(
+        command("set corelist 1,2"),
+        Command::Set(Setting::Corelist(vec![1, 2]))
+    );
+    assert_eq!(
+        command("set promisc all off"),
+        Command::Set(Setting::Promisc {
+            ports: Ports::All,
+            on: false
+        })
+    );
+    assert_eq!(
+        command("clear port stats all"),
+        Command::ClearPortStats(Ports::All)
+    );
+    assert_eq!(command("  start # now"), Command::Start);
+    assert_eq!(
+        command("load 'a b.conf'"),
+        Command::Load(PathBuf::from("a b.conf"))
+    );
+    assert_eq!(
+        command("eal -l 0 --no-huge"),
+        Command::Eal(vec!["-l".into(), "0".into(), "--no-huge".into()])
+    );
+    assert_eq!(command("help"), Command::Help(Vec::new()));
+    assert_eq!(
+        command("help port config"),
+        Command::Help(vec!["port".into(), "config".into()])
+    );
+    assert_eq!(parse_line("   # nothing"), Ok(None));
+}
+
+#[test]
+fn an_unknown_word_is_pointed_at_with_the_nearest_known_one() {
+    let error = error("show prot stats all");
+    assert_eq!((error.span.clone(), error.nearest), (5..9, Some("port")));
+    assert_eq!(error.problem, Problem::Unknown("prot".into()));
+    assert!(
+        error.to_string().ends_with("did you mean `port`?"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_wrong_value_says_what_would_be_right() {
+    let error = error("set burst 65");
+    assert_eq!(error.span, 10..12);
+    assert_eq!(
+        error.to_string(),
+        "`65` is not allowed as COUNT; expected a number from 1 to 64"
+    );
+}
+
+#[test]
+fn a_line_that_ends_early_says_how_it_goes_on() {
+    let missing = error("port config 0 mtu # what?");
+    assert_eq!((missing.span, missing.problem), (14..17, Problem::Missing));
+    assert_eq!(missing.expected, ["a number from 68 to 65535"]);
+    let missing = error("set promisc 0");
+    assert_eq!(missing.expected, ["`on` or `off`"]);
+    assert_eq!(error("eal").problem, Problem::Missing);
+}
+
+#[test]
+fn words_after_a_command_are_refused() {
+    let excess = error("start now");
+    assert_eq!(
+        (excess.span, excess.problem),
+        (6..9, Problem::Excess("now".into()))
+    );
+}
+
+#[test]
+fn far_away_words_suggest_nothing() {
+    assert_eq!(error("frobnicate 1").nearest, None);
+    assert_eq!(error("ip link").nearest, None);
+}
+
+#[test]
+fn every_row_is_explained_and_none_shadows_another() {
+    for spec in rows() {
+        assert!(
+            !spec.summary.is_empty() && !spec.summary.ends_with('.'),
+            "{}",
+            spec.syntax()
+        );
+        assert!(
+            !spec.summary.contains('\n') && spec.summary.len() < 100,
+            "{}",
+            spec.syntax()
+        );
+        assert!(!spec.details.contains("  "), "{}", spec.syntax());
+        assert!(
+            spec.details.is_empty() || spec.details.ends_with('.'),
+            "{}",
+            spec.syntax()
+        );
+        let same = rows().filter(|other| other.parts == spec.parts).count();
+        assert_eq!(same, 1, "{}", spec.syntax());
+    }
+}
+
+#[test]
+fn the_table_says_when_a_command_may_be_given() {
+    assert_eq!(when(&command("eal -l 0")), When::Start);
+    assert_eq!(when(&command("set vtep 192.0.2.1/24 port 0")), When::Start);
+    assert_eq!(when(&command("show ports")), When::Running);
+    assert_eq!(when(&command("port attach net_null0")), When::Always);
+    assert_eq!(when(&command("help")), When::Running);
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+//! Start-up files as a whole: what they make, and what contradicts in them.
+
+use crate::config::{Level, Settings, Vtep, parse_text};
+
+/// A file's settings, or its errors, one line each.
+fn settings(text: &str) -> Result<Settings, Vec<String>> {
+    let commands = parse_text("f", text)
+        .map_err(|errors| errors.lines())
+        .unwrap();
+    Settings::from_commands(&commands)
+        .map_err(|errors| errors.errors.iter().map(|error| error.line()).collect())
+}
+
+/// The only error of a file that is right but for `text`.
+fn error(text: &str) -> String {
+    let all = settings(&format!("{text}\nset southbound off")).unwrap_err();
+    assert_eq!(all.len(), 1, "{all:#?}");
+    all[0].clone()
+}
+
+#[test]
+fn an_empty_file_has_the_defaults_that_help_names() {
+    let settings = settings("set southbound off").unwrap();
+    assert_eq!(
+        settings,
+        Settings {
+            southbound: None,
+            ..Settings::default()
+        }
+    );
+    let help = |words: &str| {
+        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        crate::config::help::help(&words).unwrap()
+    };
+    assert!(help("set burst").contains(&format!("default {}", settings.burst)));
+    assert!(help("set mbufs").contains(&format!("default {}", settings.mbufs)));
+    assert!(help("set neighbors").contains(&format!("default {}", settings.neighbors_capacity)));
+    assert!(help("set southbound listen").contains(&format!(
+        "default {}",
+        Settings::default().southbound.unwrap()
+    )));
+    assert!(help("set log").contains("default info"));
+}
+
+#[test]
+fn a_whole_file_is_folded() {
+    let settings = settings(
+        "eal -l 0\neal --no-huge\nset corelist 2-3\nport attach net_af_packet0,iface=va0\nport attach net_tap0\n\
+         port attach net_vhost0,iface=/tmp/s\nport config all rxq 2\nport config 2 rxq 1\nport config 0 mtu 1600\n\
+         set promisc 0 on\nset vtep 192.0.2.1/24 port 0\nset host port 1\nport bind 2 p-2\n\
+         set underlay neighbor 192.0.2.9 02:00:00:00:00:09\nset underlay gateway 192.0.2.254 02:00:00:00:00:fe\n\
+         set log debug\nset control socket /tmp/x.sock\nstart",
+    )
+    .unwrap();
+    assert_eq!(settings.eal, ["-l", "0", "--no-huge"]);
+    assert_eq!(
+        (settings.workers, settings.corelist.clone()),
+        (2, Some(vec![2, 3]))
+    );
+    assert_eq!(
+        settings
+            .ports
+            .iter()
+            .map(|port| port.rxq)
+            .collect::<Vec<_>>(),
+        [Some(2), Some(2), Some(1)]
+    );
+    assert_eq!(
+        (settings.ports[0].mtu, settings.ports[0].promisc),
+        (Some(1600), Some(true))
+    );
+    assert_eq!(settings.ports[2].id.as_deref(), Some("p-2"));
+    let Vtep { address, port } = settings.vtep.unwrap();
+    assert_eq!(
+        (address.to_string(), port.get()),
+        ("192.0.2.1/24".to_owned(), 0)
+    );
+    assert_eq!(settings.host_port.map(|port| port.get()), Some(1));
+    assert_eq!(
+        (
+            settings.underlay_neighbors.len(),
+            settings.underlay_gateway.is_some()
+        ),
+        (1, true)
+    );
+    assert_eq!((settings.log, settings.start), (Level::Debug, true));
+}
+
+#[test]
+fn unless_told_otherwise_dpdk_takes_no_device_by_itself() {
+    let args = |text: &str| {
+        settings(&format!("{text}\nset southbound off"))
+            .unwrap()
+            .eal_args()
+    };
+    assert_eq!(args("eal -l 0"), ["-l", "0", "-a", "0000:00:00.0"]);
+    assert_eq!(args("eal --no-pci"), ["--no-pci"]);
+    assert_eq!(args("eal -b 0000:3b:00.0"), ["-b", "0000:3b:00.0"]);
+}
+
+#[test]
+fn ports_must_be_attached_before_they_are_named() {
+    let two = "port attach net_null0\nport attach net_null1\n";
+    assert_eq!(
+        error(&format!("{two}port config 3 rxq 2")),
+        "f:3:1: there is no port 3: only 2 `port attach` precede, they made ports 0 to 1; \
+         ports are numbered in the order of their `port attach` lines"
+    );
+    assert!(error("port bind 0 a\nport attach net_null0").contains("no `port attach` precedes"));
+    assert!(error("port config all rxq 2").contains("`all` is no port"));
+    assert!(error(&format!("{two}set portlist 0,2")).contains("there is no port 2"));
+}
+
+#[test]
+fn what_is_said_twice_points_at_both_lines() {
+    assert_eq!(
+        error("set burst 8\nset burst 8"),
+        "f:2:1: `set burst` is given twice (f:1:1: first here)"
+    );
+    assert!(
+        error("port attach net_null0\nport attach net_null0,copy=1")
+            .contains("attached twice (f:1:1")
+    );
+    let two = "port attach net_null0\nport attach net_null1\n";
+    assert!(
+        error(&format!("{two}port bind 0 a\nport bind 1 a"))
+            .contains("two ports are bound to `a` (f:3:1")
+    );
+    assert!(
+        error(&format!("{two}port bind 0 a\nport bind 0 b"))
+            .contains("`port bind 0` is given twice")
+    );
+    assert!(
+        error(&format!(
+            "{two}port config 0 mtu 1500\nport config mtu 0 1500"
+        ))
+        .contains("given twice")
+    );
+}
+
+#[test]
+fn there_is_one_uplink() {
+    let two = "port attach net_null0\nport attach net_null1\nset vtep 192.0.2.1/24 port 0\n";
+    assert_eq!(
+        error(&format!("{two}set vtep 192.0.2.2/24 port 1")),
+        "f:4:1: there is one uplink, and this is a second (f:3:1: the first uplink)"
+    );
+    assert!(
+        error(&format!("{two}set host port 0"))
+            .contains("port 0 cannot be both (f:3:1: here it is the uplink)")
+    );
+    assert!(error(&format!("{two}port bind 0 a")).contains("port 0 cannot be both"));
+    assert!(
+        error(&format!("{two}set host port 1\nport bind 1 a")).contains("here it is the host port")
+    );
+    assert!(error(&format!("{two}set portlist 1")).contains("port 0 is not in `set portlist`"));
+}
+
+#[test]
+fn workers_need_cores() {
+    assert_eq!(
+        error("set corelist 1\nset nbcore 2"),
+        "f:1:1: 1 cores for 2 workers (f:2:1: the number of workers); name more cores or lower `set nbcore`"
+    );
+    assert_eq!(
+        settings("set corelist 1,2,3\nset nbcore 2\nset southbound off")
+            .unwrap()
+            .workers,
+        2
+    );
+}
+
+#[test]
+fn a_controller_needs_a_tunnel_endpoint() {
+    let missing =
+        settings("port attach net_null0\nset southbound listen 127.0.0.1:50001").unwrap_err();
+    assert!(
+        missing[0].starts_with("f:2:1: the controller's goal states are taken"),
+        "{missing:?}"
+    );
+    let missing = settings("port attach net_null0").unwrap_err();
+    assert!(
+        missing[0].starts_with("the controller's goal states are taken"),
+        "{missing:?}"
+    );
+    assert!(
+        error("set underlay gateway 192.0.2.1 02:00:00:00:00:01")
+            .contains("needs a tunnel endpoint")
+    );
+}
+
+#[test]
+fn the_underlay_must_fit_the_tunnel_endpoint() {
+    let vtep = "port attach net_null0\nset vtep 192.0.2.1/24 port 0\n";
+    let mac = "02:00:00:00:00:01";
+    assert!(error(&format!("{vtep}set underlay neighbor 192.0.2.1 {mac}")).contains("own address"));
+    assert!(error(&format!("{vtep}set underlay gateway 192.0.2.1 {mac}")).contains("own address"));
+    assert!(
+        error(&format!("{vtep}set underlay gateway 198.51.100.1 {mac}"))
+            .contains("not on the uplink's link 192.0.2.0/24")
+    );
+    assert!(
+        error("port attach net_null0\nset vtep 192.0.2.255/24 port 0")
+            .contains("no host's address")
+    );
+    assert!(settings("port attach net_null0\nset vtep 192.0.2.0/31 port 0").is_ok());
+}
+
+#[test]
+fn devices_come_by_port_attach_alone() {
+    for args in [
+        "--vdev=net_null0",
+        "--vdev net_null0",
+        "-a 0000:3b:00.0",
+        "-a0000:3b:00.0",
+        "--allow=3b:00.0",
+        "--vde x",
+    ] {
+        assert!(
+            error(&format!("eal -l 0 {args}")).contains("name the device with `port attach`"),
+            "{args}"
+        );
+    }
+    assert!(settings("eal --vfio-intr=msi --version-is-not-checked\nset southbound off").is_ok());
+}
+
+#[test]
+fn commands_for_a_running_switch_are_refused() {
+    let all = settings("show ports\nquit\nset southbound off").unwrap_err();
+    assert_eq!(all.len(), 2);
+    assert!(
+        all[0].contains("`show ports` is for a running switch"),
+        "{all:?}"
+    );
+}
+
+#[test]
+fn there_are_as_many_ports_as_dpdk_has() {
+    let many: String = (0..33)
+        .map(|i| format!("port attach net_null{i}\n"))
+        .collect();
+    assert_eq!(error(&many), "f:33:1: more than 32 ports");
+}
+
+#[test]
+fn errors_are_in_the_order_of_their_lines() {
+    let all =
+        settings("set corelist 1\nset nbcore 2\nshow ports\nport config 5 rxq 1").unwrap_err();
+    let places: Vec<_> = all
+        .iter()
+        .map(|line| line.split(": ").next().unwrap())
+        .collect();
+    assert_eq!(places[1..], ["f:1:1", "f:3:1", "f:4:1"], "{all:#?}");
+}
