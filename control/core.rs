@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! The control thread: owns what the controller wants and what the workers see, and turns the one into the other.
+//! The control thread: owns what the controller wants and what the workers see, and turns the one into the
+//! other.
 //!
 //! ```text
 //! goal state -> southbound::decode -> queue                                       on the caller's thread
@@ -35,8 +36,9 @@ use applied::{Applied, Refusal};
 /// How long requests are gathered for one commit once there is work: short against a controller's round trip.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// How long a reply waits for workers to see a commit. Workers let go within microseconds; one that is preempted may
-/// take a scheduler's turn. Beyond that something is wrong with it, and the reply says PENDING.
+/// How long a reply waits for workers to see a commit. Workers let go within microseconds; one that is
+/// preempted may take a scheduler's turn. Beyond that something is wrong with it, and the reply says
+/// PENDING.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Pause between looks at workers that have not let go.
@@ -75,7 +77,8 @@ impl Core {
         }
     }
 
-    /// Serves requests until all handles are gone. The body of the control thread; do not call it on an async one.
+    /// Serves requests until all handles are gone. The body of the control thread; do not call it on an
+    /// async one.
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         self.make_visible();
         while let Some(first) = self.next(&mut requests) {

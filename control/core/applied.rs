@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! A goal state on its way from the first resource to the reply: what became of each resource, and how long it took.
+//! A goal state on its way from the first resource to the reply: what became of each resource, and how long
+//! it took.
 
 use std::time::Instant;
 

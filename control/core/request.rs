@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! How everything else reaches the control thread.
 //!
-//! Whoever has something for it (gRPC, the command line, a file) sends a [`Request`] through a [`CoreHandle`] and awaits
-//! the answer; a bounded queue pushes back when requests come faster than they are served.
+//! Whoever has something for it (gRPC, the command line, a file) sends a [`Request`] through a
+//! [`CoreHandle`] and awaits the answer; a bounded queue pushes back when requests come faster than they
+//! are served.
 
 use std::time::Instant;
 
@@ -12,8 +13,8 @@ use vswitch::tables::PortId;
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 use crate::southbound::decode::{self, Resource};
 
-/// Requests that may wait in the queue; senders beyond it wait themselves. Bounds memory (each may hold a whole
-/// goal state) and is far more than one group commit needs to be worth it.
+/// Requests that may wait in the queue; senders beyond it wait themselves. Bounds memory (each may hold a
+/// whole goal state) and is far more than one group commit needs to be worth it.
 pub(crate) const QUEUE: usize = 64;
 
 /// A goal state in either of the controller's forms.
@@ -44,8 +45,8 @@ pub(crate) enum Show {
     Memory,
 }
 
-/// Most rows of one answer to [`Request::Show`]; the first column of one further row says how many are left out.
-/// Keeps the control thread from spending seconds on a list of a million that nobody reads.
+/// Most rows of one answer to [`Request::Show`]; the first column of one further row says how many are left
+/// out. Keeps the control thread from spending seconds on a list of a million that nobody reads.
 pub(crate) const MAX_ROWS: usize = 10_000;
 
 /// Why a port cannot be bound or unbound.
@@ -96,7 +97,8 @@ pub(crate) enum Request {
         /// Answered when the change is visible to every worker.
         reply: oneshot::Sender<GoalStateOperationReply>,
     },
-    /// Says that a port of the switch is the controller's port `id`. May come before or after that port's state.
+    /// Says that a port of the switch is the controller's port `id`. May come before or after that port's
+    /// state.
     Bind {
         /// The switch's port.
         port: PortId,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Who has an address. Several resources may claim one key of a neighbor table: the same port as L2 and as L3 neighbor,
-//! a machine that moves, a mistake. One of them has it; the others wait until it lets go.
+//! Who has an address. Several resources may claim one key of a neighbor table: the same port as L2 and as
+//! L3 neighbor, a machine that moves, a mistake. One of them has it; the others wait until it lets go.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -8,8 +8,8 @@ use std::hash::Hash;
 use hashbrown::HashMap;
 use vswitch::tables::Neighbor;
 
-/// Who wins a key: the highest rank. Ports of this host come before neighbors, since what is plugged in here is here;
-/// among equals the one described latest. No two claimants have the same rank.
+/// Who wins a key: the highest rank. Ports of this host come before neighbors, since what is plugged in
+/// here is here; among equals the one described latest. No two claimants have the same rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank(u64);
 
@@ -32,8 +32,8 @@ impl Rank {
 /// The claims on the keys of one neighbor table.
 ///
 /// # Contract
-/// Claiming and withdrawing return what the table has to say of the key afterwards. They take constant time while nobody
-/// contests anything, and time logarithmic in the number of contesting claims otherwise.
+/// Claiming and withdrawing return what the table has to say of the key afterwards. They take constant time
+/// while nobody contests anything, and time logarithmic in the number of contesting claims otherwise.
 #[derive(Debug)]
 pub(crate) struct Claims<K> {
     winners: HashMap<K, (Rank, Neighbor)>,

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 //! Wanted state -> edits of the workers' tables -> one publication.
 //!
-//! [`Program::update`] is the way in: it looks at what was touched, in the order in which things depend on each other:
-//! [`subnet`]s (VNI and VPC as numbers), their [`routes`], [`port`]s, [`neighbor`]s. Each of them is worked out anew from
-//! the wanted state, compared with what was programmed, and the difference becomes edits. What lacks something is left
-//! out and waits ([`Obstacle`]); it is looked at again when what it lacks is touched.
+//! [`Program::update`] is the way in: it looks at what was touched, in the order in which things depend on
+//! each other: [`subnet`]s (VNI and VPC as numbers), their [`routes`], [`port`]s, [`neighbor`]s. Each of
+//! them is worked out anew from the wanted state, compared with what was programmed, and the difference
+//! becomes edits. What lacks something is left out and waits ([`Obstacle`]); it is looked at again when
+//! what it lacks is touched.
 //!
-//! [`claims`] decides between resources that want the same address; [`numbers`] gives VPCs and VNIs short names.
+//! [`claims`] decides between resources that want the same address; [`numbers`] gives VPCs and VNIs short
+//! names.
 
 #[cfg(test)]
 mod check;
@@ -132,8 +134,8 @@ impl Program {
         }
     }
 
-    /// Brings the tables in line with what changed in `wanted`. Visible after [`Program::commit`] only, but for neighbors
-    /// that are added or move, which no packet can tell from having been there.
+    /// Brings the tables in line with what changed in `wanted`. Visible after [`Program::commit`] only, but
+    /// for neighbors that are added or that move: these are seen at once, before anything that leads to them.
     pub(crate) fn update(&mut self, wanted: &mut Wanted) {
         let touched = wanted.take_touched();
         self.look_at(wanted, touched);
@@ -183,7 +185,8 @@ impl Program {
         self.writer.commit()
     }
 
-    /// True when every worker sees the commit, and nothing that it removed. Never blocks; call it until it is true.
+    /// True when every worker sees the commit, and nothing that it removed. Never blocks; call it until it
+    /// is true.
     pub(crate) fn settled(&mut self, commit: &Commit) -> bool {
         let settled = self.writer.settled(commit);
         if settled {

@@ -177,8 +177,8 @@ fn resource<S: State>(at: &Field<'_>, state: S) -> Resource {
     resource
 }
 
-/// INFO means a state to keep, like CREATE and UPDATE: Alcor leaves a router's operation unset, which is INFO.
-/// GET asks for nothing, but for neighbors, where Alcor means "here is the next hop's neighbor".
+/// INFO means a state to keep, like CREATE and UPDATE: Alcor leaves a router's operation unset, which is
+/// INFO. GET asks for nothing, but for neighbors, where Alcor means "here is the next hop's neighbor".
 fn wish(at: &Field<'_>, kind: ResourceType, operation: i32) -> Result<Option<Wish>, FieldError> {
     match OperationType::try_from(operation) {
         Ok(OperationType::Info | OperationType::Create | OperationType::Update) => {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! The gRPC services that a controller programs this switch by.
 //!
-//! What its clients make of errors decides how they are reported: a wrong resource is a status in the reply, never a gRPC
-//! error, which would stall the controller for minutes. gRPC errors are left for what is no message at all.
+//! What its clients make of errors decides how they are reported: a wrong resource is a status in the
+//! reply, never a gRPC error, which would stall the controller for minutes. gRPC errors are left for what
+//! is no message at all.
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -29,8 +30,8 @@ use crate::proto::schema::{
 /// Largest message accepted: what gRPC can count, as Alcor's own agent does.
 const MAX_REQUEST: usize = i32::MAX as usize;
 
-/// HTTP/2 flow control: bytes in flight per stream and per connection. The default of 64 KiB costs a round trip per
-/// 64 KiB of a goal state.
+/// HTTP/2 flow control: bytes in flight per stream and per connection. The default of 64 KiB costs a round
+/// trip per 64 KiB of a goal state.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 

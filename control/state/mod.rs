@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //! What the controller wants: resources by id, who depends on whom, revisions. Knows nothing of tables.
 //!
-//! * [`resource`] what goal states are made of. * [`slots`] ids as small numbers.
-//! * [`network`] VPCs and subnets; [`router`], [`port`] and [`neighbor`] the others: how each changes, and whom that
+//! * [`resource`] what goal states are made of; [`slots`] ids as small numbers.
+//! * [`network`] VPCs and subnets, [`router`], [`port`] and [`neighbor`]: how each changes, and whom that
 //!   touches.
 //!
-//! [`Wanted::apply`] is the way in. What it touched is collected in [`Touched`] until [`crate::program`] takes it.
+//! [`Wanted::apply`] is the way in. What it touched is collected in [`Touched`] until [`crate::program`]
+//! takes it.
 
 pub(crate) mod neighbor;
 pub(crate) mod network;
@@ -46,8 +47,8 @@ pub(crate) struct OutOfOrder {
 }
 
 impl OutOfOrder {
-    /// The revision to keep when `new` follows `known`. Equal revisions follow each other, since Alcor sends the same
-    /// one always; zero is no revision.
+    /// The revision to keep when `new` follows `known`. Equal revisions follow each other, since Alcor
+    /// sends the same one always; zero is no revision.
     pub(crate) fn check(known: u32, new: u32) -> Result<u32, Self> {
         if known != 0 && new != 0 && new < known {
             Err(Self { known, new })
@@ -128,8 +129,8 @@ struct Unused {
 }
 
 impl Wanted {
-    /// Makes one change, and collects what it touches. Constant time but for what the change itself lists and for the
-    /// subnets of a changed VPC or router.
+    /// Makes one change, and collects what it touches. Constant time but for what the change itself lists
+    /// and for the subnets of a changed VPC or router.
     pub(crate) fn apply(
         &mut self,
         id: &str,

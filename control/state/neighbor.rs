@@ -29,7 +29,8 @@ pub(crate) struct NeighborSlot {
     pub place: NeighborPlace,
     /// The highest revision seen.
     pub revision: u32,
-    /// When it last changed, on the state's own clock: among neighbors that claim one address the latest has it.
+    /// When it last changed, on the state's own clock: among neighbors that claim one address the latest
+    /// has it.
     pub changed: u64,
     /// Of its [`Key`]: the index grows without looking at ids.
     hash: u64,

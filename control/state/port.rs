@@ -24,7 +24,8 @@ pub(crate) struct PortSlot {
     pub wanted: Option<Revised<WantedPort>>,
     /// Which of the switch's ports it is.
     pub bound: Option<PortId>,
-    /// When it was described last, on the state's own clock: among ports that claim one address the latest has it.
+    /// When it was described last, on the state's own clock: among ports that claim one address the latest
+    /// has it.
     pub changed: u64,
 }
 

@@ -106,8 +106,8 @@ impl<T> Arena<T> {
         self.slots.get_mut(ix.get())?.as_mut()
     }
 
-    /// Forgets the value. Its number is not used again before [`Arena::recycle`], so that those who know it can
-    /// still find out that the value is gone.
+    /// Forgets the value. Its number is not used again before [`Arena::recycle`], so that those who know it
+    /// can still find out that the value is gone.
     pub(crate) fn remove(&mut self, ix: Ix<T>) -> Option<T> {
         self.slots.get_mut(ix.get())?.take()
     }
@@ -161,7 +161,8 @@ impl<T: Slot> Slots<T> {
         ix
     }
 
-    /// The slot to change for `id`: made when the resource is `wanted`, and none when it is to be deleted and unknown.
+    /// The slot to change for `id`: made when the resource is `wanted`, and none when it is to be deleted
+    /// and unknown.
     pub(crate) fn slot_for(&mut self, id: &str, wanted: bool) -> Option<Ix<T>> {
         if wanted {
             Some(self.intern(id))

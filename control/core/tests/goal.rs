@@ -224,8 +224,8 @@ pub(super) fn router(id: &str, update: UpdateType, subnets: &[(&str, &[RuleText<
     })
 }
 
-/// One VPC with two subnets of one VNI and one of another, two ports of this host, five neighbors on two hosts, and a
-/// router with a rule. What most tests start from.
+/// One VPC with two subnets of one VNI and one of another, two ports of this host, five neighbors on two
+/// hosts, and a router with a rule. What most tests start from.
 pub(super) fn scenario() -> Vec<State> {
     use NeighborType::{L2, L3};
     vec![

@@ -126,7 +126,8 @@ impl World {
         self.reader.offline();
     }
 
-    /// All that a worker can find out, without the numbers that the control plane chose: equal texts, equal behaviour.
+    /// All that a worker can find out, without the numbers that the control plane chose: equal texts, equal
+    /// behaviour.
     pub(super) fn see(&mut self) -> String {
         let tables = self.reader.pin();
         let mut text = String::new();
