@@ -152,7 +152,7 @@ impl Core {
             let outcome = match resource.change {
                 Ok(Some(change)) => {
                     let result = self.wanted.apply(&resource.id, resource.revision, change);
-                    result.map_err(Refusal::Late)
+                    result.map_err(Refusal::Refused)
                 }
                 Ok(None) => Ok(Subject::Nothing),
                 Err(error) => Err(Refusal::Invalid(error)),

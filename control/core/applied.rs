@@ -2,13 +2,14 @@
 //! A goal state on its way from the first resource to the reply: what became of each resource, and how long
 //! it took.
 
+use std::fmt::Display;
 use std::time::Instant;
 
 use crate::program::{Obstacle, Program};
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus, ResourceType};
 use crate::southbound::field::{FieldError, Quote};
-use crate::state::{OutOfOrder, Subject, Wanted};
+use crate::state::{Refused, Subject, Wanted};
 
 /// Most resources of one message that the log names. One bad setting may concern a million of them.
 const MAX_LOGGED: usize = 20;
@@ -19,9 +20,9 @@ pub(super) enum Refusal {
     /// A field of it makes no sense.
     #[error(transparent)]
     Invalid(FieldError),
-    /// It is older than what is known.
+    /// It comes too late, or there are too many.
     #[error(transparent)]
-    Late(OutOfOrder),
+    Refused(#[from] Refused),
 }
 
 /// One goal state, taken into the wanted state and prepared for the tables.
@@ -78,22 +79,19 @@ impl Applied {
         let elapsed = micros(self.received);
         let (mut statuses, mut unhappy) = (Vec::with_capacity(self.items.len()), 0);
         for item in self.items {
-            let (mut status, reason) = match &item.outcome {
-                Err(refusal @ Refusal::Invalid(_)) => {
-                    (OperationStatus::InvalidArg, refusal.to_string())
-                }
-                Err(refusal @ Refusal::Late(_)) => {
-                    (OperationStatus::OutOfOrder, refusal.to_string())
-                }
-                Ok(subject) => match program.state(wanted, subject) {
-                    Ok(()) => (OperationStatus::Success, String::new()),
-                    Err(obstacle) => (status_of(&obstacle), obstacle.to_string()),
-                },
+            let state = item
+                .outcome
+                .as_ref()
+                .map(|subject| program.state(wanted, subject));
+            let (mut status, reason): (_, &dyn Display) = match &state {
+                Ok(Ok(())) => (OperationStatus::Success, &""),
+                Ok(Err(obstacle)) => (status_of_obstacle(obstacle), obstacle),
+                Err(refusal) => (status_of_refusal(refusal), refusal),
             };
             if status != OperationStatus::Success {
                 unhappy += 1;
                 if unhappy <= MAX_LOGGED {
-                    log(&self.source, &item, status, &reason);
+                    log(&self.source, &item, status, reason);
                 }
             } else if !visible {
                 status = OperationStatus::Pending;
@@ -124,7 +122,7 @@ impl Applied {
     }
 }
 
-fn status_of(obstacle: &Obstacle) -> OperationStatus {
+fn status_of_obstacle(obstacle: &Obstacle) -> OperationStatus {
     if obstacle.is_failure() {
         OperationStatus::Failure
     } else {
@@ -132,15 +130,23 @@ fn status_of(obstacle: &Obstacle) -> OperationStatus {
     }
 }
 
-fn log(source: &str, item: &Item, status: OperationStatus, reason: &str) {
-    let (kind, id, status) = (
-        item.kind.as_str_name(),
-        Quote(&item.id),
-        status.as_str_name(),
-    );
-    match status {
-        "PENDING" => tracing::info!("{kind} {id} from {source}: {status}: {reason}"),
-        _ => tracing::warn!("{kind} {id} from {source}: {status}: {reason}"),
+fn status_of_refusal(refusal: &Refusal) -> OperationStatus {
+    match refusal {
+        Refusal::Invalid(_) => OperationStatus::InvalidArg,
+        Refusal::Refused(Refused::Late { .. }) => OperationStatus::OutOfOrder,
+        Refusal::Refused(Refused::TooMany(_)) => OperationStatus::Failure,
+    }
+}
+
+fn log(source: &str, item: &Item, status: OperationStatus, reason: &dyn Display) {
+    let (kind, id) = (item.kind.as_str_name(), Quote(&item.id));
+    if status == OperationStatus::Pending {
+        tracing::info!("{kind} {id} from {source}: PENDING: {reason}");
+    } else {
+        tracing::warn!(
+            "{kind} {id} from {source}: {}: {reason}",
+            status.as_str_name()
+        );
     }
 }
 

@@ -24,6 +24,11 @@ impl Program {
     /// Panics if something is programmed that nobody claims, or the other way round.
     pub(crate) fn assert_consistent(&mut self, wanted: &Wanted, tables: &Tables) {
         let mut hops = HashSet::new();
+        let [mut macs, mut ips] = [0, 0];
+        for port in self.ports.values() {
+            let [port_macs, port_ips] = port.claims();
+            (macs, ips) = (macs + port_macs, ips + port_ips);
+        }
         for (n, placement) in self.neighbors.iter().enumerate() {
             let Placement::Placed(placed) = placement else {
                 continue;
@@ -36,10 +41,13 @@ impl Program {
                 panic!("a neighbor is behind a port")
             };
             hops.insert(hop);
+            (macs, ips) = (macs + 1, ips + 1);
             assert!(
                 self.by_ip.winner(placed.ip).is_some() && self.by_mac.winner(placed.mac).is_some()
             );
         }
+        let all = |(winners, others): (usize, usize)| winners + others;
+        assert_eq!([all(self.by_mac.len()), all(self.by_ip.len())], [macs, ips]);
         for (key, value) in self.by_ip.iter() {
             assert_eq!(
                 tables.neighbors.find_ip(key.0, key.1),

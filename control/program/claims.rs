@@ -98,7 +98,7 @@ impl<K: Eq + Hash + Ord + Copy> Claims<K> {
     }
 
     /// How many keys are claimed, and how many further claims there are on them.
-    fn len(&self) -> (usize, usize) {
+    pub(crate) fn len(&self) -> (usize, usize) {
         (self.winners.len(), self.others.len())
     }
 }

@@ -25,6 +25,11 @@ pub(crate) struct ProgrammedPort {
 
 #[cfg(test)]
 impl ProgrammedPort {
+    /// How many MACs and addresses it claims.
+    pub(super) fn claims(&self) -> [usize; 2] {
+        [self.claims.macs.len(), self.claims.ips.len()]
+    }
+
     /// True if this is what gave the switch's port `n` the role of `tenant`.
     pub(super) fn has_role(&self, n: usize, tenant: &Arc<TenantPort>) -> bool {
         self.role
@@ -58,10 +63,9 @@ impl Program {
         let mut new = described.map(|(slot, port)| self.resolve_port(slot, port));
         let old = self.ports.remove(&ix);
         self.switch_roles(old.as_ref(), new.as_mut());
-        let claims = new.as_ref().map(|new| &new.claims);
-        let full = claims.and_then(|claims| self.claim_all(claims).err());
+        let full = new.as_mut().and_then(|new| self.claim_all(&mut new.claims));
         if let Some(old) = old {
-            self.withdraw_all(&old.claims, claims);
+            self.withdraw_all(&old.claims, new.as_ref().map(|new| &new.claims));
         }
         if let Some(mut new) = new {
             if full.is_some() {
@@ -149,20 +153,20 @@ impl Program {
         }
     }
 
-    /// Claims everything there is room for; the first error, if any.
-    fn claim_all(&mut self, new: &PortClaims) -> Result<(), Obstacle> {
-        let Some(rank) = new.rank else { return Ok(()) };
-        let ips = new
-            .ips
-            .iter()
-            .map(|(&key, &value)| self.claim_ip(key, rank, value))
-            .fold(Ok(()), Result::and);
-        let macs = new
-            .macs
-            .iter()
-            .map(|(&key, &value)| self.claim_mac(key, rank, value))
-            .fold(Ok(()), Result::and);
-        ips.and(macs)
+    /// Claims everything there is room for, and forgets the rest; returns the first error, if any.
+    fn claim_all(&mut self, new: &mut PortClaims) -> Option<Obstacle> {
+        let rank = new.rank?;
+        let mut full = None;
+        let mut claimed = |result: Result<(), Obstacle>| {
+            let claimed = result.is_ok();
+            full = full.take().or(result.err());
+            claimed
+        };
+        new.ips
+            .retain(|key, value| claimed(self.claim_ip(*key, rank, *value)));
+        new.macs
+            .retain(|key, value| claimed(self.claim_mac(*key, rank, *value)));
+        full
     }
 
     /// Withdraws what is in `old` and not in `new`.

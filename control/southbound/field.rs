@@ -98,6 +98,16 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
+    /// A list that must not be longer than `limit`.
+    pub(crate) fn at_most(&self, count: usize, limit: usize) -> Result<(), FieldError> {
+        if count > limit {
+            return Err(self.error(format_args!(
+                "has {count} entries, at most {limit} are served"
+            )));
+        }
+        Ok(())
+    }
+
     /// An address that one machine has.
     pub(crate) fn host(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
         let address = self.ipv4(text)?;

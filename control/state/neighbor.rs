@@ -5,11 +5,12 @@ use std::hash::BuildHasher;
 use std::net::Ipv4Addr;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use vswitch::tables::snapshot::MAX_NEIGHBORS;
 
 use super::network::SubnetIx;
 use super::resource::{NeighborAddress, NeighborPlace, NeighborUpdate};
 use super::slots::{Arena, Ix};
-use super::{OutOfOrder, Subject, Wanted};
+use super::{Refused, Subject, Wanted, next_revision};
 
 /// Number of a neighbor's slot.
 pub(crate) type NeighborIx = Ix<NeighborSlot>;
@@ -106,13 +107,13 @@ impl Wanted {
         self.neighbors.arena.iter()
     }
 
-    /// Addresses with a newer revision are left alone, the others change; one that is left alone is an error.
+    /// Addresses that cannot be changed are left alone, the others change; one that is left alone is an error.
     pub(super) fn set_neighbor(
         &mut self,
         id: &str,
         revision: u32,
         update: NeighborUpdate,
-    ) -> Result<Subject, OutOfOrder> {
+    ) -> Result<Subject, Refused> {
         let mut subjects = Vec::with_capacity(update.addresses.len());
         let mut late = Ok(());
         for address in &update.addresses {
@@ -140,7 +141,7 @@ impl Wanted {
         revision: u32,
         address: &NeighborAddress,
         place: NeighborPlace,
-    ) -> Result<NeighborIx, OutOfOrder> {
+    ) -> Result<NeighborIx, Refused> {
         let (routed, ip, changed) = (address.routed, address.ip, self.tick());
         let subnet = self.subnets.intern(&address.subnet);
         let key = Key {
@@ -153,7 +154,7 @@ impl Wanted {
         if let Some(ix) = self.neighbors.find(key, hash)
             && let Some(slot) = self.neighbors.arena.get_mut(ix)
         {
-            slot.revision = OutOfOrder::check(slot.revision, revision)?;
+            slot.revision = next_revision(slot.revision, revision)?;
             if slot.place != place {
                 slot.place = place;
                 slot.changed = changed;
@@ -161,6 +162,10 @@ impl Wanted {
             // Also when nothing has changed: the table may have been full the last time.
             self.touched.neighbors.push(ix);
             return Ok(ix);
+        }
+        if self.neighbors.index.len() >= MAX_NEIGHBORS {
+            self.unused.subnets.push(subnet);
+            return Err(Refused::TooMany(MAX_NEIGHBORS));
         }
         let position = self
             .subnets
@@ -190,7 +195,7 @@ impl Wanted {
         id: &str,
         revision: u32,
         address: &NeighborAddress,
-    ) -> Result<(), OutOfOrder> {
+    ) -> Result<(), Refused> {
         let Some(subnet) = self.subnets.find(&address.subnet) else {
             return Ok(());
         };
@@ -204,7 +209,7 @@ impl Wanted {
         let Some(ix) = self.neighbors.find(key, hash) else {
             return Ok(());
         };
-        OutOfOrder::check(
+        next_revision(
             self.neighbors.arena.get(ix).map_or(0, |slot| slot.revision),
             revision,
         )?;

@@ -8,7 +8,7 @@ use super::port::PortIx;
 use super::resource::{Subnet, Vpc};
 use super::router::RouterIx;
 use super::slots::{Ix, Slot};
-use super::{OutOfOrder, Revised, Subject, Wanted};
+use super::{Refused, Revised, Subject, Wanted};
 
 /// Number of a VPC's slot.
 pub(crate) type VpcIx = Ix<VpcSlot>;
@@ -106,8 +106,8 @@ impl Wanted {
         id: &str,
         revision: u32,
         vpc: Option<Vpc>,
-    ) -> Result<Subject, OutOfOrder> {
-        let Some(ix) = self.vpcs.slot_for(id, vpc.is_some()) else {
+    ) -> Result<Subject, Refused> {
+        let Some(ix) = self.vpcs.slot_for(id, vpc.is_some())? else {
             return Ok(Subject::Nothing);
         };
         let Some(slot) = self.vpcs.get_mut(ix) else {
@@ -138,8 +138,8 @@ impl Wanted {
         id: &str,
         revision: u32,
         subnet: Option<Subnet>,
-    ) -> Result<Subject, OutOfOrder> {
-        let Some(ix) = self.subnets.slot_for(id, subnet.is_some()) else {
+    ) -> Result<Subject, Refused> {
+        let Some(ix) = self.subnets.slot_for(id, subnet.is_some())? else {
             return Ok(Subject::Nothing);
         };
         let Some(slot) = self.subnets.get_mut(ix) else {

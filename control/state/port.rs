@@ -9,7 +9,7 @@ use vswitch::wire::Mac;
 use super::network::SubnetIx;
 use super::resource::Port;
 use super::slots::{Ix, Slot};
-use super::{OutOfOrder, Revised, Subject, Wanted};
+use super::{Refused, Revised, Subject, Wanted};
 use crate::core::BindError;
 
 /// Number of a port's slot. Not the switch's own number of it: that is a [`PortId`].
@@ -117,8 +117,8 @@ impl Wanted {
         id: &str,
         revision: u32,
         port: Option<Port>,
-    ) -> Result<Subject, OutOfOrder> {
-        let Some(ix) = self.ports.slot_for(id, port.is_some()) else {
+    ) -> Result<Subject, Refused> {
+        let Some(ix) = self.ports.slot_for(id, port.is_some())? else {
             return Ok(Subject::Nothing);
         };
         let now = self.tick();

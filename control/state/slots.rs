@@ -9,6 +9,12 @@ use std::marker::PhantomData;
 
 use hashbrown::HashMap;
 
+use super::Refused;
+
+/// Most resources of one kind, neighbors apart: a hundred times what a host has use for, and some hundred
+/// megabytes.
+const MAX_SLOTS: usize = 1 << 20;
+
 /// The number of a slot of `T`. Once the slot is freed, the number may be given to another.
 pub(crate) struct Ix<T> {
     index: u32,
@@ -161,13 +167,14 @@ impl<T: Slot> Slots<T> {
         ix
     }
 
-    /// The slot to change for `id`: made when the resource is `wanted`, and none when it is to be deleted
-    /// and unknown.
-    pub(crate) fn slot_for(&mut self, id: &str, wanted: bool) -> Option<Ix<T>> {
-        if wanted {
-            Some(self.intern(id))
-        } else {
-            self.find(id)
+    /// The slot to change for `id`: made when the resource is `wanted`, and none when it is to be deleted and
+    /// unknown.
+    pub(crate) fn slot_for(&mut self, id: &str, wanted: bool) -> Result<Option<Ix<T>>, Refused> {
+        match self.find(id) {
+            Some(ix) => Ok(Some(ix)),
+            None if !wanted => Ok(None),
+            None if self.by_id.len() >= MAX_SLOTS => Err(Refused::TooMany(MAX_SLOTS)),
+            None => Ok(Some(self.intern(id))),
         }
     }
 

@@ -449,6 +449,15 @@ fn a_full_table_fails_what_does_not_fit_and_has_room_again_after_a_delete() {
     ]);
     world.succeed(neighbors(0, 63));
     assert_eq!(world.put(neighbors(63, 65)), [Failure, Failure]);
+    // Nothing of what does not fit stays: not its next hop, and not the half that would fit.
+    let half = neighbor("half", L2, "02:00:00:00:01:ff", "blue", "10.7.1.5", 8);
+    assert_eq!(world.put([half]), [Failure]);
+    assert!(
+        world
+            .find("10.7.1.5")
+            .unwrap()
+            .ends_with("192.0.2.9 mac ..:09")
+    );
     // In one message: the old ones leave and make room for as many.
     let swapped: Vec<_> = neighbors(0, 60)
         .map(deleted)
