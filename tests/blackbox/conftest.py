@@ -2,7 +2,7 @@
 """Black-box tests: the built program, real gRPC by Google's Python client, real packets by pcap files and by the kernel.
 
 Run them with `pytest tests/blackbox` after `cargo build --release`; $ALKAID names another program to test. The
-packages are in requirements.txt. Tests that need root say so when they are skipped. Addresses: see plan.py.
+packages are in tests/requirements.txt. Tests that need root say so when they are skipped. Addresses: see plan.py.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def alkaid() -> Path:
     """The program under test."""
     import program
 
-    return program.find(ROOT)
+    return program.find()
 
 
 @pytest.fixture

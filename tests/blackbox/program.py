@@ -19,14 +19,18 @@ DEADLINE = 20.0
 """Seconds after which something that should happen has failed to."""
 
 
-def find(root: Path) -> Path:
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout."""
+
+
+def find() -> Path:
     """$ALKAID, else the newest build, else a build made now."""
     if named := os.environ.get("ALKAID"):
         return Path(named).resolve(strict=True)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     built = [path for profile in ("release", "debug") if (path := target / profile / "alkaid").is_file()]
     if not built:
-        subprocess.run(["cargo", "build", "--release", "--bin", "alkaid"], cwd=root, check=True)
+        subprocess.run(["cargo", "build", "--release", "--bin", "alkaid"], cwd=ROOT, check=True)
         built = [target / "release" / "alkaid"]
     return max(built, key=lambda path: path.stat().st_mtime)
 
@@ -69,8 +73,13 @@ def eal(prefix: str, memory: int = 128) -> str:
     return f"eal -l 0 --no-huge -m {memory} --no-pci --no-shconf --no-telemetry --log-level=warning --file-prefix {prefix}"
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """With DPDK's own files in `folder`."""
+    return os.environ | {"RUNTIME_DIRECTORY": str(folder)}
+
+
 def call(program: Path, *arguments, input: str | None = None, timeout: float = DEADLINE, **named) -> subprocess.CompletedProcess:
-    """Runs a client to its end."""
+    """Runs the program to its end."""
     return subprocess.run([program, *map(str, arguments)], input=input, capture_output=True, text=True, timeout=timeout, **named)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import goal
 from frames import read_pcap
 from plan import A, Guest
-from program import DEADLINE, Counters, Port, call, parse, pcap_ports
+from program import DEADLINE, Counters, Port, call, environment, parse, pcap_ports
 
 UPLINK = 0
 
@@ -52,7 +52,7 @@ class Replay:
         for number, message in enumerate(messages):
             files.append(folder / f"goal{number}.json")
             files[-1].write_text(goal.to_json(message))
-        done = call(self.alkaid, "replay", "--json", "--config", folder / "switch.conf", "--goal-state", *files, timeout=2 * DEADLINE)
+        done = call(self.alkaid, "replay", "--json", "--config", folder / "switch.conf", "--goal-state", *files, timeout=2 * DEADLINE, env=environment(folder))
         assert done.returncode == 0, f"status {done.returncode}\n{done.stderr}\n{done.stdout}"
         summary = parse(done.stdout)
         counters = Counters(summary["ports"], summary["drops"])

@@ -15,7 +15,7 @@ import pytest
 import goal
 from alcor.schema import goalstate_pb2, goalstateprovisioner_pb2_grpc
 from frames import read_pcap
-from program import DEADLINE, Counters, call, eal, eventually, parse
+from program import DEADLINE, Counters, call, eal, environment, eventually, parse
 
 _count = 0
 
@@ -62,7 +62,7 @@ class Switch:
 
     def spawn(self) -> None:
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([self.alkaid, "run", self.config], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen([self.alkaid, "run", self.config], cwd=self.folder, env=environment(self.folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def assert_alive(self) -> None:
         if self.process.poll() is not None:
@@ -79,6 +79,7 @@ class Switch:
         """Ends it as systemd does. It must end well."""
         self.process.send_signal(signal.SIGTERM)
         assert self.wait() == 0, self.log.read_text()
+        assert "panicked" not in self.log.read_text()
         self.close()
 
     def close(self) -> None:
