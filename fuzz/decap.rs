@@ -35,7 +35,11 @@ thread_local! {
 /// Guests at ports 2, 3 and 4, guests on the peer host, three subnets, a route through a guest.
 fn populated() -> Lab {
     let mut lab = Lab::new();
-    let (mut blue, mut red, mut green) = (Subnet::new(7, 1, 1, 0), Subnet::new(7, 1, 1, 1), Subnet::new(8, 2, 1, 2));
+    let (mut blue, mut red, mut green) = (
+        Subnet::new(7, 1, 1, 0),
+        Subnet::new(7, 1, 1, 1),
+        Subnet::new(8, 2, 1, 2),
+    );
     let appliance = Route {
         prefix: "198.51.100.0/24".parse().unwrap(),
         priority: 1,
@@ -66,7 +70,16 @@ fn frames(data: &[u8]) -> Vec<(PortId, Vec<u8>)> {
         if control & 0x80 != 0 {
             right_checksum(&mut frame);
         }
-        let at = [UPLINK, GUEST, OTHER, TWO_SUBNETS, HOST, UPLINK, GUEST, port(5)];
+        let at = [
+            UPLINK,
+            GUEST,
+            OTHER,
+            TWO_SUBNETS,
+            HOST,
+            UPLINK,
+            GUEST,
+            port(5),
+        ];
         frames.push((at[usize::from(control) & 7], frame));
     }
     frames
@@ -95,12 +108,21 @@ fn forward(lab: &mut Lab, frames: &[(PortId, Vec<u8>)]) {
             check(out, &frame, frames);
         }
     }
-    let since: Vec<_> = ports().zip(&before).map(|(port, before)| lab.totals(port).since(before)).collect();
+    let since: Vec<_> = ports()
+        .zip(&before)
+        .map(|(port, before)| lab.totals(port).since(before))
+        .collect();
     for totals in &since {
         assert_eq!(totals.rx, totals.forwarded + totals.dropped(), "{totals:?}");
     }
-    assert_eq!(since.iter().map(|totals| totals.rx).sum::<u64>(), frames.len() as u64);
-    assert_eq!(since.iter().map(|totals| totals.forwarded).sum::<u64>(), sent);
+    assert_eq!(
+        since.iter().map(|totals| totals.rx).sum::<u64>(),
+        frames.len() as u64
+    );
+    assert_eq!(
+        since.iter().map(|totals| totals.forwarded).sum::<u64>(),
+        sent
+    );
     assert_eq!(since.iter().map(|totals| totals.tx).sum::<u64>(), sent);
 }
 
@@ -110,8 +132,10 @@ fn check(out: PortId, frame: &[u8], frames: &[(PortId, Vec<u8>)]) {
     let explained = frames.iter().any(|(at, arrived)| match (*at, out) {
         (HOST, UPLINK) | (UPLINK, HOST) => frame == arrived,
         (HOST | UPLINK, UPLINK) | (_, HOST) => false,
-        (UPLINK, _) => arrived.len() >= frame.len() + 50
-            && (tail.is_empty() || arrived.windows(tail.len()).any(|part| part == tail)),
+        (UPLINK, _) => {
+            arrived.len() >= frame.len() + 50
+                && (tail.is_empty() || arrived.windows(tail.len()).any(|part| part == tail))
+        }
         (_, UPLINK) => is_carried(frame, arrived),
         _ => frame.len() == arrived.len() && arrived.ends_with(tail),
     });

@@ -43,7 +43,14 @@ fn port(n: u16) -> PortId {
 /// A switch with little room, so that its tables fill up.
 fn switch() -> Core {
     let (vtep, uplink) = (Ipv4Addr::new(192, 0, 2, 1), port(0));
-    let (writer, _) = tables(Some(Underlay { vtep, uplink, host_port: None }), 8);
+    let (writer, _) = tables(
+        Some(Underlay {
+            vtep,
+            uplink,
+            host_port: None,
+        }),
+        8,
+    );
     let uplink = Uplink {
         vtep,
         prefix_len: 24,
@@ -52,7 +59,13 @@ fn switch() -> Core {
         neighbors: HashMap::new(),
         gateway: None,
     };
-    let mut core = Core::new(Site { underlay: Some(uplink), host_port: None }, writer);
+    let mut core = Core::new(
+        Site {
+            underlay: Some(uplink),
+            host_port: None,
+        },
+        writer,
+    );
     core.bind(port(1), "a").unwrap();
     core
 }
@@ -122,7 +135,11 @@ fn converse(core: &mut Core, bytes: &mut Bytes<'_>) {
         // Wrong bindings are refused; right ones change what the ports are.
         let (at, id) = (port(1 + u16::from(bytes.byte() % 3)), id(bytes));
         drop(core.bind(at, &id));
-        let goal = if bytes.byte() % 2 == 0 { Goal::V1(first) } else { Goal::V2(second) };
+        let goal = if bytes.byte() % 2 == 0 {
+            Goal::V1(first)
+        } else {
+            Goal::V2(second)
+        };
         apply(core, goal);
     }
 }
@@ -136,16 +153,43 @@ fn id(bytes: &mut Bytes<'_>) -> String {
 }
 
 fn ip(bytes: &mut Bytes<'_>) -> String {
-    bytes.choose(&["10.7.1.1", "10.7.1.2", "10.7.1.3", "10.7.2.1", "0.0.0.0", "255.255.255.255", "", "x"]).to_owned()
+    bytes
+        .choose(&[
+            "10.7.1.1",
+            "10.7.1.2",
+            "10.7.1.3",
+            "10.7.2.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "",
+            "x",
+        ])
+        .to_owned()
 }
 
 fn mac(bytes: &mut Bytes<'_>) -> String {
-    let macs = ["02:00:00:00:00:01", "02:00:00:00:00:02", "fe:16:11:00:00:00", "ff:ff:ff:ff:ff:ff", "", "0-0-0-0-0-0"];
+    let macs = [
+        "02:00:00:00:00:01",
+        "02:00:00:00:00:02",
+        "fe:16:11:00:00:00",
+        "ff:ff:ff:ff:ff:ff",
+        "",
+        "0-0-0-0-0-0",
+    ];
     bytes.choose(&macs).to_owned()
 }
 
 fn cidr(bytes: &mut Bytes<'_>) -> String {
-    let prefixes = ["10.7.1.0/24", "10.7.2.0/24", "10.7.0.0/16", "0.0.0.0/0", "10.7.1.2/32", "10.7.1.2", "10.7.1.0/33", ""];
+    let prefixes = [
+        "10.7.1.0/24",
+        "10.7.2.0/24",
+        "10.7.0.0/16",
+        "0.0.0.0/0",
+        "10.7.1.2/32",
+        "10.7.1.2",
+        "10.7.1.0/33",
+        "",
+    ];
     bytes.choose(&prefixes).to_owned()
 }
 
@@ -156,11 +200,17 @@ fn vpc(bytes: &mut Bytes<'_>) -> VpcState {
         tunnel_id: bytes.choose(&[0, 7, 8, 1 << 24, u32::MAX]),
         ..Default::default()
     };
-    VpcState { operation_type: operation(bytes), configuration: Some(configuration) }
+    VpcState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
 }
 
 fn subnet(bytes: &mut Bytes<'_>) -> SubnetState {
-    let gateway = subnet_configuration::Gateway { ip_address: ip(bytes), mac_address: mac(bytes) };
+    let gateway = subnet_configuration::Gateway {
+        ip_address: ip(bytes),
+        mac_address: mac(bytes),
+    };
     let configuration = SubnetConfiguration {
         id: id(bytes),
         vpc_id: id(bytes),
@@ -169,11 +219,17 @@ fn subnet(bytes: &mut Bytes<'_>) -> SubnetState {
         gateway: (bytes.byte() % 4 != 0).then_some(gateway),
         ..Default::default()
     };
-    SubnetState { operation_type: operation(bytes), configuration: Some(configuration) }
+    SubnetState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
 }
 
 fn guest(bytes: &mut Bytes<'_>) -> PortState {
-    let fixed_ip = |bytes: &mut Bytes<'_>| port_configuration::FixedIp { subnet_id: id(bytes), ip_address: ip(bytes) };
+    let fixed_ip = |bytes: &mut Bytes<'_>| port_configuration::FixedIp {
+        subnet_id: id(bytes),
+        ip_address: ip(bytes),
+    };
     let configuration = PortConfiguration {
         id: id(bytes),
         mac_address: mac(bytes),
@@ -181,7 +237,10 @@ fn guest(bytes: &mut Bytes<'_>) -> PortState {
         fixed_ips: (0..bytes.byte() % 4).map(|_| fixed_ip(bytes)).collect(),
         ..Default::default()
     };
-    PortState { operation_type: operation(bytes), configuration: Some(configuration) }
+    PortState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
 }
 
 fn neighbor(bytes: &mut Bytes<'_>) -> NeighborState {
@@ -195,12 +254,17 @@ fn neighbor(bytes: &mut Bytes<'_>) -> NeighborState {
         id: id(bytes),
         revision_number: (bytes.byte() % 4).into(),
         mac_address: mac(bytes),
-        host_ip_address: bytes.choose(&["192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.1", ""]).to_owned(),
+        host_ip_address: bytes
+            .choose(&["192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.1", ""])
+            .to_owned(),
         host_mac_address: mac(bytes),
         fixed_ips: (0..bytes.byte() % 4).map(|_| fixed_ip(bytes)).collect(),
         ..Default::default()
     };
-    NeighborState { operation_type: operation(bytes), configuration: Some(configuration) }
+    NeighborState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
 }
 
 fn router(bytes: &mut Bytes<'_>) -> RouterState {
@@ -223,5 +287,8 @@ fn router(bytes: &mut Bytes<'_>) -> RouterState {
         subnet_routing_tables: (0..bytes.byte() % 4).map(|_| table(bytes)).collect(),
         ..Default::default()
     };
-    RouterState { operation_type: operation(bytes), configuration: Some(configuration) }
+    RouterState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
 }

@@ -10,7 +10,9 @@ pub(crate) fn replay(target: &str, seeds: &[Vec<u8>], run: fn(&[u8])) {
     for seed in seeds {
         run(seed);
     }
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crashes").join(target);
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/crashes")
+        .join(target);
     for entry in fs::read_dir(kept).into_iter().flatten() {
         let path = entry.unwrap().path();
         println!("{}", path.display());

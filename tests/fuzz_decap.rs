@@ -15,7 +15,14 @@ use lab::*;
 /// put right.
 fn seeds() -> Vec<Vec<u8>> {
     let (blue, green) = (Subnet::new(7, 1, 1, 0), Subnet::new(8, 2, 1, 2));
-    let switched = |from, to| udp(guest_mac(7, from), guest_mac(7, to), blue.ip(from), blue.ip(to));
+    let switched = |from, to| {
+        udp(
+            guest_mac(7, from),
+            guest_mac(7, to),
+            blue.ip(from),
+            blue.ip(to),
+        )
+    };
     let routed = |to| udp(guest_mac(7, 1), gateway_mac(7, 0), blue.ip(1), to);
     let mut ipv6 = Vec::new();
     etherparse::PacketBuilder::ethernet2(guest_mac(7, 1), guest_mac(7, 9))
@@ -39,7 +46,9 @@ fn seeds() -> Vec<Vec<u8>> {
         (0, udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into())),
         (4, udp(UPLINK_MAC, PEER_MAC, VTEP.into(), PEER.into())),
     ];
-    let input = |(control, frame): &(u8, Vec<u8>)| [&[*control], &(frame.len() as u16).to_be_bytes()[..], frame].concat();
+    let input = |(control, frame): &(u8, Vec<u8>)| {
+        [&[*control], &(frame.len() as u16).to_be_bytes()[..], frame].concat()
+    };
     frames.iter().map(input).collect()
 }
 

@@ -13,7 +13,9 @@ use crate::core::Goal;
 
 /// A goal state of each form, and decisions of some length. The first byte names the form.
 fn seeds() -> Vec<Vec<u8>> {
-    let (Goal::V1(first), Goal::V2(second)) = (v1(scenario()), v2(scenario())) else { unreachable!() };
+    let (Goal::V1(first), Goal::V2(second)) = (v1(scenario()), v2(scenario())) else {
+        unreachable!()
+    };
     let decisions = (0..400u16).map(|n| (n.wrapping_mul(40503) >> 8) as u8 | 2);
     vec![
         [vec![0], first.encode_to_vec()].concat(),
