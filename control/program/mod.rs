@@ -27,7 +27,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use vswitch::tables::rcu::Lagging;
 use vswitch::tables::snapshot::{Commit, Writer};
-use vswitch::tables::{DomainId, Neighbor, PortId, Role, RouteTable, TableFull, VpcId};
+use vswitch::tables::{DomainId, Hop, HopId, Neighbor, PortId, Role, RouteTable, TableFull, VpcId};
 use vswitch::wire::{Mac, Vni};
 
 use crate::core::Site;
@@ -101,7 +101,11 @@ pub(crate) struct Program {
     neighbors: Vec<Placement>,
     by_ip: Claims<IpKey>,
     by_mac: Claims<MacKey>,
-    /// What found no room; what leaves may make some.
+    /// Ports whose role workers do not see yet.
+    arriving: BTreeSet<PortId>,
+    /// Next hops of entries that wait for such a port, and that nobody else needs.
+    late_hops: Vec<HopId>,
+    /// What found no room: what leaves may make some. And what changes when such a port has arrived.
     crowded: Touched,
     crowded_ips: Vec<IpKey>,
     crowded_macs: Vec<MacKey>,
@@ -128,6 +132,8 @@ impl Program {
             neighbors: Vec::new(),
             by_ip: Claims::default(),
             by_mac: Claims::default(),
+            arriving: BTreeSet::new(),
+            late_hops: Vec::new(),
             crowded: Touched::default(),
             crowded_ips: Vec::new(),
             crowded_macs: Vec::new(),
@@ -207,14 +213,17 @@ impl Program {
         uplink != Some(port) && self.site.host_port != Some(port)
     }
 
-    /// Tries again what found no room since the last time. True if there was anything.
+    /// Now that all is visible: tries again what found no room since the last time, and does what waited for ports.
+    /// True if there was anything.
     pub(crate) fn retry(&mut self, wanted: &Wanted) -> bool {
+        self.arriving.clear();
         let crowded = std::mem::take(&mut self.crowded);
         let (ips, macs) = (
             std::mem::take(&mut self.crowded_ips),
             std::mem::take(&mut self.crowded_macs),
         );
-        if crowded.is_empty() && ips.is_empty() && macs.is_empty() {
+        let late = !self.late_hops.is_empty();
+        if crowded.is_empty() && ips.is_empty() && macs.is_empty() && !late {
             return false;
         }
         for (key, winner) in ips
@@ -233,6 +242,9 @@ impl Program {
                 .upsert_mac(key.0, key.1, winner)
                 .unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
         }
+        for hop in std::mem::take(&mut self.late_hops) {
+            self.writer.release_hop(hop);
+        }
         self.look_at(wanted, crowded);
         self.crowded = Touched::default(); // once is enough: what it lacks now it will lack again
         true
@@ -249,9 +261,29 @@ impl Program {
         }
     }
 
+    /// True if workers do not know the port yet that leads to `value`. Packets must not be led there before, if there
+    /// is another way: a guest that moves to this host is reached where it was until its port is seen to be here.
+    fn is_arriving(&self, value: Neighbor) -> bool {
+        matches!(value.hop, Hop::Local(port) if self.arriving.contains(&port))
+    }
+
+    /// Lets go of a next hop, when no entry needs it any more.
+    fn release_hop(&mut self, hop: HopId) {
+        if self.arriving.is_empty() {
+            self.writer.release_hop(hop);
+        } else {
+            self.late_hops.push(hop);
+        }
+    }
+
     /// Claims an address, and says in the table who has it. On an error the claim is void.
     fn claim_ip(&mut self, key: IpKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
+        let known = self.by_ip.winner(key).is_some();
         let winner = self.by_ip.claim(key, rank, value);
+        if known && self.is_arriving(winner) {
+            self.crowded_ips.push(key);
+            return Ok(());
+        }
         self.writer.upsert_ip(key.0, key.1, winner).map_err(|full| {
             self.withdraw_ip(key, rank);
             full.into()
@@ -260,7 +292,12 @@ impl Program {
 
     /// Likewise a MAC.
     fn claim_mac(&mut self, key: MacKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
+        let known = self.by_mac.winner(key).is_some();
         let winner = self.by_mac.claim(key, rank, value);
+        if known && self.is_arriving(winner) {
+            self.crowded_macs.push(key);
+            return Ok(());
+        }
         self.writer
             .upsert_mac(key.0, key.1, winner)
             .map_err(|full| {
@@ -272,7 +309,9 @@ impl Program {
     /// Takes a claim back and says in the table who has the address now.
     fn withdraw_ip(&mut self, key: IpKey, rank: Rank) {
         let next = self.by_ip.withdraw(key, rank);
-        if next.is_none_or(|next| self.writer.upsert_ip(key.0, key.1, next).is_err()) {
+        if next.is_some_and(|next| self.is_arriving(next)) {
+            self.crowded_ips.push(key);
+        } else if next.is_none_or(|next| self.writer.upsert_ip(key.0, key.1, next).is_err()) {
             // Rather nothing than the one who has left; see `Program::retry`.
             self.writer.remove_ip(key.0, key.1);
             self.crowded_ips.extend(next.map(|_| key));
@@ -282,7 +321,9 @@ impl Program {
     /// Likewise a MAC.
     fn withdraw_mac(&mut self, key: MacKey, rank: Rank) {
         let next = self.by_mac.withdraw(key, rank);
-        if next.is_none_or(|next| self.writer.upsert_mac(key.0, key.1, next).is_err()) {
+        if next.is_some_and(|next| self.is_arriving(next)) {
+            self.crowded_macs.push(key);
+        } else if next.is_none_or(|next| self.writer.upsert_mac(key.0, key.1, next).is_err()) {
             self.writer.remove_mac(key.0, key.1);
             self.crowded_macs.extend(next.map(|_| key));
         }

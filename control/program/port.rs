@@ -145,8 +145,12 @@ impl Program {
         let new = new.and_then(|new| new.role.as_mut());
         if let Some((port, _)) = old.filter(|old| new.as_ref().is_none_or(|new| new.0 != old.0)) {
             self.writer.set_role(*port, Role::Unbound);
+            self.arriving.remove(port);
         }
         let Some(new) = new else { return };
+        if old.is_none_or(|old| old.0 != new.0) {
+            self.arriving.insert(new.0);
+        }
         match old {
             Some(old) if old.0 == new.0 && same(&old.1, &new.1) => *new = old.clone(),
             _ => self.writer.set_role(new.0, Role::Tenant(new.1.clone())),
