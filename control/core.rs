@@ -163,7 +163,8 @@ impl Core {
         applied
     }
 
-    fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
+    /// Binds a port; visible with the next goal state.
+    pub(crate) fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
         if !self.program.is_tenant(port) {
             return Err(BindError::NotTenant(port.get()));
         }

@@ -33,18 +33,20 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
-    /// The frame ends before its headers do.
+    /// The frame, or its first buffer, ends before its headers do.
     Truncated = "truncated",
     /// A length or version field contradicts the frame.
     Malformed = "malformed",
     /// The outer IPv4 header checksum is wrong.
     BadChecksum = "bad_checksum",
-    /// No goal state is bound to the port it came from.
+    /// No goal state is bound to the port it came from, or would leave by.
     PortUnbound = "port_unbound",
     /// The port it came from, or would leave by, is administratively down.
     PortDown = "port_down",
     /// The source MAC is a group address or zero.
     BadSourceMac = "bad_source_mac",
+    /// The tenant's frame has an 802.1Q or 802.1ad tag; tags are not carried (RFC 7348 section 6.1).
+    VlanTagged = "vlan_tagged",
     /// Broadcast or multicast: this switch never floods.
     NotFlooded = "not_flooded",
     /// Nobody told us where this destination MAC is in this VNI.
@@ -138,7 +140,10 @@ pub struct WorkerCounters {
 
 impl Default for WorkerCounters {
     fn default() -> Self {
-        Self { ports: std::array::from_fn(|_| CachePadded::default()), polls: CachePadded::default() }
+        Self {
+            ports: std::array::from_fn(|_| CachePadded::default()),
+            polls: CachePadded::default(),
+        }
     }
 }
 

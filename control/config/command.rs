@@ -182,16 +182,6 @@ pub(crate) enum Command {
     Quit,
 }
 
-impl Ports {
-    /// True if `port` is one of them.
-    pub(crate) fn contains(self, port: PortId) -> bool {
-        match self {
-            Self::One(one) => one == port,
-            Self::All => true,
-        }
-    }
-}
-
 impl PortItem {
     /// The word for it.
     pub(crate) const fn word(self) -> &'static str {

@@ -110,7 +110,11 @@ impl Vni {
     /// `None` for zero and for what does not fit in 24 bits.
     #[inline]
     pub const fn new(value: u32) -> Option<Self> {
-        if value == 0 || value > Self::MAX { None } else { Some(Self(value)) }
+        if value == 0 || value > Self::MAX {
+            None
+        } else {
+            Some(Self(value))
+        }
     }
 
     /// The number, 1 to [`Vni::MAX`].
@@ -135,7 +139,14 @@ mod tests {
         let mac = Mac::new([0xaa, 0x0b, 0xcc, 0xdd, 0xee, 0x0f]);
         assert_eq!("aa:0b:cc:dd:ee:0f".parse(), Ok(mac));
         assert_eq!("AA-B-CC-DD-EE-F".parse(), Ok(mac));
-        for bad in ["", "aa:bb:cc:dd:ee", "aa:bb:cc:dd:ee:ff:00", "aa:bb:cc:dd:ee:fff", "+a:1:1:1:1:1", "g:1:1:1:1:1"] {
+        for bad in [
+            "",
+            "aa:bb:cc:dd:ee",
+            "aa:bb:cc:dd:ee:ff:00",
+            "aa:bb:cc:dd:ee:fff",
+            "+a:1:1:1:1:1",
+            "g:1:1:1:1:1",
+        ] {
             assert_eq!(bad.parse::<Mac>(), Err(BadMac), "{bad}");
         }
         assert_eq!(mac.to_string(), "aa:0b:cc:dd:ee:0f");

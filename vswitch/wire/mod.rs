@@ -3,5 +3,15 @@
 //! Knows no table, port or stage.
 
 pub mod addr;
+pub mod ethernet;
+pub mod ipv4;
+pub mod ipv6;
+pub mod udp;
+pub mod vxlan;
 
 pub use addr::{Mac, Vni};
+pub use ethernet::EthernetHdr;
+pub use ipv4::Ipv4Hdr;
+pub use ipv6::Ipv6Hdr;
+pub use udp::UdpHdr;
+pub use vxlan::VxlanHdr;

@@ -22,7 +22,7 @@ const QUEUES: Part = arg(
 const RING: Part = arg(
     "COUNT",
     Kind::Number(32, 32_768),
-    "descriptors per queue; default 1024, rounded to what the device takes",
+    "descriptors per queue; default: what the driver prefers",
 );
 const BYTES: Part = arg(
     "BYTES",

@@ -19,7 +19,7 @@ use crate::proto::schema::goal_state_provisioner_client::GoalStateProvisionerCli
 use crate::proto::schema::*;
 use crate::southbound::service;
 
-type Client = GoalStateProvisionerClient<tonic::transport::Channel>;
+pub(super) type Client = GoalStateProvisionerClient<tonic::transport::Channel>;
 
 /// Far longer than any answer takes; a test that waits so long has failed.
 const LIMIT: Duration = Duration::from_secs(20);

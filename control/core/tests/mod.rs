@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Goal states in, tables as workers see them out.
 
+mod churn;
 mod goal;
 mod grpc;
 mod hostile;

@@ -38,6 +38,11 @@ use crate::tables::Neighbor;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Home(u32);
 
+impl Home {
+    /// The first bucket of any table: what to fill a `Home` with before there is a key.
+    pub const START: Self = Self(0);
+}
+
 /// What makes the hash of one table unlike any other's. The second number is not zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seed(pub(super) u64, pub(super) u64);

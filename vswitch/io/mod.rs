@@ -2,6 +2,8 @@
 //! The seam between the packet path and the world: a [`Frame`] is one packet's buffer, [`RxQueue`] and
 //! [`TxQueue`] are the two ends of a port. Everything above works with these, so it runs without DPDK.
 
+pub mod memory;
+
 use arrayvec::ArrayVec;
 
 /// Most frames in one burst. 64: two cache lines of pointers per burst beyond testpmd's 32, and its

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+#
+# `make` lists what there is. Each target installs what it needs and what is missing, see scripts/setup.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# Cargo.lock says which versions; nothing here may change it.
+CARGO := cargo
+LOCKED := --locked
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PYTHON := .venv/bin/python
+SCRIPTS := scripts/setup .ci/run
+
+# For `bench`, beside JSON=1: names of cases, with commas; all if there are none.
+CASES ?=
+
+# Seconds that each fuzz target runs.
+SECONDS := 60
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
+
+.PHONY: build
+build: ## build the program for development
+	@scripts/setup build
+	$(CARGO) build $(LOCKED)
+
+.PHONY: release
+release: ## build the program for use: target/release/alkaid
+	@scripts/setup build
+	$(CARGO) build $(LOCKED) --release
+
+.PHONY: demo
+demo: ## show two switches carrying packets between their guests
+	@scripts/setup demo
+	$(CARGO) build $(LOCKED) --release
+	$(PYTHON) demo/demo.py $(TARGET)/release/alkaid
+
+.PHONY: test
+test: ## run all tests
+	@scripts/setup test
+	$(CARGO) test $(LOCKED)
+	$(CARGO) test $(LOCKED) --no-default-features --lib
+	$(MAKE) loom
+	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/blackbox
+
+.PHONY: loom
+loom: ## model-check the tables' concurrency
+	@scripts/setup build
+	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS="--cfg vswitch_loom" $(CARGO) test $(LOCKED) --release --no-default-features --lib loom_
+
+.PHONY: lint
+lint: ## check format, lints, documentation, licences and scripts
+	@scripts/setup lint
+	$(CARGO) fmt --check
+	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+	$(CARGO) clippy $(LOCKED) --no-default-features --lib -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps
+	@if $(CARGO) deny --version >/dev/null 2>&1; then set -x; $(CARGO) deny $(LOCKED) check licenses bans; \
+	else echo "cargo-deny is not installed: licences and bans are not checked"; fi
+	shellcheck $(SCRIPTS)
+
+.PHONY: fmt
+fmt: ## format the Rust code
+	$(CARGO) fmt
+
+.PHONY: bench
+bench: ## measure packet rates beside testpmd's and how fast neighbors load; root; reserves hugepages; see benches/run
+	@scripts/setup bench
+	@$(CARGO) build $(LOCKED) --release
+	@if [[ "$(CASES)" != load_neighbors ]]; then ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/run; fi
+	@if [[ -z "$(CASES)" || "$(CASES)" == load_neighbors ]]; then ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/load; fi
+
+.PHONY: bench-quick
+bench-quick: ## the same in one round, with one number of flows
+	@$(MAKE) bench ROUNDS=$(or $(ROUNDS),1) FLOWS=$(or $(FLOWS),10000)
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fuzz
+	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
+	  echo "first: rustup toolchain install nightly && cargo install cargo-fuzz" >&2; exit 1; }
+	@scripts/setup build
+	@targets=$$($(CARGO) +nightly fuzz list); for target in $$targets; do \
+	  echo "fuzz: $$target for $(SECONDS) s"; \
+	  $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS) -verbosity=0; done
+
+.PHONY: clean
+clean: ## remove what was built, the Python packages and the demo's output
+	$(CARGO) clean
+	rm -rf .venv out

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+//! The switch's ports, from `port attach` to their end, at start and while it runs.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use vswitch::dpdk::{Eal, Mempool, Port, PortConfig, PortError};
+use vswitch::tables::{MAX_PORTS, PortId};
+
+use super::workers::Workers;
+use crate::config::{PortItem, PortSettings, Settings};
+
+/// Why a port does not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeviceError {
+    /// The device.
+    #[error("port {number} (`{device}`): {error}")]
+    Port {
+        /// The port's number.
+        number: u16,
+        /// As configured.
+        device: String,
+        /// What is wrong with it.
+        error: PortError,
+    },
+    /// It cannot be added.
+    #[error("`{device}`: {error}")]
+    Attach {
+        /// As configured.
+        device: String,
+        /// What is wrong with it.
+        error: PortError,
+    },
+    /// One `port attach` made none or several ports, so that later numbers would not be the configured ones.
+    #[error("`port attach {device}` made {made} ports; the switch numbers one port per line")]
+    Numbering {
+        /// As configured.
+        device: String,
+        /// Ports.
+        made: usize,
+    },
+    /// More than [`MAX_PORTS`].
+    #[error("there are {MAX_PORTS} ports already, the most that the switch can have")]
+    Full,
+    /// No such port.
+    #[error("there is no port {0}")]
+    Unknown(u16),
+    /// Its queues are sized while it is stopped.
+    #[error("port {0} is started: `port stop {0}` first")]
+    Started(u16),
+    /// A worker does not let go of it.
+    #[error("a worker does not let go of port {0}")]
+    Held(u16),
+}
+
+/// A port and how it is to be set up.
+struct Device {
+    port: Port,
+    settings: PortSettings,
+}
+
+/// All ports, by number, and the workers that poll them.
+pub(crate) struct Devices {
+    ports: Mutex<Vec<Device>>,
+    workers: Workers,
+    pool: Mempool,
+    eal: Eal,
+    uplink: Option<PortId>,
+    portlist: Option<Vec<PortId>>,
+}
+
+impl Devices {
+    /// None yet.
+    pub(super) fn new(eal: Eal, pool: Mempool, workers: Workers, settings: &Settings) -> Self {
+        Self {
+            ports: Mutex::default(),
+            workers,
+            pool,
+            eal,
+            uplink: settings.vtep.map(|vtep| vtep.port),
+            portlist: settings.portlist.clone(),
+        }
+    }
+
+    /// The workers.
+    pub(crate) const fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// DPDK.
+    pub(crate) const fn eal(&self) -> &Eal {
+        &self.eal
+    }
+
+    /// Adds a device's port, stopped.
+    pub(crate) fn attach(&self, settings: PortSettings) -> Result<PortId, DeviceError> {
+        let mut ports = self.lock();
+        let next = u16::try_from(ports.len()).ok().and_then(PortId::new).ok_or(DeviceError::Full)?;
+        let device = || settings.device.clone();
+        let mut made = Port::attach(&self.eal, &settings.device)
+            .map_err(|error| DeviceError::Attach { device: device(), error })?;
+        match (made.pop(), made.len()) {
+            (Some(port), 0) if port.id() == next.get() => {
+                ports.push(Device { port, settings });
+                Ok(next)
+            }
+            (last, others) => {
+                Err(DeviceError::Numbering { device: device(), made: others + usize::from(last.is_some()) })
+            }
+        }
+    }
+
+    /// Sizes a stopped port.
+    pub(crate) fn size(&self, id: PortId, item: PortItem, value: u16) -> Result<(), DeviceError> {
+        self.with(id, |device| {
+            if device.port.is_started() {
+                return Err(DeviceError::Started(id.get()));
+            }
+            *device.settings.item(item) = Some(value);
+            Ok(())
+        })
+    }
+
+    /// Sets a port up, starts it and gives it to the workers. A started one stays as it is.
+    pub(crate) fn start(&self, id: PortId) -> Result<(), DeviceError> {
+        self.with(id, |device| {
+            if device.port.is_started() {
+                return Ok(());
+            }
+            let config = self.port_config(id, &device.settings, &device.port);
+            let poll = self.portlist.as_ref().is_none_or(|list| list.contains(&id));
+            device
+                .port
+                .configure(&config, &self.pool)
+                .and_then(|()| device.port.start())
+                .and_then(|()| self.workers.add_port(id, &mut device.port, poll))
+                .map_err(|error| device.failed(id, error))
+        })
+    }
+
+    /// Takes a port from the workers and stops it. A stopped one stays as it is.
+    pub(crate) fn stop(&self, id: PortId) -> Result<(), DeviceError> {
+        self.with(id, |device| {
+            if !device.port.is_started() {
+                return Ok(());
+            }
+            if !self.workers.remove_port(id) {
+                return Err(DeviceError::Held(id.get()));
+            }
+            device.port.stop().map_err(|error| device.failed(id, error))
+        })
+    }
+
+    /// Switches promiscuous mode.
+    pub(crate) fn set_promiscuous(&self, id: PortId, on: bool) -> Result<(), DeviceError> {
+        self.with(id, |device| {
+            device.settings.promisc = Some(on);
+            device.port.set_promiscuous(on).map_err(|error| device.failed(id, error))
+        })
+    }
+
+    /// Notes which of the controller's ports it is, for `show config`.
+    pub(crate) fn note_binding(&self, id: PortId, bound: Option<String>) -> Result<(), DeviceError> {
+        self.with(id, |device| {
+            device.settings.id = bound;
+            Ok(())
+        })
+    }
+
+    /// Reads something off a port.
+    pub(crate) fn read<T>(&self, id: PortId, read: impl FnOnce(&Port) -> T) -> Result<T, DeviceError> {
+        self.with(id, |device| Ok(read(&device.port)))
+    }
+
+    /// The numbers of all ports.
+    pub(crate) fn ids(&self) -> Vec<PortId> {
+        (0..).take(self.lock().len()).filter_map(PortId::new).collect()
+    }
+
+    /// What each port is set up by.
+    pub(crate) fn settings(&self) -> Vec<PortSettings> {
+        self.lock().iter().map(|device| device.settings.clone()).collect()
+    }
+
+    /// Ends workers and ports; recorded packets are in their files then.
+    pub(super) fn end(self) {
+        self.workers.end();
+        let mut ports = std::mem::take(&mut *self.lock());
+        for device in ports.iter_mut().filter(|device| device.port.is_started()) {
+            if let Err(error) = device.port.stop() {
+                tracing::warn!("`{}` does not stop: {error}", device.settings.device);
+            }
+        }
+        let Self { ports: _, workers, pool, eal, .. } = self;
+        drop((ports, workers, pool));
+        if let Err(error) = eal.cleanup() {
+            tracing::warn!("{error}");
+        }
+    }
+
+    fn port_config(&self, id: PortId, settings: &PortSettings, port: &Port) -> PortConfig {
+        let info = port.info();
+        let workers = u16::try_from(self.workers.seats().len()).unwrap_or(u16::MAX);
+        PortConfig {
+            // One queue for each worker, where the device has so many; with fewer tx queues, workers hand frames over.
+            rxq: settings.rxq.unwrap_or(workers.clamp(1, info.max_rxq.max(1))),
+            txq: settings.txq.unwrap_or(workers.clamp(1, info.max_txq.max(1))),
+            rxd: settings.rxd,
+            txd: settings.txd,
+            mtu: settings.mtu,
+            // Guests have MACs that their devices know nothing of; an uplink is spoken to by its own.
+            promisc: settings.promisc.unwrap_or(Some(id) != self.uplink),
+            one_pool: true,
+        }
+    }
+
+    fn with<T>(&self, id: PortId, body: impl FnOnce(&mut Device) -> Result<T, DeviceError>) -> Result<T, DeviceError> {
+        self.lock().get_mut(id.index()).ok_or(DeviceError::Unknown(id.get())).and_then(body)
+    }
+
+    /// Whoever held the lock and panicked left the ports as they were.
+    fn lock(&self) -> MutexGuard<'_, Vec<Device>> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Device {
+    fn failed(&self, id: PortId, error: PortError) -> DeviceError {
+        DeviceError::Port { number: id.get(), device: self.settings.device.clone(), error }
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+//! The switch as a whole, brought up from its settings: DPDK, tables, workers, ports. Read [`Switch::bring_up`] top
+//! to bottom.
+
+pub(crate) mod cores;
+mod devices;
+mod operator;
+mod report;
+mod workers;
+
+use std::sync::Arc;
+
+use vswitch::counters;
+use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
+use vswitch::tables::rcu::TooManyReaders;
+use vswitch::tables::snapshot::tables;
+use vswitch::tables::{PortId, Underlay};
+
+use crate::config::Settings;
+use crate::core::{Core, Site, Uplink};
+
+pub(crate) use devices::{DeviceError, Devices};
+pub(crate) use operator::Operator;
+pub(crate) use report::Totals;
+use workers::Workers;
+
+/// Bytes of a packet buffer: DPDK's default, a frame of 1,920 bytes behind the headroom of 128. Longer frames take
+/// several buffers.
+const DATA_ROOM: u16 = 2048 + 128;
+
+/// Buffers that each worker keeps at hand: DPDK's own programs take this or the maximum, 512.
+const POOL_CACHE: u32 = 256;
+
+/// Why the switch does not come up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BringUpError {
+    /// DPDK itself.
+    #[error(transparent)]
+    Eal(#[from] EalError),
+    /// The packet buffers.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// A port.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// `set corelist` with a core that is not there.
+    #[error("a worker cannot run on core {0}: this machine or this process has no such core")]
+    NoSuchCore(usize),
+    /// More workers than cores.
+    #[error("{workers} workers need as many cores; this process may use {usable:?}")]
+    TooFewCores {
+        /// Asked for.
+        workers: usize,
+        /// What there is.
+        usable: Vec<usize>,
+    },
+    /// More workers than the tables have places.
+    #[error(transparent)]
+    Readers(#[from] TooManyReaders),
+    /// The system.
+    #[error("a worker's thread does not start: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The running switch.
+pub(crate) struct Switch {
+    settings: Settings,
+    devices: Arc<Devices>,
+}
+
+impl Switch {
+    /// Starts DPDK, workers and ports as `settings` say; the workers wait for [`Switch::start`]. The [`Core`] is for
+    /// the control thread.
+    pub(crate) fn bring_up(settings: Settings) -> Result<(Self, Core), BringUpError> {
+        let cores = cores::choose(settings.workers, settings.corelist.as_deref())?;
+        let eal = Eal::init(&settings.eal_args())?;
+        let pool = Mempool::new(&eal, "packets", settings.mbufs, POOL_CACHE, DATA_ROOM, None)?;
+        let underlay = settings.vtep.map(|vtep| Underlay {
+            vtep: vtep.address.addr(),
+            uplink: vtep.port,
+            host_port: settings.host_port,
+        });
+        let (writer, registrar) = tables(underlay, settings.neighbors_capacity as usize);
+        let workers = Workers::spawn(&eal, settings.burst, &registrar, &cores)?;
+        let devices = Devices::new(eal, pool, workers, &settings);
+        for port in &settings.ports {
+            let id = devices.attach(port.clone())?;
+            devices.start(id)?;
+        }
+        let core = Core::new(site(&settings, &devices)?, writer);
+        Ok((Self { settings, devices: Arc::new(devices) }, core))
+    }
+
+    /// What it was brought up with.
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The controller's ids that the settings bind ports to.
+    pub(crate) fn bindings(&self) -> Vec<(PortId, String)> {
+        let ids = self.settings.ports.iter().map(|port| port.id.clone());
+        (0..).zip(ids).filter_map(|(number, id)| Some((PortId::new(number)?, id?))).collect()
+    }
+
+    /// The cores that workers are pinned to.
+    pub(crate) fn worker_cores(&self) -> Vec<usize> {
+        self.devices.workers().seats().iter().map(|seat| seat.core).collect()
+    }
+
+    /// Lets the workers forward.
+    pub(crate) fn start(&self) {
+        self.devices.workers().start();
+    }
+
+    /// The counters of all ports.
+    pub(crate) fn totals(&self) -> Result<Vec<Totals>, DeviceError> {
+        let workers = self.devices.workers().counters();
+        let totals = |port| {
+            let device = self.devices.read(port, Port::stats)?;
+            Ok(Totals { port, switch: counters::total(&workers, port), device })
+        };
+        self.devices.ids().into_iter().map(totals).collect()
+    }
+
+    /// Ends the workers and stops the ports; recorded packets are in their files then.
+    pub(crate) fn shut_down(self) {
+        match Arc::into_inner(self.devices) {
+            Some(devices) => devices.end(),
+            None => tracing::error!("the ports are still in use and do not stop in order"),
+        }
+    }
+}
+
+/// This host's place in the network.
+fn site(settings: &Settings, devices: &Devices) -> Result<Site, DeviceError> {
+    let Some(vtep) = settings.vtep else {
+        return Ok(Site { underlay: None, host_port: settings.host_port });
+    };
+    let uplink = Uplink {
+        vtep: vtep.address.addr(),
+        prefix_len: vtep.address.prefix_len(),
+        port: vtep.port,
+        mac: devices.read(vtep.port, Port::mac)?,
+        neighbors: settings.underlay_neighbors.iter().map(|(&ip, &mac)| (ip, mac)).collect(),
+        gateway: settings.underlay_gateway,
+    };
+    Ok(Site { underlay: Some(uplink), host_port: settings.host_port })
+}

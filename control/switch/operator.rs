@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+//! Executes operators' commands on the running switch.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hashbrown::HashMap;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use vswitch::counters::{self, PortTotals};
+use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
+use vswitch::tables::PortId;
+
+use super::workers::Seat;
+use super::{DeviceError, Devices, Switch, Totals, report};
+use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
+use crate::core::{self, CoreHandle, Gone};
+use crate::northbound::{ExecError, Executor, Output};
+
+/// The running switch, for operators.
+pub(crate) struct Operator {
+    /// What it was started with; what operators changed since is with the devices and the core.
+    settings: Settings,
+    devices: Arc<Devices>,
+    core: CoreHandle,
+    /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
+    zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
+    quit: watch::Sender<bool>,
+}
+
+impl From<DeviceError> for ExecError {
+    fn from(error: DeviceError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Operator {
+    /// Of this switch; `quit` is told when an operator ends it.
+    pub(crate) fn new(switch: &Switch, core: CoreHandle, quit: watch::Sender<bool>) -> Self {
+        let (settings, devices) = (switch.settings.clone(), Arc::clone(&switch.devices));
+        Self { settings, devices, core, zero: Mutex::default(), quit }
+    }
+
+    async fn show(&self, show: Show) -> Result<Output, ExecError> {
+        let rows = match show {
+            Show::PortInfo(ports) => self.each(ports, |port| self.devices.read(port, report::info))?,
+            Show::PortStats(ports) => self.each(ports, |port| Ok(self.totals(port)?.row()))?,
+            Show::Stats => self.each(Ports::All, |port| Ok(self.totals(port)?.row()))?,
+            Show::Drops => {
+                let drops = |port| Ok(self.totals(port)?.drops().collect::<Vec<_>>());
+                self.chosen(Ports::All).into_iter().map(drops).collect::<Result<Vec<_>, DeviceError>>()?.concat().into()
+            }
+            Show::Ports => self.show_ports().await?,
+            Show::Workers => self.show_workers(),
+            Show::Config => return Ok(Output::Text(self.config())),
+            Show::Vpcs => self.goal_state(core::Show::Vpcs).await?,
+            Show::Subnets => self.goal_state(core::Show::Subnets).await?,
+            Show::Neighbors => self.goal_state(core::Show::Neighbors).await?,
+            Show::Routes => self.goal_state(core::Show::Routes).await?,
+            Show::Pending => self.goal_state(core::Show::Pending).await?,
+            Show::Memory => self.goal_state(core::Show::Memory).await?,
+        };
+        Ok(Output::Rows(rows))
+    }
+
+    async fn goal_state(&self, what: core::Show) -> Result<Value, ExecError> {
+        self.core
+            .show(what)
+            .await
+            .map_err(|Gone| ExecError::ShuttingDown)
+    }
+
+    /// The ports that a command is about.
+    fn chosen(&self, ports: Ports) -> Vec<PortId> {
+        match ports {
+            Ports::All => self.devices.ids(),
+            Ports::One(port) => vec![port],
+        }
+    }
+
+    /// Rows for the ports that a command is about.
+    fn each(&self, ports: Ports, row: impl Fn(PortId) -> Result<Value, DeviceError>) -> Result<Value, DeviceError> {
+        self.chosen(ports).into_iter().map(row).collect()
+    }
+
+    /// Does something with each port that a command is about, until one refuses.
+    fn all(&self, ports: Ports, act: impl Fn(PortId) -> Result<(), DeviceError>) -> Result<Output, ExecError> {
+        self.chosen(ports).into_iter().try_for_each(act)?;
+        Ok(Output::Done)
+    }
+
+    /// A port's counters since they were cleared.
+    fn totals(&self, port: PortId) -> Result<Totals, DeviceError> {
+        let (mut switch, mut device) = self.raw(port)?;
+        if let Some((zero, device_zero)) = self.zero.lock().unwrap_or_else(PoisonError::into_inner).get(&port) {
+            switch = switch.since(zero);
+            device = since(&device, device_zero);
+        }
+        Ok(Totals { port, switch, device })
+    }
+
+    fn raw(&self, port: PortId) -> Result<(PortTotals, PortStats), DeviceError> {
+        let device = self.devices.read(port, Port::stats)?;
+        Ok((counters::total(&self.devices.workers().counters(), port), device))
+    }
+
+    fn clear(&self, port: PortId) -> Result<(), DeviceError> {
+        let now = self.raw(port)?;
+        self.zero.lock().unwrap_or_else(PoisonError::into_inner).insert(port, now);
+        Ok(())
+    }
+
+    /// The settings in force, as commands.
+    fn config(&self) -> String {
+        let settings = Settings {
+            ports: self.devices.settings(),
+            start: self.devices.workers().forwarding(),
+            ..self.settings.clone()
+        };
+        settings.commands().iter().map(|command| format!("{command}\n")).collect()
+    }
+
+    async fn show_ports(&self) -> Result<Value, ExecError> {
+        let goal_state = self.goal_state(core::Show::Ports).await?;
+        let described = |key: &Value| {
+            goal_state
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|row| row["port"] == *key)
+        };
+        let rows = self.each(Ports::All, |port| {
+            let info = self.devices.read(port, report::info)?;
+            let row = described(&info["port"]).unwrap_or(&Value::Null);
+            let role = if Some(port) == self.settings.vtep.map(|vtep| vtep.port) {
+                "uplink"
+            } else if Some(port) == self.settings.host_port {
+                "host"
+            } else {
+                "tenant"
+            };
+            let guest = role == "tenant";
+            let state = row.get("state").cloned().unwrap_or_else(|| "unbound".into());
+            Ok(json!({
+                "port": info["port"],
+                "device": info["device"],
+                "link": info["link"],
+                "role": role,
+                "mac": if guest { &row["mac"] } else { &info["mac"] },
+                "addresses": row["addresses"],
+                "id": row["id"],
+                "state": if guest { state } else { "ready".into() },
+            }))
+        });
+        Ok(rows?)
+    }
+
+    fn show_workers(&self) -> Value {
+        let workers = self.devices.workers();
+        let row = |(number, seat): (usize, &Arc<Seat>)| {
+            let queues: Vec<_> = seat.queues().iter().map(|(port, queue)| format!("{}/{queue}", port.get())).collect();
+            let (idle, polls) = seat.counters.polls();
+            let counters = std::slice::from_ref(&seat.counters);
+            let rx: u64 = self.devices.ids().into_iter().map(|port| counters::total(counters, port).rx).sum();
+            json!({
+                "worker": number,
+                "core": seat.core,
+                "forwarding": workers.forwarding(),
+                "queues": queues.join(" "),
+                "rx_packets": rx,
+                "polls": polls,
+                "idle_polls": idle,
+                "tsc": tsc(),
+                "tsc_hz": tsc_hz(self.devices.eal()),
+            })
+        };
+        workers.seats().iter().enumerate().map(row).collect()
+    }
+}
+
+impl Executor for Operator {
+    async fn execute(&self, command: Command) -> Result<Output, ExecError> {
+        match command {
+            Command::Show(show) => self.show(show).await,
+            Command::ClearPortStats(ports) => self.all(ports, |port| self.clear(port)),
+            Command::Start => {
+                self.devices.workers().start();
+                Ok(Output::Done)
+            }
+            Command::Stop => {
+                self.devices.workers().stop();
+                Ok(Output::Done)
+            }
+            Command::PortAttach(device) => {
+                let settings = PortSettings { device, ..PortSettings::default() };
+                let port = tokio::task::block_in_place(|| self.devices.attach(settings))?;
+                Ok(Output::Text(format!("port {}, stopped\n", port.get())))
+            }
+            Command::PortConfig { ports, item, value } => {
+                let value = u16::try_from(value).map_err(|_| ExecError::Failed(format!("{value} is too large")))?;
+                self.all(ports, |port| self.devices.size(port, item, value))
+            }
+            Command::PortStart(ports) => {
+                tokio::task::block_in_place(|| self.all(ports, |port| self.devices.start(port)))
+            }
+            Command::PortStop(ports) => tokio::task::block_in_place(|| self.all(ports, |port| self.devices.stop(port))),
+            Command::PortBind { port, id } => {
+                self.devices.read(port, |_| ())?;
+                done(self.core.bind(port, id.clone()).await)?;
+                Ok(self.devices.note_binding(port, Some(id)).map(|()| Output::Done)?)
+            }
+            Command::PortUnbind(port) => {
+                done(self.core.unbind(port).await)?;
+                Ok(self.devices.note_binding(port, None).map(|()| Output::Done)?)
+            }
+            Command::Set(Setting::Promisc { ports, on }) => {
+                self.all(ports, |port| self.devices.set_promiscuous(port, on))
+            }
+            Command::Quit => {
+                let _ = self.quit.send(true);
+                Ok(Output::Done)
+            }
+            other => Err(ExecError::Unsupported(other.to_string())),
+        }
+    }
+}
+
+fn done(result: Result<Result<(), core::BindError>, Gone>) -> Result<(), ExecError> {
+    match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(ExecError::Failed(error.to_string())),
+        Err(Gone) => Err(ExecError::ShuttingDown),
+    }
+}
+
+/// What the device lost since `zero`.
+fn since(stats: &PortStats, zero: &PortStats) -> PortStats {
+    PortStats {
+        rx_missed: stats.rx_missed.saturating_sub(zero.rx_missed),
+        rx_errors: stats.rx_errors.saturating_sub(zero.rx_errors),
+        rx_nombuf: stats.rx_nombuf.saturating_sub(zero.rx_nombuf),
+        tx_errors: stats.tx_errors.saturating_sub(zero.tx_errors),
+        tx_unsendable: stats.tx_unsendable.saturating_sub(zero.tx_unsendable),
+        ..*stats
+    }
+}

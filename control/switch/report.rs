@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+//! What operators see of ports and workers: rows, whose keys are column names in order.
+
+use serde_json::{Value, json};
+use vswitch::counters::{DropReason, PortTotals};
+use vswitch::dpdk::{Port, PortStats};
+use vswitch::tables::PortId;
+
+/// A port's counters: the switch's own and, where the driver has any, what the device lost.
+pub(crate) struct Totals {
+    /// The port.
+    pub(crate) port: PortId,
+    /// The switch's.
+    pub(crate) switch: PortTotals,
+    /// The device's.
+    pub(crate) device: PortStats,
+}
+
+impl Totals {
+    /// `show port stats`, and the summary of a replay.
+    pub(crate) fn row(&self) -> Value {
+        let Self {
+            port,
+            switch,
+            device,
+        } = self;
+        json!({
+            "port": port.get(),
+            "rx_packets": switch.rx,
+            "rx_bytes": switch.rx_bytes,
+            "forwarded": switch.forwarded,
+            "dropped": switch.dropped(),
+            "tx_packets": switch.tx,
+            "tx_bytes": switch.tx_bytes,
+            "rx_missed": device.rx_missed,
+            "rx_errors": device.rx_errors,
+            "rx_nombuf": device.rx_nombuf,
+            "tx_errors": device.tx_errors + device.tx_unsendable,
+        })
+    }
+
+    /// `show drops`: the reasons that occurred.
+    pub(crate) fn drops(&self) -> impl Iterator<Item = Value> + '_ {
+        let occurred = DropReason::ALL
+            .iter()
+            .filter(|reason| self.switch.drops_for(**reason) > 0);
+        occurred.map(|reason| {
+            json!({
+                "port": self.port.get(),
+                "reason": reason.name(),
+                "packets": self.switch.drops_for(*reason),
+                "explanation": reason.explanation(),
+            })
+        })
+    }
+}
+
+/// `show port info`.
+pub(crate) fn info(port: &Port) -> Value {
+    let info = port.info();
+    json!({
+        "port": info.id,
+        "device": info.name,
+        "driver": info.driver,
+        "mac": info.mac.to_string(),
+        "mtu": info.mtu,
+        "link": if info.link.up { "up" } else { "down" },
+        "mbps": info.link.mbps,
+        "socket": info.socket,
+        "rxq": info.rxq,
+        "max_rxq": info.max_rxq,
+        "rxd": info.rxd,
+        "txq": info.txq,
+        "max_txq": info.max_txq,
+        "txd": info.txd,
+        "offloads": info.offloads.join("; "),
+        "fallbacks": info.fallbacks.join("; "),
+    })
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+//! The workers' threads: each is pinned, polls its share of the rx queues while the switch forwards, and is parked
+//! while it does not. Ports are given to them and taken back between two rounds.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
+use vswitch::counters::WorkerCounters;
+use vswitch::dpdk::{Eal, Port, PortError, PortRx, PortTx};
+use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
+use vswitch::tables::PortId;
+use vswitch::tables::snapshot::Registrar;
+use vswitch::worker::Worker;
+
+use super::{BringUpError, cores};
+
+/// How long a worker may take to give a port back. It looks after each round, which takes microseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// All workers of the switch.
+pub(crate) struct Workers {
+    seats: Vec<Arc<Seat>>,
+    gate: Arc<Gate>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What is known of one worker from outside.
+pub(crate) struct Seat {
+    /// The core it is pinned to.
+    pub(crate) core: usize,
+    /// What it counts.
+    pub(crate) counters: Arc<WorkerCounters>,
+    /// The rx queues that it polls: port and number.
+    queues: Mutex<Vec<(PortId, u16)>>,
+    /// Changes that it is to make before it goes on.
+    mail: Mutex<Vec<Change>>,
+    /// False: it is to come out of its loop and look at its mail and the gate.
+    run: AtomicBool,
+}
+
+/// What all workers are told.
+#[derive(Default)]
+struct Gate {
+    forward: AtomicBool,
+    end: AtomicBool,
+}
+
+/// A change of a worker's ports.
+enum Change {
+    Add { port: PortId, queues: Vec<PortRx>, link: Option<Link<PortTx>> },
+    Remove { port: PortId, done: SyncSender<()> },
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Seat {
+    /// The rx queues that the worker polls: port and number.
+    pub(crate) fn queues(&self) -> Vec<(PortId, u16)> {
+        lock(&self.queues).clone()
+    }
+}
+
+impl Workers {
+    /// Starts a worker on each core, parked and without ports.
+    pub(super) fn spawn(
+        eal: &Eal,
+        burst: u16,
+        registrar: &Registrar,
+        cores: &[usize],
+    ) -> Result<Self, BringUpError> {
+        let gate = Arc::new(Gate::default());
+        let (mut seats, mut threads) = (Vec::new(), Vec::new());
+        for (number, &core) in cores.iter().enumerate() {
+            let name = format!("worker{number}");
+            let counters = Arc::new(WorkerCounters::default());
+            let worker = Worker::new(registrar.reader(&name)?, Arc::clone(&counters), burst.into());
+            let (queues, mail, run) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+            let seat = Arc::new(Seat { core, counters, queues, mail, run });
+            seats.push(Arc::clone(&seat));
+            let (gate, eal) = (Arc::clone(&gate), eal.clone());
+            let thread = std::thread::Builder::new().name(name);
+            threads.push(thread.spawn(move || attend(worker, &seat, &gate, &eal))?);
+        }
+        Ok(Self { seats, gate, threads: Mutex::new(threads) })
+    }
+
+    /// Each worker, by number.
+    pub(crate) fn seats(&self) -> &[Arc<Seat>] {
+        &self.seats
+    }
+
+    /// What the workers count.
+    pub(crate) fn counters(&self) -> Vec<Arc<WorkerCounters>> {
+        self.seats.iter().map(|seat| Arc::clone(&seat.counters)).collect()
+    }
+
+    /// True while workers forward.
+    pub(crate) fn forwarding(&self) -> bool {
+        self.gate.forward.load(SeqCst)
+    }
+
+    /// Lets workers forward.
+    pub(crate) fn start(&self) {
+        self.gate.forward.store(true, SeqCst);
+        self.wake();
+    }
+
+    /// Lets workers pause after their present round. What arrives meanwhile stays in the devices, as far as it fits.
+    pub(crate) fn stop(&self) {
+        self.gate.forward.store(false, SeqCst);
+        self.wake();
+    }
+
+    /// Gives the queues of a started port to the workers: each rx queue to the one that has fewest, unless the port is
+    /// not to be polled, and a tx queue to each. Where there are too few of these, workers without one hand their
+    /// frames to the first.
+    pub(super) fn add_port(&self, id: PortId, port: &mut Port, poll: bool) -> Result<(), PortError> {
+        let info = port.info();
+        let mut links = links(port, usize::from(info.txq), self.seats.len())?.into_iter();
+        let mut queues: Vec<Vec<PortRx>> = self.seats.iter().map(|_| Vec::new()).collect();
+        for queue in 0..if poll { info.rxq } else { 0 } {
+            let fewest = (0..self.seats.len()).min_by_key(|&seat| lock(&self.seats[seat].queues).len());
+            let Some(seat) = fewest else { break };
+            queues[seat].push(port.take_rx(queue)?);
+            lock(&self.seats[seat].queues).push((id, queue));
+        }
+        for (seat, queues) in self.seats.iter().zip(queues) {
+            lock(&seat.mail).push(Change::Add { port: id, queues, link: links.next().flatten() });
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// Takes a port's queues from the workers. False: one did not give them back in time.
+    pub(super) fn remove_port(&self, port: PortId) -> bool {
+        let (done, given_back) = sync_channel(self.seats.len());
+        for seat in &self.seats {
+            lock(&seat.queues).retain(|(of, _)| *of != port);
+            lock(&seat.mail).push(Change::Remove { port, done: done.clone() });
+        }
+        self.wake();
+        self.seats.iter().all(|_| given_back.recv_timeout(PATIENCE).is_ok())
+    }
+
+    /// Ends the workers' threads, after which the ports' queues are free.
+    pub(crate) fn end(&self) {
+        self.gate.end.store(true, SeqCst);
+        self.stop();
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+    }
+
+    /// Makes every worker look at its mail and the gate.
+    fn wake(&self) {
+        for seat in &self.seats {
+            seat.run.store(false, SeqCst);
+        }
+        for thread in lock(&self.threads).iter() {
+            thread.thread().unpark();
+        }
+    }
+}
+
+/// A worker's thread.
+fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, gate: &Gate, eal: &Eal) {
+    if !cores::pin(seat.core) {
+        tracing::warn!("a worker cannot be pinned to core {}", seat.core);
+    }
+    // For the guard's lifetime the thread has mempool caches of its own. Without, it is slower, not wrong.
+    let registered = eal.register_thread();
+    if let Err(error) = &registered {
+        tracing::warn!("the worker on core {} is slow: {error}", seat.core);
+    }
+    while !gate.end.load(SeqCst) {
+        // Before the rest is looked at: whoever changes that clears this after, so nothing is overlooked.
+        seat.run.store(true, SeqCst);
+        for change in std::mem::take(&mut *lock(&seat.mail)) {
+            match change {
+                Change::Add { port, queues, link } => worker.add_port(port, queues, link),
+                Change::Remove { port, done } => {
+                    worker.remove_port(port);
+                    let _ = done.send(());
+                }
+            }
+        }
+        if gate.forward.load(SeqCst) {
+            worker = worker.run(&seat.run);
+        } else {
+            std::thread::park();
+        }
+    }
+}
+
+/// A way out by this port for each worker.
+fn links(port: &mut Port, queues: usize, workers: usize) -> Result<Vec<Option<Link<PortTx>>>, PortError> {
+    let handoff: Option<Handoff<_>> = (queues < workers).then(|| Arc::new(ArrayQueue::new(HANDOFF_CAPACITY)));
+    let mut links = Vec::new();
+    for worker in (0..).take(workers) {
+        links.push(if usize::from(worker) < queues {
+            let tx = port.take_tx(worker)?;
+            Some(match &handoff {
+                Some(handoff) if worker == 0 => Link::Shared(tx, Arc::clone(handoff)),
+                _ => Link::Own(tx),
+            })
+        } else {
+            handoff.clone().map(Link::Borrowed)
+        });
+    }
+    Ok(links)
+}

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""Network namespaces and veth pairs: the kernel as guests, as wires, and as another host."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from frames import assert_frames
+from program import DEADLINE
+
+_NEW_NET = 0x40000000
+_SOL_PACKET, _IGNORE_OUTGOING = 263, 23
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def run(*words) -> str:
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, words))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def quiet(device: str) -> None:
+    """Lets a device send nothing by itself, and compute the checksums of what others send: a veth leaves them to
+    hardware that there is not. In the present namespace."""
+    for knob in ("disable_ipv6",):
+        path = Path(f"/proc/sys/net/ipv6/conf/{device}/{knob}")
+        if path.exists():
+            path.write_text("1")
+    run("ethtool", "-K", device, "tx", "off", "gso", "off", "gro", "off")
+
+
+class Namespace:
+    """A network namespace without IPv6."""
+
+    def __init__(self, name: str):
+        self.name = name
+        run("ip", "netns", "add", name)
+        with self.inside():
+            for which in ("all", "default"):
+                path = Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6")
+                if path.exists():
+                    path.write_text("1")
+        self.ip("link set lo up")
+
+    def ip(self, command: str) -> str:
+        return run("ip", "-n", self.name, *command.split())
+
+    @contextlib.contextmanager
+    def inside(self):
+        """This thread is in the namespace. Sockets opened meanwhile stay there."""
+        home, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+        try:
+            _enter(there)
+            try:
+                yield
+            finally:
+                _enter(home)
+        finally:
+            os.close(home)
+            os.close(there)
+
+    def write(self, path: str, text: str) -> None:
+        """Sets something under /proc/sys/net."""
+        with self.inside():
+            Path("/proc/sys/net", path).write_text(text)
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """/proc/net/snmp of the namespace, by protocol."""
+        with self.inside():
+            lines = Path("/proc/thread-self/net/snmp").read_text().splitlines()
+        table = {}
+        for names, values in zip(lines[::2], lines[1::2]):
+            protocol, *names = names.split()
+            table[protocol.rstrip(":")] = dict(zip(names, map(int, values.split()[1:])))
+        return table
+
+
+def _enter(descriptor: int) -> None:
+    if _libc.setns(descriptor, _NEW_NET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Networks:
+    """What a test makes of the kernel's network, under names of its own."""
+
+    def __init__(self):
+        if os.geteuid() != 0:
+            pytest.skip("needs root: it makes network namespaces")
+        for tool in ("ip", "ethtool"):
+            if shutil.which(tool) is None:
+                pytest.skip(f"needs `{tool}`")
+        self.tag = f"ak{os.getpid() % 1_000_000}"
+        self.namespaces, self.devices, self.wires = [], [], []
+
+    def namespace(self, name: str) -> Namespace:
+        try:
+            namespace = Namespace(self.tag + name)
+        except (RuntimeError, OSError) as error:
+            pytest.skip(f"needs network namespaces: {error}")
+        self.namespaces.append(namespace)
+        return namespace
+
+    def device(self, name: str) -> str:
+        """The full name of a device of the test that is not in a namespace; removed in the end."""
+        self.devices.append(self.tag + name)
+        return self.devices[-1]
+
+    def pair(self, name: str, namespace: Namespace, inside: str, *, mac: str, outer_mac: str | None = None, mtu: int = 1600) -> str:
+        """A veth pair: the end here has the name that is returned, the one in the namespace `inside` and `mac`."""
+        here = self.device(name)
+        try:
+            outer = ["address", outer_mac] if outer_mac else []
+            run("ip", "link", "add", here, *outer, "mtu", mtu, "type", "veth", "peer", "name", inside, "address", mac, "mtu", mtu, "netns", namespace.name)
+        except RuntimeError as error:
+            pytest.skip(f"needs veth devices: {error}")
+        quiet(here)
+        with namespace.inside():
+            quiet(inside)
+        run("ip", "link", "set", here, "up")
+        namespace.ip(f"link set {inside} up")
+        return here
+
+    def wire(self, namespace: Namespace, device: str) -> "Wire":
+        wire = Wire(namespace, device)
+        self.wires.append(wire)
+        return wire
+
+    def remove(self) -> None:
+        for wire in self.wires:
+            wire.close()
+        for namespace in self.namespaces:
+            subprocess.run(["ip", "netns", "del", namespace.name], capture_output=True)
+        for device in self.devices:
+            subprocess.run(["ip", "link", "del", device], capture_output=True)
+
+
+class Wire:
+    """Sends and receives whole frames on a device in a namespace."""
+
+    def __init__(self, namespace: Namespace, device: str):
+        with namespace.inside():
+            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            self.socket.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            self.socket.bind((device, 0))
+        self.socket.setblocking(False)
+
+    def send(self, frames: list[bytes]) -> None:
+        for frame in frames:
+            while True:
+                try:
+                    self.socket.send(frame)
+                    break
+                except BlockingIOError:
+                    select.select([], [self.socket], [], DEADLINE)
+
+    def receive(self, count: int) -> list[bytes]:
+        """So many frames, and whatever else is there by then."""
+        frames, end = [], time.monotonic() + DEADLINE
+        while True:
+            try:
+                frames.append(self.socket.recv(1 << 16))
+                continue
+            except BlockingIOError:
+                pass
+            left = end - time.monotonic()
+            if len(frames) >= count or left <= 0:
+                return frames
+            select.select([self.socket], [], [], left)
+
+    def expect(self, frames: list[bytes]) -> None:
+        """Exactly these frames have come or will."""
+        assert_frames(self.receive(len(frames)), frames)
+
+    def close(self) -> None:
+        self.socket.close()

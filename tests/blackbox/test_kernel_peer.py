@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""The other host is the Linux kernel: its VXLAN, its bridge, its router, its checksums. Guests are namespaces whose kernels
+talk TCP, UDP and ICMP to each other.
+
+Host B has a bridge and a VXLAN device for each subnet. Its bridge in guest A's subnet has the distributed router's
+MAC, the one in the far subnet is that subnet's gateway: so it routes as a switch of this project on that host would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import threading
+
+import pytest
+from scapy.layers.inet import ICMP
+from scapy.packet import Raw
+
+import goal
+from kernel import Namespace, quiet, run
+from plan import A, B, DVR_MAC, VXLAN_PORT, Guest, Subnet, host_ip, host_mac
+from program import DEADLINE, eventually
+
+NEAR, FAR = Subnet(5), Subnet(6, of_vpc="vpc-5")
+HERE, THERE, FAR_THERE = NEAR.guest(A), NEAR.guest(B), FAR.guest(B)
+TCP_BYTES = 3_000_000
+WHOLE = 0, 1, 17, 18, 19, 100, 1471, 1472
+FRAGMENTED = 1473, 4000, 20_000
+"""Sizes of datagrams that come in fragments. DPDK's net_af_packet joins fragments before the switch sees them, and cuts
+the result, so only a tap device is tried with them."""
+
+
+class Hosts:
+    """Guest A behind the switch, host B's kernel with two guests."""
+
+    def __init__(self, networks, switches, device: str):
+        self.guest = networks.namespace("ga")
+        self.host = networks.namespace("hb")
+        self.there, self.far_there = networks.namespace("gb5"), networks.namespace("gb6")
+        uplink = networks.pair("u", self.host, "u", mac=host_mac(B), outer_mac=host_mac(A))
+        if device == "net_af_packet":
+            tenant = f"net_af_packet1,iface={networks.pair('g', self.guest, 'eth0', mac=HERE.mac, mtu=1500)}"
+        else:
+            tap = networks.device("t")
+            tenant = f"net_tap1,iface={tap},mac={HERE.mac}"
+        self.make_host_b()
+        self.switch = switches(
+            [
+                f"port attach net_af_packet0,iface={uplink}",
+                f"port attach {tenant}",
+                f"port bind 1 {HERE.id}",
+                "set vtep 192.0.2.1/24 port 0",
+                "start",
+            ]
+        )
+        if device == "net_tap":
+            run("ip", "link", "set", tap, "netns", self.guest.name)
+            self.guest.ip(f"link set {tap} name eth0")
+            with self.guest.inside():
+                quiet("eth0")
+        self.settle(self.guest, HERE, "eth0")
+        self.guest.ip(f"neigh add {THERE.ip} lladdr {THERE.mac} dev eth0")
+
+    @staticmethod
+    def settle(namespace: Namespace, guest: Guest, device: str) -> None:
+        """Address, gateway, and the gateway's MAC: the switch does not answer ARP."""
+        namespace.ip(f"link set {device} up")
+        namespace.ip(f"address add {guest.ip}/{guest.subnet.cidr.split('/')[1]} dev {device}")
+        namespace.ip(f"route add default via {guest.subnet.gateway_ip}")
+        namespace.ip(f"neigh add {guest.subnet.gateway_ip} lladdr {guest.subnet.gateway_mac} dev {device}")
+
+    def make_host_b(self) -> None:
+        host = self.host
+        host.ip(f"address add {host_ip(B)}/24 dev u")
+        host.ip(f"neigh add {host_ip(A)} lladdr {host_mac(A)} dev u")
+        sides = ((NEAR, THERE, self.there, DVR_MAC), (FAR, FAR_THERE, self.far_there, FAR.gateway_mac))
+        for subnet, guest, namespace, bridge_mac in sides:
+            vni = subnet.vni
+            host.ip(f"link add br{vni} address {bridge_mac} type bridge")
+            try:
+                host.ip(f"link add vx{vni} mtu 1500 type vxlan id {vni} local {host_ip(B)} dstport {VXLAN_PORT} nolearning")
+            except RuntimeError as error:
+                pytest.skip(f"needs the kernel's VXLAN: {error}")
+            host.ip(f"link add g{vni} type veth peer name eth0 address {guest.mac} netns {namespace.name}")
+            for device in (f"vx{vni}", f"g{vni}"):
+                host.ip(f"link set {device} master br{vni}")
+            with host.inside():
+                for device in (f"vx{vni}", f"g{vni}", f"br{vni}"):
+                    quiet(device)
+            with namespace.inside():
+                quiet("eth0")
+            for device in (f"vx{vni}", f"g{vni}", f"br{vni}"):
+                host.ip(f"link set {device} up")
+            self.settle(namespace, guest, "eth0")
+        run("bridge", "-n", host.name, "fdb", "append", HERE.mac, "dev", "vx5", "dst", host_ip(A))
+        host.ip(f"address add {FAR.gateway_ip}/16 dev br6")
+        host.ip(f"route add {NEAR.cidr} dev br5")
+        host.ip(f"neigh add {HERE.ip} lladdr {HERE.mac} dev br5")
+        host.ip(f"neigh add {FAR_THERE.ip} lladdr {FAR_THERE.mac} dev br6")
+        host.write("ipv4/ip_forward", "1")
+        for which in ("all", "br5", "br6"):
+            host.write(f"ipv4/conf/{which}/rp_filter", "0")
+        self.there.ip(f"neigh add {HERE.ip} lladdr {HERE.mac} dev eth0")
+
+    def of(self, guest: Guest) -> Namespace:
+        return {HERE: self.guest, THERE: self.there, FAR_THERE: self.far_there}[guest]
+
+    # --- what guests do
+
+    def tcp(self, client: Guest, server: Guest) -> None:
+        """Some megabytes there and back again."""
+        data = os.urandom(TCP_BYTES)
+        with self.of(server).inside():
+            listener = socket.create_server((server.ip, 5000))
+        with self.of(client).inside():
+            connection = socket.socket()
+        listener.settimeout(DEADLINE)
+        connection.settimeout(DEADLINE)
+
+        def echo():
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.settimeout(DEADLINE)
+                while chunk := accepted.recv(1 << 16):
+                    accepted.sendall(chunk)
+
+        with listener, connection:
+            thread = threading.Thread(target=echo, daemon=True)
+            thread.start()
+            connection.bind((client.ip, 0))
+            connection.connect((server.ip, 5000))
+            sender = threading.Thread(target=lambda: (connection.sendall(data), connection.shutdown(socket.SHUT_WR)), daemon=True)
+            sender.start()
+            came = bytearray()
+            while chunk := connection.recv(1 << 16):
+                came += chunk
+            sender.join(DEADLINE)
+            thread.join(DEADLINE)
+        assert hashlib.sha256(came).digest() == hashlib.sha256(data).digest(), f"{len(came)} of {len(data)} bytes"
+
+    def udp(self, client: Guest, server: Guest, sizes) -> None:
+        """Datagrams of these sizes there and back, one by one."""
+        with self.of(server).inside():
+            there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            there.bind((server.ip, 6000))
+        with self.of(client).inside():
+            here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            here.bind((client.ip, 6001))
+        with here, there:
+            here.settimeout(DEADLINE)
+            there.settimeout(DEADLINE)
+            for size in sizes:
+                data = os.urandom(size)
+                here.sendto(data, (server.ip, 6000))
+                came, source = there.recvfrom(1 << 16)
+                assert (came, source) == (data, (client.ip, 6001))
+                there.sendto(came[::-1], source)
+                assert here.recv(1 << 16) == data[::-1]
+
+    def ping(self, client: Guest, server: Guest) -> int:
+        """TTL of the answer."""
+        with self.of(client).inside():
+            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        with raw:
+            raw.settimeout(DEADLINE)
+            raw.sendto(bytes(ICMP(id=77, seq=1) / Raw(b"ping")), (server.ip, 0))
+            while True:
+                packet, (source, _) = raw.recvfrom(2048)
+                answer = ICMP(packet[20:])
+                if answer.type == 0 and answer.id == 77:
+                    assert source == server.ip and bytes(answer.payload) == b"ping"
+                    return packet[8]
+
+
+@pytest.mark.parametrize("device", ["net_af_packet", "net_tap"])
+def test_guests_talk_to_guests_of_a_linux_host(networks, switches, device):
+    hosts = Hosts(networks, switches, device)
+    switch = hosts.switch
+    switch.accept(
+        goal.vpc(NEAR),
+        goal.subnet(NEAR),
+        goal.subnet(FAR),
+        goal.router(NEAR, FAR),
+        goal.port(HERE),
+        goal.neighbor(THERE),
+        goal.neighbor(FAR_THERE, kind="L3"),
+    )
+    eventually("the guest's device is up", lambda: "LOWER_UP" in hosts.guest.ip("link show eth0"))
+    assert hosts.ping(HERE, THERE) == 64, "switched: no hop"
+    assert hosts.ping(HERE, FAR_THERE) == 63, "routed once on its way back, by host B"
+    assert hosts.ping(THERE, HERE) == 64
+    assert hosts.ping(FAR_THERE, HERE) == 63, "routed once on its way back, by the switch"
+    for client, server in ((HERE, THERE), (THERE, HERE), (HERE, FAR_THERE), (FAR_THERE, HERE)):
+        hosts.udp(client, server, WHOLE if device == "net_af_packet" else WHOLE + FRAGMENTED)
+        hosts.tcp(client, server)
+    for namespace in (hosts.guest, hosts.there, hosts.far_there, hosts.host):
+        counters = namespace.counters()
+        wrong = {f"{protocol} {name}": counters[protocol][name] for protocol in ("Icmp", "Tcp", "Udp") for name in ("InCsumErrors",)}
+        assert not any(wrong.values()), f"{namespace.name}: {wrong}"
+        assert counters["Ip"]["InHdrErrors"] == 0, namespace.name
+    switch.terminate()

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+//! Workers allocate nothing, and free nothing but frames: whatever arrives, and whatever is committed meanwhile.
+
+mod counter;
+#[allow(dead_code, reason = "the packet path's tests use the rest of it")]
+#[path = "../packet_path/lab.rs"]
+mod lab;
+mod meanwhile;
+mod traffic;
+
+use std::collections::BTreeSet;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+use vswitch::counters::{DropReason, WorkerCounters, total};
+use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx};
+use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
+use vswitch::tables::PortId;
+use vswitch::worker::Worker;
+
+use counter::{Counts, counted};
+use lab::*;
+
+type MemoryWorker = Worker<MemoryRx, MemoryTx>;
+
+/// Frames and where each arrives.
+type Arrivals = Vec<(PortId, MemoryFrame)>;
+
+/// Two workers that share the lab's ports: the first has the tx queues, the second hands its frames over.
+struct Pair {
+    lab: Lab,
+    workers: [MemoryWorker; 2],
+    counters: [Arc<WorkerCounters>; 2],
+}
+
+impl Pair {
+    /// The second worker polls the uplink and port 3, the first the others. No worker can send by port 7.
+    fn new(lab: Lab) -> Self {
+        let handoffs: Vec<Handoff<MemoryFrame>> = (0..PORTS)
+            .map(|_| Arc::new(ArrayQueue::new(HANDOFF_CAPACITY)))
+            .collect();
+        let counters = [(); 2].map(|()| Arc::new(WorkerCounters::default()));
+        let workers = [0, 1].map(|n| {
+            let reader = lab.registrar.reader("pair").unwrap();
+            let mut worker = Worker::new(reader, Arc::clone(&counters[n]), 32);
+            for (i, handoff) in (0..PORTS).zip(&handoffs) {
+                let (rx, tx) = (&lab.rx[usize::from(i)], &lab.tx[usize::from(i)]);
+                let polls = usize::from([0, 3].contains(&i)) == n;
+                let queue = polls.then(|| MemoryRx(Arc::clone(rx)));
+                let link = match n {
+                    0 => Link::Shared(MemoryTx(Arc::clone(tx)), Arc::clone(handoff)),
+                    _ => Link::Borrowed(Arc::clone(handoff)),
+                };
+                worker.add_port(
+                    port(i),
+                    queue.into_iter().collect(),
+                    (i != 7).then_some(link),
+                );
+            }
+            worker
+        });
+        Self {
+            lab,
+            workers,
+            counters,
+        }
+    }
+
+    /// Lets the workers deal with what arrives, 32 frames at a time; what they allocate and free, and how many
+    /// frames left.
+    fn forward(&mut self, arrivals: Arrivals) -> (Counts, u64) {
+        let (mut counts, mut sent) = (Counts::default(), 0);
+        let mut arrivals = arrivals.into_iter().peekable();
+        while arrivals.peek().is_some() {
+            for (at, frame) in arrivals.by_ref().take(32) {
+                self.lab.rx[at.index()].push(frame).unwrap();
+            }
+            let workers = &mut self.workers;
+            let (_, more) =
+                counted(|| while workers.iter_mut().map(Worker::poll).sum::<usize>() != 0 {});
+            counts.allocations += more.allocations;
+            counts.frees += more.frees;
+            for wire in &self.lab.tx {
+                sent += std::iter::from_fn(|| wire.pop()).count() as u64;
+            }
+        }
+        (counts, sent)
+    }
+
+    /// Packets dropped so far, and for which reasons.
+    fn drops(&self) -> (u64, BTreeSet<&'static str>) {
+        let totals: Vec<_> = (0..PORTS).map(|i| total(&self.counters, port(i))).collect();
+        let counted =
+            |reason: &&DropReason| totals.iter().any(|port| port.drops_for(**reason) != 0);
+        let reasons = DropReason::ALL
+            .iter()
+            .filter(counted)
+            .map(|reason| reason.name());
+        (
+            totals.iter().map(|port| port.dropped()).sum(),
+            reasons.collect(),
+        )
+    }
+}
+
+#[test]
+fn the_counter_counts_what_this_thread_does() {
+    let (_, counts) = counted(|| drop(black_box(Box::new(7))));
+    assert_eq!(
+        counts,
+        Counts {
+            allocations: 1,
+            frees: 1
+        }
+    );
+    let (mut list, counts) = counted(|| black_box(vec![1u8]));
+    assert_eq!(
+        counts,
+        Counts {
+            allocations: 1,
+            frees: 0
+        }
+    );
+    let (_, counts) = counted(|| list.reserve(1000));
+    assert_eq!(
+        counts,
+        Counts {
+            allocations: 1,
+            frees: 1
+        }
+    );
+    let other = std::thread::spawn(|| drop(black_box(vec![0u8; 100])));
+    let (_, counts) = counted(|| while !other.is_finished() {});
+    assert_eq!(counts, Counts::default());
+}
+
+#[test]
+fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
+    let mut reasons = BTreeSet::new();
+    for mut scene in [traffic::with_host_port(), traffic::without_host_port()] {
+        let kinds = scene.arrivals.clone();
+        let bursts = kinds
+            .iter()
+            .flat_map(|kind| std::iter::repeat_n(kind.clone(), 32));
+        // Each kind alone; then all of them in one burst after another.
+        let mixed = (0..32).flat_map(|_| kinds.clone());
+        for arrivals in [bursts.collect::<Arrivals>(), mixed.collect()] {
+            let (before, arrived) = (scene.pair.drops().0, arrivals.len() as u64);
+            let (counts, sent) = scene.pair.forward(arrivals);
+            let dropped = scene.pair.drops().0 - before;
+            assert_eq!(counts.allocations, 0);
+            assert_eq!(counts.frees, dropped, "a frame in memory is one allocation");
+            assert_eq!(sent + dropped, arrived);
+            assert_eq!(sent, 32 * scene.sent);
+        }
+        reasons.extend(scene.pair.drops().1);
+    }
+    let all: BTreeSet<_> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+    assert_eq!(reasons, all, "every way to drop a frame was taken");
+}

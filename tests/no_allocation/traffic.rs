@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+//! One frame of every kind: each way to forward, each reason to drop.
+
+use std::sync::Arc;
+
+use vswitch::io::Frame;
+use vswitch::io::memory::MemoryFrame;
+use vswitch::tables::routes::{Route, Target};
+use vswitch::tables::{Hop, PortId, Role, TenantPort, Underlay};
+use vswitch::wire::Mac;
+
+use super::lab::*;
+use super::{Arrivals, Pair};
+
+const A: PortId = port(2);
+const B: PortId = port(3);
+const C: PortId = port(4);
+const DOWN: PortId = port(5);
+const UNBOUND: PortId = port(6);
+const STUCK: PortId = port(7);
+
+/// A switch, what arrives at it, and how many of those frames leave.
+pub(crate) struct Scene {
+    pub(crate) pair: Pair,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) sent: u64,
+}
+
+/// Subnets 10.7.0.0/24 and 10.8.1.0/24, routed; thousands of neighbors and of routes.
+pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
+    let (mut blue, mut red) = (Subnet::new(7, 1, 1, 0), Subnet::new(8, 2, 1, 1));
+    let via = |prefix: String, hop| Route {
+        prefix: prefix.parse().unwrap(),
+        priority: 1,
+        target: Target::Via(vpc(1), hop),
+    };
+    let mut further: Vec<_> = (0..5000u32)
+        .map(|n| via(format!("172.16.{}.{}/32", n >> 8, n & 255), blue.ip(9)))
+        .collect();
+    further.push(via("198.51.100.0/24".into(), blue.ip(9)));
+    router(&mut [&mut blue, &mut red], &further);
+    lab.guest(A, 1, std::slice::from_ref(&blue));
+    lab.guest(B, 2, std::slice::from_ref(&blue));
+    lab.guest(C, 3, &[red.clone(), blue.clone()]);
+    lab.guest(DOWN, 4, std::slice::from_ref(&blue));
+    lab.guest(STUCK, 7, std::slice::from_ref(&blue));
+    let down = TenantPort {
+        mac: Mac::new(guest_mac(7, 4)),
+        admin_up: false,
+        attachments: [blue.attachment()].into_iter().collect(),
+    };
+    lab.writer.set_role(DOWN, Role::Tenant(Arc::new(down)));
+    lab.neighbor(&blue, 6, Mac::new(guest_mac(7, 6)), Hop::Local(UNBOUND));
+    lab.remote(9, &blue);
+    lab.remote(9, &red);
+    let peer = lab.hop(PEER, PEER_MAC);
+    for n in 0..10_000u32 {
+        let other = Subnet::new(9, 3, 1, (n >> 8) as u8);
+        let [.., a, b] = n.to_be_bytes();
+        lab.neighbor(&other, b, Mac::new([2, 1, 0, 0, a, b]), peer);
+    }
+    lab.commit();
+    (blue, red)
+}
+
+/// Everything but what the underlay sends that is not for us.
+pub(crate) fn with_host_port() -> Scene {
+    let mut lab = Lab::new();
+    let (blue, red) = populate(&mut lab);
+    let mut arrivals = forwarded(&blue, &red);
+    let sent = arrivals.len() as u64;
+    arrivals.extend(dropped_from_guests(&blue, &red));
+    arrivals.extend(dropped_from_underlay(&blue));
+    Scene {
+        pair: Pair::new(lab),
+        arrivals,
+        sent,
+    }
+}
+
+/// What the underlay sends that is not for us, and nobody takes.
+pub(crate) fn without_host_port() -> Scene {
+    let mut lab = Lab::with(Some(Underlay {
+        vtep: VTEP.into(),
+        uplink: UPLINK,
+        host_port: None,
+    }));
+    populate(&mut lab);
+    Scene {
+        pair: Pair::new(lab),
+        arrivals: vec![(UPLINK, MemoryFrame::new(&ssh()))],
+        sent: 0,
+    }
+}
+
+fn ssh() -> Vec<u8> {
+    udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into())
+}
+
+/// Guest `from` to guest `to` of one subnet.
+pub(crate) fn switched(subnet: &Subnet, from: u8, to: u8) -> Vec<u8> {
+    udp(
+        guest_mac(subnet.vni, from),
+        guest_mac(subnet.vni, to),
+        subnet.ip(from),
+        subnet.ip(to),
+    )
+}
+
+/// Guest 1 to `to` through its gateway.
+pub(crate) fn routed(blue: &Subnet, to: std::net::Ipv4Addr, ttl: u8) -> Vec<u8> {
+    udp_with(guest_mac(7, 1), gateway_mac(7, 0), blue.ip(1), to, ttl, 0)
+}
+
+pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
+    let frames = [
+        (A, switched(blue, 1, 2)),
+        (B, switched(blue, 2, 1)),
+        (A, switched(blue, 1, 9)),
+        (A, routed(blue, red.ip(3), 64)),
+        (A, routed(blue, red.ip(9), 64)),
+        (A, routed(blue, "198.51.100.5".parse().unwrap(), 64)),
+        (A, routed(blue, "172.16.9.9".parse().unwrap(), 64)),
+        (UPLINK, from_peer(7, 0, &switched(blue, 9, 1))),
+        (UPLINK, from_peer(7, 0, &switched(blue, 9, 2))),
+        (UPLINK, ssh()),
+        (HOST, ssh()),
+    ];
+    frames
+        .map(|(at, bytes)| (at, MemoryFrame::new(&bytes)))
+        .into()
+}
+
+fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
+    let good = switched(blue, 1, 9);
+    let with = |offset: usize, bytes: &[u8]| {
+        let mut frame = good.clone();
+        frame[offset..offset + bytes.len()].copy_from_slice(bytes);
+        frame
+    };
+    let mut arp = routed(blue, red.ip(9), 64);
+    arp[12..14].copy_from_slice(&[0x08, 0x06]);
+    let mut jumbo = good.clone();
+    jumbo.resize(65_600, 0);
+    // Its headroom is used up but for 28 bytes.
+    let mut cramped = good.clone();
+    cramped.resize(200, 0);
+    let (front, back) = cramped.split_first_chunk::<100>().unwrap();
+    let mut cramped = MemoryFrame::new(back);
+    *cramped.prepend().unwrap() = *front;
+    let frames = [
+        (A, good[..30].to_vec()),                     // Truncated
+        (A, with(14, &[0x65])),                       // Malformed
+        (UNBOUND, good.clone()),                      // PortUnbound
+        (A, switched(blue, 1, 6)),                    // PortUnbound, on the way out
+        (DOWN, switched(blue, 4, 1)),                 // PortDown
+        (A, switched(blue, 1, 4)),                    // PortDown, on the way out
+        (A, with(6, &[0xff])),                        // BadSourceMac
+        (A, with(12, &[0x81, 0x00])),                 // VlanTagged
+        (A, with(0, &[0xff; 6])),                     // NotFlooded
+        (A, switched(blue, 1, 99)),                   // UnknownMac
+        (A, arp),                                     // NotRoutable
+        (A, routed(blue, red.ip(9), 1)),              // TtlExpired
+        (A, routed(blue, [10, 99, 0, 1].into(), 64)), // NoRoute
+        (A, routed(blue, red.ip(99), 64)),            // UnknownNeighbor
+        (A, switched(blue, 1, 1)),                    // SamePort
+        (A, switched(blue, 1, 7)),                    // TxFull
+        (B, switched(blue, 2, 7)),                    // TxFull, by the worker that hands over
+        (A, jumbo),                                   // TooBig
+    ];
+    let frames = frames.map(|(at, bytes)| (at, MemoryFrame::new(&bytes)));
+    frames.into_iter().chain([(A, cramped)]).collect()
+}
+
+fn dropped_from_underlay(blue: &Subnet) -> Arrivals {
+    let good = from_peer(7, 0, &switched(blue, 9, 1));
+    let with = |offset: usize, byte: u8| {
+        let mut frame = good.clone();
+        frame[offset] = byte;
+        frame
+    };
+    let frames = [
+        with(24, 0xff),                         // BadChecksum
+        with(20, 0x20),                         // OuterFragment
+        with(42, 0),                            // NoVni
+        with(46, 1),                            // UnknownVni
+        from_peer(7, 0, &switched(blue, 1, 9)), // NotLocal
+        from_peer(7, 3, &switched(blue, 9, 1)), // EcnIllegal
+        from_peer(7, 0, &switched(blue, 9, 7)), // TxFull, by the worker that hands over
+    ];
+    frames
+        .map(|bytes| (UPLINK, MemoryFrame::new(&bytes)))
+        .into()
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+//! What a worker works on: up to [`MAX_BURST`] frames, and what the stages found out about each.
+
+use crate::counters::{DROP_REASONS, DropReason, PortCounters};
+use crate::io::{Frame, Frames, MAX_BURST};
+use crate::tables::neighbors::Home;
+use crate::tables::{Hop, Neighbor, PortId};
+use crate::wire::{Mac, Vni};
+
+/// What an Ethernet frame carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Payload {
+    /// IPv4, checked.
+    Ipv4,
+    /// IPv6, fixed header checked.
+    Ipv6,
+    /// Anything else: switched by MAC, never routed.
+    #[default]
+    Other,
+}
+
+/// What was found out about one packet. One cache line; written by one stage, read by later ones.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub struct Meta {
+    /// Bytes of the frame. By `parse`.
+    pub len: u32,
+    /// What the inner frame carries. By `parse`.
+    pub payload: Payload,
+    /// DSCP and ECN of the inner packet, zero when it is not IP. By `parse`.
+    pub tos: u8,
+    /// ECN bits of the outer header, zero if there was none. By `decap`.
+    pub outer_ecn: u8,
+    /// The host's own traffic, not a tenant's. By `decap`.
+    pub host: bool,
+    /// To be routed, not switched. By `route` or `decap`.
+    pub routed: bool,
+    /// Hash of the inner flow: equal for all packets of a flow. By `parse`.
+    pub flow: u32,
+    /// Inner destination address when the payload is IPv4, host order. By `parse`.
+    pub dst_ip: u32,
+    /// Inner destination MAC. By `parse`.
+    pub dst_mac: Mac,
+    /// Key in the neighbor tables: by IP when `routed`, by MAC otherwise. By `route` or `decap`.
+    pub key: u64,
+    /// Where in its table the key is looked up. By `neighbor`.
+    pub home: Home,
+    /// The neighbor it goes to. By `neighbor`.
+    pub neighbor: Neighbor,
+    /// The port it leaves by. By `deliver` or `encap`.
+    pub out: PortId,
+}
+const _: () = assert!(size_of::<Meta>() == 64);
+
+const NOWHERE: PortId = PortId::new(0).unwrap();
+
+impl Meta {
+    const NEW: Self = Self {
+        len: 0,
+        payload: Payload::Other,
+        tos: 0,
+        outer_ecn: 0,
+        host: false,
+        routed: false,
+        flow: 0,
+        dst_ip: 0,
+        dst_mac: Mac::new([0; 6]),
+        key: 0,
+        home: Home::START,
+        neighbor: Neighbor {
+            mac: Mac::new([0; 6]),
+            vni: Vni::new(1).unwrap(),
+            hop: Hop::Local(NOWHERE),
+        },
+        out: NOWHERE,
+    };
+}
+
+/// A burst of frames from one port's queue, in order of arrival.
+pub struct Burst<F> {
+    frames: Frames<F>,
+    meta: [Meta; MAX_BURST],
+    drops: [u16; DROP_REASONS],
+}
+
+impl<F: Frame> Default for Burst<F> {
+    fn default() -> Self {
+        Self {
+            frames: Frames::new(),
+            meta: [Meta::NEW; MAX_BURST],
+            drops: [0; DROP_REASONS],
+        }
+    }
+}
+
+impl<F: Frame> Burst<F> {
+    /// The frames, to receive into or to send from.
+    pub const fn frames_mut(&mut self) -> &mut Frames<F> {
+        &mut self.frames
+    }
+
+    /// Number of frames in it.
+    pub const fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// True when no frame is left.
+    pub const fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Each frame with what is known of it.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = (&F, &Meta)> {
+        self.frames.iter().zip(&self.meta)
+    }
+
+    /// Each frame with what is known of it, to write.
+    #[inline]
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&mut F, &mut Meta)> {
+        self.frames.iter_mut().zip(&mut self.meta)
+    }
+
+    /// Decides over each frame: `Ok` keeps it, `Err` drops it. The one place that counts and frees a drop.
+    #[inline]
+    pub fn keep(&mut self, mut decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>) {
+        let mut kept = 0;
+        for i in 0..self.frames.len() {
+            match decide(&mut self.frames[i], &mut self.meta[i]) {
+                Ok(()) => {
+                    if kept != i {
+                        self.frames.swap(kept, i);
+                        self.meta[kept] = self.meta[i];
+                    }
+                    kept += 1;
+                }
+                Err(reason) => self.drops[reason as usize] += 1,
+            }
+        }
+        if kept != self.frames.len() {
+            let mut dropped = self.split_off(kept);
+            F::free_all(&mut dropped);
+        }
+    }
+
+    /// Drops all frames for one reason.
+    pub fn drop_all(&mut self, reason: DropReason) {
+        self.drops[reason as usize] += self.frames.len() as u16;
+        F::free_all(&mut self.frames);
+    }
+
+    /// Moves the frames that `choose` picks to `to`, in order. `to` must have room for a burst.
+    pub fn move_out(&mut self, to: &mut Frames<F>, mut choose: impl FnMut(&Meta) -> bool) {
+        let mut all = std::mem::take(&mut self.frames);
+        for (i, frame) in all.drain(..).enumerate() {
+            if choose(&self.meta[i]) {
+                to.push(frame);
+            } else {
+                self.meta[self.frames.len()] = self.meta[i];
+                self.frames.push(frame);
+            }
+        }
+    }
+
+    /// Adds the drops since the last call to a port's counters.
+    #[inline]
+    pub fn settle(&mut self, counters: &PortCounters) {
+        if self.drops.iter().all(|&drops| drops == 0) {
+            return;
+        }
+        for (&reason, drops) in DropReason::ALL.iter().zip(&mut self.drops) {
+            if *drops != 0 {
+                counters.add_drops(reason, usize::from(std::mem::take(drops)));
+            }
+        }
+    }
+
+    /// Counts `packets` that were dropped after they left the burst.
+    pub fn count_drops(&mut self, reason: DropReason, packets: usize) {
+        self.drops[reason as usize] += packets as u16;
+    }
+
+    #[cold]
+    fn split_off(&mut self, at: usize) -> Frames<F> {
+        self.frames.drain(at..).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::total;
+    use crate::io::memory::MemoryFrame;
+
+    fn burst(lens: &[usize]) -> Burst<MemoryFrame> {
+        let mut burst = Burst::default();
+        burst
+            .frames
+            .extend(lens.iter().map(|&len| MemoryFrame::new(&vec![0; len])));
+        for (frame, meta) in burst.iter_mut() {
+            meta.len = frame.len() as u32;
+        }
+        burst
+    }
+
+    fn lens(burst: &Burst<MemoryFrame>) -> Vec<(usize, u32)> {
+        burst
+            .iter()
+            .map(|(frame, meta)| (frame.len(), meta.len))
+            .collect()
+    }
+
+    #[test]
+    fn keep_drops_counts_and_leaves_the_order() {
+        let mut burst = burst(&[1, 2, 3, 4, 5]);
+        burst.keep(|frame, _| {
+            if frame.len() % 2 == 0 {
+                Err(DropReason::NoRoute)
+            } else {
+                Ok(())
+            }
+        });
+        assert_eq!(lens(&burst), [(1, 1), (3, 3), (5, 5)]);
+
+        let worker = std::sync::Arc::new(crate::counters::WorkerCounters::default());
+        burst.settle(worker.port(NOWHERE));
+        burst.settle(worker.port(NOWHERE));
+        assert_eq!(total(&[worker], NOWHERE).drops_for(DropReason::NoRoute), 2);
+    }
+
+    #[test]
+    fn what_is_moved_out_and_what_stays_keep_their_order() {
+        let mut burst = burst(&[1, 2, 3, 4, 5, 6]);
+        let mut out = Frames::new();
+        burst.move_out(&mut out, |meta| meta.len > 4 || meta.len == 1);
+        assert_eq!(out.iter().map(Frame::len).collect::<Vec<_>>(), [1, 5, 6]);
+        assert_eq!(lens(&burst), [(2, 2), (3, 3), (4, 4)]);
+    }
+}

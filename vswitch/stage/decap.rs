@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+//! From the underlay: takes the outer header off VXLAN that is for this VTEP and names the neighbor inside.
+//! Sets aside what is not VXLAN for us: it is the host's own traffic.
+//!
+//! Reads the frame, the underlay, the VNIs of this host.
+//! Writes `meta.key`, `routed`, `outer_ecn`, `host`.
+//! Drops `Truncated`, `Malformed`, `BadChecksum`, `OuterFragment`, `NoVni`, `UnknownVni`, `NotFlooded`, `NotForUs`.
+
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use crate::burst::{Burst, Meta};
+use crate::counters::DropReason;
+use crate::io::{Checksum, Frame, Frames};
+use crate::tables::{Neighbors, Tables, Underlay};
+use crate::wire::{EthernetHdr, Ipv4Hdr, UdpHdr, Vni, VxlanHdr, ethernet, ipv4, vxlan};
+
+/// The outer header of nearly all VXLAN packets: IPv4 without options.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Outer {
+    ethernet: EthernetHdr,
+    ip: Ipv4Hdr,
+    udp: UdpHdr,
+    vxlan: VxlanHdr,
+    inner: EthernetHdr,
+}
+
+/// What a frame from the underlay is.
+enum Arrival {
+    /// VXLAN for this VTEP; its outer header has so many bytes.
+    Tunnel { outer_len: usize, vxlan: VxlanHdr },
+    /// Anything else.
+    Stranger,
+}
+
+/// Runs the stage over one burst from an uplink. Strangers end up in `strangers`, which must be empty: they
+/// leave by the host port. Never blocks, allocates or logs.
+#[inline]
+pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables, strangers: &mut Frames<F>) {
+    let Some(underlay) = &tables.underlay else {
+        burst.drop_all(DropReason::NotForUs);
+        return;
+    };
+    let mut found_strangers = false;
+    burst.keep(|frame, meta| {
+        meta.host = false;
+        match classify(frame, underlay, meta)? {
+            Arrival::Tunnel { outer_len, vxlan } => open(frame, outer_len, &vxlan, tables, meta),
+            Arrival::Stranger if underlay.host_port.is_some() => {
+                found_strangers = true;
+                meta.host = true;
+                Ok(())
+            }
+            Arrival::Stranger => Err(DropReason::NotForUs),
+        }
+    });
+    if found_strangers {
+        burst.move_out(strangers, |meta| meta.host);
+    }
+}
+
+/// Ours or not, and sound or not. Sets `meta.outer_ecn`. May cut Ethernet padding off the end.
+#[inline]
+fn classify<F: Frame>(
+    frame: &mut F,
+    underlay: &Underlay,
+    meta: &mut Meta,
+) -> Result<Arrival, DropReason> {
+    let len = frame.len();
+    let Ok((outer, _)) = Outer::ref_from_prefix(frame.head()) else {
+        return general(frame, underlay, meta);
+    };
+    if outer.ethernet.ethertype() != ethernet::IPV4 || !outer.ip.is_plain() {
+        return general(frame, underlay, meta);
+    }
+    let ours = outer.ip.dst() == underlay.vtep.to_bits()
+        && outer.ip.protocol() == ipv4::UDP
+        && !outer.ip.is_later_fragment()
+        && outer.udp.dst_port() == vxlan::UDP_PORT;
+    if !ours {
+        return Ok(Arrival::Stranger);
+    }
+    check_ip(frame.checksum(), outer.ip.checksum_is_right(), &outer.ip)?;
+    let total = outer.ip.total_len();
+    check_lengths(total, Ipv4Hdr::LEN, len, outer.udp.datagram_len())?;
+    meta.outer_ecn = outer.ip.tos() & 3;
+    let vxlan = outer.vxlan;
+    cut_padding(frame, total)?;
+    Ok(Arrival::Tunnel {
+        outer_len: size_of::<Outer>() - EthernetHdr::LEN,
+        vxlan,
+    })
+}
+
+/// Any other shape: outer IPv4 options, frames too short for VXLAN, everything that is not IPv4.
+#[inline(never)]
+fn general<F: Frame>(
+    frame: &mut F,
+    underlay: &Underlay,
+    meta: &mut Meta,
+) -> Result<Arrival, DropReason> {
+    let len = frame.len();
+    let head = frame.head();
+    let (ethernet, rest) = EthernetHdr::ref_from_prefix(head).map_err(|_| DropReason::Truncated)?;
+    if ethernet.ethertype() != ethernet::IPV4 {
+        return Ok(Arrival::Stranger);
+    }
+    let (ip, _) = Ipv4Hdr::ref_from_prefix(rest).map_err(|_| DropReason::Truncated)?;
+    let header = ip.header_len();
+    if !ip.is_v4() || header < Ipv4Hdr::LEN {
+        return Err(DropReason::Malformed);
+    }
+    if ip.dst() != underlay.vtep.to_bits() || ip.protocol() != ipv4::UDP || ip.is_later_fragment() {
+        return Ok(Arrival::Stranger);
+    }
+    let options = rest.get(..header).ok_or(DropReason::Truncated)?;
+    let (udp, rest) =
+        UdpHdr::ref_from_prefix(&rest[header..]).map_err(|_| DropReason::Truncated)?;
+    if udp.dst_port() != vxlan::UDP_PORT {
+        return Ok(Arrival::Stranger);
+    }
+    check_ip(frame.checksum(), ipv4::sum(options) == 0xffff, ip)?;
+    let (&vxlan, rest) = VxlanHdr::ref_from_prefix(rest).map_err(|_| DropReason::Truncated)?;
+    EthernetHdr::ref_from_prefix(rest).map_err(|_| DropReason::Truncated)?;
+    let total = ip.total_len();
+    check_lengths(total, header, len, udp.datagram_len())?;
+    meta.outer_ecn = ip.tos() & 3;
+    cut_padding(frame, total)?;
+    Ok(Arrival::Tunnel {
+        outer_len: EthernetHdr::LEN + header + UdpHdr::LEN + VxlanHdr::LEN,
+        vxlan,
+    })
+}
+
+/// The device's word on the checksum counts where it gave one.
+#[inline]
+fn check_ip(device: Checksum, right: bool, ip: &Ipv4Hdr) -> Result<(), DropReason> {
+    if ip.is_fragment() {
+        return Err(DropReason::OuterFragment);
+    }
+    match device {
+        Checksum::Good => Ok(()),
+        Checksum::Unknown if right => Ok(()),
+        Checksum::Bad | Checksum::Unknown => Err(DropReason::BadChecksum),
+    }
+}
+
+/// `total` and `datagram` are what the IPv4 and UDP headers say; `len` is the frame's.
+#[inline]
+fn check_lengths(
+    total: usize,
+    ip_header: usize,
+    len: usize,
+    datagram: usize,
+) -> Result<(), DropReason> {
+    if total > len - EthernetHdr::LEN {
+        return Err(DropReason::Truncated);
+    }
+    if datagram < UdpHdr::LEN + VxlanHdr::LEN + EthernetHdr::LEN || ip_header + datagram != total {
+        return Err(DropReason::Malformed);
+    }
+    Ok(())
+}
+
+/// Short packets are padded to Ethernet's minimum; the tenant must not see that as payload.
+#[inline]
+fn cut_padding<F: Frame>(frame: &mut F, total: usize) -> Result<(), DropReason> {
+    let end = EthernetHdr::LEN + total;
+    if frame.len() == end || frame.truncate(end) {
+        Ok(())
+    } else {
+        Err(DropReason::Malformed)
+    }
+}
+
+/// Takes the outer header off and names the neighbor: (L2 domain of the VNI, inner destination MAC).
+#[inline]
+fn open<F: Frame>(
+    frame: &mut F,
+    outer_len: usize,
+    vxlan: &VxlanHdr,
+    tables: &Tables,
+    meta: &mut Meta,
+) -> Result<(), DropReason> {
+    let vni = vxlan.vni_bits().ok_or(DropReason::NoVni)?;
+    let domain = Vni::new(vni)
+        .and_then(|vni| tables.vnis.get(vni))
+        .ok_or(DropReason::UnknownVni)?;
+    if !frame.trim_front(outer_len) {
+        return Err(DropReason::Truncated);
+    }
+    frame.clear_offloads();
+    let (inner, _) =
+        EthernetHdr::ref_from_prefix(frame.head()).map_err(|_| DropReason::Truncated)?;
+    if inner.dst().is_multicast() {
+        return Err(DropReason::NotFlooded);
+    }
+    meta.routed = false;
+    meta.key = Neighbors::mac_key(domain, inner.dst());
+    Ok(())
+}

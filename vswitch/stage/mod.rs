@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+//! The stages, one file each. A stage is a plain function over a burst; what it decides about one packet is a
+//! function of that packet and the tables, and a refusal is an `Err` with its
+//! [`DropReason`](crate::counters::DropReason). The order they run in stands in [`worker`](crate::worker).
+
+pub mod decap;
+pub mod deliver;
+pub mod encap;
+pub mod neighbor;
+pub mod parse;
+pub mod route;
+pub mod transmit;

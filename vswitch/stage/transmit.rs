@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+//! Out: gives frames to their ports, grouped by port, in bulk.
+//!
+//! Reads `meta.out`, `len`.
+//! Drops `TxFull`.
+
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::burst::Burst;
+use crate::counters::{DropReason, WorkerCounters};
+use crate::io::{Frame, Frames, MAX_BURST, TxQueue};
+use crate::tables::{MAX_PORTS, PortId};
+
+/// Frames that may wait for the worker that owns a port's only tx queue. 1024: 16 bursts of 64, what the
+/// owner sends in a few polls; more only adds delay.
+pub const HANDOFF_CAPACITY: usize = 1024;
+
+/// Frames on their way to the worker that owns a port's tx queue, with the port each arrived on.
+pub type Handoff<F> = Arc<ArrayQueue<(F, PortId)>>;
+
+/// How one worker reaches one port.
+pub enum Link<T: TxQueue> {
+    /// By a tx queue of its own.
+    Own(T),
+    /// By a tx queue that other workers use too, through this worker: it also sends what they hand over.
+    Shared(T, Handoff<T::Frame>),
+    /// By the worker that has the tx queue.
+    Borrowed(Handoff<T::Frame>),
+}
+
+/// A worker's ways out.
+pub struct Egress<T: TxQueue> {
+    links: [Option<Link<T>>; MAX_PORTS],
+    waiting: Box<[Frames<T::Frame>; MAX_PORTS]>,
+    /// Bit per port: frames are waiting.
+    touched: u32,
+}
+const _: () = assert!(MAX_PORTS <= u32::BITS as usize);
+
+impl<T: TxQueue> Default for Egress<T> {
+    fn default() -> Self {
+        Self {
+            links: std::array::from_fn(|_| None),
+            waiting: Box::new(std::array::from_fn(|_| Frames::new())),
+            touched: 0,
+        }
+    }
+}
+
+impl<T: TxQueue> Egress<T> {
+    /// Says how a port is reached from now on. What is for a port without a link is dropped as `TxFull`.
+    pub fn set(&mut self, port: PortId, link: Option<Link<T>>) {
+        self.links[port.index()] = link;
+    }
+
+    /// Sends a burst that arrived on `from`, each frame by the port in its metadata, in order per port. Leaves
+    /// `burst` empty. Never blocks, allocates or logs.
+    #[inline]
+    pub fn send(&mut self, burst: &mut Burst<T::Frame>, from: PortId, counters: &WorkerCounters) {
+        let Some(first) = burst.iter().next().map(|(_, meta)| meta.out) else {
+            return;
+        };
+        let (mut bytes, mut one_port) = (0, true);
+        for (_, meta) in burst.iter() {
+            bytes += meta.len as usize;
+            one_port &= meta.out == first;
+        }
+        if one_port {
+            let link = &mut self.links[first.index()];
+            transmit(link, burst.frames_mut(), bytes, first, from, counters);
+            return;
+        }
+        let outs: arrayvec::ArrayVec<PortId, MAX_BURST> =
+            burst.iter().map(|(_, meta)| meta.out).collect();
+        for (frame, out) in burst.frames_mut().drain(..).zip(outs) {
+            self.waiting[out.index()].push(frame);
+            self.touched |= 1 << out.get();
+        }
+        self.flush(from, counters);
+    }
+
+    /// Sends frames that arrived on `from` by one port. Leaves `frames` empty.
+    pub fn send_all(
+        &mut self,
+        frames: &mut Frames<T::Frame>,
+        out: PortId,
+        from: PortId,
+        counters: &WorkerCounters,
+    ) {
+        let bytes = frames.iter().map(Frame::len).sum();
+        transmit(
+            &mut self.links[out.index()],
+            frames,
+            bytes,
+            out,
+            from,
+            counters,
+        );
+    }
+
+    fn flush(&mut self, from: PortId, counters: &WorkerCounters) {
+        while self.touched != 0 {
+            let index = self.touched.trailing_zeros() as usize;
+            self.touched &= self.touched - 1;
+            let Some(out) = PortId::new(index as u16) else {
+                return;
+            };
+            let frames = &mut self.waiting[index];
+            let bytes = frames.iter().map(Frame::len).sum();
+            transmit(&mut self.links[index], frames, bytes, out, from, counters);
+        }
+    }
+
+    /// Sends what other workers handed over for ports whose tx queue is here: one burst per port at most.
+    /// Returns how many frames that were.
+    #[inline]
+    pub fn send_handed_over(&mut self, counters: &WorkerCounters) -> usize {
+        let mut sent = 0;
+        for (index, link) in self.links.iter_mut().enumerate() {
+            let (Some(Link::Shared(tx, handoff)), Some(out)) = (link, PortId::new(index as u16))
+            else {
+                continue;
+            };
+            for _ in 0..MAX_BURST {
+                let Some((frame, from)) = handoff.pop() else {
+                    break;
+                };
+                // One by one: the frames arrived on different ports, and each port's counters must balance.
+                let mut frames = Frames::new();
+                let bytes = frame.len();
+                frames.push(frame);
+                give(tx, &mut frames, bytes, out, from, counters);
+                sent += 1;
+            }
+        }
+        sent
+    }
+}
+
+#[inline]
+fn transmit<T: TxQueue>(
+    link: &mut Option<Link<T>>,
+    frames: &mut Frames<T::Frame>,
+    bytes: usize,
+    out: PortId,
+    from: PortId,
+    counters: &WorkerCounters,
+) {
+    match link {
+        Some(Link::Own(tx) | Link::Shared(tx, _)) => give(tx, frames, bytes, out, from, counters),
+        Some(Link::Borrowed(handoff)) => {
+            let mut refused = Frames::new();
+            for frame in frames.drain(..) {
+                if let Err((frame, _)) = handoff.push((frame, from)) {
+                    refused.push(frame);
+                }
+            }
+            refuse(&mut refused, from, counters);
+        }
+        None => refuse(frames, from, counters),
+    }
+}
+
+/// Gives frames to the device and counts: what it refused is dropped at once, since waiting for a full ring
+/// would hold up every other port.
+#[inline]
+fn give<T: TxQueue>(
+    tx: &mut T,
+    frames: &mut Frames<T::Frame>,
+    bytes: usize,
+    out: PortId,
+    from: PortId,
+    counters: &WorkerCounters,
+) {
+    let sent = tx.tx_burst(frames);
+    let refused: usize = frames.iter().map(Frame::len).sum();
+    counters.port(from).add_forwarded(sent);
+    counters.port(out).add_tx(sent, bytes - refused);
+    if !frames.is_empty() {
+        refuse(frames, from, counters);
+    }
+}
+
+#[cold]
+fn refuse<F: Frame>(frames: &mut Frames<F>, from: PortId, counters: &WorkerCounters) {
+    counters
+        .port(from)
+        .add_drops(DropReason::TxFull, frames.len());
+    F::free_all(frames);
+}

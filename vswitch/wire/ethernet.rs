@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+//! Ethernet II (IEEE 802.3 clause 3, RFC 894).
+
+use zerocopy::byteorder::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::Mac;
+
+/// EtherType of IPv4 (RFC 894).
+pub const IPV4: u16 = 0x0800;
+/// EtherType of IPv6 (RFC 2464).
+pub const IPV6: u16 = 0x86dd;
+/// EtherType of an IEEE 802.1Q tag.
+pub const VLAN: u16 = 0x8100;
+/// EtherType of an IEEE 802.1ad service tag.
+pub const QINQ: u16 = 0x88a8;
+
+/// `destination(48) source(48) ethertype(16)`, in network order.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct EthernetHdr {
+    dst: [u8; 6],
+    src: [u8; 6],
+    ethertype: U16,
+}
+const _: () = assert!(size_of::<EthernetHdr>() == 14);
+
+impl EthernetHdr {
+    /// Bytes of the header.
+    pub const LEN: usize = size_of::<Self>();
+
+    /// A header of these fields.
+    pub const fn new(dst: Mac, src: Mac, ethertype: u16) -> Self {
+        Self {
+            dst: dst.bytes(),
+            src: src.bytes(),
+            ethertype: U16::new(ethertype),
+        }
+    }
+
+    /// Destination address.
+    #[inline]
+    pub const fn dst(&self) -> Mac {
+        Mac::new(self.dst)
+    }
+
+    /// Source address.
+    #[inline]
+    pub const fn src(&self) -> Mac {
+        Mac::new(self.src)
+    }
+
+    /// What the payload is; below 1536 it is an IEEE 802.3 length.
+    #[inline]
+    pub const fn ethertype(&self) -> u16 {
+        self.ethertype.get()
+    }
+
+    /// Writes the destination address.
+    #[inline]
+    pub const fn set_dst(&mut self, mac: Mac) {
+        self.dst = mac.bytes();
+    }
+
+    /// Writes the source address.
+    #[inline]
+    pub const fn set_src(&mut self, mac: Mac) {
+        self.src = mac.bytes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_stand_where_the_wire_has_them() {
+        let hdr = EthernetHdr::new(
+            Mac::new([1, 2, 3, 4, 5, 6]),
+            Mac::new([7, 8, 9, 10, 11, 12]),
+            IPV6,
+        );
+        assert_eq!(
+            hdr.as_bytes(),
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x86, 0xdd]
+        );
+        assert_eq!(
+            (hdr.dst().bytes()[0], hdr.src().bytes()[0], hdr.ethertype()),
+            (1, 7, IPV6)
+        );
+    }
+}

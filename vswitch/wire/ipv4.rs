@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+//! IPv4 (RFC 791), its header checksum (RFC 1071) and incremental updates of it (RFC 1624).
+
+use zerocopy::byteorder::network_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Protocol number of TCP (RFC 9293).
+pub const TCP: u8 = 6;
+/// Protocol number of UDP (RFC 768).
+pub const UDP: u8 = 17;
+
+/// The header without options: `version(4) ihl(4) tos(8) total_length(16) identification(16) flags(3)
+/// fragment_offset(13) ttl(8) protocol(8) checksum(16) source(32) destination(32)`.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Ipv4Hdr {
+    version_ihl: u8,
+    tos: u8,
+    total_len: U16,
+    id: U16,
+    fragment: U16,
+    ttl: u8,
+    protocol: u8,
+    checksum: U16,
+    src: U32,
+    dst: U32,
+}
+const _: () = assert!(size_of::<Ipv4Hdr>() == 20);
+
+impl Ipv4Hdr {
+    /// Bytes of the header without options.
+    pub const LEN: usize = size_of::<Self>();
+
+    /// True for version 4.
+    #[inline]
+    pub const fn is_v4(&self) -> bool {
+        self.version_ihl >> 4 == 4
+    }
+
+    /// Bytes of the header with options: 0 to 60; below 20 it is malformed.
+    #[inline]
+    pub const fn header_len(&self) -> usize {
+        (self.version_ihl & 0x0f) as usize * 4
+    }
+
+    /// True for version 4 and no options, the shape of nearly all packets.
+    #[inline]
+    pub const fn is_plain(&self) -> bool {
+        self.version_ihl == 0x45
+    }
+
+    /// DSCP (upper six bits, RFC 2474) and ECN (lower two, RFC 3168).
+    #[inline]
+    pub const fn tos(&self) -> u8 {
+        self.tos
+    }
+
+    /// Bytes of header and payload.
+    #[inline]
+    pub const fn total_len(&self) -> usize {
+        self.total_len.get() as usize
+    }
+
+    /// True for a fragment, the first one included.
+    #[inline]
+    pub const fn is_fragment(&self) -> bool {
+        self.fragment.get() & 0x3fff != 0
+    }
+
+    /// True when the payload starts within an earlier fragment.
+    #[inline]
+    pub const fn is_later_fragment(&self) -> bool {
+        self.fragment.get() & 0x1fff != 0
+    }
+
+    /// Time to live, in hops.
+    #[inline]
+    pub const fn ttl(&self) -> u8 {
+        self.ttl
+    }
+
+    /// What the payload is.
+    #[inline]
+    pub const fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    /// Source address, host order.
+    #[inline]
+    pub const fn src(&self) -> u32 {
+        self.src.get()
+    }
+
+    /// Destination address, host order.
+    #[inline]
+    pub const fn dst(&self) -> u32 {
+        self.dst.get()
+    }
+
+    /// Takes one from the time to live, which must not be zero, and updates the checksum
+    /// (RFC 1624 equation 3: the 16-bit word of TTL and protocol falls by 0x0100).
+    #[inline]
+    pub fn decrement_ttl(&mut self) {
+        debug_assert_ne!(self.ttl, 0);
+        let old = u16::from_be_bytes([self.ttl, self.protocol]);
+        self.ttl = self.ttl.wrapping_sub(1);
+        self.update_checksum(old, u16::from_be_bytes([self.ttl, self.protocol]));
+    }
+
+    /// Writes the ECN bits, the lower two of `ecn`, and updates the checksum.
+    #[inline]
+    pub fn set_ecn(&mut self, ecn: u8) {
+        let old = u16::from_be_bytes([self.version_ihl, self.tos]);
+        self.tos = (self.tos & !3) | (ecn & 3);
+        self.update_checksum(old, u16::from_be_bytes([self.version_ihl, self.tos]));
+    }
+
+    /// HC' = ~(~HC + ~m + m') (RFC 1624 equation 3). A wrong checksum stays wrong.
+    #[inline]
+    fn update_checksum(&mut self, old: u16, new: u16) {
+        let sum = u32::from(!self.checksum.get()) + u32::from(!old) + u32::from(new);
+        self.checksum = U16::new(!fold(sum));
+    }
+
+    /// True when the checksum over these 20 bytes is right; only for a header without options.
+    #[inline]
+    pub fn checksum_is_right(&self) -> bool {
+        sum(self.as_bytes()) == 0xffff
+    }
+}
+
+/// The one's complement sum of big-endian 16-bit words, folded (RFC 1071). An odd last byte counts as its
+/// word's upper half. A header with a right checksum sums to 0xffff.
+#[inline]
+pub fn sum(bytes: &[u8]) -> u16 {
+    let mut words = bytes.chunks_exact(2);
+    let mut sum = 0u32;
+    for word in &mut words {
+        sum += u32::from(u16::from_be_bytes([word[0], word[1]]));
+    }
+    if let [last] = words.remainder() {
+        sum += u32::from(*last) << 8;
+    }
+    fold(sum)
+}
+
+/// Folds the carries of a one's complement sum of at most 65,537 words into 16 bits.
+#[inline]
+pub const fn fold(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 192.0.2.1 -> 192.0.2.2, UDP, TTL 64, checksum computed by hand.
+    const HEADER: [u8; 20] = [
+        0x45, 0x03, 0, 28, 0, 7, 0x40, 0, 64, 17, 0xb6, 0xc4, 192, 0, 2, 1, 192, 0, 2, 2,
+    ];
+
+    fn header() -> Ipv4Hdr {
+        let mut bytes = HEADER;
+        bytes[10..12].fill(0);
+        let checksum = !sum(&bytes);
+        bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
+        Ipv4Hdr::read_from_bytes(&bytes).unwrap()
+    }
+
+    #[test]
+    fn fields_stand_where_the_wire_has_them() {
+        let hdr = header();
+        assert!(hdr.is_v4() && hdr.is_plain() && !hdr.is_fragment());
+        assert_eq!(
+            (
+                hdr.header_len(),
+                hdr.total_len(),
+                hdr.tos(),
+                hdr.ttl(),
+                hdr.protocol()
+            ),
+            (20, 28, 3, 64, UDP)
+        );
+        assert_eq!((hdr.src(), hdr.dst()), (0xc000_0201, 0xc000_0202));
+    }
+
+    #[test]
+    fn incremental_updates_equal_a_full_computation() {
+        for ttl in 1..=255u8 {
+            for ecn in 0..4 {
+                let mut hdr = header();
+                hdr.ttl = ttl;
+                hdr.checksum = U16::new(0);
+                hdr.checksum = U16::new(!sum(hdr.as_bytes()));
+                hdr.decrement_ttl();
+                hdr.set_ecn(ecn);
+                assert!(hdr.checksum_is_right(), "ttl {ttl} ecn {ecn}");
+                assert_eq!((hdr.ttl(), hdr.tos() & 3), (ttl - 1, ecn));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_stays_wrong() {
+        let mut hdr = header();
+        hdr.checksum = U16::new(hdr.checksum.get() ^ 0x10);
+        hdr.decrement_ttl();
+        assert!(!hdr.checksum_is_right());
+    }
+
+    #[test]
+    fn an_odd_byte_counts_as_the_upper_half() {
+        assert_eq!(sum(&[0x12, 0x34, 0x56]), 0x1234 + 0x5600);
+        assert_eq!(sum(&[]), 0);
+    }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+//! One lcore's loop. Start reading here: a packet's way is [`Worker::from_guest`] or [`Worker::from_underlay`],
+//! one stage a line.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::burst::Burst;
+use crate::counters::{DropReason, WorkerCounters};
+use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
+use crate::stage::{decap, deliver, encap, neighbor, parse, route, transmit};
+use crate::tables::rcu::Reader;
+use crate::tables::{PortId, Role, Tables, TenantPort};
+
+/// One lcore's share of the switch: the rx queues it polls, its ways out, its view of the tables.
+pub struct Worker<R: RxQueue, T: TxQueue<Frame = R::Frame>> {
+    queues: Vec<(PortId, R)>,
+    tables: Reader<Tables>,
+    lane: Lane<T>,
+    burst_size: usize,
+}
+
+/// What a burst needs on its way besides the tables.
+struct Lane<T: TxQueue> {
+    burst: Burst<T::Frame>,
+    strangers: Frames<T::Frame>,
+    egress: transmit::Egress<T>,
+    counters: Arc<WorkerCounters>,
+}
+
+impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
+    /// A worker without ports. It takes up to `burst_size` frames from a queue at once (1 to [`MAX_BURST`]; clamped).
+    pub fn new(tables: Reader<Tables>, counters: Arc<WorkerCounters>, burst_size: usize) -> Self {
+        let lane = Lane {
+            burst: Burst::default(),
+            strangers: Frames::new(),
+            egress: transmit::Egress::default(),
+            counters,
+        };
+        Self { queues: Vec::new(), tables, lane, burst_size: burst_size.clamp(1, MAX_BURST) }
+    }
+
+    /// Gives it a port: the rx queues it is to poll, and its way out. Not while it polls.
+    pub fn add_port(&mut self, port: PortId, queues: Vec<R>, link: Option<transmit::Link<T>>) {
+        self.queues.extend(queues.into_iter().map(|queue| (port, queue)));
+        self.lane.egress.set(port, link);
+    }
+
+    /// Takes a port away; its queues are dropped. Not while it polls.
+    pub fn remove_port(&mut self, port: PortId) {
+        self.queues.retain(|(of, _)| *of != port);
+        self.lane.egress.set(port, None);
+    }
+
+    /// Polls until `running` is false, then gives the worker back, offline.
+    pub fn run(mut self, running: &AtomicBool) -> Self {
+        while running.load(Ordering::Relaxed) {
+            self.poll();
+        }
+        self.tables.offline();
+        self
+    }
+
+    /// One round over the queues; returns how many frames arrived. Between two rounds the worker holds nothing
+    /// of the tables. Never blocks, allocates or logs.
+    pub fn poll(&mut self) -> usize {
+        let tables = self.tables.pin();
+        let mut arrived = self.lane.egress.send_handed_over(&self.lane.counters);
+        for (port, queue) in &mut self.queues {
+            let received = queue.rx_burst(self.lane.burst.frames_mut(), self.burst_size);
+            if received == 0 {
+                continue;
+            }
+            arrived += received;
+            let bytes = prefetch(self.lane.burst.frames_mut());
+            self.lane.counters.port(*port).add_rx(received, bytes);
+            match tables.role(*port) {
+                Role::Tenant(guest) => self.lane.from_guest(*port, guest, &tables),
+                Role::Uplink => self.lane.from_underlay(*port, &tables),
+                Role::Host => self.lane.from_host(*port, &tables),
+                Role::Unbound => self.lane.burst.drop_all(DropReason::PortUnbound),
+            }
+            self.lane.burst.settle(self.lane.counters.port(*port));
+        }
+        self.lane.counters.add_poll(arrived == 0);
+        arrived
+    }
+}
+
+/// Fetches what `parse` reads, and sums the frames' bytes.
+#[inline]
+fn prefetch<F: Frame>(frames: &Frames<F>) -> usize {
+    frames.iter().for_each(Frame::prefetch);
+    frames
+        .iter()
+        .map(|frame| {
+            frame.prefetch_head();
+            frame.len()
+        })
+        .sum()
+}
+
+impl<T: TxQueue> Lane<T> {
+    /// A burst that a guest sent.
+    #[inline]
+    fn from_guest(&mut self, from: PortId, guest: &TenantPort, tables: &Tables) {
+        if !guest.admin_up {
+            self.burst.drop_all(DropReason::PortDown);
+            return;
+        }
+        parse::run(&mut self.burst);
+        route::run(&mut self.burst, guest);
+        neighbor::run(&mut self.burst, &tables.neighbors);
+        encap::run(&mut self.burst, from, guest, tables);
+        self.egress.send(&mut self.burst, from, &self.counters);
+    }
+
+    /// A burst from the underlay.
+    #[inline]
+    fn from_underlay(&mut self, from: PortId, tables: &Tables) {
+        decap::run(&mut self.burst, tables, &mut self.strangers);
+        parse::run(&mut self.burst);
+        neighbor::run(&mut self.burst, &tables.neighbors);
+        deliver::run(&mut self.burst, tables);
+        self.egress.send(&mut self.burst, from, &self.counters);
+        if !self.strangers.is_empty() {
+            self.to_host(from, tables);
+        }
+    }
+
+    /// What came from the underlay and is not VXLAN for this VTEP is the host's.
+    #[cold]
+    fn to_host(&mut self, from: PortId, tables: &Tables) {
+        if let Some(host_port) = tables
+            .underlay
+            .as_ref()
+            .and_then(|underlay| underlay.host_port)
+        {
+            self.egress
+                .send_all(&mut self.strangers, host_port, from, &self.counters);
+        }
+    }
+
+    /// What the host itself sends goes out on the uplink as it is.
+    fn from_host(&mut self, from: PortId, tables: &Tables) {
+        match &tables.underlay {
+            Some(underlay) => self.egress.send_all(
+                self.burst.frames_mut(),
+                underlay.uplink,
+                from,
+                &self.counters,
+            ),
+            None => self.burst.drop_all(DropReason::NotForUs),
+        }
+    }
+}
