@@ -119,7 +119,8 @@ impl Core {
                 Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(LONG_PAUSE),
             }
             if self.program.settled(&commit) {
-                self.unsettled = None;
+                let more = self.program.retry(&self.wanted);
+                self.unsettled = more.then(|| self.program.commit());
             }
         }
         requests.blocking_recv()
@@ -183,7 +184,7 @@ impl Core {
     fn make_visible(&mut self) -> bool {
         let commit = self.program.commit();
         let visible = self.wait_for(commit);
-        // What did not fit may do so now that what was removed has left.
+        // What had to wait for that: see `Program::retry`.
         if visible && self.program.retry(&self.wanted) {
             let commit = self.program.commit();
             return self.wait_for(commit);

@@ -73,6 +73,9 @@ pub(crate) enum Obstacle {
     /// A subnet's routers have more routes for it than a table takes.
     #[error("more than {} routes for one subnet", routes::MAX_ROUTES)]
     TooManyRoutes,
+    /// Tenants are kept apart by their VNIs.
+    #[error("VNI {0} belongs to another VPC")]
+    VniTaken(Vni),
     /// No number left for a VPC or a VNI.
     #[error(
         "more VPCs or VNIs than this switch can tell apart ({})",
@@ -94,6 +97,10 @@ pub(crate) struct Program {
     writer: Writer,
     vpcs: Numbers<VpcIx>,
     domains: Numbers<Vni>,
+    /// The VPC that each VNI with a number belongs to: the first that named it.
+    vni_owners: HashMap<Vni, VpcIx>,
+    /// Subnets whose VNI belongs to another VPC. Looked at with every update: the other may have left.
+    contested: BTreeSet<SubnetIx>,
     subnets: HashMap<SubnetIx, Result<Resolved, Obstacle>>,
     routes: HashMap<SubnetIx, SubnetRoutes>,
     no_routes: Arc<RouteTable>,
@@ -101,7 +108,7 @@ pub(crate) struct Program {
     neighbors: Vec<Placement>,
     by_ip: Claims<IpKey>,
     by_mac: Claims<MacKey>,
-    /// What found no room; what leaves may make some.
+    /// What found no room, which what leaves may make; and ports whose role has to be seen first.
     crowded: Touched,
     crowded_ips: Vec<IpKey>,
     crowded_macs: Vec<MacKey>,
@@ -121,6 +128,8 @@ impl Program {
             writer,
             vpcs: Numbers::default(),
             domains: Numbers::default(),
+            vni_owners: HashMap::new(),
+            contested: BTreeSet::new(),
             subnets: HashMap::new(),
             routes: HashMap::new(),
             no_routes: Arc::new(RouteTable::empty()),
@@ -150,7 +159,8 @@ impl Program {
             mut neighbors,
         } = touched;
         let mut routers = BTreeSet::new();
-        for subnet in subnets {
+        let contested = std::mem::take(&mut self.contested);
+        for subnet in subnets.into_iter().chain(contested) {
             if self.update_subnet(wanted, subnet)
                 && let Some(slot) = wanted.subnet(subnet)
             {
@@ -207,7 +217,8 @@ impl Program {
         uplink != Some(port) && self.site.host_port != Some(port)
     }
 
-    /// Tries again what found no room since the last time. True if there was anything.
+    /// Does what had to wait for the last commit to be visible: what found no room is tried again, and new ports get
+    /// their neighbor entries. True if there was anything.
     pub(crate) fn retry(&mut self, wanted: &Wanted) -> bool {
         let crowded = std::mem::take(&mut self.crowded);
         let (ips, macs) = (

@@ -23,6 +23,14 @@ pub(crate) struct ProgrammedPort {
     obstacle: Option<Obstacle>,
 }
 
+impl ProgrammedPort {
+    /// True if it has a role, on another of the switch's ports than `old`'s.
+    fn is_elsewhere_than(&self, old: Option<&Self>) -> bool {
+        let port = |programmed: &Self| programmed.role.as_ref().map(|role| role.0);
+        port(self).is_some() && port(self) != old.and_then(port)
+    }
+}
+
 #[cfg(test)]
 impl ProgrammedPort {
     /// How many MACs and addresses it claims.
@@ -62,6 +70,13 @@ impl Program {
             .and_then(|slot| Some((slot, &slot.wanted.as_ref()?.value)));
         let mut new = described.map(|(slot, port)| self.resolve_port(slot, port));
         let old = self.ports.remove(&ix);
+        if new.as_ref().is_some_and(|new| new.is_elsewhere_than(old.as_ref())) {
+            // Neighbor entries that lead to a port are seen at once, its role with the commit: they come after.
+            self.crowded.ports.insert(ix);
+            if let Some(new) = &mut new {
+                new.claims = PortClaims::default();
+            }
+        }
         self.switch_roles(old.as_ref(), new.as_mut());
         let full = new.as_mut().and_then(|new| self.claim_all(&mut new.claims));
         if let Some(old) = old {
