@@ -15,6 +15,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
 SCRIPTS := scripts/setup .ci/run
 
+# For `bench`, beside JSON=1: names of cases, with commas; all if there are none.
+CASES ?=
+
 # Seconds that each fuzz target runs.
 SECONDS := 60
 
@@ -67,13 +70,14 @@ fmt: ## format the Rust code
 	$(CARGO) fmt
 
 .PHONY: bench
-bench: ## measure packet rates beside testpmd's; JSON=1, CASES=a,b, FLOWS=1,1000, ROUNDS=n; root, and reserves hugepages
+bench: ## measure packet rates beside testpmd's and how fast neighbors load; root; reserves hugepages; see benches/run
 	@scripts/setup bench
 	@$(CARGO) build $(LOCKED) --release
-	@ALKAID=$(TARGET)/release/alkaid benches/run
+	@if [[ "$(CASES)" != load_neighbors ]]; then ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/run; fi
+	@if [[ -z "$(CASES)" || "$(CASES)" == load_neighbors ]]; then ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/load; fi
 
 .PHONY: bench-quick
-bench-quick: ## the same, one short round with one number of flows
+bench-quick: ## the same in one round, with one number of flows
 	@$(MAKE) bench ROUNDS=$(or $(ROUNDS),1) FLOWS=$(or $(FLOWS),10000)
 
 .PHONY: fuzz
@@ -81,7 +85,7 @@ fuzz: ## run each fuzz target for SECONDS=60; needs a nightly toolchain and carg
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
 	  echo "first: rustup toolchain install nightly && cargo install cargo-fuzz" >&2; exit 1; }
 	@scripts/setup build
-	@for target in $$($(CARGO) +nightly fuzz list); do \
+	@targets=$$($(CARGO) +nightly fuzz list); for target in $$targets; do \
 	  echo "fuzz: $$target for $(SECONDS) s"; \
 	  $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS) -verbosity=0; done
 

@@ -20,6 +20,7 @@ pub(crate) fn compile() -> Result<(), String> {
     let encoded = crate::out_dir()?.join("alkaid.fds");
     fs::write(&encoded, descriptors.encode_to_vec()).map_err(|e| failed(&encoded, &e))?;
     tonic_prost_build::configure()
+        .btree_map(".") // maps in the order of their keys: the same message always has the same effect
         .compile_fds(descriptors)
         .map_err(|e| format!("gRPC code from {ROOT}/: {e}"))
 }

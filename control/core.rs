@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-//! The control thread: owns what the controller wants and what the workers see, and turns the one into the other.
+//! The control thread: owns what the controller wants and what the workers see, and turns the one into the
+//! other.
 //!
 //! ```text
-//! request -> southbound::decode -> state::Wanted::apply -> program::Program::update   for each that is queued
-//!         -> Program::commit -> every worker has let go of the old snapshot           once for all of them
-//!         -> statuses -> replies
+//! goal state -> southbound::decode -> queue                                       on the caller's thread
+//!   -> state::Wanted::apply -> program::Program::update                           for each that is queued
+//!   -> Program::commit -> every worker has let go of what it replaces             once for all of them
+//!   -> statuses -> replies
 //! ```
 
 mod applied;
@@ -27,19 +29,23 @@ pub(crate) use site::{Site, Uplink};
 
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
-use crate::southbound::decode;
+use crate::southbound::decode::{self, Resource};
 use crate::state::{Subject, Wanted};
 use applied::{Applied, Refusal};
 
 /// How long requests are gathered for one commit once there is work: short against a controller's round trip.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// How long a reply waits for workers to see a commit. Workers let go within microseconds; one that is preempted may
-/// take a scheduler's turn. Beyond that something is wrong with it, and the reply says PENDING.
+/// How long a reply waits for workers to see a commit. Workers let go within microseconds; one that is
+/// preempted may take a scheduler's turn. Beyond that something is wrong with it, and the reply says
+/// PENDING.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Pause between looks at workers that have not let go, and at the queue while some never do.
+/// Pause between looks at workers that have not let go.
 const PAUSE: Duration = Duration::from_micros(50);
+
+/// The same once a reply has been given up, when only memory waits for them.
+const LONG_PAUSE: Duration = Duration::from_millis(1);
 
 /// Looks at the workers before the first pause.
 const SPINS: u32 = 64;
@@ -71,7 +77,8 @@ impl Core {
         }
     }
 
-    /// Serves requests until all handles are gone. The body of the control thread; do not call it on an async one.
+    /// Serves requests until all handles are gone. The body of the control thread; do not call it on an
+    /// async one.
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         self.make_visible();
         while let Some(first) = self.next(&mut requests) {
@@ -95,7 +102,8 @@ impl Core {
 
     /// Applies one goal state and waits until it is visible: for callers that own the core.
     pub(crate) fn apply(&mut self, source: &str, goal: Goal) -> GoalStateOperationReply {
-        let applied = self.begin_goal(source, goal);
+        let applied = Applied::new(source.to_owned(), Instant::now());
+        let applied = self.begin_goal(applied, decode::resources(goal));
         let visible = self.make_visible();
         let reply = applied.reply(&self.wanted, &self.program, visible);
         self.wanted.sweep();
@@ -108,7 +116,7 @@ impl Core {
             match requests.try_recv() {
                 Ok(request) => return Some(request),
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
-                Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(PAUSE),
+                Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(LONG_PAUSE),
             }
             if self.program.settled(&commit) {
                 self.unsettled = None;
@@ -122,9 +130,13 @@ impl Core {
         match request {
             Request::Apply {
                 source,
-                goal,
+                received,
+                resources,
                 reply,
-            } => Some(Answer::Applied(self.begin_goal(&source, goal), reply)),
+            } => {
+                let applied = Applied::new(source, received);
+                Some(Answer::Applied(self.begin_goal(applied, resources), reply))
+            }
             Request::Bind { port, id, reply } => Some(Answer::Bound(self.bind(port, &id), reply)),
             Request::Unbind { port, reply } => Some(Answer::Bound(self.unbind(port), reply)),
             Request::Show { what, reply } => {
@@ -134,21 +146,19 @@ impl Core {
         }
     }
 
-    /// Validates a goal state, takes it into the wanted state and prepares the tables' change.
-    fn begin_goal(&mut self, source: &str, goal: Goal) -> Applied {
-        let mut applied = Applied::new(source);
-        for resource in decode::resources(goal) {
+    /// Takes a goal state into the wanted state and prepares the tables' change.
+    fn begin_goal(&mut self, mut applied: Applied, resources: Vec<Resource>) -> Applied {
+        for resource in resources {
             let outcome = match resource.change {
-                Ok(Some(change)) => self
-                    .wanted
-                    .apply(&resource.id, resource.revision, change)
-                    .map_err(Refusal::Late),
+                Ok(Some(change)) => {
+                    let result = self.wanted.apply(&resource.id, resource.revision, change);
+                    result.map_err(Refusal::Refused)
+                }
                 Ok(None) => Ok(Subject::Nothing),
                 Err(error) => Err(Refusal::Invalid(error)),
             };
             applied.push(resource.kind, resource.id, resource.operation, outcome);
         }
-        applied.program_from_here();
         self.program.update(&mut self.wanted);
         applied
     }

@@ -3,6 +3,6 @@
 
 /// Alcor's goal-state schema (`proto/alcor/schema/`).
 pub(crate) mod schema {
-    #![allow(missing_docs, unreachable_pub, clippy::all)]
+    #![allow(missing_docs, unreachable_pub, dead_code, clippy::all)]
     tonic::include_proto!("alcor.schema");
 }

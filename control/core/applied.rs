@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
-//! A goal state on its way from the first resource to the reply: what became of each resource, and how long it took.
+//! A goal state on its way from the first resource to the reply: what became of each resource, and how long
+//! it took.
 
+use std::fmt::Display;
 use std::time::Instant;
 
 use crate::program::{Obstacle, Program};
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus, ResourceType};
 use crate::southbound::field::{FieldError, Quote};
-use crate::state::{OutOfOrder, Subject, Wanted};
+use crate::state::{Refused, Subject, Wanted};
 
 /// Most resources of one message that the log names. One bad setting may concern a million of them.
 const MAX_LOGGED: usize = 20;
@@ -18,17 +20,16 @@ pub(super) enum Refusal {
     /// A field of it makes no sense.
     #[error(transparent)]
     Invalid(FieldError),
-    /// It is older than what is known.
+    /// It comes too late, or there are too many.
     #[error(transparent)]
-    Late(OutOfOrder),
+    Refused(#[from] Refused),
 }
 
 /// One goal state, taken into the wanted state and prepared for the tables.
 pub(super) struct Applied {
     source: String,
-    begun: Instant,
+    received: Instant,
     items: Vec<Item>,
-    programming: Instant,
 }
 
 struct Item {
@@ -36,20 +37,17 @@ struct Item {
     id: String,
     operation: i32,
     outcome: Result<Subject, Refusal>,
-    /// When its turn came, and when it had been taken, in microseconds of the whole.
-    from: u32,
-    to: u32,
+    /// From the message's arrival until the resource was taken into the wanted state, in microseconds.
+    taken: u32,
 }
 
 impl Applied {
-    /// Starts the clock.
-    pub(super) fn new(source: &str) -> Self {
-        let begun = Instant::now();
+    /// A goal state that came when its clock started.
+    pub(super) fn new(source: String, received: Instant) -> Self {
         Self {
-            source: source.to_owned(),
-            begun,
+            source,
+            received,
             items: Vec::new(),
-            programming: begun,
         }
     }
 
@@ -61,21 +59,14 @@ impl Applied {
         operation: i32,
         outcome: Result<Subject, Refusal>,
     ) {
-        let from = self.items.last().map_or(0, |item| item.to);
-        let to = micros(self.begun);
+        let taken = micros(self.received);
         self.items.push(Item {
             kind,
             id,
             operation,
             outcome,
-            from,
-            to,
+            taken,
         });
-    }
-
-    /// All resources are taken; what follows is programming.
-    pub(super) fn program_from_here(&mut self) {
-        self.programming = Instant::now();
     }
 
     /// The reply, now that the change is `visible` to every worker, or is not for far too long.
@@ -85,25 +76,22 @@ impl Applied {
         program: &Program,
         visible: bool,
     ) -> GoalStateOperationReply {
-        let (total, programming) = (micros(self.begun), micros(self.programming));
+        let elapsed = micros(self.received);
         let (mut statuses, mut unhappy) = (Vec::with_capacity(self.items.len()), 0);
         for item in self.items {
-            let (mut status, reason) = match &item.outcome {
-                Err(refusal @ Refusal::Invalid(_)) => {
-                    (OperationStatus::InvalidArg, refusal.to_string())
-                }
-                Err(refusal @ Refusal::Late(_)) => {
-                    (OperationStatus::OutOfOrder, refusal.to_string())
-                }
-                Ok(subject) => match program.state(wanted, subject) {
-                    Ok(()) => (OperationStatus::Success, String::new()),
-                    Err(obstacle) => (status_of(&obstacle), obstacle.to_string()),
-                },
+            let state = item
+                .outcome
+                .as_ref()
+                .map(|subject| program.state(wanted, subject));
+            let (mut status, reason): (_, &dyn Display) = match &state {
+                Ok(Ok(())) => (OperationStatus::Success, &""),
+                Ok(Err(obstacle)) => (status_of_obstacle(obstacle), obstacle),
+                Err(refusal) => (status_of_refusal(refusal), refusal),
             };
             if status != OperationStatus::Success {
                 unhappy += 1;
                 if unhappy <= MAX_LOGGED {
-                    log(&self.source, &item, status, &reason);
+                    log(&self.source, &item, status, reason);
                 }
             } else if !visible {
                 status = OperationStatus::Pending;
@@ -113,9 +101,9 @@ impl Applied {
                 resource_type: item.kind as i32,
                 operation_type: item.operation,
                 operation_status: status as i32,
-                dataplane_programming_time: programming,
-                network_configuration_time: item.to.saturating_sub(item.from),
-                state_elapse_time: total.saturating_sub(item.from),
+                network_configuration_time: item.taken,
+                dataplane_programming_time: elapsed.saturating_sub(item.taken),
+                state_elapse_time: elapsed,
             });
         }
         if unhappy > MAX_LOGGED {
@@ -125,7 +113,7 @@ impl Applied {
                 "further resources without success"
             );
         }
-        let message_total_operation_time = micros(self.begun);
+        let message_total_operation_time = micros(self.received);
         GoalStateOperationReply {
             format_version: 0,
             operation_statuses: statuses,
@@ -134,7 +122,7 @@ impl Applied {
     }
 }
 
-fn status_of(obstacle: &Obstacle) -> OperationStatus {
+fn status_of_obstacle(obstacle: &Obstacle) -> OperationStatus {
     if obstacle.is_failure() {
         OperationStatus::Failure
     } else {
@@ -142,15 +130,23 @@ fn status_of(obstacle: &Obstacle) -> OperationStatus {
     }
 }
 
-fn log(source: &str, item: &Item, status: OperationStatus, reason: &str) {
-    let (kind, id, status) = (
-        item.kind.as_str_name(),
-        Quote(&item.id),
-        status.as_str_name(),
-    );
-    match status {
-        "PENDING" => tracing::info!("{kind} {id} from {source}: {status}: {reason}"),
-        _ => tracing::warn!("{kind} {id} from {source}: {status}: {reason}"),
+fn status_of_refusal(refusal: &Refusal) -> OperationStatus {
+    match refusal {
+        Refusal::Invalid(_) => OperationStatus::InvalidArg,
+        Refusal::Refused(Refused::Late { .. }) => OperationStatus::OutOfOrder,
+        Refusal::Refused(Refused::TooMany(_)) => OperationStatus::Failure,
+    }
+}
+
+fn log(source: &str, item: &Item, status: OperationStatus, reason: &dyn Display) {
+    let (kind, id) = (item.kind.as_str_name(), Quote(&item.id));
+    if status == OperationStatus::Pending {
+        tracing::info!("{kind} {id} from {source}: PENDING: {reason}");
+    } else {
+        tracing::warn!(
+            "{kind} {id} from {source}: {}: {reason}",
+            status.as_str_name()
+        );
     }
 }
 

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT
 //! How everything else reaches the control thread.
 //!
-//! Whoever has something for it (gRPC, the command line, a file) sends a [`Request`] through a [`CoreHandle`] and awaits
-//! the answer; a bounded queue pushes back when requests come faster than they are served.
+//! Whoever has something for it (gRPC, the command line, a file) sends a [`Request`] through a
+//! [`CoreHandle`] and awaits the answer; a bounded queue pushes back when requests come faster than they
+//! are served.
+
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
+use crate::southbound::decode::{self, Resource};
 
-/// Requests that may wait in the queue; senders beyond it wait themselves. Bounds memory (each may hold a whole
-/// goal state) and is far more than one group commit needs to be worth it.
+/// Requests that may wait in the queue; senders beyond it wait themselves. Bounds memory (each may hold a
+/// whole goal state) and is far more than one group commit needs to be worth it.
 pub(crate) const QUEUE: usize = 64;
 
 /// A goal state in either of the controller's forms.
@@ -41,8 +45,8 @@ pub(crate) enum Show {
     Memory,
 }
 
-/// Most rows of one answer to [`Request::Show`]; the first column of one further row says how many are left out.
-/// Keeps the control thread from spending seconds on a list of a million that nobody reads.
+/// Most rows of one answer to [`Request::Show`]; the first column of one further row says how many are left
+/// out. Keeps the control thread from spending seconds on a list of a million that nobody reads.
 pub(crate) const MAX_ROWS: usize = 10_000;
 
 /// Why a port cannot be bound or unbound.
@@ -86,12 +90,15 @@ pub(crate) enum Request {
     Apply {
         /// Where it came from, for the log.
         source: String,
-        /// The goal state.
-        goal: Goal,
+        /// When it came, for the times in the reply.
+        received: Instant,
+        /// The goal state, validated.
+        resources: Vec<Resource>,
         /// Answered when the change is visible to every worker.
         reply: oneshot::Sender<GoalStateOperationReply>,
     },
-    /// Says that a port of the switch is the controller's port `id`. May come before or after that port's state.
+    /// Says that a port of the switch is the controller's port `id`. May come before or after that port's
+    /// state.
     Bind {
         /// The switch's port.
         port: PortId,
@@ -129,18 +136,32 @@ pub(crate) fn channel() -> (CoreHandle, mpsc::Receiver<Request>) {
 }
 
 impl CoreHandle {
-    /// Applies a goal state; see [`Request::Apply`].
+    /// Applies a goal state; see [`Request::Apply`]. It is validated here, on the caller's thread.
     pub(crate) async fn apply(
         &self,
         source: String,
         goal: Goal,
     ) -> Result<GoalStateOperationReply, Gone> {
-        self.ask(|reply| Request::Apply {
+        self.submit(source, goal).await?.await.map_err(|_| Gone)
+    }
+
+    /// Queues a goal state, to be applied after those queued before, and returns where its reply will come.
+    pub(crate) async fn submit(
+        &self,
+        source: String,
+        goal: Goal,
+    ) -> Result<oneshot::Receiver<GoalStateOperationReply>, Gone> {
+        let received = Instant::now();
+        let resources = decode::resources(goal);
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Apply {
             source,
-            goal,
+            received,
+            resources,
             reply,
-        })
-        .await
+        };
+        self.requests.send(request).await.map_err(|_| Gone)?;
+        Ok(answer)
     }
 
     /// Binds a port to the controller's id; see [`Request::Bind`].

@@ -36,8 +36,8 @@ pub(crate) struct Uplink {
 impl Uplink {
     /// The MAC that frames to a host are sent to, given what the controller `said` that host's is.
     ///
-    /// A host beyond the VTEP's own prefix is reached through the gateway: its MAC means nothing on this link, unless
-    /// there is no gateway or the operator named a MAC for exactly this host.
+    /// A host beyond the VTEP's own prefix is reached through the gateway: its MAC means nothing on this
+    /// link, unless there is no gateway or the operator named a MAC for exactly this host.
     pub(crate) fn mac_towards(&self, host: Ipv4Addr, said: Option<Mac>) -> Option<Mac> {
         let configured = self.neighbors.get(&host).copied();
         let gateway = self.gateway.map(|(_, mac)| mac);

@@ -24,27 +24,73 @@ impl Program {
     /// Panics if something is programmed that nobody claims, or the other way round.
     pub(crate) fn assert_consistent(&mut self, wanted: &Wanted, tables: &Tables) {
         let mut hops = HashSet::new();
-        for (n, placement) in self.neighbors.iter().enumerate() {
-            let Placement::Placed(placed) = placement else { continue };
-            assert!(wanted.neighbor(NeighborIx::new(n as u32)).is_some(), "a neighbor is gone and still placed");
-            let Hop::Remote(hop) = placed.value.hop else { panic!("a neighbor is behind a port") };
-            hops.insert(hop);
-            assert!(self.by_ip.winner(placed.ip).is_some() && self.by_mac.winner(placed.mac).is_some());
+        let [mut macs, mut ips] = [0, 0];
+        for port in self.ports.values() {
+            let [port_macs, port_ips] = port.claims();
+            (macs, ips) = (macs + port_macs, ips + port_ips);
         }
+        for (n, placement) in self.neighbors.iter().enumerate() {
+            let Placement::Placed(placed) = placement else {
+                continue;
+            };
+            assert!(
+                wanted.neighbor(NeighborIx::new(n as u32)).is_some(),
+                "a neighbor is gone and still placed"
+            );
+            let Hop::Remote(hop) = placed.value.hop else {
+                panic!("a neighbor is behind a port")
+            };
+            hops.insert(hop);
+            (macs, ips) = (macs + 1, ips + 1);
+            assert!(
+                self.by_ip.winner(placed.ip).is_some() && self.by_mac.winner(placed.mac).is_some()
+            );
+        }
+        let all = |(winners, others): (usize, usize)| winners + others;
+        assert_eq!([all(self.by_mac.len()), all(self.by_ip.len())], [macs, ips]);
         for (key, value) in self.by_ip.iter() {
-            assert_eq!(tables.neighbors.find_ip(key.0, key.1), Some(value), "{key:?}");
+            assert_eq!(
+                tables.neighbors.find_ip(key.0, key.1),
+                Some(value),
+                "{key:?}"
+            );
         }
         for (key, value) in self.by_mac.iter() {
-            assert_eq!(tables.neighbors.find_mac(key.0, key.1), Some(value), "{key:?}");
+            assert_eq!(
+                tables.neighbors.find_mac(key.0, key.1),
+                Some(value),
+                "{key:?}"
+            );
         }
-        assert_eq!(self.usage(), [self.by_mac.iter().count(), self.by_ip.iter().count(), hops.len()]);
+        assert_eq!(
+            self.usage(),
+            [
+                self.by_mac.iter().count(),
+                self.by_ip.iter().count(),
+                hops.len()
+            ]
+        );
         for port in tables.ports.iter().enumerate() {
             if let (n, Role::Tenant(tenant)) = port {
                 let roles = self.ports.values().filter(|port| port.has_role(n, tenant));
-                assert_eq!(roles.count(), 1, "port {n} has a role that no described port has");
+                assert_eq!(
+                    roles.count(),
+                    1,
+                    "port {n} has a role that no described port has"
+                );
             }
         }
+        for ix in self.routes.keys() {
+            let slot = wanted.subnet(*ix).expect("routes of a subnet that is gone");
+            assert!(
+                !slot.ports.is_empty() && !slot.routers.is_empty(),
+                "routes that no port needs"
+            );
+        }
         let resolved = self.subnets.values().flatten();
-        assert_eq!(resolved.map(|here| here.vpc).collect::<HashSet<_>>().len(), self.vpcs.len());
+        assert_eq!(
+            resolved.map(|here| here.vpc).collect::<HashSet<_>>().len(),
+            self.vpcs.len()
+        );
     }
 }

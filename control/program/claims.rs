@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Who has an address. Several resources may claim one key of a neighbor table: the same port as L2 and as L3 neighbor,
-//! a machine that moves, a mistake. One of them has it; the others wait until it lets go.
+//! Who has an address. Several resources may claim one key of a neighbor table: the same port as L2 and as
+//! L3 neighbor, a machine that moves, a mistake. One of them has it; the others wait until it lets go.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -8,13 +8,15 @@ use std::hash::Hash;
 use hashbrown::HashMap;
 use vswitch::tables::Neighbor;
 
-/// Who wins a key: the highest rank. Ports of this host come before neighbors, since what is plugged in here is here;
-/// among equals the one described latest. No two claimants have the same rank.
+/// Who wins a key: the highest rank. Ports of this host come before neighbors, since what is plugged in
+/// here is here; among equals the one described latest. No two claimants have the same rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank(u64);
 
 impl Rank {
     const PORT: u64 = 1 << 63;
+    const LOWEST: Self = Self(0);
+    const HIGHEST: Self = Self(u64::MAX);
 
     /// Of a port of this host that was described at this point of the state's clock.
     pub(crate) fn port(changed: u64) -> Self {
@@ -30,58 +32,56 @@ impl Rank {
 /// The claims on the keys of one neighbor table.
 ///
 /// # Contract
-/// Claiming and withdrawing take constant time for a key that one claims, logarithmic time for a contested one, and
-/// return what the table has to say of the key afterwards.
+/// Claiming and withdrawing return what the table has to say of the key afterwards. They take constant time
+/// while nobody contests anything, and time logarithmic in the number of contesting claims otherwise.
 #[derive(Debug)]
 pub(crate) struct Claims<K> {
     winners: HashMap<K, (Rank, Neighbor)>,
-    others: HashMap<K, BTreeMap<Rank, Neighbor>>,
+    others: BTreeMap<(K, Rank), Neighbor>,
 }
 
 impl<K> Default for Claims<K> {
     fn default() -> Self {
         Self {
             winners: HashMap::new(),
-            others: HashMap::new(),
+            others: BTreeMap::new(),
         }
     }
 }
 
-impl<K: Eq + Hash + Copy> Claims<K> {
+impl<K: Eq + Hash + Ord + Copy> Claims<K> {
     /// Claims `key`, or changes what the claimant of this rank says of it.
     pub(crate) fn claim(&mut self, key: K, rank: Rank, value: Neighbor) -> Neighbor {
         let winner = self.winners.entry(key).or_insert((rank, value));
-        if winner.0 < rank {
-            let loser = std::mem::replace(winner, (rank, value));
-            self.others.entry(key).or_default().insert(loser.0, loser.1);
-        } else if winner.0 == rank {
-            winner.1 = value;
+        if winner.0 > rank {
+            self.others.insert((key, rank), value);
         } else {
-            self.others.entry(key).or_default().insert(rank, value);
+            let former = std::mem::replace(winner, (rank, value));
+            if former.0 != rank {
+                self.others.insert((key, former.0), former.1);
+            }
         }
         winner.1
     }
 
     /// Takes the claim of this rank back. `None`: nobody claims the key any more.
     pub(crate) fn withdraw(&mut self, key: K, rank: Rank) -> Option<Neighbor> {
-        let mut others = self.others.get_mut(&key);
         let winner = self.winners.get_mut(&key)?;
-        if winner.0 == rank {
-            match others.as_mut().and_then(|others| others.pop_last()) {
-                Some(next) => *winner = next,
-                None => {
-                    self.winners.remove(&key);
-                    return None;
-                }
-            }
-        } else if let Some(others) = &mut others {
-            others.remove(&rank);
+        if winner.0 != rank {
+            self.others.remove(&(key, rank));
+            return Some(winner.1);
         }
-        let value = winner.1;
-        if others.is_some_and(|others| others.is_empty()) {
-            self.others.remove(&key);
-        }
-        Some(value)
+        let next = self
+            .others
+            .range((key, Rank::LOWEST)..=(key, Rank::HIGHEST))
+            .next_back();
+        let Some(next) = next.map(|((_, rank), value)| (*rank, *value)) else {
+            self.winners.remove(&key);
+            return None;
+        };
+        *winner = next;
+        self.others.remove(&(key, next.0));
+        Some(next.1)
     }
 
     /// What the claimant that has the key says of it.
@@ -91,14 +91,14 @@ impl<K: Eq + Hash + Copy> Claims<K> {
 }
 
 #[cfg(test)]
-impl<K: Eq + Hash + Copy> Claims<K> {
+impl<K: Eq + Hash + Ord + Copy> Claims<K> {
     /// All keys, each with what the claimant that has it says.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, Neighbor)> {
         self.winners.iter().map(|(key, winner)| (*key, winner.1))
     }
 
-    /// How many keys are claimed, and how many of them by several.
-    fn len(&self) -> (usize, usize) {
+    /// How many keys are claimed, and how many further claims there are on them.
+    pub(crate) fn len(&self) -> (usize, usize) {
         (self.winners.len(), self.others.len())
     }
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 //! Wanted state -> edits of the workers' tables -> one publication.
 //!
-//! [`Program::update`] is the way in: it looks at what was touched, in the order in which things depend on each other:
-//! [`subnet`]s (VNI and VPC as numbers), their [`routes`], [`port`]s, [`neighbor`]s. Each of them is worked out anew from
-//! the wanted state, compared with what was programmed, and the difference becomes edits. What lacks something is left
-//! out and waits ([`Obstacle`]); it is looked at again when what it lacks is touched.
+//! [`Program::update`] is the way in: it looks at what was touched, in the order in which things depend on
+//! each other: [`subnet`]s (VNI and VPC as numbers), their [`routes`], [`port`]s, [`neighbor`]s. Each of
+//! them is worked out anew from the wanted state, compared with what was programmed, and the difference
+//! becomes edits. What lacks something is left out and waits ([`Obstacle`]); it is looked at again when
+//! what it lacks is touched.
 //!
-//! [`claims`] decides between resources that want the same address; [`numbers`] gives VPCs and VNIs short names.
+//! [`claims`] decides between resources that want the same address; [`numbers`] gives VPCs and VNIs short
+//! names.
 
 #[cfg(test)]
 mod check;
@@ -132,8 +134,8 @@ impl Program {
         }
     }
 
-    /// Brings the tables in line with what changed in `wanted`. Visible after [`Program::commit`] only, but for neighbors
-    /// that are added or move, which no packet can tell from having been there.
+    /// Brings the tables in line with what changed in `wanted`. Visible after [`Program::commit`] only, but
+    /// for neighbors that are added or that move: these are seen at once, before anything that leads to them.
     pub(crate) fn update(&mut self, wanted: &mut Wanted) {
         let touched = wanted.take_touched();
         self.look_at(wanted, touched);
@@ -163,8 +165,6 @@ impl Program {
         {
             routed.extend(router.value.subnets.keys());
         }
-        // Only ports look routes up.
-        routed.extend(ports.iter().flat_map(|port| port::subnets(wanted, *port)));
         for subnet in routed {
             if self.update_routes(wanted, subnet)
                 && let Some(slot) = wanted.subnet(subnet)
@@ -185,7 +185,8 @@ impl Program {
         self.writer.commit()
     }
 
-    /// True when every worker sees the commit, and nothing that it removed. Never blocks; call it until it is true.
+    /// True when every worker sees the commit, and nothing that it removed. Never blocks; call it until it
+    /// is true.
     pub(crate) fn settled(&mut self, commit: &Commit) -> bool {
         let settled = self.writer.settled(commit);
         if settled {
@@ -209,15 +210,28 @@ impl Program {
     /// Tries again what found no room since the last time. True if there was anything.
     pub(crate) fn retry(&mut self, wanted: &Wanted) -> bool {
         let crowded = std::mem::take(&mut self.crowded);
-        let (ips, macs) = (std::mem::take(&mut self.crowded_ips), std::mem::take(&mut self.crowded_macs));
+        let (ips, macs) = (
+            std::mem::take(&mut self.crowded_ips),
+            std::mem::take(&mut self.crowded_macs),
+        );
         if crowded.is_empty() && ips.is_empty() && macs.is_empty() {
             return false;
         }
-        for (key, winner) in ips.iter().filter_map(|key| Some((key, self.by_ip.winner(*key)?))) {
-            self.writer.upsert_ip(key.0, key.1, winner).unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+        for (key, winner) in ips
+            .iter()
+            .filter_map(|key| Some((key, self.by_ip.winner(*key)?)))
+        {
+            self.writer
+                .upsert_ip(key.0, key.1, winner)
+                .unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
         }
-        for (key, winner) in macs.iter().filter_map(|key| Some((key, self.by_mac.winner(*key)?))) {
-            self.writer.upsert_mac(key.0, key.1, winner).unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+        for (key, winner) in macs
+            .iter()
+            .filter_map(|key| Some((key, self.by_mac.winner(*key)?)))
+        {
+            self.writer
+                .upsert_mac(key.0, key.1, winner)
+                .unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
         }
         self.look_at(wanted, crowded);
         self.crowded = Touched::default(); // once is enough: what it lacks now it will lack again
@@ -247,10 +261,12 @@ impl Program {
     /// Likewise a MAC.
     fn claim_mac(&mut self, key: MacKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
         let winner = self.by_mac.claim(key, rank, value);
-        self.writer.upsert_mac(key.0, key.1, winner).map_err(|full| {
-            self.withdraw_mac(key, rank);
-            full.into()
-        })
+        self.writer
+            .upsert_mac(key.0, key.1, winner)
+            .map_err(|full| {
+                self.withdraw_mac(key, rank);
+                full.into()
+            })
     }
 
     /// Takes a claim back and says in the table who has the address now.

@@ -109,7 +109,9 @@ impl Program {
     /// Claims address and MAC, or neither.
     fn claim_both(&mut self, placed: &Placed) -> Result<(), Obstacle> {
         let (rank, value) = (placed.rank, placed.value);
-        let claimed = self.claim_ip(placed.ip, rank, value).and_then(|()| self.claim_mac(placed.mac, rank, value));
+        let claimed = self
+            .claim_ip(placed.ip, rank, value)
+            .and_then(|()| self.claim_mac(placed.mac, rank, value));
         if claimed.is_err() {
             self.withdraw(placed, None);
         }

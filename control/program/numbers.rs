@@ -12,8 +12,8 @@ pub(crate) const MAX_NUMBERS: u16 = u16::MAX - 1;
 /// Gives each key a number as long as somebody uses it.
 ///
 /// # Contract
-/// A number that nobody uses any more is given to another key only after [`Numbers::recycle`], which the caller calls
-/// when no worker can see anything of the old key. Giving and returning take constant time.
+/// A number that nobody uses any more is given to another key only after [`Numbers::recycle`], which the
+/// caller calls when no worker can see anything of the old key. Giving and returning take constant time.
 #[derive(Debug)]
 pub(crate) struct Numbers<K> {
     by_key: HashMap<K, Given>,

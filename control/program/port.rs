@@ -25,9 +25,16 @@ pub(crate) struct ProgrammedPort {
 
 #[cfg(test)]
 impl ProgrammedPort {
+    /// How many MACs and addresses it claims.
+    pub(super) fn claims(&self) -> [usize; 2] {
+        [self.claims.macs.len(), self.claims.ips.len()]
+    }
+
     /// True if this is what gave the switch's port `n` the role of `tenant`.
     pub(super) fn has_role(&self, n: usize, tenant: &Arc<TenantPort>) -> bool {
-        self.role.as_ref().is_some_and(|role| role.0.index() == n && Arc::ptr_eq(&role.1, tenant))
+        self.role
+            .as_ref()
+            .is_some_and(|role| role.0.index() == n && Arc::ptr_eq(&role.1, tenant))
     }
 }
 
@@ -37,12 +44,6 @@ struct PortClaims {
     rank: Option<Rank>,
     ips: BTreeMap<IpKey, Neighbor>,
     macs: BTreeMap<MacKey, Neighbor>,
-}
-
-/// The subnets that the port has addresses in.
-pub(super) fn subnets(wanted: &Wanted, ix: PortIx) -> impl Iterator<Item = SubnetIx> {
-    let port = wanted.port(ix).and_then(|slot| slot.wanted.as_ref());
-    port.into_iter().flat_map(|port| port.value.fixed_ips.iter().map(|(subnet, _)| *subnet))
 }
 
 impl Program {
@@ -56,14 +57,15 @@ impl Program {
 
     /// Works the port out anew and programs the difference.
     pub(super) fn update_port(&mut self, wanted: &Wanted, ix: PortIx) {
-        let described = wanted.port(ix).and_then(|slot| Some((slot, &slot.wanted.as_ref()?.value)));
+        let described = wanted
+            .port(ix)
+            .and_then(|slot| Some((slot, &slot.wanted.as_ref()?.value)));
         let mut new = described.map(|(slot, port)| self.resolve_port(slot, port));
         let old = self.ports.remove(&ix);
         self.switch_roles(old.as_ref(), new.as_mut());
-        let claims = new.as_ref().map(|new| &new.claims);
-        let full = claims.and_then(|claims| self.claim_all(claims).err());
+        let full = new.as_mut().and_then(|new| self.claim_all(&mut new.claims));
         if let Some(old) = old {
-            self.withdraw_all(&old.claims, claims);
+            self.withdraw_all(&old.claims, new.as_ref().map(|new| &new.claims));
         }
         if let Some(mut new) = new {
             if full.is_some() {
@@ -76,10 +78,17 @@ impl Program {
 
     fn resolve_port(&self, slot: &PortSlot, port: &WantedPort) -> ProgrammedPort {
         let Some(id) = slot.bound else {
-            return ProgrammedPort { role: None, claims: PortClaims::default(), obstacle: Some(Obstacle::NoDevice) };
+            return ProgrammedPort {
+                role: None,
+                claims: PortClaims::default(),
+                obstacle: Some(Obstacle::NoDevice),
+            };
         };
         let mut obstacle = None;
-        let mut claims = PortClaims { rank: Some(Rank::port(slot.changed)), ..PortClaims::default() };
+        let mut claims = PortClaims {
+            rank: Some(Rank::port(slot.changed)),
+            ..PortClaims::default()
+        };
         let mut attachments: ArrayVec<Attachment, _> = ArrayVec::new();
         let mut attached = Vec::new();
         for &(subnet, ip) in &port.fixed_ips {
@@ -90,17 +99,31 @@ impl Program {
                     continue;
                 }
             };
-            let value = Neighbor { mac: port.mac, vni: here.vni, hop: Hop::Local(id) };
+            let value = Neighbor {
+                mac: port.mac,
+                vni: here.vni,
+                hop: Hop::Local(id),
+            };
             claims.ips.entry((here.vpc, ip)).or_insert(value);
             claims.macs.entry((here.domain, port.mac)).or_insert(value);
-            if !attached.contains(&subnet) && attachments.try_push(self.attachment(subnet, here)).is_ok() {
+            if !attached.contains(&subnet)
+                && attachments.try_push(self.attachment(subnet, here)).is_ok()
+            {
                 attached.push(subnet);
             }
         }
-        let tenant = TenantPort { mac: port.mac, admin_up: port.admin_up, attachments };
+        let tenant = TenantPort {
+            mac: port.mac,
+            admin_up: port.admin_up,
+            attachments,
+        };
         // Without a single subnet there is nothing to switch in.
         let role = (!tenant.attachments.is_empty()).then(|| (id, Arc::new(tenant)));
-        ProgrammedPort { role, claims, obstacle }
+        ProgrammedPort {
+            role,
+            claims,
+            obstacle,
+        }
     }
 
     fn attachment(&self, subnet: SubnetIx, here: &super::Resolved) -> Attachment {
@@ -130,22 +153,38 @@ impl Program {
         }
     }
 
-    /// Claims everything there is room for; the first error, if any.
-    fn claim_all(&mut self, new: &PortClaims) -> Result<(), Obstacle> {
-        let Some(rank) = new.rank else { return Ok(()) };
-        let ips = new.ips.iter().map(|(&key, &value)| self.claim_ip(key, rank, value)).fold(Ok(()), Result::and);
-        let macs = new.macs.iter().map(|(&key, &value)| self.claim_mac(key, rank, value)).fold(Ok(()), Result::and);
-        ips.and(macs)
+    /// Claims everything there is room for, and forgets the rest; returns the first error, if any.
+    fn claim_all(&mut self, new: &mut PortClaims) -> Option<Obstacle> {
+        let rank = new.rank?;
+        let mut full = None;
+        let mut claimed = |result: Result<(), Obstacle>| {
+            let claimed = result.is_ok();
+            full = full.take().or(result.err());
+            claimed
+        };
+        new.ips
+            .retain(|key, value| claimed(self.claim_ip(*key, rank, *value)));
+        new.macs
+            .retain(|key, value| claimed(self.claim_mac(*key, rank, *value)));
+        full
     }
 
     /// Withdraws what is in `old` and not in `new`.
     fn withdraw_all(&mut self, old: &PortClaims, new: Option<&PortClaims>) {
         let Some(rank) = old.rank else { return };
         let kept = new.filter(|new| new.rank == old.rank);
-        for key in old.ips.keys().filter(|key| kept.is_none_or(|kept| !kept.ips.contains_key(*key))) {
+        for key in old
+            .ips
+            .keys()
+            .filter(|key| kept.is_none_or(|kept| !kept.ips.contains_key(*key)))
+        {
             self.withdraw_ip(*key, rank);
         }
-        for key in old.macs.keys().filter(|key| kept.is_none_or(|kept| !kept.macs.contains_key(*key))) {
+        for key in old
+            .macs
+            .keys()
+            .filter(|key| kept.is_none_or(|kept| !kept.macs.contains_key(*key)))
+        {
             self.withdraw_mac(*key, rank);
         }
     }
@@ -154,12 +193,27 @@ impl Program {
 /// Whether workers would behave the same with either.
 fn same(a: &TenantPort, b: &TenantPort) -> bool {
     let same_attachment = |(a, b): (&Attachment, &Attachment)| {
-        (a.vni, a.domain, a.vpc, a.cidr, a.gateway_mac, a.host_dvr_mac)
-            == (b.vni, b.domain, b.vpc, b.cidr, b.gateway_mac, b.host_dvr_mac)
-            && Arc::ptr_eq(&a.routes, &b.routes)
+        (
+            a.vni,
+            a.domain,
+            a.vpc,
+            a.cidr,
+            a.gateway_mac,
+            a.host_dvr_mac,
+        ) == (
+            b.vni,
+            b.domain,
+            b.vpc,
+            b.cidr,
+            b.gateway_mac,
+            b.host_dvr_mac,
+        ) && Arc::ptr_eq(&a.routes, &b.routes)
     };
     a.mac == b.mac
         && a.admin_up == b.admin_up
         && a.attachments.len() == b.attachments.len()
-        && a.attachments.iter().zip(&b.attachments).all(same_attachment)
+        && a.attachments
+            .iter()
+            .zip(&b.attachments)
+            .all(same_attachment)
 }

@@ -15,8 +15,8 @@ use crate::state::Wanted;
 use crate::state::network::SubnetIx;
 use crate::state::router::{Router, RouterIx};
 
-/// Priority of the route to a connected subnet: a rule for exactly the same prefix wins, so that a controller can lead a
-/// subnet's traffic through a machine of its own.
+/// Priority of the route to a connected subnet: a rule for exactly the same prefix wins, so that a
+/// controller can lead a subnet's traffic through a machine of its own.
 const CONNECTED: u32 = u32::MAX;
 
 /// What the controller uses as host DVR MAC everywhere, for routers that do not say.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-//! A goal state, in either form, as a sequence of validated resources.
+//! A goal state, in either form, as a list of validated resources.
 //!
-//! The controller's maps (second form) are read in the order of their keys, so that the same message always has the same
-//! effect. A key is used for nothing else: it is not always the resource's id.
+//! The controller's maps (second form) come in the order of their keys, so that the same message always
+//! has the same effect. A key is used for nothing else: it is not always the resource's id.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::field::{Field, FieldError};
 use super::{neighbor, port, router, subnet, vpc};
@@ -104,30 +104,32 @@ fn not_served<C>(at: &Field<'_>, _: Wish, _: C) -> Result<Change, FieldError> {
     Err(at.error("this switch does not serve resources of this kind yet"))
 }
 
-/// All resources of `goal`, what others depend on first. Lazy: one resource is decoded at a time.
-pub(crate) fn resources(goal: Goal) -> Box<dyn Iterator<Item = Resource>> {
+/// All resources of `goal`, what others depend on first.
+pub(crate) fn resources(goal: Goal) -> Vec<Resource> {
+    let mut all = Vec::new();
     match goal {
-        Goal::V1(goal) => Box::new(
-            list("vpc_states", goal.vpc_states)
-                .chain(list("subnet_states", goal.subnet_states))
-                .chain(list("router_states", goal.router_states))
-                .chain(list("port_states", goal.port_states))
-                .chain(list("neighbor_states", goal.neighbor_states))
-                .chain(list("security_group_states", goal.security_group_states))
-                .chain(list("dhcp_states", goal.dhcp_states))
-                .chain(list("gateway_states", goal.gateway_states)),
-        ),
-        Goal::V2(goal) => Box::new(
-            map("vpc_states", goal.vpc_states)
-                .chain(map("subnet_states", goal.subnet_states))
-                .chain(map("router_states", goal.router_states))
-                .chain(map("port_states", goal.port_states))
-                .chain(map("neighbor_states", goal.neighbor_states))
-                .chain(map("security_group_states", goal.security_group_states))
-                .chain(map("dhcp_states", goal.dhcp_states))
-                .chain(map("gateway_states", goal.gateway_states)),
-        ),
+        Goal::V1(goal) => {
+            all.extend(list("vpc_states", goal.vpc_states));
+            all.extend(list("subnet_states", goal.subnet_states));
+            all.extend(list("router_states", goal.router_states));
+            all.extend(list("port_states", goal.port_states));
+            all.extend(list("neighbor_states", goal.neighbor_states));
+            all.extend(list("security_group_states", goal.security_group_states));
+            all.extend(list("dhcp_states", goal.dhcp_states));
+            all.extend(list("gateway_states", goal.gateway_states));
+        }
+        Goal::V2(goal) => {
+            all.extend(map("vpc_states", goal.vpc_states));
+            all.extend(map("subnet_states", goal.subnet_states));
+            all.extend(map("router_states", goal.router_states));
+            all.extend(map("port_states", goal.port_states));
+            all.extend(map("neighbor_states", goal.neighbor_states));
+            all.extend(map("security_group_states", goal.security_group_states));
+            all.extend(map("dhcp_states", goal.dhcp_states));
+            all.extend(map("gateway_states", goal.gateway_states));
+        }
     }
+    all
 }
 
 fn list<S: State>(name: &'static str, states: Vec<S>) -> impl Iterator<Item = Resource> {
@@ -137,9 +139,10 @@ fn list<S: State>(name: &'static str, states: Vec<S>) -> impl Iterator<Item = Re
         .map(move |(index, state)| resource(&Field::element(name, index), state))
 }
 
-fn map<S: State>(name: &'static str, states: HashMap<String, S>) -> impl Iterator<Item = Resource> {
-    let mut states: Vec<(String, S)> = states.into_iter().collect();
-    states.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+fn map<S: State>(
+    name: &'static str,
+    states: BTreeMap<String, S>,
+) -> impl Iterator<Item = Resource> {
     states
         .into_iter()
         .map(move |(key, state)| resource(&Field::entry(name, &key), state))
@@ -174,8 +177,8 @@ fn resource<S: State>(at: &Field<'_>, state: S) -> Resource {
     resource
 }
 
-/// INFO means a state to keep, like CREATE and UPDATE: Alcor leaves a router's operation unset, which is INFO.
-/// GET asks for nothing, but for neighbors, where Alcor means "here is the next hop's neighbor".
+/// INFO means a state to keep, like CREATE and UPDATE: Alcor leaves a router's operation unset, which is
+/// INFO. GET asks for nothing, but for neighbors, where Alcor means "here is the next hop's neighbor".
 fn wish(at: &Field<'_>, kind: ResourceType, operation: i32) -> Result<Option<Wish>, FieldError> {
     match OperationType::try_from(operation) {
         Ok(OperationType::Info | OperationType::Create | OperationType::Update) => {

@@ -13,7 +13,8 @@ pub(crate) const MAX_ID: usize = 255;
 /// Most characters of a refused value that an error repeats.
 const MAX_QUOTE: usize = 64;
 
-/// A field's place: `neighbor_states[3].configuration.fixed_ips[0].ip_address`. Costs nothing until it is written out.
+/// A field's place: `neighbor_states[3].configuration.fixed_ips[0].ip_address`. Costs nothing until it is
+/// written out.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<'a> {
     outer: Option<&'a Field<'a>>,
@@ -97,6 +98,16 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
+    /// A list that must not be longer than `limit`.
+    pub(crate) fn at_most(&self, count: usize, limit: usize) -> Result<(), FieldError> {
+        if count > limit {
+            return Err(self.error(format_args!(
+                "has {count} entries, at most {limit} are served"
+            )));
+        }
+        Ok(())
+    }
+
     /// An address that one machine has.
     pub(crate) fn host(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
         let address = self.ipv4(text)?;
@@ -112,7 +123,7 @@ impl<'a> Field<'a> {
             .map_err(|_| self.error(format_args!("{} is not an IPv4 address", Quote(text))))
     }
 
-    /// A prefix; bits beyond its length are ignored, since Alcor writes a gateway's address with its length too.
+    /// A prefix; bits beyond its length are ignored.
     pub(crate) fn prefix(&self, text: &str) -> Result<Ipv4Net, FieldError> {
         let prefix: Ipv4Net = text
             .parse()

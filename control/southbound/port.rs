@@ -28,11 +28,7 @@ pub(crate) fn read(
     if count == 0 {
         return Err(at.field("fixed_ips").error("is empty"));
     }
-    if count > MAX_FIXED_IPS {
-        return Err(at.field("fixed_ips").error(format_args!(
-            "has {count} entries, at most {MAX_FIXED_IPS} are served"
-        )));
-    }
+    at.field("fixed_ips").at_most(count, MAX_FIXED_IPS)?;
     let mut fixed_ips = Vec::with_capacity(count);
     for (i, fixed_ip) in configuration.fixed_ips.into_iter().enumerate() {
         let at = at.item("fixed_ips", i);

@@ -5,7 +5,8 @@ use prost::Message;
 
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
 
-/// Most bytes of one reply message. Below the 4 MiB that gRPC clients accept unless told otherwise, with room to spare.
+/// Most bytes of one reply message. Below the 4 MiB that gRPC clients accept unless told otherwise, with
+/// room to spare.
 pub(crate) const MAX_REPLY: usize = 3 << 20;
 
 /// The reply in as many messages as it needs, at least one; together they hold every status, in order.
@@ -30,8 +31,8 @@ pub(crate) fn split(reply: GoalStateOperationReply) -> Vec<GoalStateOperationRep
     parts
 }
 
-/// The reply as one message: where it is too large, everything that is no success, and successes as long as there is
-/// room. Returns how many statuses were left out.
+/// The reply as one message: where it is too large, everything that is no success, and successes as long as
+/// there is room. Returns how many statuses were left out.
 pub(crate) fn shorten(mut reply: GoalStateOperationReply) -> (GoalStateOperationReply, usize) {
     let all = reply.operation_statuses.len();
     if reply.encoded_len() <= MAX_REPLY {

@@ -4,12 +4,16 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use vswitch::tables::routes::MAX_ROUTES;
 
 use super::decode::Wish;
 use super::field::{Field, FieldError};
 use crate::proto::schema::router_configuration::{RoutingRule, SubnetRoutingTable};
 use crate::proto::schema::{OperationType, RouterConfiguration, UpdateType};
 use crate::state::resource::{Change, RouterUpdate, Rule, RuleKey, SubnetRules};
+
+/// Most subnets of one router: as many as VNIs that this switch can tell apart.
+const MAX_SUBNETS: usize = 1 << 16;
 
 /// Reads a router's configuration; to delete it, only its id counts.
 pub(crate) fn read(
@@ -34,6 +38,8 @@ pub(crate) fn read(
         "" => None,
         text => Some(at.field("host_dvr_mac_address").mac(text)?),
     };
+    let at_tables = at.field("subnet_routing_tables");
+    at_tables.at_most(configuration.subnet_routing_tables.len(), MAX_SUBNETS)?;
     let tables = configuration.subnet_routing_tables.into_iter().enumerate();
     let subnets = tables.map(|(i, table)| subnet(&at.item("subnet_routing_tables", i), table));
     Ok(Change::Router(Some(RouterUpdate {
@@ -45,6 +51,8 @@ pub(crate) fn read(
 
 fn subnet(at: &Field<'_>, table: SubnetRoutingTable) -> Result<SubnetRules, FieldError> {
     at.field("subnet_id").id(&table.subnet_id)?;
+    at.field("routing_rules")
+        .at_most(table.routing_rules.len(), MAX_ROUTES)?;
     let rules = table.routing_rules.into_iter().enumerate();
     let rules = rules.map(|(i, rule)| read_rule(&at.item("routing_rules", i), rule));
     Ok(SubnetRules {

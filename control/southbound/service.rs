@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! The gRPC services that a controller programs this switch by.
 //!
-//! What its clients make of errors decides how they are reported: a wrong resource is a status in the reply, never a gRPC
-//! error, which would stall the controller for minutes. gRPC errors are left for what is no message at all.
+//! What its clients make of errors decides how they are reported: a wrong resource is a status in the
+//! reply, never a gRPC error, which would stall the controller for minutes. gRPC errors are left for what
+//! is no message at all.
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -18,24 +19,28 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::reply;
 use crate::core::{CoreHandle, Goal, Gone};
-use crate::proto::schema::goal_state_provisioner_server::{GoalStateProvisioner, GoalStateProvisionerServer};
+use crate::proto::schema::goal_state_provisioner_server::{
+    GoalStateProvisioner, GoalStateProvisionerServer,
+};
 use crate::proto::schema::{
-    GoalState, GoalStateOperationReply, GoalStateV2, HostRequest, HostRequestReply, NeighborRulesRequest,
+    GoalState, GoalStateOperationReply, GoalStateV2, HostRequest, HostRequestReply,
+    NeighborRulesRequest,
 };
 
 /// Largest message accepted: what gRPC can count, as Alcor's own agent does.
 const MAX_REQUEST: usize = i32::MAX as usize;
 
-/// HTTP/2 flow control: bytes in flight per stream and per connection. The default of 64 KiB costs a round trip per
-/// 64 KiB of a goal state.
+/// HTTP/2 flow control: bytes in flight per stream and per connection. The default of 64 KiB costs a round
+/// trip per 64 KiB of a goal state.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
 /// Streams per connection; a controller keeps many idle ones open. As many as Alcor's own server allows.
 const MAX_STREAMS: u32 = 10_000;
 
-/// Replies that wait for a slow client, per stream; beyond, its further messages are not read.
-const REPLIES: usize = 4;
+/// Messages of one stream that are being applied, and replies that wait for a slow client; beyond, the stream
+/// is not read.
+const IN_FLIGHT: usize = 4;
 
 /// How often an idle connection is checked, so that half-open ones go away.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -49,7 +54,8 @@ pub(crate) async fn serve(
     core: CoreHandle,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let service = GoalStateProvisionerServer::new(Southbound { core }).max_decoding_message_size(MAX_REQUEST);
+    let service =
+        GoalStateProvisionerServer::new(Southbound { core }).max_decoding_message_size(MAX_REQUEST);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
@@ -57,9 +63,12 @@ pub(crate) async fn serve(
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
-            drop(stopped.await);
-        });
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            async {
+                drop(stopped.await);
+            },
+        );
     let mut server = pin!(server);
     tokio::select! {
         ended = &mut server => return ended,
@@ -75,17 +84,26 @@ struct Southbound {
 
 #[tonic::async_trait]
 impl GoalStateProvisioner for Southbound {
-    type PushGoalStatesStreamStream = Pin<Box<dyn Stream<Item = Result<GoalStateOperationReply, Status>> + Send>>;
+    type PushGoalStatesStreamStream =
+        Pin<Box<dyn Stream<Item = Result<GoalStateOperationReply, Status>> + Send>>;
 
     async fn push_network_resource_states(
         &self,
         request: Request<GoalState>,
     ) -> Result<Response<GoalStateOperationReply>, Status> {
         let source = source(request.remote_addr());
-        let reply = self.core.apply(source.clone(), Goal::V1(request.into_inner())).await.map_err(unavailable)?;
+        let reply = self
+            .core
+            .apply(source.clone(), Goal::V1(request.into_inner()))
+            .await
+            .map_err(unavailable)?;
         let (reply, left_out) = reply::shorten(reply);
         if left_out > 0 {
-            tracing::warn!(source, left_out, "the reply was too large for one message: successes are left out of it");
+            tracing::warn!(
+                source,
+                left_out,
+                "the reply was too large for one message: successes are left out of it"
+            );
         }
         Ok(Response::new(reply))
     }
@@ -95,30 +113,44 @@ impl GoalStateProvisioner for Southbound {
         request: Request<Streaming<GoalStateV2>>,
     ) -> Result<Response<Self::PushGoalStatesStreamStream>, Status> {
         let source = source(request.remote_addr());
-        let (replies, stream) = mpsc::channel(REPLIES);
-        tokio::spawn(answer_each(self.core.clone(), source, request.into_inner(), replies));
+        let (replies, stream) = mpsc::channel(IN_FLIGHT);
+        tokio::spawn(take_each(
+            self.core.clone(),
+            source,
+            request.into_inner(),
+            replies,
+        ));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
-    async fn request_goal_states(&self, _: Request<HostRequest>) -> Result<Response<HostRequestReply>, Status> {
-        Err(Status::unimplemented("a controller serves RequestGoalStates; this is a switch"))
+    async fn request_goal_states(
+        &self,
+        _: Request<HostRequest>,
+    ) -> Result<Response<HostRequestReply>, Status> {
+        Err(Status::unimplemented(
+            "a controller serves RequestGoalStates; this is a switch",
+        ))
     }
 
     async fn push_goalstates(
         &self,
         _: Request<NeighborRulesRequest>,
     ) -> Result<Response<GoalStateOperationReply>, Status> {
-        Err(Status::unimplemented("a gateway serves PushGoalstates; this is a switch"))
+        Err(Status::unimplemented(
+            "a gateway serves PushGoalstates; this is a switch",
+        ))
     }
 }
 
-/// Answers every message of a stream as soon as it is applied: controllers open streams that they never close, and wait.
-async fn answer_each(
+/// Takes every message of a stream in turn: the next is read and validated while the one before is applied.
+async fn take_each(
     core: CoreHandle,
     source: String,
     mut goals: Streaming<GoalStateV2>,
     replies: mpsc::Sender<Result<GoalStateOperationReply, Status>>,
 ) {
+    let (begun, in_order) = mpsc::channel(IN_FLIGHT);
+    tokio::spawn(answer_each(in_order, replies.clone()));
     loop {
         let goal = match goals.message().await {
             Ok(Some(goal)) => goal,
@@ -129,13 +161,29 @@ async fn answer_each(
                 return drop(replies.send(Err(status)).await);
             }
         };
-        let parts = match core.apply(source.clone(), Goal::V2(goal)).await {
+        let reply = match core.submit(source.clone(), Goal::V2(goal)).await {
+            Ok(reply) => reply,
+            Err(gone) => return drop(replies.send(Err(unavailable(gone))).await),
+        };
+        if begun.send(reply).await.is_err() {
+            return; // the client has left; what it sent is applied all the same
+        }
+    }
+}
+
+/// Answers every message as soon as it is applied: controllers open streams that they never close, and wait.
+async fn answer_each(
+    mut in_order: mpsc::Receiver<oneshot::Receiver<GoalStateOperationReply>>,
+    replies: mpsc::Sender<Result<GoalStateOperationReply, Status>>,
+) {
+    while let Some(reply) = in_order.recv().await {
+        let parts = match reply.await {
             Ok(reply) => reply::split(reply).into_iter().map(Ok).collect(),
-            Err(gone) => vec![Err(unavailable(gone))],
+            Err(_) => vec![Err(unavailable(Gone))],
         };
         for part in parts {
             if replies.send(part).await.is_err() {
-                return; // the client has left; what it sent is applied all the same
+                return;
             }
         }
     }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //! What the controller wants: resources by id, who depends on whom, revisions. Knows nothing of tables.
 //!
-//! * [`resource`] what goal states are made of. * [`slots`] ids as small numbers.
-//! * [`network`] VPCs and subnets; [`router`], [`port`] and [`neighbor`] the others: how each changes, and whom that
+//! * [`resource`] what goal states are made of; [`slots`] ids as small numbers.
+//! * [`network`] VPCs and subnets, [`router`], [`port`] and [`neighbor`]: how each changes, and whom that
 //!   touches.
 //!
-//! [`Wanted::apply`] is the way in. What it touched is collected in [`Touched`] until [`crate::program`] takes it.
+//! [`Wanted::apply`] is the way in. What it touched is collected in [`Touched`] until [`crate::program`]
+//! takes it.
 
 pub(crate) mod neighbor;
 pub(crate) mod network;
@@ -35,32 +36,35 @@ pub(crate) struct Revised<T> {
     pub value: T,
 }
 
-/// The change is older than what is known.
+/// Why a change is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("revision {new} is older than {known}, which is known already")]
-pub(crate) struct OutOfOrder {
-    /// The highest revision that was applied.
-    pub known: u32,
-    /// The refused one.
-    pub new: u32,
+pub(crate) enum Refused {
+    /// It is older than what is known.
+    #[error("revision {new} is older than {known}, which is known already")]
+    Late {
+        /// The highest revision that was applied.
+        known: u32,
+        /// The refused one.
+        new: u32,
+    },
+    /// There are so many resources of its kind already.
+    #[error("no room for more: at most {0} resources of a kind are kept")]
+    TooMany(usize),
 }
 
-impl OutOfOrder {
-    /// The revision to keep when `new` follows `known`. Equal revisions follow each other, since Alcor sends the same
-    /// one always; zero is no revision.
-    pub(crate) fn check(known: u32, new: u32) -> Result<u32, Self> {
-        if known != 0 && new != 0 && new < known {
-            Err(Self { known, new })
-        } else {
-            Ok(known.max(new))
-        }
+/// The revision to keep when `new` follows `known`. Equal revisions follow each other, since Alcor sends the
+/// same one always; zero is no revision.
+fn next_revision(known: u32, new: u32) -> Result<u32, Refused> {
+    if known != 0 && new != 0 && new < known {
+        return Err(Refused::Late { known, new });
     }
+    Ok(known.max(new))
 }
 
 impl<T> Revised<T> {
-    /// As [`OutOfOrder::check`], for what may not be known yet.
-    fn next(known: &Option<Self>, new: u32) -> Result<u32, OutOfOrder> {
-        OutOfOrder::check(known.as_ref().map_or(0, |known| known.revision), new)
+    /// As [`next_revision`], for what may not be known yet.
+    fn next(known: &Option<Self>, new: u32) -> Result<u32, Refused> {
+        next_revision(known.as_ref().map_or(0, |known| known.revision), new)
     }
 }
 
@@ -97,7 +101,10 @@ pub(crate) struct Touched {
 impl Touched {
     /// Nothing was touched.
     pub(crate) fn is_empty(&self) -> bool {
-        self.subnets.is_empty() && self.routed.is_empty() && self.ports.is_empty() && self.neighbors.is_empty()
+        self.subnets.is_empty()
+            && self.routed.is_empty()
+            && self.ports.is_empty()
+            && self.neighbors.is_empty()
     }
 }
 
@@ -125,14 +132,14 @@ struct Unused {
 }
 
 impl Wanted {
-    /// Makes one change, and collects what it touches. Constant time but for what the change itself lists and for the
-    /// subnets of a changed VPC or router.
+    /// Makes one change, and collects what it touches. Constant time but for what the change itself lists
+    /// and for the subnets of a changed VPC or router.
     pub(crate) fn apply(
         &mut self,
         id: &str,
         revision: u32,
         change: Change,
-    ) -> Result<Subject, OutOfOrder> {
+    ) -> Result<Subject, Refused> {
         match change {
             Change::Vpc(vpc) => self.set_vpc(id, revision, vpc),
             Change::Subnet(subnet) => self.set_subnet(id, revision, subnet),

@@ -5,11 +5,12 @@ use std::hash::BuildHasher;
 use std::net::Ipv4Addr;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use vswitch::tables::snapshot::MAX_NEIGHBORS;
 
 use super::network::SubnetIx;
 use super::resource::{NeighborAddress, NeighborPlace, NeighborUpdate};
 use super::slots::{Arena, Ix};
-use super::{OutOfOrder, Subject, Wanted};
+use super::{Refused, Subject, Wanted, next_revision};
 
 /// Number of a neighbor's slot.
 pub(crate) type NeighborIx = Ix<NeighborSlot>;
@@ -29,8 +30,11 @@ pub(crate) struct NeighborSlot {
     pub place: NeighborPlace,
     /// The highest revision seen.
     pub revision: u32,
-    /// When it last changed, on the state's own clock: among neighbors that claim one address the latest has it.
+    /// When it last changed, on the state's own clock: among neighbors that claim one address the latest
+    /// has it.
     pub changed: u64,
+    /// Of its [`Key`]: the index grows without looking at ids.
+    hash: u64,
     /// Where it stands in its subnet's list.
     position: usize,
 }
@@ -65,30 +69,26 @@ impl NeighborSlot {
 }
 
 impl Neighbors {
-    fn find(&self, key: Key<'_>) -> Option<NeighborIx> {
+    fn find(&self, key: Key<'_>, hash: u64) -> Option<NeighborIx> {
         let is_it = |&ix: &NeighborIx| self.arena.get(ix).is_some_and(|slot| slot.key() == key);
-        self.index.find(self.hasher.hash_one(key), is_it).copied()
+        self.index.find(hash, is_it).copied()
     }
 
     fn insert(&mut self, slot: NeighborSlot) -> NeighborIx {
-        let hash = self.hasher.hash_one(slot.key());
+        let hash = slot.hash;
         let ix = self.arena.insert(slot);
-        let rehash = |&ix: &NeighborIx| {
-            self.arena
-                .get(ix)
-                .map_or(0, |slot| self.hasher.hash_one(slot.key()))
-        };
-        self.index.insert_unique(hash, ix, rehash);
+        let hash_of = |&ix: &NeighborIx| self.arena.get(ix).map_or(0, |slot| slot.hash);
+        self.index.insert_unique(hash, ix, hash_of);
         ix
     }
 
     fn remove(&mut self, ix: NeighborIx) -> Option<NeighborSlot> {
-        let hash = self.hasher.hash_one(self.arena.get(ix)?.key());
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == ix) {
+        let slot = self.arena.remove(ix)?;
+        if let Ok(entry) = self.index.find_entry(slot.hash, |&other| other == ix) {
             entry.remove();
         }
         self.removed.push(ix);
-        self.arena.remove(ix)
+        Some(slot)
     }
 
     pub(super) fn sweep(&mut self) {
@@ -107,18 +107,13 @@ impl Wanted {
         self.neighbors.arena.iter()
     }
 
-    /// How many neighbors there are.
-    pub(crate) fn neighbor_count(&self) -> usize {
-        self.neighbors.arena.len()
-    }
-
-    /// Addresses with a newer revision are left alone, the others change; one that is left alone is an error.
+    /// Addresses that cannot be changed are left alone, the others change; one that is left alone is an error.
     pub(super) fn set_neighbor(
         &mut self,
         id: &str,
         revision: u32,
         update: NeighborUpdate,
-    ) -> Result<Subject, OutOfOrder> {
+    ) -> Result<Subject, Refused> {
         let mut subjects = Vec::with_capacity(update.addresses.len());
         let mut late = Ok(());
         for address in &update.addresses {
@@ -146,19 +141,20 @@ impl Wanted {
         revision: u32,
         address: &NeighborAddress,
         place: NeighborPlace,
-    ) -> Result<NeighborIx, OutOfOrder> {
+    ) -> Result<NeighborIx, Refused> {
         let (routed, ip, changed) = (address.routed, address.ip, self.tick());
         let subnet = self.subnets.intern(&address.subnet);
-        let known = self.neighbors.find(Key {
+        let key = Key {
             id,
             routed,
             subnet,
             ip,
-        });
-        if let Some(ix) = known
+        };
+        let hash = self.neighbors.hasher.hash_one(key);
+        if let Some(ix) = self.neighbors.find(key, hash)
             && let Some(slot) = self.neighbors.arena.get_mut(ix)
         {
-            slot.revision = OutOfOrder::check(slot.revision, revision)?;
+            slot.revision = next_revision(slot.revision, revision)?;
             if slot.place != place {
                 slot.place = place;
                 slot.changed = changed;
@@ -166,6 +162,10 @@ impl Wanted {
             // Also when nothing has changed: the table may have been full the last time.
             self.touched.neighbors.push(ix);
             return Ok(ix);
+        }
+        if self.neighbors.index.len() >= MAX_NEIGHBORS {
+            self.unused.subnets.push(subnet);
+            return Err(Refused::TooMany(MAX_NEIGHBORS));
         }
         let position = self
             .subnets
@@ -179,6 +179,7 @@ impl Wanted {
             place,
             revision,
             changed,
+            hash,
             position,
         };
         let ix = self.neighbors.insert(slot);
@@ -194,7 +195,7 @@ impl Wanted {
         id: &str,
         revision: u32,
         address: &NeighborAddress,
-    ) -> Result<(), OutOfOrder> {
+    ) -> Result<(), Refused> {
         let Some(subnet) = self.subnets.find(&address.subnet) else {
             return Ok(());
         };
@@ -204,10 +205,11 @@ impl Wanted {
             subnet,
             ip: address.ip,
         };
-        let Some(ix) = self.neighbors.find(key) else {
+        let hash = self.neighbors.hasher.hash_one(key);
+        let Some(ix) = self.neighbors.find(key, hash) else {
             return Ok(());
         };
-        OutOfOrder::check(
+        next_revision(
             self.neighbors.arena.get(ix).map_or(0, |slot| slot.revision),
             revision,
         )?;

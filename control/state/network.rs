@@ -8,7 +8,7 @@ use super::port::PortIx;
 use super::resource::{Subnet, Vpc};
 use super::router::RouterIx;
 use super::slots::{Ix, Slot};
-use super::{OutOfOrder, Revised, Subject, Wanted};
+use super::{Refused, Revised, Subject, Wanted};
 
 /// Number of a VPC's slot.
 pub(crate) type VpcIx = Ix<VpcSlot>;
@@ -106,27 +106,31 @@ impl Wanted {
         id: &str,
         revision: u32,
         vpc: Option<Vpc>,
-    ) -> Result<Subject, OutOfOrder> {
-        let Some(ix) = self.vpcs.slot_for(id, vpc.is_some()) else {
+    ) -> Result<Subject, Refused> {
+        let Some(ix) = self.vpcs.slot_for(id, vpc.is_some())? else {
             return Ok(Subject::Nothing);
         };
         let Some(slot) = self.vpcs.get_mut(ix) else {
             return Ok(Subject::Nothing);
         };
         let revision = Revised::next(&slot.wanted, revision)?;
-        self.touched.subnets.extend(&slot.subnets);
-        self.unused.vpcs.push(ix);
-        let old = slot.wanted.take();
-        let Some(mut vpc) = vpc else {
-            return Ok(Subject::Nothing);
-        };
+        let old = slot.wanted.take().map(|old| old.value);
         // A controller that leaves the VNI out does not take it back: Alcor often does not know it.
-        vpc.vni = vpc.vni.or(old.and_then(|old| old.value.vni));
-        slot.wanted = Some(Revised {
-            revision,
-            value: vpc,
+        let new = vpc.map(|vpc| Vpc {
+            vni: vpc.vni.or(old.as_ref().and_then(|old| old.vni)),
+            ..vpc
         });
-        Ok(Subject::Vpc)
+        if old != new {
+            self.touched.subnets.extend(&slot.subnets);
+        }
+        self.unused.vpcs.push(ix);
+        let subject = if new.is_some() {
+            Subject::Vpc
+        } else {
+            Subject::Nothing
+        };
+        slot.wanted = new.map(|value| Revised { revision, value });
+        Ok(subject)
     }
 
     pub(super) fn set_subnet(
@@ -134,8 +138,8 @@ impl Wanted {
         id: &str,
         revision: u32,
         subnet: Option<Subnet>,
-    ) -> Result<Subject, OutOfOrder> {
-        let Some(ix) = self.subnets.slot_for(id, subnet.is_some()) else {
+    ) -> Result<Subject, Refused> {
+        let Some(ix) = self.subnets.slot_for(id, subnet.is_some())? else {
             return Ok(Subject::Nothing);
         };
         let Some(slot) = self.subnets.get_mut(ix) else {

@@ -9,7 +9,7 @@ use vswitch::wire::Mac;
 use super::network::SubnetIx;
 use super::resource::Port;
 use super::slots::{Ix, Slot};
-use super::{OutOfOrder, Revised, Subject, Wanted};
+use super::{Refused, Revised, Subject, Wanted};
 use crate::core::BindError;
 
 /// Number of a port's slot. Not the switch's own number of it: that is a [`PortId`].
@@ -24,7 +24,8 @@ pub(crate) struct PortSlot {
     pub wanted: Option<Revised<WantedPort>>,
     /// Which of the switch's ports it is.
     pub bound: Option<PortId>,
-    /// When it was described last, on the state's own clock: among ports that claim one address the latest has it.
+    /// When it was described last, on the state's own clock: among ports that claim one address the latest
+    /// has it.
     pub changed: u64,
 }
 
@@ -116,8 +117,8 @@ impl Wanted {
         id: &str,
         revision: u32,
         port: Option<Port>,
-    ) -> Result<Subject, OutOfOrder> {
-        let Some(ix) = self.ports.slot_for(id, port.is_some()) else {
+    ) -> Result<Subject, Refused> {
+        let Some(ix) = self.ports.slot_for(id, port.is_some())? else {
             return Ok(Subject::Nothing);
         };
         let now = self.tick();
@@ -144,11 +145,13 @@ impl Wanted {
         }
         for (subnet, _) in old.iter().flat_map(|old| &old.value.fixed_ips) {
             self.unused.subnets.push(*subnet);
+            self.touched.routed.insert(*subnet);
             if let Some(subnet) = self.subnets.get_mut(*subnet) {
                 subnet.ports.remove(&ix);
             }
         }
         for (subnet, _) in new.iter().flat_map(|new| &new.fixed_ips) {
+            self.touched.routed.insert(*subnet);
             if let Some(subnet) = self.subnets.get_mut(*subnet) {
                 subnet.ports.insert(ix);
             }

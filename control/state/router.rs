@@ -8,7 +8,7 @@ use vswitch::wire::Mac;
 use super::network::SubnetIx;
 use super::resource::{RouterUpdate, Rule, RuleKey, SubnetRules};
 use super::slots::{Ix, Slot};
-use super::{OutOfOrder, Revised, Subject, Wanted};
+use super::{Refused, Revised, Subject, Wanted};
 
 /// Number of a router's slot.
 pub(crate) type RouterIx = Ix<RouterSlot>;
@@ -59,8 +59,8 @@ impl Wanted {
         id: &str,
         revision: u32,
         update: Option<RouterUpdate>,
-    ) -> Result<Subject, OutOfOrder> {
-        let Some(ix) = self.routers.slot_for(id, update.is_some()) else {
+    ) -> Result<Subject, Refused> {
+        let Some(ix) = self.routers.slot_for(id, update.is_some())? else {
             return Ok(Subject::Nothing);
         };
         let Some(slot) = self.routers.get_mut(ix) else {

@@ -9,6 +9,12 @@ use std::marker::PhantomData;
 
 use hashbrown::HashMap;
 
+use super::Refused;
+
+/// Most resources of one kind, neighbors apart: a hundred times what a host has use for, and some hundred
+/// megabytes.
+const MAX_SLOTS: usize = 1 << 20;
+
 /// The number of a slot of `T`. Once the slot is freed, the number may be given to another.
 pub(crate) struct Ix<T> {
     index: u32,
@@ -74,7 +80,6 @@ impl<T> fmt::Debug for Ix<T> {
 pub(crate) struct Arena<T> {
     slots: Vec<Option<T>>,
     free: Vec<u32>,
-    len: usize,
 }
 
 impl<T> Default for Arena<T> {
@@ -82,7 +87,6 @@ impl<T> Default for Arena<T> {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            len: 0,
         }
     }
 }
@@ -90,7 +94,6 @@ impl<T> Default for Arena<T> {
 impl<T> Arena<T> {
     /// Stores `value`. Slots are counted in 32 bits: memory ends long before they do.
     pub(crate) fn insert(&mut self, value: T) -> Ix<T> {
-        self.len += 1;
         let index = self.free.pop().unwrap_or(self.slots.len() as u32);
         match self.slots.get_mut(index as usize) {
             Some(slot) => *slot = Some(value),
@@ -109,12 +112,10 @@ impl<T> Arena<T> {
         self.slots.get_mut(ix.get())?.as_mut()
     }
 
-    /// Forgets the value. Its number is not used again before [`Arena::recycle`], so that those who know it can
-    /// still find out that the value is gone.
+    /// Forgets the value. Its number is not used again before [`Arena::recycle`], so that those who know it
+    /// can still find out that the value is gone.
     pub(crate) fn remove(&mut self, ix: Ix<T>) -> Option<T> {
-        let value = self.slots.get_mut(ix.get())?.take()?;
-        self.len -= 1;
-        Some(value)
+        self.slots.get_mut(ix.get())?.take()
     }
 
     /// Lets the number of a removed value be used again. Once per removal.
@@ -126,11 +127,6 @@ impl<T> Arena<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Ix<T>, &T)> {
         let numbered = self.slots.iter().enumerate();
         numbered.filter_map(|(i, slot)| Some((Ix::new(i as u32), slot.as_ref()?)))
-    }
-
-    /// How many values there are.
-    pub(crate) fn len(&self) -> usize {
-        self.len
     }
 }
 
@@ -171,12 +167,14 @@ impl<T: Slot> Slots<T> {
         ix
     }
 
-    /// The slot to change for `id`: made when the resource is `wanted`, and none when it is to be deleted and unknown.
-    pub(crate) fn slot_for(&mut self, id: &str, wanted: bool) -> Option<Ix<T>> {
-        if wanted {
-            Some(self.intern(id))
-        } else {
-            self.find(id)
+    /// The slot to change for `id`: made when the resource is `wanted`, and none when it is to be deleted and
+    /// unknown.
+    pub(crate) fn slot_for(&mut self, id: &str, wanted: bool) -> Result<Option<Ix<T>>, Refused> {
+        match self.find(id) {
+            Some(ix) => Ok(Some(ix)),
+            None if !wanted => Ok(None),
+            None if self.by_id.len() >= MAX_SLOTS => Err(Refused::TooMany(MAX_SLOTS)),
+            None => Ok(Some(self.intern(id))),
         }
     }
 

@@ -20,7 +20,10 @@ pub(super) enum State {
 
 /// The first form: lists.
 pub(super) fn v1(states: impl IntoIterator<Item = State>) -> Goal {
-    let mut goal = GoalState { format_version: 101, ..Default::default() };
+    let mut goal = GoalState {
+        format_version: 101,
+        ..Default::default()
+    };
     for state in states {
         match state {
             State::Vpc(state) => goal.vpc_states.push(state),
@@ -35,7 +38,10 @@ pub(super) fn v1(states: impl IntoIterator<Item = State>) -> Goal {
 
 /// The second form: maps, under keys that are no ids.
 pub(super) fn v2(states: impl IntoIterator<Item = State>) -> Goal {
-    let mut goal = GoalStateV2 { format_version: 102, ..Default::default() };
+    let mut goal = GoalStateV2 {
+        format_version: 102,
+        ..Default::default()
+    };
     for (n, state) in states.into_iter().enumerate() {
         let key = format!("key/{n}");
         match state {
@@ -67,10 +73,18 @@ impl State {
     pub(super) fn at(mut self, revision: u32) -> Self {
         match &mut self {
             State::Vpc(state) => configuration(&mut state.configuration).revision_number = revision,
-            State::Subnet(state) => configuration(&mut state.configuration).revision_number = revision,
-            State::Port(state) => configuration(&mut state.configuration).revision_number = revision,
-            State::Neighbor(state) => configuration(&mut state.configuration).revision_number = revision,
-            State::Router(state) => configuration(&mut state.configuration).revision_number = revision,
+            State::Subnet(state) => {
+                configuration(&mut state.configuration).revision_number = revision
+            }
+            State::Port(state) => {
+                configuration(&mut state.configuration).revision_number = revision
+            }
+            State::Neighbor(state) => {
+                configuration(&mut state.configuration).revision_number = revision
+            }
+            State::Router(state) => {
+                configuration(&mut state.configuration).revision_number = revision
+            }
         }
         self
     }
@@ -100,8 +114,16 @@ pub(super) fn vpc(id: &str, vni: u32) -> State {
 /// A subnet whose gateway has a MAC that ends in `gateway`; none if that is 0.
 pub(super) fn subnet(id: &str, vpc: &str, cidr: &str, tunnel_id: u64, gateway: u8) -> State {
     let gateway = subnet_configuration::Gateway {
-        ip_address: if gateway == 0 { "0.0.0.0".into() } else { cidr.replace(".0/24", ".1") },
-        mac_address: if gateway == 0 { String::new() } else { format!("00:00:5e:00:01:{gateway:02x}") },
+        ip_address: if gateway == 0 {
+            "0.0.0.0".into()
+        } else {
+            cidr.replace(".0/24", ".1")
+        },
+        mac_address: if gateway == 0 {
+            String::new()
+        } else {
+            format!("00:00:5e:00:01:{gateway:02x}")
+        },
     };
     State::Subnet(SubnetState {
         operation_type: OperationType::Info as i32,
@@ -118,10 +140,12 @@ pub(super) fn subnet(id: &str, vpc: &str, cidr: &str, tunnel_id: u64, gateway: u
 }
 
 pub(super) fn port(id: &str, mac: &str, fixed_ips: &[(&str, &str)]) -> State {
-    let fixed_ips = fixed_ips.iter().map(|(subnet, ip)| port_configuration::FixedIp {
-        subnet_id: subnet.to_string(),
-        ip_address: ip.to_string(),
-    });
+    let fixed_ips = fixed_ips
+        .iter()
+        .map(|(subnet, ip)| port_configuration::FixedIp {
+            subnet_id: subnet.to_string(),
+            ip_address: ip.to_string(),
+        });
     State::Port(PortState {
         operation_type: OperationType::Create as i32,
         configuration: Some(PortConfiguration {
@@ -137,7 +161,14 @@ pub(super) fn port(id: &str, mac: &str, fixed_ips: &[(&str, &str)]) -> State {
 }
 
 /// A neighbor on the host 192.0.2.`host`, whose MAC ends in `host` too.
-pub(super) fn neighbor(id: &str, kind: NeighborType, mac: &str, subnet: &str, ip: &str, host: u8) -> State {
+pub(super) fn neighbor(
+    id: &str,
+    kind: NeighborType,
+    mac: &str,
+    subnet: &str,
+    ip: &str,
+    host: u8,
+) -> State {
     State::Neighbor(NeighborState {
         operation_type: OperationType::Create as i32,
         configuration: Some(NeighborConfiguration {
@@ -161,18 +192,25 @@ pub(super) fn neighbor(id: &str, kind: NeighborType, mac: &str, subnet: &str, ip
 pub(super) type RuleText<'a> = (&'a str, &'a str, &'a str, u32);
 
 pub(super) fn router(id: &str, update: UpdateType, subnets: &[(&str, &[RuleText<'_>])]) -> State {
-    let rule = |(id, destination, next_hop, priority): &RuleText<'_>| router_configuration::RoutingRule {
-        operation_type: if destination.is_empty() { OperationType::Delete as i32 } else { 0 },
-        id: id.to_string(),
-        destination: destination.to_string(),
-        next_hop_ip: next_hop.to_string(),
-        priority: *priority,
-        ..Default::default()
-    };
-    let tables = subnets.iter().map(|(subnet, rules)| router_configuration::SubnetRoutingTable {
-        subnet_id: subnet.to_string(),
-        routing_rules: rules.iter().map(rule).collect(),
-    });
+    let rule =
+        |(id, destination, next_hop, priority): &RuleText<'_>| router_configuration::RoutingRule {
+            operation_type: if destination.is_empty() {
+                OperationType::Delete as i32
+            } else {
+                0
+            },
+            id: id.to_string(),
+            destination: destination.to_string(),
+            next_hop_ip: next_hop.to_string(),
+            priority: *priority,
+            ..Default::default()
+        };
+    let tables = subnets
+        .iter()
+        .map(|(subnet, rules)| router_configuration::SubnetRoutingTable {
+            subnet_id: subnet.to_string(),
+            routing_rules: rules.iter().map(rule).collect(),
+        });
     State::Router(RouterState {
         operation_type: OperationType::Info as i32,
         configuration: Some(RouterConfiguration {
@@ -186,8 +224,8 @@ pub(super) fn router(id: &str, update: UpdateType, subnets: &[(&str, &[RuleText<
     })
 }
 
-/// One VPC with two subnets of one VNI and one of another, two ports of this host, five neighbors on two hosts, and a
-/// router with a rule. What most tests start from.
+/// One VPC with two subnets of one VNI and one of another, two ports of this host, five neighbors on two
+/// hosts, and a router with a rule. What most tests start from.
 pub(super) fn scenario() -> Vec<State> {
     use NeighborType::{L2, L3};
     vec![
@@ -196,7 +234,15 @@ pub(super) fn scenario() -> Vec<State> {
         subnet("red", "vpc", "10.7.2.0/24", i64::MAX as u64, 2),
         subnet("green", "vpc", "10.8.3.0/24", 8, 3),
         port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
-        port("port-b", "02-00-00-00-00-0B", &[("red", "10.7.2.11"), ("red", "10.7.2.12"), ("blue", "10.7.1.11")]),
+        port(
+            "port-b",
+            "02-00-00-00-00-0B",
+            &[
+                ("red", "10.7.2.11"),
+                ("red", "10.7.2.12"),
+                ("blue", "10.7.1.11"),
+            ],
+        ),
         neighbor("n1", L2, "02:00:00:00:01:01", "blue", "10.7.1.101", 9),
         neighbor("n1", L3, "02:00:00:00:01:01", "blue", "10.7.1.101", 9),
         neighbor("n2", L3, "02:00:00:00:01:02", "red", "10.7.2.102", 9),

@@ -42,26 +42,42 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let serve = service::serve(listener, core.clone(), async { drop(stopped.await) });
         let ended = tokio::spawn(async { serve.await.unwrap() });
-        Self { address, core, stop, ended }
+        Self {
+            address,
+            core,
+            stop,
+            ended,
+        }
     }
 
     async fn client(&self) -> Client {
-        Client::connect(format!("http://{}", self.address)).await.unwrap()
+        Client::connect(format!("http://{}", self.address))
+            .await
+            .unwrap()
     }
 }
 
-pub(super) fn second_form(states: impl IntoIterator<Item = State>) -> GoalStateV2 {
-    let Goal::V2(goal) = v2(states) else { unreachable!() };
+fn second_form(states: impl IntoIterator<Item = State>) -> GoalStateV2 {
+    let Goal::V2(goal) = v2(states) else {
+        unreachable!()
+    };
     goal
 }
 
-pub(super) fn first_form(states: impl IntoIterator<Item = State>) -> GoalState {
-    let Goal::V1(goal) = v1(states) else { unreachable!() };
+fn first_form(states: impl IntoIterator<Item = State>) -> GoalState {
+    let Goal::V1(goal) = v1(states) else {
+        unreachable!()
+    };
     goal
 }
 
 /// An open stream: where messages go in, and replies come out.
-pub(super) async fn open(client: &mut Client) -> (mpsc::Sender<GoalStateV2>, Streaming<GoalStateOperationReply>) {
+async fn open(
+    client: &mut Client,
+) -> (
+    mpsc::Sender<GoalStateV2>,
+    Streaming<GoalStateOperationReply>,
+) {
     let (goals, stream) = mpsc::channel(16);
     // Alcor's warm-up: the first message goes with the request, and the stream stays open.
     goals.send(GoalStateV2::default()).await.unwrap();
@@ -71,14 +87,25 @@ pub(super) async fn open(client: &mut Client) -> (mpsc::Sender<GoalStateV2>, Str
     (goals, replies)
 }
 
-pub(super) async fn next(replies: &mut Streaming<GoalStateOperationReply>) -> GoalStateOperationReply {
-    timeout(LIMIT, replies.message()).await.expect("no answer in time").unwrap().expect("the stream has ended")
+async fn next(replies: &mut Streaming<GoalStateOperationReply>) -> GoalStateOperationReply {
+    timeout(LIMIT, replies.message())
+        .await
+        .expect("no answer in time")
+        .unwrap()
+        .expect("the stream has ended")
 }
 
 fn neighbors(prefix: &str, count: usize) -> Vec<State> {
     let neighbor = |n: usize| {
         let (a, b, c) = (n >> 16 & 255, n >> 8 & 255, n & 255);
-        neighbor(&format!("{prefix}-{n:030}"), L2, &format!("02:00:00:{a:02x}:{b:02x}:{c:02x}"), "s", &format!("10.{a}.{b}.{c}"), 9)
+        neighbor(
+            &format!("{prefix}-{n:030}"),
+            L2,
+            &format!("02:00:00:{a:02x}:{b:02x}:{c:02x}"),
+            "s",
+            &format!("10.{a}.{b}.{c}"),
+            9,
+        )
     };
     (0..count).map(neighbor).collect()
 }
@@ -88,17 +115,48 @@ async fn both_calls_program_and_answer() {
     let server = Server::start().await;
     let mut client = server.client().await;
     let goal = first_form([subnet("s", "v", "10.7.1.0/24", 7, 1)]);
-    let reply = client.push_network_resource_states(goal).await.unwrap().into_inner();
-    assert_eq!(reply.operation_statuses[0].operation_status(), OperationStatus::Success);
+    let reply = client
+        .push_network_resource_states(goal)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        reply.operation_statuses[0].operation_status(),
+        OperationStatus::Success
+    );
     let (goals, mut replies) = open(&mut client).await;
     for count in 1..4 {
-        goals.send(second_form(neighbors("n", count))).await.unwrap();
+        goals
+            .send(second_form(neighbors("n", count)))
+            .await
+            .unwrap();
         let reply = next(&mut replies).await;
-        assert_eq!(reply.operation_statuses.len(), count, "one reply per message, before half-close");
+        assert_eq!(
+            reply.operation_statuses.len(),
+            count,
+            "one reply per message, before half-close"
+        );
     }
     drop(goals);
-    assert!(timeout(LIMIT, replies.message()).await.unwrap().unwrap().is_none(), "the stream ends with the client's");
-    assert_eq!(server.core.show(Show::Neighbors).await.unwrap().as_array().unwrap().len(), 3);
+    assert!(
+        timeout(LIMIT, replies.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .is_none(),
+        "the stream ends with the client's"
+    );
+    assert_eq!(
+        server
+            .core
+            .show(Show::Neighbors)
+            .await
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +188,10 @@ async fn concurrent_streams_are_answered_each_on_its_own() {
                 for round in 0..50 {
                     let id = format!("v-{n}-{round}");
                     goals.send(second_form([vpc(&id, 7)])).await.unwrap();
-                    assert_eq!(next(&mut replies).await.operation_statuses[0].resource_id, id);
+                    assert_eq!(
+                        next(&mut replies).await.operation_statuses[0].resource_id,
+                        id
+                    );
                 }
             })
         })
@@ -138,7 +199,17 @@ async fn concurrent_streams_are_answered_each_on_its_own() {
     for task in tasks {
         timeout(LIMIT, task).await.unwrap().unwrap();
     }
-    assert_eq!(server.core.show(Show::Vpcs).await.unwrap().as_array().unwrap().len(), 400);
+    assert_eq!(
+        server
+            .core
+            .show(Show::Vpcs)
+            .await
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .len(),
+        400
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +225,11 @@ async fn large_messages_are_taken_and_their_replies_fit_clients_that_accept_4_mi
     }
     assert_eq!(statuses, states.len());
     // The unary call has one message to answer in: what is no success comes first.
-    let reply = client.push_network_resource_states(first_form(states)).await.unwrap().into_inner();
+    let reply = client
+        .push_network_resource_states(first_form(states))
+        .await
+        .unwrap()
+        .into_inner();
     assert!(reply.operation_statuses.len() > 30_000);
 }
 
@@ -162,9 +237,23 @@ async fn large_messages_are_taken_and_their_replies_fit_clients_that_accept_4_mi
 async fn a_wrong_resource_is_a_status_and_never_a_grpc_error() {
     let server = Server::start().await;
     let mut client = server.client().await;
-    let wrong = [vpc("", 7), subnet("s", "", "x", 1 << 40, 1), port("p", "", &[]), neighbor("n", L2, "", "", "", 0)];
-    let reply = client.push_network_resource_states(first_form(wrong)).await.unwrap().into_inner();
-    assert!(reply.operation_statuses.iter().all(|s| s.operation_status() == OperationStatus::InvalidArg));
+    let wrong = [
+        vpc("", 7),
+        subnet("s", "", "x", 1 << 40, 1),
+        port("p", "", &[]),
+        neighbor("n", L2, "", "", "", 0),
+    ];
+    let reply = client
+        .push_network_resource_states(first_form(wrong))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(
+        reply
+            .operation_statuses
+            .iter()
+            .all(|s| s.operation_status() == OperationStatus::InvalidArg)
+    );
     assert_eq!(reply.operation_statuses.len(), 4);
 }
 
@@ -172,9 +261,15 @@ async fn a_wrong_resource_is_a_status_and_never_a_grpc_error() {
 async fn calls_that_a_switch_does_not_serve_are_unimplemented() {
     let server = Server::start().await;
     let mut client = server.client().await;
-    let status = client.request_goal_states(HostRequest::default()).await.unwrap_err();
+    let status = client
+        .request_goal_states(HostRequest::default())
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
-    let status = client.push_goalstates(NeighborRulesRequest::default()).await.unwrap_err();
+    let status = client
+        .push_goalstates(NeighborRulesRequest::default())
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
 }
 
@@ -188,7 +283,17 @@ async fn a_client_that_leaves_without_its_answer_leaves_what_it_said() {
     drop((goals, replies, client));
     let mut other = server.client().await;
     open(&mut other).await;
-    assert_eq!(server.core.show(Show::Vpcs).await.unwrap().as_array().unwrap().len(), 1);
+    assert_eq!(
+        server
+            .core
+            .show(Show::Vpcs)
+            .await
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

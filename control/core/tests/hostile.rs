@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! Nothing from outside panics, hangs, or leaves tables that disagree with the wanted state.
 
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 use super::goal::*;
 use super::world::{PORT_A, PORT_B, World};
@@ -29,8 +29,17 @@ fn mac() -> impl Strategy<Value = String> {
 }
 
 fn cidr() -> impl Strategy<Value = String> {
-    prop::sample::select(vec!["10.7.1.0/24", "10.7.1.0/30", "0.0.0.0/0", "10.7.1.2/32", "10.7.1.2", "", "/", "10.7.1.0/33"])
-        .prop_map(str::to_owned)
+    prop::sample::select(vec![
+        "10.7.1.0/24",
+        "10.7.1.0/30",
+        "0.0.0.0/0",
+        "10.7.1.2/32",
+        "10.7.1.2",
+        "",
+        "/",
+        "10.7.1.0/33",
+    ])
+    .prop_map(str::to_owned)
 }
 
 fn tunnel() -> impl Strategy<Value = u64> {
@@ -125,7 +134,11 @@ fn apply_all(messages: Vec<Vec<State>>) -> World {
         }
         let count = message.len();
         let reply = world.apply(if n % 2 == 0 { v1(message) } else { v2(message) });
-        assert_eq!(reply.operation_statuses.len(), count, "a status for every resource");
+        assert_eq!(
+            reply.operation_statuses.len(),
+            count,
+            "a status for every resource"
+        );
     }
     world
 }
@@ -175,8 +188,22 @@ proptest! {
 #[test]
 fn many_claimants_of_one_address_take_no_quadratic_time() {
     let mut world = World::new();
-    world.succeed([subnet("s", "v", "10.7.1.0/24", 7, 1), port("port-a", "02:00:00:00:00:0a", &[("s", "10.7.1.10")])]);
-    let all = || (0..20_000).map(|n| neighbor(&format!("n{n}"), NeighborType::L2, "02:00:00:00:01:63", "s", "10.7.1.99", 9));
+    world.succeed([
+        subnet("s", "v", "10.7.1.0/24", 7, 1),
+        port("port-a", "02:00:00:00:00:0a", &[("s", "10.7.1.10")]),
+    ]);
+    let all = || {
+        (0..20_000).map(|n| {
+            neighbor(
+                &format!("n{n}"),
+                NeighborType::L2,
+                "02:00:00:00:01:63",
+                "s",
+                "10.7.1.99",
+                9,
+            )
+        })
+    };
     let begun = std::time::Instant::now();
     world.succeed(all());
     world.succeed(all().map(deleted));

@@ -16,7 +16,11 @@ enum Step {
 }
 
 fn steps() -> Vec<Step> {
-    scenario().into_iter().map(Step::State).chain([Step::BindA, Step::BindB]).collect()
+    scenario()
+        .into_iter()
+        .map(Step::State)
+        .chain([Step::BindA, Step::BindB])
+        .collect()
 }
 
 fn reference() -> String {

@@ -48,18 +48,34 @@ fn a_neighbor_moves_between_hosts_without_a_publication() {
     world.succeed([neighbor("n", L2, MAC, "blue", "10.7.1.99", 9)]);
     let before = world.publications();
     world.succeed([neighbor("n", L2, MAC, "blue", "10.7.1.99", 8)]);
-    assert_eq!(world.find("10.7.1.99").unwrap(), "02:00:00:00:01:63 vni 7 host 192.0.2.8 mac ..:08");
+    assert_eq!(
+        world.find("10.7.1.99").unwrap(),
+        "02:00:00:00:01:63 vni 7 host 192.0.2.8 mac ..:08"
+    );
     assert_eq!(world.publications(), before);
-    assert!(world.see().ends_with("entries [2, 2, 1]\n"), "the old host is forgotten");
+    assert!(
+        world.see().ends_with("entries [2, 2, 1]\n"),
+        "the old host is forgotten"
+    );
 }
 
 #[test]
 fn a_neighbor_that_gets_another_mac_is_found_by_that_only() {
     let mut world = blue();
     world.succeed([neighbor("n", L2, MAC, "blue", "10.7.1.99", 9)]);
-    world.succeed([neighbor("n", L2, "02:00:00:00:01:64", "blue", "10.7.1.99", 9)]);
+    world.succeed([neighbor(
+        "n",
+        L2,
+        "02:00:00:00:01:64",
+        "blue",
+        "10.7.1.99",
+        9,
+    )]);
     let seen = world.see();
-    assert!(seen.contains("  02:00:00:00:01:64: ") && !seen.contains(MAC), "{seen}");
+    assert!(
+        seen.contains("  02:00:00:00:01:64: ") && !seen.contains(MAC),
+        "{seen}"
+    );
 }
 
 #[test]
@@ -80,7 +96,10 @@ fn among_neighbors_with_one_address_the_latest_has_it_and_the_other_gets_it_back
     world.succeed([neighbor("old", L2, MAC, "blue", "10.7.1.99", 8)]);
     world.succeed([neighbor("new", L2, MAC, "blue", "10.7.1.99", 9)]);
     let at = |world: &mut World, host: u8| {
-        assert_eq!(world.find("10.7.1.99").unwrap(), format!("{MAC} vni 7 host 192.0.2.{host} mac ..:{host:02x}"));
+        assert_eq!(
+            world.find("10.7.1.99").unwrap(),
+            format!("{MAC} vni 7 host 192.0.2.{host} mac ..:{host:02x}")
+        );
     };
     at(&mut world, 9);
     // Said again and nothing new: no reason to change sides.
@@ -97,9 +116,15 @@ fn a_port_of_this_host_wins_its_address_from_neighbors() {
     let arrived = port("port-b", MAC, &[("blue", "10.7.1.11")]);
     world.succeed([arrived.clone()]);
     world.succeed([stale.clone()]);
-    assert_eq!(world.find("10.7.1.11").unwrap(), "02:00:00:00:01:63 vni 7 port 2");
+    assert_eq!(
+        world.find("10.7.1.11").unwrap(),
+        "02:00:00:00:01:63 vni 7 port 2"
+    );
     world.succeed([deleted(arrived)]);
-    assert_eq!(world.find("10.7.1.11").unwrap(), "02:00:00:00:01:64 vni 7 host 192.0.2.9 mac ..:09");
+    assert_eq!(
+        world.find("10.7.1.11").unwrap(),
+        "02:00:00:00:01:64 vni 7 host 192.0.2.9 mac ..:09"
+    );
     world.succeed([deleted(stale)]);
     assert_eq!(world.find("10.7.1.11"), None);
 }
@@ -108,9 +133,15 @@ fn a_port_of_this_host_wins_its_address_from_neighbors() {
 fn two_ports_with_one_address_are_told_apart_by_who_came_last() {
     let mut world = blue();
     world.succeed([port("port-b", MAC, &[("blue", "10.7.1.10")])]);
-    assert_eq!(world.find("10.7.1.10").unwrap(), "02:00:00:00:01:63 vni 7 port 2");
+    assert_eq!(
+        world.find("10.7.1.10").unwrap(),
+        "02:00:00:00:01:63 vni 7 port 2"
+    );
     world.unbind(PORT_B);
-    assert_eq!(world.find("10.7.1.10").unwrap(), "02:00:00:00:00:0a vni 7 port 1");
+    assert_eq!(
+        world.find("10.7.1.10").unwrap(),
+        "02:00:00:00:00:0a vni 7 port 1"
+    );
 }
 
 #[test]
@@ -127,20 +158,47 @@ fn a_neighbor_waits_for_its_subnet_and_a_subnet_for_a_vni() {
     let waits = [here, neighbor("n", L2, MAC, "blue", "10.7.1.99", 9)];
     assert_eq!(world.put(waits.clone()), [Pending, Pending]);
     for placeholder in [0, i64::MAX as u64, u64::MAX] {
-        assert_eq!(world.put([subnet("blue", "vpc", "10.7.1.0/24", placeholder, 1)]), [Pending]);
+        assert_eq!(
+            world.put([subnet("blue", "vpc", "10.7.1.0/24", placeholder, 1)]),
+            [Pending]
+        );
     }
     assert_eq!(world.put(waits.clone()), [Pending, Pending]);
-    assert_eq!(world.core.program.show(&world.core.wanted, Show::Pending).as_array().unwrap().len(), 3);
+    assert_eq!(
+        world
+            .core
+            .program
+            .show(&world.core.wanted, Show::Pending)
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
     world.succeed([vpc("vpc", 7)]);
-    assert_eq!(world.find("10.7.1.99").unwrap(), format!("{MAC} vni 7 host 192.0.2.9 mac ..:09"));
+    assert_eq!(
+        world.find("10.7.1.99").unwrap(),
+        format!("{MAC} vni 7 host 192.0.2.9 mac ..:09")
+    );
     world.succeed(waits);
-    assert_eq!(world.core.program.show(&world.core.wanted, Show::Pending).as_array().unwrap().len(), 0);
+    assert_eq!(
+        world
+            .core
+            .program
+            .show(&world.core.wanted, Show::Pending)
+            .as_array()
+            .unwrap()
+            .len(),
+        0
+    );
 }
 
 #[test]
 fn a_placeholder_does_not_take_a_known_vni_back() {
     let mut world = blue();
-    world.succeed([vpc("vpc", 0), subnet("blue", "vpc", "10.7.1.0/24", i64::MAX as u64, 1)]);
+    world.succeed([
+        vpc("vpc", 0),
+        subnet("blue", "vpc", "10.7.1.0/24", i64::MAX as u64, 1),
+    ]);
     world.succeed([neighbor("n", L2, MAC, "blue", "10.7.1.99", 9)]);
     assert!(world.find("10.7.1.99").is_some());
 }
@@ -152,8 +210,14 @@ fn a_subnet_that_changes_its_vni_takes_everything_in_it_along() {
     world.succeed([subnet("blue", "vpc", "10.7.1.0/24", 77, 1)]);
     let seen = world.see();
     assert!(seen.contains(" in 10.7.1.0/24 vni 77 "), "{seen}");
-    assert!(seen.contains("  10.7.1.101: 02:00:00:00:01:01 vni 77 host"), "{seen}");
-    assert!(seen.contains("  10.7.2.102: 02:00:00:00:01:02 vni 7 host"), "{seen}");
+    assert!(
+        seen.contains("  10.7.1.101: 02:00:00:00:01:01 vni 77 host"),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("  10.7.2.102: 02:00:00:00:01:02 vni 7 host"),
+        "{seen}"
+    );
     world.check();
 }
 
@@ -162,7 +226,12 @@ fn a_neighbor_without_a_host_mac_needs_the_underlay_to_be_known() {
     let mut world = blue();
     let mut state = neighbor("n", L2, MAC, "blue", "10.7.1.99", 9);
     if let State::Neighbor(state) = &mut state {
-        state.configuration.as_mut().unwrap().host_mac_address.clear();
+        state
+            .configuration
+            .as_mut()
+            .unwrap()
+            .host_mac_address
+            .clear();
     }
     assert_eq!(world.put([state]), [Pending]);
     let pending = world.core.program.show(&world.core.wanted, Show::Pending);
@@ -175,14 +244,38 @@ fn a_router_update_merges_and_a_full_one_replaces() {
     let mut world = World::new();
     world.succeed(scenario());
     let via_rule = |world: &mut World| world.see().contains("  203.0.113.5: ");
-    world.succeed([router("router", UpdateType::Delta, &[("red", &[("r2", "203.0.113.0/24", "10.7.2.102", 1)])])]);
-    assert!(world.see().contains("  203.0.113.5: 02:00:00:00:01:03"), "blue keeps its rule");
-    assert!(world.see().contains("  203.0.113.5: 02:00:00:00:01:02"), "red has its own");
-    world.succeed([router("router", UpdateType::Delta, &[("blue", &[("rule", "", "", 0)]), ("red", &[("r2", "", "", 0)])])]);
+    world.succeed([router(
+        "router",
+        UpdateType::Delta,
+        &[("red", &[("r2", "203.0.113.0/24", "10.7.2.102", 1)])],
+    )]);
+    assert!(
+        world.see().contains("  203.0.113.5: 02:00:00:00:01:03"),
+        "blue keeps its rule"
+    );
+    assert!(
+        world.see().contains("  203.0.113.5: 02:00:00:00:01:02"),
+        "red has its own"
+    );
+    world.succeed([router(
+        "router",
+        UpdateType::Delta,
+        &[
+            ("blue", &[("rule", "", "", 0)]),
+            ("red", &[("r2", "", "", 0)]),
+        ],
+    )]);
     assert!(!via_rule(&mut world));
     assert!(world.see().contains("  10.8.3.103: "));
-    world.succeed([router("router", UpdateType::Full, &[("blue", &[]), ("red", &[])])]);
-    assert!(!world.see().contains("  10.8.3.103: "), "green is no longer connected");
+    world.succeed([router(
+        "router",
+        UpdateType::Full,
+        &[("blue", &[]), ("red", &[])],
+    )]);
+    assert!(
+        !world.see().contains("  10.8.3.103: "),
+        "green is no longer connected"
+    );
     assert!(world.see().contains("  10.7.2.102: "));
     world.succeed([deleted(router("router", UpdateType::Full, &[]))]);
     assert!(!world.see().contains("  10.7.2.102: ") && world.see().contains("dvr None"));
@@ -192,12 +285,26 @@ fn a_router_update_merges_and_a_full_one_replaces() {
 fn a_rule_beats_the_route_to_a_connected_subnet_and_the_lower_priority_beats_it() {
     let mut world = World::new();
     world.succeed(scenario());
-    let rules = [("far", "10.7.2.0/24", "10.8.3.103", 9), ("near", "10.7.2.0/24", "10.7.1.101", 8)];
+    let rules = [
+        ("far", "10.7.2.0/24", "10.8.3.103", 9),
+        ("near", "10.7.2.0/24", "10.7.1.101", 8),
+    ];
     world.succeed([router("router", UpdateType::Delta, &[("blue", &rules)])]);
     let seen = world.see();
-    assert!(seen.contains("  10.7.2.102: 02:00:00:00:01:01 vni 7 host"), "{seen}");
-    world.succeed([router("router", UpdateType::Delta, &[("blue", &[("near", "", "", 0)])])]);
-    assert!(world.see().contains("  10.7.2.102: 02:00:00:00:01:03 vni 8 host"));
+    assert!(
+        seen.contains("  10.7.2.102: 02:00:00:00:01:01 vni 7 host"),
+        "{seen}"
+    );
+    world.succeed([router(
+        "router",
+        UpdateType::Delta,
+        &[("blue", &[("near", "", "", 0)])],
+    )]);
+    assert!(
+        world
+            .see()
+            .contains("  10.7.2.102: 02:00:00:00:01:03 vni 8 host")
+    );
 }
 
 #[test]
@@ -205,7 +312,11 @@ fn a_rule_without_a_next_hop_is_on_the_link() {
     for hop in ["", "0.0.0.0"] {
         let mut world = blue();
         world.succeed([neighbor("n", L3, MAC, "blue", "10.7.2.99", 9)]);
-        world.succeed([router("router", UpdateType::Full, &[("blue", &[("local", "10.0.0.0/8", hop, 1)])])]);
+        world.succeed([router(
+            "router",
+            UpdateType::Full,
+            &[("blue", &[("local", "10.0.0.0/8", hop, 1)])],
+        )]);
         assert!(world.see().contains("  10.7.2.99: "), "{hop:?}");
     }
 }
@@ -229,7 +340,8 @@ fn a_router_waits_for_subnets_and_connects_those_that_are_there() {
 #[test]
 fn a_port_update_with_a_device_is_the_port_and_admin_down_shows() {
     let mut world = blue();
-    let mut state = port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]).with(OperationType::Update);
+    let mut state =
+        port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]).with(OperationType::Update);
     if let State::Port(state) = &mut state {
         let configuration = state.configuration.as_mut().unwrap();
         configuration.device_id = "vm".into();
@@ -244,23 +356,47 @@ fn a_port_update_with_a_device_is_the_port_and_admin_down_shows() {
 fn a_port_is_pending_until_a_port_of_the_switch_is_bound_to_it() {
     let mut world = World::unbound(1 << 10);
     let here = port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]);
-    assert_eq!(world.put([subnet("blue", "vpc", "10.7.1.0/24", 7, 1), here.clone()]), [Success, Pending]);
+    assert_eq!(
+        world.put([subnet("blue", "vpc", "10.7.1.0/24", 7, 1), here.clone()]),
+        [Success, Pending]
+    );
     world.bind(PORT_A, "port-a");
     world.succeed([here]);
-    assert_eq!(world.find("10.7.1.10").unwrap(), "02:00:00:00:00:0a vni 7 port 1");
+    assert_eq!(
+        world.find("10.7.1.10").unwrap(),
+        "02:00:00:00:00:0a vni 7 port 1"
+    );
 }
 
 #[test]
 fn bindings_that_contradict_each_other_are_refused() {
     let mut world = World::new();
     let core = &mut world.core;
-    let taken = BindError::PortTaken { port: 1, id: "port-a".into() };
+    let taken = BindError::PortTaken {
+        port: 1,
+        id: "port-a".into(),
+    };
     assert_eq!(core.bind(PORT_A, "other"), Err(taken));
-    assert_eq!(core.bind(PORT_B, "port-a"), Err(BindError::PortTaken { port: 2, id: "port-b".into() }));
+    assert_eq!(
+        core.bind(PORT_B, "port-a"),
+        Err(BindError::PortTaken {
+            port: 2,
+            id: "port-b".into()
+        })
+    );
     core.unbind(PORT_B).unwrap();
-    assert_eq!(core.bind(PORT_B, "port-a"), Err(BindError::IdTaken { port: 1, id: "port-a".into() }));
+    assert_eq!(
+        core.bind(PORT_B, "port-a"),
+        Err(BindError::IdTaken {
+            port: 1,
+            id: "port-a".into()
+        })
+    );
     assert_eq!(core.unbind(PORT_B), Err(BindError::NotBound(2)));
-    assert_eq!(core.bind(super::world::UPLINK, "x"), Err(BindError::NotTenant(0)));
+    assert_eq!(
+        core.bind(super::world::UPLINK, "x"),
+        Err(BindError::NotTenant(0))
+    );
     assert_eq!(core.bind(PORT_B, ""), Err(BindError::NoId));
     assert_eq!(core.bind(PORT_A, "port-a"), Ok(()));
 }
@@ -280,8 +416,14 @@ fn vpcs_with_the_same_addresses_are_kept_apart() {
     ]);
     let seen = world.see();
     let (one, two) = seen.split_once("port 2 ").unwrap();
-    assert!(one.contains("10.7.1.10: 02:00:00:00:01:63 vni 1 port 1") && one.contains("10.7.1.99: 02:00:00:00:00:01 vni 1 host 192.0.2.8"));
-    assert!(two.contains("10.7.1.10: 02:00:00:00:01:63 vni 2 port 2") && two.contains("10.7.1.99: 02:00:00:00:00:01 vni 2 host 192.0.2.9"));
+    assert!(
+        one.contains("10.7.1.10: 02:00:00:00:01:63 vni 1 port 1")
+            && one.contains("10.7.1.99: 02:00:00:00:00:01 vni 1 host 192.0.2.8")
+    );
+    assert!(
+        two.contains("10.7.1.10: 02:00:00:00:01:63 vni 2 port 2")
+            && two.contains("10.7.1.99: 02:00:00:00:00:01 vni 2 host 192.0.2.9")
+    );
 }
 
 #[test]
@@ -290,7 +432,16 @@ fn a_full_table_fails_what_does_not_fit_and_has_room_again_after_a_delete() {
     let mut world = World::unbound(64);
     world.bind(PORT_A, "port-a");
     let neighbors = |from: u8, to: u8| {
-        (from..to).map(|n| neighbor(&format!("n{n}"), L2, &format!("02:00:00:00:01:{n:02x}"), "blue", &format!("10.7.1.{n}"), 9))
+        (from..to).map(|n| {
+            neighbor(
+                &format!("n{n}"),
+                L2,
+                &format!("02:00:00:00:01:{n:02x}"),
+                "blue",
+                &format!("10.7.1.{n}"),
+                9,
+            )
+        })
     };
     world.succeed([
         subnet("blue", "vpc", "10.7.1.0/24", 7, 1),
@@ -298,9 +449,25 @@ fn a_full_table_fails_what_does_not_fit_and_has_room_again_after_a_delete() {
     ]);
     world.succeed(neighbors(0, 63));
     assert_eq!(world.put(neighbors(63, 65)), [Failure, Failure]);
+    // Nothing of what does not fit stays: not its next hop, and not the half that would fit.
+    let half = neighbor("half", L2, "02:00:00:00:01:ff", "blue", "10.7.1.5", 8);
+    assert_eq!(world.put([half]), [Failure]);
+    assert!(
+        world
+            .find("10.7.1.5")
+            .unwrap()
+            .ends_with("192.0.2.9 mac ..:09")
+    );
     // In one message: the old ones leave and make room for as many.
-    let swapped: Vec<_> = neighbors(0, 60).map(deleted).chain(neighbors(100, 160)).collect();
+    let swapped: Vec<_> = neighbors(0, 60)
+        .map(deleted)
+        .chain(neighbors(100, 160))
+        .collect();
     world.succeed(swapped);
     assert!(world.find("10.7.1.150").is_some());
-    world.succeed(neighbors(63, 65).skip(1).chain([deleted(neighbors(60, 61).next().unwrap())]));
+    world.succeed(
+        neighbors(63, 65)
+            .skip(1)
+            .chain([deleted(neighbors(60, 61).next().unwrap())]),
+    );
 }

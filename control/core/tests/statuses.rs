@@ -23,7 +23,14 @@ fn every_kind_gets_a_status_with_its_own_id_kind_and_operation() {
         let seen: Vec<_> = reply
             .operation_statuses
             .iter()
-            .map(|s| (s.resource_id.as_str(), s.resource_type(), s.operation_type(), s.operation_status()))
+            .map(|s| {
+                (
+                    s.resource_id.as_str(),
+                    s.resource_type(),
+                    s.operation_type(),
+                    s.operation_status(),
+                )
+            })
             .collect();
         let expected = [
             ("v", ResourceType::Vpc, OperationType::Info, Success),
@@ -34,17 +41,30 @@ fn every_kind_gets_a_status_with_its_own_id_kind_and_operation() {
         ];
         assert_eq!(seen, expected);
     }
-    let ports = world.core.program.show(&world.core.wanted, crate::core::Show::Ports);
+    let ports = world
+        .core
+        .program
+        .show(&world.core.wanted, crate::core::Show::Ports);
     assert!(ports[0]["mac"].is_null(), "GET describes no port");
-    assert_eq!(world.core.wanted.neighbor_count(), 1, "but a neighbor");
+    assert_eq!(world.core.wanted.neighbors().count(), 1, "but a neighbor");
 }
 
 #[test]
 fn an_empty_goal_state_is_answered_with_an_empty_reply() {
     let mut world = World::new();
     let before = world.publications();
-    assert!(world.apply(Goal::V2(GoalStateV2::default())).operation_statuses.is_empty());
-    assert!(world.apply(Goal::V1(GoalState::default())).operation_statuses.is_empty());
+    assert!(
+        world
+            .apply(Goal::V2(GoalStateV2::default()))
+            .operation_statuses
+            .is_empty()
+    );
+    assert!(
+        world
+            .apply(Goal::V1(GoalState::default()))
+            .operation_statuses
+            .is_empty()
+    );
     assert_eq!(world.publications(), before);
 }
 
@@ -54,12 +74,18 @@ fn kinds_that_are_not_served_yet_say_so() {
     let goal = GoalState {
         security_group_states: vec![SecurityGroupState {
             operation_type: OperationType::Create as i32,
-            configuration: Some(SecurityGroupConfiguration { id: "sg".into(), ..Default::default() }),
+            configuration: Some(SecurityGroupConfiguration {
+                id: "sg".into(),
+                ..Default::default()
+            }),
         }],
         dhcp_states: vec![DhcpState::default()],
         gateway_states: vec![GatewayState {
             operation_type: OperationType::Delete as i32,
-            configuration: Some(GatewayConfiguration { id: "gw".into(), ..Default::default() }),
+            configuration: Some(GatewayConfiguration {
+                id: "gw".into(),
+                ..Default::default()
+            }),
         }],
         ..Default::default()
     };
@@ -80,12 +106,19 @@ fn an_older_revision_is_out_of_order_and_an_equal_one_or_none_applies() {
     };
     world.succeed(all().map(|state| state.at(5)));
     let before = world.see();
-    assert_eq!(world.put(all().map(|state| deleted(state.at(4)))), [OutOfOrder; 5]);
+    assert_eq!(
+        world.put(all().map(|state| deleted(state.at(4)))),
+        [OutOfOrder; 5]
+    );
     assert_eq!(world.put(all().map(|state| state.at(4))), [OutOfOrder; 5]);
     assert_eq!(world.see(), before);
     world.succeed(all().map(|state| state.at(5)));
     world.succeed(all().map(|state| state.at(0)));
-    assert_eq!(world.put(all().map(|state| state.at(4))), [OutOfOrder; 5], "0 is no revision");
+    assert_eq!(
+        world.put(all().map(|state| state.at(4))),
+        [OutOfOrder; 5],
+        "0 is no revision"
+    );
     world.succeed(all().map(|state| deleted(state.at(5))));
     world.succeed(all().map(|state| state.at(1)));
 }
@@ -97,10 +130,18 @@ fn a_wrong_resource_changes_nothing_and_does_not_harm_its_neighbors() {
     let before = world.see();
     let mut wrong = neighbor("n1", L2, "02:00:00:00:01:01", "blue", "10.7.1.101", 9);
     if let State::Neighbor(state) = &mut wrong {
-        state.configuration.as_mut().unwrap().host_ip_address.clear();
+        state
+            .configuration
+            .as_mut()
+            .unwrap()
+            .host_ip_address
+            .clear();
     }
     let good = neighbor("n9", L2, "02:00:00:00:01:09", "blue", "10.7.1.109", 9);
-    assert_eq!(world.put([wrong.clone(), good.clone()]), [InvalidArg, Success]);
+    assert_eq!(
+        world.put([wrong.clone(), good.clone()]),
+        [InvalidArg, Success]
+    );
     world.succeed([deleted(good)]);
     assert_eq!(world.see(), before);
     // To delete it, its addresses are enough.
@@ -113,14 +154,26 @@ fn times_are_true_and_consistent() {
     let begun = std::time::Instant::now();
     let reply = world.apply(v1((0..5_000).map(|n| {
         let (a, b) = (n / 250, n % 250 + 1);
-        neighbor(&format!("n{n}"), L2, &format!("02:00:00:00:{a:02x}:{b:02x}"), "s", &format!("10.7.{a}.{b}"), 9)
+        neighbor(
+            &format!("n{n}"),
+            L2,
+            &format!("02:00:00:00:{a:02x}:{b:02x}"),
+            "s",
+            &format!("10.7.{a}.{b}"),
+            9,
+        )
     })));
     let elapsed = begun.elapsed().as_micros() as u32;
-    assert!(reply.message_total_operation_time <= elapsed && reply.message_total_operation_time > 0);
+    assert!(
+        reply.message_total_operation_time <= elapsed && reply.message_total_operation_time > 0
+    );
     for status in &reply.operation_statuses {
         assert!(status.state_elapse_time <= reply.message_total_operation_time);
         assert!(status.dataplane_programming_time <= status.state_elapse_time);
         assert!(status.network_configuration_time <= status.state_elapse_time);
     }
-    assert!(reply.operation_statuses[0].state_elapse_time >= reply.operation_statuses[4_999].state_elapse_time);
+    assert!(
+        reply.operation_statuses[0].state_elapse_time
+            >= reply.operation_statuses[4_999].state_elapse_time
+    );
 }

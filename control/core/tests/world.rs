@@ -11,8 +11,8 @@ use vswitch::tables::snapshot::tables;
 use vswitch::tables::{Hop, Neighbor, PortId, Role, Tables, Underlay};
 use vswitch::wire::Mac;
 
-use super::goal::v1;
 use super::goal::State;
+use super::goal::v1;
 use crate::core::{Core, Goal, Site, Uplink};
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
 
@@ -22,7 +22,9 @@ pub(super) const PORT_B: PortId = PortId::new(2).unwrap();
 
 /// Every address and every MAC that tests use, to look up.
 fn addresses() -> impl Iterator<Item = Ipv4Addr> {
-    [(7, 1), (7, 2), (8, 3)].into_iter().flat_map(|(a, b)| (0..=255).map(move |n| Ipv4Addr::new(10, a, b, n)))
+    [(7, 1), (7, 2), (8, 3)]
+        .into_iter()
+        .flat_map(|(a, b)| (0..=255).map(move |n| Ipv4Addr::new(10, a, b, n)))
 }
 
 fn macs() -> impl Iterator<Item = Mac> {
@@ -46,7 +48,14 @@ impl World {
     /// The same without ports bound, and with room for so many neighbors.
     pub(super) fn unbound(capacity: usize) -> Self {
         let vtep = Ipv4Addr::new(192, 0, 2, 1);
-        let (writer, registrar) = tables(Some(Underlay { vtep, uplink: UPLINK, host_port: None }), capacity);
+        let (writer, registrar) = tables(
+            Some(Underlay {
+                vtep,
+                uplink: UPLINK,
+                host_port: None,
+            }),
+            capacity,
+        );
         let uplink = Uplink {
             vtep,
             prefix_len: 24,
@@ -55,7 +64,13 @@ impl World {
             neighbors: HashMap::new(),
             gateway: None,
         };
-        let mut core = Core::new(Site { underlay: Some(uplink), host_port: None }, writer);
+        let mut core = Core::new(
+            Site {
+                underlay: Some(uplink),
+                host_port: None,
+            },
+            writer,
+        );
         core.make_visible();
         let mut reader = registrar.reader("test").unwrap();
         reader.offline();
@@ -88,7 +103,12 @@ impl World {
     /// Applies states that must all succeed.
     pub(super) fn succeed(&mut self, states: impl IntoIterator<Item = State>) {
         let statuses = self.put(states);
-        assert!(statuses.iter().all(|status| *status == OperationStatus::Success), "{statuses:?}");
+        assert!(
+            statuses
+                .iter()
+                .all(|status| *status == OperationStatus::Success),
+            "{statuses:?}"
+        );
     }
 
     /// How many snapshots were published.
@@ -99,21 +119,38 @@ impl World {
     /// Asserts that what is programmed agrees with itself and with the tables.
     pub(super) fn check(&mut self) {
         let tables = self.reader.pin();
-        self.core.program.assert_consistent(&self.core.wanted, &tables);
+        self.core
+            .program
+            .assert_consistent(&self.core.wanted, &tables);
         drop(tables);
         self.reader.offline();
     }
 
-    /// All that a worker can find out, without the numbers that the control plane chose: equal texts, equal behaviour.
+    /// All that a worker can find out, without the numbers that the control plane chose: equal texts, equal
+    /// behaviour.
     pub(super) fn see(&mut self) -> String {
         let tables = self.reader.pin();
         let mut text = String::new();
         for port in (0..4).filter_map(PortId::new) {
-            let Role::Tenant(tenant) = tables.role(port) else { continue };
-            writeln!(text, "port {} {} up={}", port.get(), tenant.mac, tenant.admin_up).unwrap();
+            let Role::Tenant(tenant) = tables.role(port) else {
+                continue;
+            };
+            writeln!(
+                text,
+                "port {} {} up={}",
+                port.get(),
+                tenant.mac,
+                tenant.admin_up
+            )
+            .unwrap();
             for attachment in &tenant.attachments {
                 let (gateway, dvr) = (attachment.gateway_mac, attachment.host_dvr_mac);
-                writeln!(text, " in {} vni {} gateway {gateway:?} dvr {dvr:?}", attachment.cidr, attachment.vni).unwrap();
+                writeln!(
+                    text,
+                    " in {} vni {} gateway {gateway:?} dvr {dvr:?}",
+                    attachment.cidr, attachment.vni
+                )
+                .unwrap();
                 for mac in macs() {
                     if let Some(found) = tables.neighbors.find_mac(attachment.domain, mac) {
                         assert_eq!(found.mac, mac);
@@ -142,8 +179,12 @@ impl World {
     /// What the tables say of an address in the VPC of the first subnet of port 1.
     pub(super) fn find(&mut self, ip: &str) -> Option<String> {
         let tables = self.reader.pin();
-        let Role::Tenant(tenant) = tables.role(PORT_A) else { panic!("port 1 is no tenant's") };
-        let found = tables.neighbors.find_ip(tenant.attachments[0].vpc, ip.parse().unwrap());
+        let Role::Tenant(tenant) = tables.role(PORT_A) else {
+            panic!("port 1 is no tenant's")
+        };
+        let found = tables
+            .neighbors
+            .find_ip(tenant.attachments[0].vpc, ip.parse().unwrap());
         let text = found.map(|found| show(&tables, found));
         drop(tables);
         self.reader.offline();
@@ -157,7 +198,10 @@ fn show(tables: &Tables, found: Neighbor) -> String {
         Hop::Remote(hop) => {
             let mut header = [0; 64];
             let words = tables.neighbors.hops.template(hop).words;
-            header.chunks_mut(8).zip(words).for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_ne_bytes()));
+            header
+                .chunks_mut(8)
+                .zip(words)
+                .for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_ne_bytes()));
             format!("host 192.0.2.{} mac ..:{:02x}", header[33], header[5])
         }
     };
@@ -165,5 +209,9 @@ fn show(tables: &Tables, found: Neighbor) -> String {
 }
 
 pub(super) fn statuses(reply: &GoalStateOperationReply) -> Vec<OperationStatus> {
-    reply.operation_statuses.iter().map(|status| status.operation_status()).collect()
+    reply
+        .operation_statuses
+        .iter()
+        .map(|status| status.operation_status())
+        .collect()
 }
