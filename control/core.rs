@@ -22,9 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Writer};
 
-pub(crate) use request::{
-    BindError, CoreHandle, Goal, Gone, MAX_ROWS, QUEUE, Request, Show, channel,
-};
+pub(crate) use request::{BindError, CoreHandle, Goal, Gone, MAX_ROWS, Request, Show, channel};
 pub(crate) use site::{Site, Uplink};
 
 use crate::program::Program;
