@@ -108,7 +108,9 @@ pub(crate) struct Program {
     neighbors: Vec<Placement>,
     by_ip: Claims<IpKey>,
     by_mac: Claims<MacKey>,
-    /// What found no room, which what leaves may make; and ports whose role has to be seen first.
+    /// Ports whose role workers do not see yet.
+    unseen: BTreeSet<PortIx>,
+    /// What found no room; what leaves may make some.
     crowded: Touched,
     crowded_ips: Vec<IpKey>,
     crowded_macs: Vec<MacKey>,
@@ -130,6 +132,7 @@ impl Program {
             domains: Numbers::default(),
             vni_owners: HashMap::new(),
             contested: BTreeSet::new(),
+            unseen: BTreeSet::new(),
             subnets: HashMap::new(),
             routes: HashMap::new(),
             no_routes: Arc::new(RouteTable::empty()),
@@ -220,7 +223,8 @@ impl Program {
     /// Does what had to wait for the last commit to be visible: what found no room is tried again, and new ports get
     /// their neighbor entries. True if there was anything.
     pub(crate) fn retry(&mut self, wanted: &Wanted) -> bool {
-        let crowded = std::mem::take(&mut self.crowded);
+        let mut crowded = std::mem::take(&mut self.crowded);
+        crowded.ports.extend(std::mem::take(&mut self.unseen));
         let (ips, macs) = (
             std::mem::take(&mut self.crowded_ips),
             std::mem::take(&mut self.crowded_macs),

@@ -71,11 +71,13 @@ impl Program {
         let mut new = described.map(|(slot, port)| self.resolve_port(slot, port));
         let old = self.ports.remove(&ix);
         if new.as_ref().is_some_and(|new| new.is_elsewhere_than(old.as_ref())) {
+            self.unseen.insert(ix);
+        }
+        if self.unseen.contains(&ix)
+            && let Some(new) = &mut new
+        {
             // Neighbor entries that lead to a port are seen at once, its role with the commit: they come after.
-            self.crowded.ports.insert(ix);
-            if let Some(new) = &mut new {
-                new.claims = PortClaims::default();
-            }
+            new.claims = PortClaims::default();
         }
         self.switch_roles(old.as_ref(), new.as_mut());
         let full = new.as_mut().and_then(|new| self.claim_all(&mut new.claims));
