@@ -24,11 +24,15 @@ mod tests;
 
 use std::path::Path;
 
-pub(crate) use command::{Command, Level, PortItem, Ports, Setting, Show};
+#[cfg(test)]
+pub(crate) use command::Level;
+pub(crate) use command::{Command, PortItem, Ports, Setting, Show};
 pub(crate) use error::ConfigErrors;
 pub(crate) use file::{parse_command, parse_file, parse_text};
 pub(crate) use line::Line;
-pub(crate) use settings::{PortSettings, Settings, Vtep};
+#[cfg(test)]
+pub(crate) use settings::Vtep;
+pub(crate) use settings::{PortSettings, Settings};
 
 /// The settings that a start-up file makes.
 ///

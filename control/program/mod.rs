@@ -27,10 +27,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use vswitch::tables::rcu::Lagging;
 use vswitch::tables::snapshot::{Commit, Writer};
-use vswitch::tables::{DomainId, Hop, HopId, Neighbor, PortId, Role, RouteTable, TableFull, VpcId};
+use vswitch::tables::{DomainId, Neighbor, PortId, Role, RouteTable, TableFull, VpcId};
 use vswitch::wire::{Mac, Vni};
 
 use crate::core::Site;
+use crate::state::neighbor::NeighborIx;
 use crate::state::network::{SubnetIx, VpcIx};
 use crate::state::port::PortIx;
 use crate::state::{Subject, Touched, Wanted};
@@ -73,6 +74,9 @@ pub(crate) enum Obstacle {
     /// A subnet's routers have more routes for it than a table takes.
     #[error("more than {} routes for one subnet", routes::MAX_ROUTES)]
     TooManyRoutes,
+    /// Tenants are kept apart by their VNIs.
+    #[error("VNI {0} belongs to another VPC")]
+    VniTaken(Vni),
     /// No number left for a VPC or a VNI.
     #[error(
         "more VPCs or VNIs than this switch can tell apart ({})",
@@ -94,6 +98,10 @@ pub(crate) struct Program {
     writer: Writer,
     vpcs: Numbers<VpcIx>,
     domains: Numbers<Vni>,
+    /// The VPC that each VNI with a number belongs to: the first that named it.
+    vni_owners: HashMap<Vni, VpcIx>,
+    /// Subnets whose VNI belongs to another VPC. Looked at with every update: the other may have left.
+    contested: BTreeSet<SubnetIx>,
     subnets: HashMap<SubnetIx, Result<Resolved, Obstacle>>,
     routes: HashMap<SubnetIx, SubnetRoutes>,
     no_routes: Arc<RouteTable>,
@@ -101,12 +109,10 @@ pub(crate) struct Program {
     neighbors: Vec<Placement>,
     by_ip: Claims<IpKey>,
     by_mac: Claims<MacKey>,
-    /// Ports whose role workers do not see yet.
-    arriving: BTreeSet<PortId>,
-    /// Next hops of entries that wait for such a port, and that nobody else needs.
-    late_hops: Vec<HopId>,
-    /// What found no room: what leaves may make some. And what changes when such a port has arrived.
-    crowded: Touched,
+    /// Ports that claim their addresses when workers see their roles.
+    arriving: Vec<PortIx>,
+    /// Neighbors that found no room; what leaves may make some. And keys, likewise.
+    crowded: Vec<NeighborIx>,
     crowded_ips: Vec<IpKey>,
     crowded_macs: Vec<MacKey>,
 }
@@ -125,6 +131,8 @@ impl Program {
             writer,
             vpcs: Numbers::default(),
             domains: Numbers::default(),
+            vni_owners: HashMap::new(),
+            contested: BTreeSet::new(),
             subnets: HashMap::new(),
             routes: HashMap::new(),
             no_routes: Arc::new(RouteTable::empty()),
@@ -132,9 +140,8 @@ impl Program {
             neighbors: Vec::new(),
             by_ip: Claims::default(),
             by_mac: Claims::default(),
-            arriving: BTreeSet::new(),
-            late_hops: Vec::new(),
-            crowded: Touched::default(),
+            arriving: Vec::new(),
+            crowded: Vec::new(),
             crowded_ips: Vec::new(),
             crowded_macs: Vec::new(),
         }
@@ -156,7 +163,8 @@ impl Program {
             mut neighbors,
         } = touched;
         let mut routers = BTreeSet::new();
-        for subnet in subnets {
+        let contested = std::mem::take(&mut self.contested);
+        for subnet in subnets.into_iter().chain(contested) {
             if self.update_subnet(wanted, subnet)
                 && let Some(slot) = wanted.subnet(subnet)
             {
@@ -213,40 +221,38 @@ impl Program {
         uplink != Some(port) && self.site.host_port != Some(port)
     }
 
-    /// Now that all is visible: tries again what found no room since the last time, and does what waited for ports.
-    /// True if there was anything.
-    pub(crate) fn retry(&mut self, wanted: &Wanted) -> bool {
-        self.arriving.clear();
-        let crowded = std::mem::take(&mut self.crowded);
-        let (ips, macs) = (
-            std::mem::take(&mut self.crowded_ips),
-            std::mem::take(&mut self.crowded_macs),
-        );
-        let late = !self.late_hops.is_empty();
-        if crowded.is_empty() && ips.is_empty() && macs.is_empty() && !late {
+    /// Does what had to wait for a commit to be settled: ports whose role is visible claim their addresses,
+    /// and what found no room is tried once more, now that what was removed has left. True if there was
+    /// anything: it wants another commit.
+    pub(crate) fn follow_up(&mut self, wanted: &Wanted) -> bool {
+        let arriving = std::mem::take(&mut self.arriving);
+        let neighbors = std::mem::take(&mut self.crowded);
+        let ips = std::mem::take(&mut self.crowded_ips);
+        let macs = std::mem::take(&mut self.crowded_macs);
+        if arriving.is_empty() && neighbors.is_empty() && ips.is_empty() && macs.is_empty() {
             return false;
         }
         for (key, winner) in ips
             .iter()
             .filter_map(|key| Some((key, self.by_ip.winner(*key)?)))
         {
-            self.writer
-                .upsert_ip(key.0, key.1, winner)
-                .unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+            let result = self.writer.upsert_ip(key.0, key.1, winner);
+            result.unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
         }
         for (key, winner) in macs
             .iter()
             .filter_map(|key| Some((key, self.by_mac.winner(*key)?)))
         {
-            self.writer
-                .upsert_mac(key.0, key.1, winner)
-                .unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+            let result = self.writer.upsert_mac(key.0, key.1, winner);
+            result.unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
         }
-        for hop in std::mem::take(&mut self.late_hops) {
-            self.writer.release_hop(hop);
+        for neighbor in neighbors {
+            self.update_neighbor(wanted, neighbor);
         }
-        self.look_at(wanted, crowded);
-        self.crowded = Touched::default(); // once is enough: what it lacks now it will lack again
+        self.crowded.clear(); // what has no room now has none
+        for port in arriving {
+            self.claim_addresses(port);
+        }
         true
     }
 
@@ -261,29 +267,9 @@ impl Program {
         }
     }
 
-    /// True if workers do not know the port yet that leads to `value`. Packets must not be led there before, if there
-    /// is another way: a guest that moves to this host is reached where it was until its port is seen to be here.
-    fn is_arriving(&self, value: Neighbor) -> bool {
-        matches!(value.hop, Hop::Local(port) if self.arriving.contains(&port))
-    }
-
-    /// Lets go of a next hop, when no entry needs it any more.
-    fn release_hop(&mut self, hop: HopId) {
-        if self.arriving.is_empty() {
-            self.writer.release_hop(hop);
-        } else {
-            self.late_hops.push(hop);
-        }
-    }
-
     /// Claims an address, and says in the table who has it. On an error the claim is void.
     fn claim_ip(&mut self, key: IpKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
-        let known = self.by_ip.winner(key).is_some();
         let winner = self.by_ip.claim(key, rank, value);
-        if known && self.is_arriving(winner) {
-            self.crowded_ips.push(key);
-            return Ok(());
-        }
         self.writer.upsert_ip(key.0, key.1, winner).map_err(|full| {
             self.withdraw_ip(key, rank);
             full.into()
@@ -292,12 +278,7 @@ impl Program {
 
     /// Likewise a MAC.
     fn claim_mac(&mut self, key: MacKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
-        let known = self.by_mac.winner(key).is_some();
         let winner = self.by_mac.claim(key, rank, value);
-        if known && self.is_arriving(winner) {
-            self.crowded_macs.push(key);
-            return Ok(());
-        }
         self.writer
             .upsert_mac(key.0, key.1, winner)
             .map_err(|full| {
@@ -309,10 +290,8 @@ impl Program {
     /// Takes a claim back and says in the table who has the address now.
     fn withdraw_ip(&mut self, key: IpKey, rank: Rank) {
         let next = self.by_ip.withdraw(key, rank);
-        if next.is_some_and(|next| self.is_arriving(next)) {
-            self.crowded_ips.push(key);
-        } else if next.is_none_or(|next| self.writer.upsert_ip(key.0, key.1, next).is_err()) {
-            // Rather nothing than the one who has left; see `Program::retry`.
+        if next.is_none_or(|next| self.writer.upsert_ip(key.0, key.1, next).is_err()) {
+            // Rather nothing than the one who has left; see `Program::follow_up`.
             self.writer.remove_ip(key.0, key.1);
             self.crowded_ips.extend(next.map(|_| key));
         }
@@ -321,9 +300,7 @@ impl Program {
     /// Likewise a MAC.
     fn withdraw_mac(&mut self, key: MacKey, rank: Rank) {
         let next = self.by_mac.withdraw(key, rank);
-        if next.is_some_and(|next| self.is_arriving(next)) {
-            self.crowded_macs.push(key);
-        } else if next.is_none_or(|next| self.writer.upsert_mac(key.0, key.1, next).is_err()) {
+        if next.is_none_or(|next| self.writer.upsert_mac(key.0, key.1, next).is_err()) {
             self.writer.remove_mac(key.0, key.1);
             self.crowded_macs.extend(next.map(|_| key));
         }

@@ -101,7 +101,7 @@ impl Program {
 
     fn waiting(&mut self, ix: NeighborIx, obstacle: Obstacle) -> Placement {
         if let Obstacle::Full(_) = obstacle {
-            self.crowded.neighbors.push(ix);
+            self.crowded.push(ix);
         }
         Placement::Waiting(obstacle)
     }
@@ -128,7 +128,7 @@ impl Program {
             self.withdraw_mac(old.mac, old.rank);
         }
         if let Hop::Remote(hop) = old.value.hop {
-            self.release_hop(hop);
+            self.writer.release_hop(hop);
         }
     }
 }

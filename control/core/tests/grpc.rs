@@ -87,7 +87,9 @@ pub(super) async fn open(
     (goals, replies)
 }
 
-pub(super) async fn next(replies: &mut Streaming<GoalStateOperationReply>) -> GoalStateOperationReply {
+pub(super) async fn next(
+    replies: &mut Streaming<GoalStateOperationReply>,
+) -> GoalStateOperationReply {
     timeout(LIMIT, replies.message())
         .await
         .expect("no answer in time")
