@@ -133,7 +133,7 @@ impl Controller {
         let (sent, replied) = self.say(client, vec![scene::guest_elsewhere(2)]).await;
         history.push(scene::guest_at(port, Place::Host(2)), sent, replied);
         let mut host = 2;
-        let mut plugged = Plug {
+        let plugged = Plug {
             controller: self,
             port,
             by_goal: false,
