@@ -22,9 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Writer};
 
-pub(crate) use request::{
-    BindError, CoreHandle, Goal, Gone, MAX_ROWS, QUEUE, Request, Show, channel,
-};
+pub(crate) use request::{BindError, CoreHandle, Goal, Gone, MAX_ROWS, Request, Show, channel};
 pub(crate) use site::{Site, Uplink};
 
 use crate::program::Program;
@@ -119,7 +117,7 @@ impl Core {
                 Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(LONG_PAUSE),
             }
             if self.program.settled(&commit) {
-                self.unsettled = None;
+                self.make_visible();
             }
         }
         requests.blocking_recv()
@@ -181,14 +179,15 @@ impl Core {
 
     /// Commits, and waits until all workers see it. False: one does not let go in time.
     fn make_visible(&mut self) -> bool {
-        let commit = self.program.commit();
-        let visible = self.wait_for(commit);
-        // What did not fit may do so now that what was removed has left.
-        if visible && self.program.retry(&self.wanted) {
+        loop {
             let commit = self.program.commit();
-            return self.wait_for(commit);
+            if !self.wait_for(commit) {
+                return false;
+            }
+            if !self.program.follow_up(&self.wanted) {
+                return true;
+            }
         }
-        visible
     }
 
     fn wait_for(&mut self, commit: Commit) -> bool {

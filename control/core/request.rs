@@ -15,7 +15,7 @@ use crate::southbound::decode::{self, Resource};
 
 /// Requests that may wait in the queue; senders beyond it wait themselves. Bounds memory (each may hold a
 /// whole goal state) and is far more than one group commit needs to be worth it.
-pub(crate) const QUEUE: usize = 64;
+const QUEUE: usize = 64;
 
 /// A goal state in either of the controller's forms.
 #[derive(Clone, Debug)]

@@ -57,14 +57,14 @@ impl Server {
     }
 }
 
-fn second_form(states: impl IntoIterator<Item = State>) -> GoalStateV2 {
+pub(super) fn second_form(states: impl IntoIterator<Item = State>) -> GoalStateV2 {
     let Goal::V2(goal) = v2(states) else {
         unreachable!()
     };
     goal
 }
 
-fn first_form(states: impl IntoIterator<Item = State>) -> GoalState {
+pub(super) fn first_form(states: impl IntoIterator<Item = State>) -> GoalState {
     let Goal::V1(goal) = v1(states) else {
         unreachable!()
     };
@@ -72,7 +72,7 @@ fn first_form(states: impl IntoIterator<Item = State>) -> GoalState {
 }
 
 /// An open stream: where messages go in, and replies come out.
-async fn open(
+pub(super) async fn open(
     client: &mut Client,
 ) -> (
     mpsc::Sender<GoalStateV2>,
@@ -87,7 +87,9 @@ async fn open(
     (goals, replies)
 }
 
-async fn next(replies: &mut Streaming<GoalStateOperationReply>) -> GoalStateOperationReply {
+pub(super) async fn next(
+    replies: &mut Streaming<GoalStateOperationReply>,
+) -> GoalStateOperationReply {
     timeout(LIMIT, replies.message())
         .await
         .expect("no answer in time")

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 //! What each kind of resource does, and what Alcor's ways of saying it are.
 
+use std::time::Instant;
+
 use super::goal::*;
 use super::world::{PORT_A, PORT_B, World};
+use crate::core::applied::Applied;
 use crate::core::{BindError, Show};
 use crate::proto::schema::NeighborType::{L2, L3};
 use crate::proto::schema::OperationStatus::{Pending, Success};
 use crate::proto::schema::{OperationType, UpdateType};
+use crate::southbound::decode;
 
 const MAC: &str = "02:00:00:00:01:63";
 
@@ -127,6 +131,35 @@ fn a_port_of_this_host_wins_its_address_from_neighbors() {
     );
     world.succeed([deleted(stale)]);
     assert_eq!(world.find("10.7.1.11"), None);
+}
+
+#[test]
+fn a_guest_that_arrives_gets_traffic_when_workers_see_its_port_and_one_that_leaves_none_after() {
+    let mut world = blue();
+    let elsewhere = neighbor("n", L2, MAC, "blue", "10.7.1.11", 9);
+    let here = port("port-b", MAC, &[("blue", "10.7.1.11")]);
+    world.succeed([elsewhere]);
+    let place = |world: &mut World| world.find("10.7.1.11").unwrap().split_off(24);
+    for (state, before, after) in [
+        (here.clone(), "host 192.0.2.9 mac ..:09", "port 2"),
+        (
+            deleted(here),
+            "host 192.0.2.9 mac ..:09",
+            "host 192.0.2.9 mac ..:09",
+        ),
+    ] {
+        let applied = Applied::new("test".to_owned(), Instant::now());
+        let resources = decode::resources(v1([state]));
+        world.core.begin_goal(applied, resources);
+        assert_eq!(
+            place(&mut world),
+            before,
+            "the role is not visible yet, or still is"
+        );
+        assert!(world.core.make_visible());
+        assert_eq!(place(&mut world), after);
+        world.core.wanted.sweep();
+    }
 }
 
 #[test]

@@ -41,22 +41,36 @@ impl Controller {
 
     fn count(&self, resources: usize) {
         self.messages.fetch_add(1, Ordering::Relaxed);
-        self.resources.fetch_add(resources as u64, Ordering::Relaxed);
+        self.resources
+            .fetch_add(resources as u64, Ordering::Relaxed);
     }
 
     /// Sends by the first of the two calls; when it was sent, and when answered.
-    pub(super) async fn say(&self, client: &mut Client, resources: Vec<Resource>) -> (Moment, Moment) {
+    pub(super) async fn say(
+        &self,
+        client: &mut Client,
+        resources: Vec<Resource>,
+    ) -> (Moment, Moment) {
         self.count(resources.len());
         let goal = first_form(resources);
         let sent = self.clock.now();
-        let reply = client.push_network_resource_states(goal).await.unwrap().into_inner();
+        let reply = client
+            .push_network_resource_states(goal)
+            .await
+            .unwrap()
+            .into_inner();
         let replied = self.clock.now();
         assert_success(&reply);
         (sent, replied)
     }
 
     /// Neighbors of one stream get another host, another MAC, both, or none.
-    pub(super) async fn move_neighbors(&self, client: &mut Client, stream: usize, mut random: Random) -> Said {
+    pub(super) async fn move_neighbors(
+        &self,
+        client: &mut Client,
+        stream: usize,
+        mut random: Random,
+    ) -> Said {
         let mine = (0..NEIGHBORS).filter(|n| n % STREAMS == stream);
         let mut said: Said = mine.map(|n| (n, History::new(None))).collect();
         let mut stream = Stream::open(client).await;
@@ -78,12 +92,16 @@ impl Controller {
                 said[index].1.push(state, sent, replied);
             }
         }
-        said.into_iter().map(|(n, history)| (scene::FIRST_NEIGHBOR + n, history)).collect()
+        said.into_iter()
+            .map(|(n, history)| (scene::FIRST_NEIGHBOR + n, history))
+            .collect()
     }
 
     /// Routes flip between next hops, go and come back; at times the whole table is another, small or large.
     pub(super) async fn flip_routes(&self, client: &mut Client, mut random: Random) -> Said {
-        let mut said: Said = (0..ROUTES).map(|n| (scene::FIRST_ROUTE + n, History::new(None))).collect();
+        let mut said: Said = (0..ROUTES)
+            .map(|n| (scene::FIRST_ROUTE + n, History::new(None)))
+            .collect();
         let mut hops = [None; ROUTES];
         while !self.done() {
             let mut changes = Vec::new();
@@ -115,7 +133,11 @@ impl Controller {
         let (sent, replied) = self.say(client, vec![scene::guest_elsewhere(2)]).await;
         history.push(scene::guest_at(port, Place::Host(2)), sent, replied);
         let mut host = 2;
-        let mut plugged = Plug { controller: self, port, by_goal: false };
+        let mut plugged = Plug {
+            controller: self,
+            port,
+            by_goal: false,
+        };
         plugged.describe(client).await;
         while !self.done() {
             let (sent, replied) = plugged.plug_in(client).await;
@@ -133,7 +155,11 @@ impl Controller {
     pub(super) async fn come_and_go(&self, client: &mut Client, mut random: Random) -> Said {
         let port = scene::COMES_AND_GOES;
         let mut history = History::new(None);
-        let mut plugged = Plug { controller: self, port, by_goal: false };
+        let mut plugged = Plug {
+            controller: self,
+            port,
+            by_goal: false,
+        };
         plugged.describe(client).await;
         while !self.done() {
             let (sent, replied) = plugged.plug_in(client).await;
@@ -219,13 +245,23 @@ impl Plug<'_> {
     /// Describes the port, which has no device yet.
     async fn describe(&self, client: &mut Client) {
         let goal = first_form([scene::port(self.port)]);
-        let reply = client.push_network_resource_states(goal).await.unwrap().into_inner();
-        assert_eq!(reply.operation_statuses[0].operation_status(), OperationStatus::Pending);
+        let reply = client
+            .push_network_resource_states(goal)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(
+            reply.operation_statuses[0].operation_status(),
+            OperationStatus::Pending
+        );
     }
 
     async fn plug_in(&self, client: &mut Client) -> (Moment, Moment) {
         if self.by_goal {
-            return self.controller.say(client, vec![scene::port(self.port)]).await;
+            return self
+                .controller
+                .say(client, vec![scene::port(self.port)])
+                .await;
         }
         let (id, clock) = (scene::port_id(self.port), self.controller.clock);
         let port = PortId::new(self.port.into()).unwrap();
@@ -237,18 +273,30 @@ impl Plug<'_> {
 
     async fn pull_out(&self, client: &mut Client) -> (Moment, Moment) {
         if self.by_goal {
-            return self.controller.say(client, vec![deleted(scene::port(self.port))]).await;
+            return self
+                .controller
+                .say(client, vec![deleted(scene::port(self.port))])
+                .await;
         }
         let clock = self.controller.clock;
         self.controller.count(1);
         let sent = clock.now();
-        self.controller.core.unbind(PortId::new(self.port.into()).unwrap()).await.unwrap().unwrap();
+        self.controller
+            .core
+            .unbind(PortId::new(self.port.into()).unwrap())
+            .await
+            .unwrap()
+            .unwrap();
         (sent, clock.now())
     }
 }
 
 fn assert_success(reply: &GoalStateOperationReply) {
     for status in &reply.operation_statuses {
-        assert_eq!(status.operation_status(), OperationStatus::Success, "{status:?}");
+        assert_eq!(
+            status.operation_status(),
+            OperationStatus::Success,
+            "{status:?}"
+        );
     }
 }

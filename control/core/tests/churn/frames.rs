@@ -75,7 +75,10 @@ impl Flow {
             Place::Port(port) => (port, inner),
             Place::Host(host) => {
                 let outer = (host_mac(host), [192, 0, 2, host]);
-                (UPLINK, vxlan((UPLINK_MAC, VTEP), outer, self.there.0, &inner))
+                (
+                    UPLINK,
+                    vxlan((UPLINK_MAC, VTEP), outer, self.there.0, &inner),
+                )
             }
         })
     }
@@ -111,7 +114,15 @@ fn vxlan(src: ([u8; 6], [u8; 4]), dst: ([u8; 6], [u8; 4]), vni: u32, inner: &[u8
     udp[2..4].copy_from_slice(&4789u16.to_be_bytes());
     udp[4..6].copy_from_slice(&length.to_be_bytes());
     let vni = (vni << 8).to_be_bytes();
-    [&ethernet.to_bytes()[..], &ip.to_bytes(), &udp, &[8, 0, 0, 0], &vni, inner].concat()
+    [
+        &ethernet.to_bytes()[..],
+        &ip.to_bytes(),
+        &udp,
+        &[8, 0, 0, 0],
+        &vni,
+        inner,
+    ]
+    .concat()
 }
 
 /// Writes a packet's number.

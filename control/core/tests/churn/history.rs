@@ -54,7 +54,11 @@ impl History {
     /// It was so before the first packet.
     pub(super) fn new(state: State) -> Self {
         let (sent, replied) = (0, 0);
-        Self(vec![Period { state, sent, replied }])
+        Self(vec![Period {
+            state,
+            sent,
+            replied,
+        }])
     }
 
     /// What was said last.
@@ -65,14 +69,20 @@ impl History {
     /// Notes what was said in the message sent after `sent`, whose answer had come by `replied`.
     pub(super) fn push(&mut self, state: State, sent: Moment, replied: Moment) {
         assert!(sent <= replied && self.0[self.0.len() - 1].replied <= sent);
-        self.0.push(Period { state, sent, replied });
+        self.0.push(Period {
+            state,
+            sent,
+            replied,
+        });
     }
 
     /// The states that may have been in force at some moment between these two.
     pub(super) fn between(&self, from: Moment, to: Moment) -> impl Iterator<Item = State> {
         let begun = self.0.partition_point(|period| period.sent <= to);
         let ended = self.0.partition_point(|period| period.replied < from);
-        self.0[ended.saturating_sub(1)..begun].iter().map(|period| period.state)
+        self.0[ended.saturating_sub(1)..begun]
+            .iter()
+            .map(|period| period.state)
     }
 }
 

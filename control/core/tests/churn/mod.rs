@@ -69,7 +69,11 @@ struct Switch {
 impl Switch {
     fn start() -> Self {
         let (vtep, uplink) = (VTEP.into(), port(UPLINK.into()));
-        let underlay = Underlay { vtep, uplink, host_port: None };
+        let underlay = Underlay {
+            vtep,
+            uplink,
+            host_port: None,
+        };
         let (writer, registrar) = tables(Some(underlay), 1 << 16);
         let rx: Vec<_> = (0..PORTS).map(|_| wire(4096)).collect();
         let tx: Vec<_> = (0..PORTS).map(|_| wire(4096)).collect();
@@ -97,10 +101,20 @@ impl Switch {
             neighbors: HashMap::new(),
             gateway: None,
         };
-        let site = Site { underlay: Some(uplink), host_port: None };
+        let site = Site {
+            underlay: Some(uplink),
+            host_port: None,
+        };
         let (core, requests) = channel();
         thread::spawn(move || Core::new(site, writer).run(requests));
-        Self { core, rx, tx, counters, running, worker }
+        Self {
+            core,
+            rx,
+            tx,
+            counters,
+            running,
+            worker,
+        }
     }
 }
 
@@ -118,7 +132,10 @@ struct Verdict {
 }
 
 fn judge(records: &[Record], flows: &[frames::Flow], said: &[History]) -> Verdict {
-    let mut verdict = Verdict { packets: records.len(), ..Verdict::default() };
+    let mut verdict = Verdict {
+        packets: records.len(),
+        ..Verdict::default()
+    };
     for record in records {
         match record.fate.map(|at| at.place) {
             None => verdict.dropped += 1,
@@ -136,7 +153,10 @@ fn judge(records: &[Record], flows: &[frames::Flow], said: &[History]) -> Verdic
         if !explained {
             let failures = verdict.failures.entry(flow.to).or_default();
             failures.0 += 1;
-            failures.1 = format!("such as {record:?} of {flow:?}: allowed was {:?}", allowed().collect::<Vec<_>>());
+            failures.1 = format!(
+                "such as {record:?} of {flow:?}: allowed was {:?}",
+                allowed().collect::<Vec<_>>()
+            );
         }
     }
     verdict
@@ -144,11 +164,18 @@ fn judge(records: &[Record], flows: &[frames::Flow], said: &[History]) -> Verdic
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_packet_is_lost_or_misdelivered_while_everything_changes() {
-    let seconds = std::env::var("ALKAID_CHURN_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
+    let seconds = std::env::var("ALKAID_CHURN_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(SECONDS);
     let (switch, clock) = (Switch::start(), Clock::start());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(service::serve(listener, switch.core.clone(), std::future::pending()));
+    tokio::spawn(service::serve(
+        listener,
+        switch.core.clone(),
+        std::future::pending(),
+    ));
     let controller = Arc::new(Controller {
         clock,
         core: switch.core.clone(),
@@ -157,13 +184,24 @@ async fn no_packet_is_lost_or_misdelivered_while_everything_changes() {
         resources: AtomicU64::new(0),
     });
     for guest in [scene::SENDER, scene::STAYS] {
-        switch.core.bind(port(guest.into()), scene::port_id(guest)).await.unwrap().unwrap();
+        switch
+            .core
+            .bind(port(guest.into()), scene::port_id(guest))
+            .await
+            .unwrap()
+            .unwrap();
     }
     let mut client = Client::connect(address.clone()).await.unwrap();
     controller.say(&mut client, scene::beginning()).await;
 
     let (flows, probes) = scene::flows();
-    let mut traffic = Traffic::new(clock, switch.rx.clone(), switch.tx.clone(), flows.clone(), probes.into());
+    let mut traffic = Traffic::new(
+        clock,
+        switch.rx.clone(),
+        switch.tx.clone(),
+        flows.clone(),
+        probes.into(),
+    );
     let traffic = {
         let controller = Arc::clone(&controller);
         let stop = move || controller.enough.load(Ordering::Relaxed);
@@ -189,23 +227,45 @@ async fn no_packet_is_lost_or_misdelivered_while_everything_changes() {
     let mut said = scene::destinations();
     for part in parts {
         let changed: Said = part.await.unwrap();
-        changed.into_iter().for_each(|(destination, history)| said[destination] = history);
+        changed
+            .into_iter()
+            .for_each(|(destination, history)| said[destination] = history);
     }
-    let (records, failures) = tokio::task::spawn_blocking(|| traffic.join().unwrap()).await.unwrap();
+    let (records, failures) = tokio::task::spawn_blocking(|| traffic.join().unwrap())
+        .await
+        .unwrap();
     switch.running.store(false, Ordering::Relaxed);
     switch.worker.join().unwrap();
 
     let verdict = judge(&records, &flows, &said);
-    let (messages, resources) =
-        (controller.messages.load(Ordering::Relaxed), controller.resources.load(Ordering::Relaxed));
-    println!("{} messages/s, {} resources/s, {} packets/s", messages / seconds, resources / seconds, records.len() as u64 / seconds);
-    println!("{} had one state to go by; {} dropped, {} delivered, {} tunnelled", verdict.certain, verdict.dropped, verdict.delivered, verdict.tunnelled);
+    let (messages, resources) = (
+        controller.messages.load(Ordering::Relaxed),
+        controller.resources.load(Ordering::Relaxed),
+    );
+    println!(
+        "{} messages/s, {} resources/s, {} packets/s",
+        messages / seconds,
+        resources / seconds,
+        records.len() as u64 / seconds
+    );
+    println!(
+        "{} had one state to go by; {} dropped, {} delivered, {} tunnelled",
+        verdict.certain, verdict.dropped, verdict.delivered, verdict.tunnelled
+    );
     assert_eq!(failures, Vec::<String>::new());
     assert!(verdict.failures.is_empty(), "{:#?}", verdict.failures);
     for totals in (0..PORTS).map(|n| total(&[Arc::clone(&switch.counters)], port(n))) {
         assert_eq!(totals.rx, totals.forwarded + totals.dropped(), "{totals:?}");
     }
     // Not idle: what follows is far below what any machine does.
-    assert!(messages > 500 && resources > 5000, "{messages} messages, {resources} resources");
-    assert!(verdict.certain > 1000 && verdict.dropped > 100 && verdict.delivered > 100 && verdict.tunnelled > 100);
+    assert!(
+        messages > 500 && resources > 5000,
+        "{messages} messages, {resources} resources"
+    );
+    assert!(
+        verdict.certain > 1000
+            && verdict.dropped > 100
+            && verdict.delivered > 100
+            && verdict.tunnelled > 100
+    );
 }

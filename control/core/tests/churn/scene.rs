@@ -91,7 +91,12 @@ pub(super) fn destinations() -> Vec<History> {
     let staying = [guest(STAYS), stays(0), stays(1), guest(SENDER)].map(Some);
     let moving = std::iter::repeat_n(None, NEIGHBORS + ROUTES);
     let guests = [None, None];
-    staying.into_iter().chain(moving).chain(guests).map(History::new).collect()
+    staying
+        .into_iter()
+        .chain(moving)
+        .chain(guests)
+        .map(History::new)
+        .collect()
 }
 
 /// Every way to every destination, and the flows that go to destinations that stay: one from a guest, one from outside.
@@ -105,29 +110,71 @@ pub(super) fn flows() -> (Vec<Flow>, [u16; 2]) {
             _ => (guest_mac(SENDER), guest_ip(SENDER)),
         };
         let sport = 1000 + flows.len() as u16;
-        flows.push(Flow { way, to, from, ip, gateway: gateway(1), there, sport });
+        flows.push(Flow {
+            way,
+            to,
+            from,
+            ip,
+            gateway: gateway(1),
+            there,
+            sport,
+        });
     };
-    add(Switched(stays(0).mac), STAYS_BLUE, Ipv4Addr::new(10, 7, 1, 30), blue);
-    add(FromUnderlay(guest_mac(SENDER)), THE_SENDER, guest_ip(SENDER), blue);
+    add(
+        Switched(stays(0).mac),
+        STAYS_BLUE,
+        Ipv4Addr::new(10, 7, 1, 30),
+        blue,
+    );
+    add(
+        FromUnderlay(guest_mac(SENDER)),
+        THE_SENDER,
+        guest_ip(SENDER),
+        blue,
+    );
     add(Switched(guest_mac(STAYS)), STAYS_HERE, guest_ip(STAYS), red);
     add(Routed, STAYS_HERE, guest_ip(STAYS), red);
-    add(FromUnderlay(guest_mac(STAYS)), STAYS_HERE, guest_ip(STAYS), red);
+    add(
+        FromUnderlay(guest_mac(STAYS)),
+        STAYS_HERE,
+        guest_ip(STAYS),
+        red,
+    );
     add(Routed, STAYS_BLUE, Ipv4Addr::new(192, 168, 99, 9), blue);
     add(Routed, STAYS_GREEN, Ipv4Addr::new(10, 8, 3, 30), green);
     for n in 0..NEIGHBORS {
         for which in 0..2 {
-            add(Switched(neighbor_mac(n, which)), FIRST_NEIGHBOR + n, neighbor_ip(n), red);
+            add(
+                Switched(neighbor_mac(n, which)),
+                FIRST_NEIGHBOR + n,
+                neighbor_ip(n),
+                red,
+            );
         }
         add(Routed, FIRST_NEIGHBOR + n, neighbor_ip(n), red);
     }
     for n in 0..LATE {
-        add(Routed, FIRST_NEIGHBOR + n, Ipv4Addr::new(100, 64, n as u8, 1), red);
+        add(
+            Routed,
+            FIRST_NEIGHBOR + n,
+            Ipv4Addr::new(100, 64, n as u8, 1),
+            red,
+        );
     }
     for n in 0..ROUTES {
-        add(Routed, FIRST_ROUTE + n, Ipv4Addr::new(198, 51, 100, 16 * n as u8 + 1), blue);
+        add(
+            Routed,
+            FIRST_ROUTE + n,
+            Ipv4Addr::new(198, 51, 100, 16 * n as u8 + 1),
+            blue,
+        );
     }
     for (port, to) in [(MOVES, GUEST_MOVES), (COMES_AND_GOES, GUEST_COMES_AND_GOES)] {
-        for way in [Switched(guest_mac(port)), Routed, FromUnderlay(guest_mac(port))] {
+        for way in [
+            Switched(guest_mac(port)),
+            Routed,
+            FromUnderlay(guest_mac(port)),
+        ] {
             add(way, to, guest_ip(port), blue);
         }
     }
@@ -160,7 +207,11 @@ pub(super) fn port_id(port: u8) -> String {
 /// A guest of this host.
 pub(super) fn port(port: u8) -> Resource {
     let subnet = if port == STAYS { "red" } else { "blue" };
-    goal::port(&port_id(port), &text(guest_mac(port)), &[(subnet, &guest_ip(port).to_string())])
+    goal::port(
+        &port_id(port),
+        &text(guest_mac(port)),
+        &[(subnet, &guest_ip(port).to_string())],
+    )
 }
 
 /// The guest that moves, on another host.
@@ -183,19 +234,50 @@ pub(super) fn one_of_a_crowd(n: u32) -> Resource {
 }
 
 fn neighbor(subnet: &str, ip: Ipv4Addr, at: At) -> Resource {
-    let Place::Host(host) = at.place else { unreachable!("a neighbor is elsewhere") };
-    let kind = if ip.octets()[3] % 2 == 0 { NeighborType::L2 } else { NeighborType::L3 };
-    goal::neighbor(&format!("at {ip}"), kind, &text(at.mac), subnet, &ip.to_string(), host)
+    let Place::Host(host) = at.place else {
+        unreachable!("a neighbor is elsewhere")
+    };
+    let kind = if ip.octets()[3] % 2 == 0 {
+        NeighborType::L2
+    } else {
+        NeighborType::L3
+    };
+    goal::neighbor(
+        &format!("at {ip}"),
+        kind,
+        &text(at.mac),
+        subnet,
+        &ip.to_string(),
+        host,
+    )
 }
 
 /// The router with these next hops of the routes that change, and so many routes that nobody uses. The whole table.
 pub(super) fn routes(hops: &[Option<u8>; ROUTES], crowd: u32) -> Resource {
-    let mut rules = vec![(String::from("stays"), String::from("192.168.99.0/24"), String::from("10.7.1.30"))];
-    rules.extend((0..LATE).map(|n| (format!("late {n}"), format!("100.64.{n}.0/24"), neighbor_ip(n).to_string())));
-    rules.extend((0..).zip(hops).filter_map(|(n, hop)| Some(route(n, (*hop)?))));
+    let mut rules = vec![(
+        String::from("stays"),
+        String::from("192.168.99.0/24"),
+        String::from("10.7.1.30"),
+    )];
+    rules.extend((0..LATE).map(|n| {
+        (
+            format!("late {n}"),
+            format!("100.64.{n}.0/24"),
+            neighbor_ip(n).to_string(),
+        )
+    }));
+    rules.extend(
+        (0..)
+            .zip(hops)
+            .filter_map(|(n, hop)| Some(route(n, (*hop)?))),
+    );
     rules.extend((0..crowd).map(|n| {
         let prefix = Ipv4Addr::from(0xac10_0000 + n);
-        (format!("crowd {n}"), format!("{prefix}/32"), hop_ip(n as u8 % HOPS).to_string())
+        (
+            format!("crowd {n}"),
+            format!("{prefix}/32"),
+            hop_ip(n as u8 % HOPS).to_string(),
+        )
     }));
     router(UpdateType::Full, &rules)
 }
@@ -213,12 +295,23 @@ pub(super) fn changed_routes(changes: &[(usize, Option<u8>)]) -> Resource {
 }
 
 fn route(n: usize, hop: u8) -> (String, String, String) {
-    (format!("route {n}"), format!("198.51.100.{}/28", 16 * n), hop_ip(hop).to_string())
+    (
+        format!("route {n}"),
+        format!("198.51.100.{}/28", 16 * n),
+        hop_ip(hop).to_string(),
+    )
 }
 
 fn router(update: UpdateType, rules: &[(String, String, String)]) -> Resource {
-    let rules: Vec<RuleText<'_>> = rules.iter().map(|(id, prefix, hop)| (&id[..], &prefix[..], &hop[..], 100)).collect();
-    goal::router("router", update, &[("blue", &rules), ("red", &[]), ("green", &[])])
+    let rules: Vec<RuleText<'_>> = rules
+        .iter()
+        .map(|(id, prefix, hop)| (&id[..], &prefix[..], &hop[..], 100))
+        .collect();
+    goal::router(
+        "router",
+        update,
+        &[("blue", &rules), ("red", &[]), ("green", &[])],
+    )
 }
 
 fn text(mac: [u8; 6]) -> String {

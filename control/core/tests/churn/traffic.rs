@@ -62,7 +62,13 @@ pub(super) struct Traffic {
 
 impl Traffic {
     /// `flows[probe]` for each of `probes` go to destinations that never change.
-    pub(super) fn new(clock: Clock, rx: Vec<Wire>, tx: Vec<Wire>, flows: Vec<Flow>, probes: Vec<u16>) -> Self {
+    pub(super) fn new(
+        clock: Clock,
+        rx: Vec<Wire>,
+        tx: Vec<Wire>,
+        flows: Vec<Flow>,
+        probes: Vec<u16>,
+    ) -> Self {
         Self {
             clock,
             rx,
@@ -79,7 +85,11 @@ impl Traffic {
     }
 
     /// Sends packets of random flows until `enough`, and then until all are decided.
-    pub(super) fn run(mut self, enough: impl Fn() -> bool, random: &mut Random) -> (Vec<Record>, Vec<String>) {
+    pub(super) fn run(
+        mut self,
+        enough: impl Fn() -> bool,
+        random: &mut Random,
+    ) -> (Vec<Record>, Vec<String>) {
         while !enough() && self.failures.len() < 10 {
             let count = random.below(BATCH + 1);
             self.inject(|| random.below(1 << 16), count);
@@ -90,7 +100,10 @@ impl Traffic {
             self.inject(|| 0, 0);
             self.collect();
         }
-        let decided = self.batches.front().map_or(self.records.len(), |batch| batch.first as usize);
+        let decided = self
+            .batches
+            .front()
+            .map_or(self.records.len(), |batch| batch.first as usize);
         assert!(decided >= sent);
         self.records.truncate(decided);
         (self.records, self.failures)
@@ -104,17 +117,31 @@ impl Traffic {
             self.send(flow as u16, injected);
         }
         let probes = self.probes.clone();
-        let probes = probes.into_iter().map(|flow| self.send(flow, injected)).collect();
-        self.batches.push_back(Batch { first, probes, probed: 0 });
+        let probes = probes
+            .into_iter()
+            .map(|flow| self.send(flow, injected))
+            .collect();
+        self.batches.push_back(Batch {
+            first,
+            probes,
+            probed: 0,
+        });
     }
 
     fn send(&mut self, flow: u16, injected: Moment) -> u64 {
         let number = self.records.len() as u64;
         let mut frame = MemoryFrame::new(&self.inputs[usize::from(flow)]);
         frames::set_number(frame.head_mut(), number);
-        self.records.push(Record { flow, injected, decided: 0, fate: None });
+        self.records.push(Record {
+            flow,
+            injected,
+            decided: 0,
+            fate: None,
+        });
         let from = in_port(&self.flows[usize::from(flow)]);
-        self.rx[usize::from(from)].push(frame).expect("the window is far smaller than the wire");
+        self.rx[usize::from(from)]
+            .push(frame)
+            .expect("the window is far smaller than the wire");
         number
     }
 
@@ -124,7 +151,12 @@ impl Traffic {
         loop {
             let waiting = |batch: &Batch| !batch.probes.is_empty();
             // What these prove to be decided is out; sweep before believing that it was dropped.
-            let proven = self.batches.iter().take_while(|batch| !waiting(batch)).count().saturating_sub(WINDOW);
+            let proven = self
+                .batches
+                .iter()
+                .take_while(|batch| !waiting(batch))
+                .count()
+                .saturating_sub(WINDOW);
             self.sweep();
             for _ in 0..proven {
                 self.close();
@@ -132,15 +164,24 @@ impl Traffic {
             if self.batches.iter().filter(|batch| waiting(batch)).count() < WINDOW {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "a packet to a destination that never changes is lost; {:?}", self.failures);
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "a packet to a destination that never changes is lost; {:?}",
+                self.failures
+            );
             std::thread::yield_now();
         }
     }
 
     /// All of the oldest batch is out: what is not was dropped, before its probes came out.
     fn close(&mut self) {
-        let Some(batch) = self.batches.pop_front() else { return };
-        let next = self.batches.front().map_or(self.records.len(), |batch| batch.first as usize);
+        let Some(batch) = self.batches.pop_front() else {
+            return;
+        };
+        let next = self
+            .batches
+            .front()
+            .map_or(self.records.len(), |batch| batch.first as usize);
         for record in &mut self.records[batch.first as usize..next] {
             if record.decided == 0 {
                 record.decided = batch.probed;
@@ -154,7 +195,9 @@ impl Traffic {
                 let now = self.clock.now();
                 let number = self.arrived(port as u8, frame.head(), now);
                 for batch in &mut self.batches {
-                    if let Some(found) = batch.probes.iter().position(|probe| Some(*probe) == number) {
+                    if let Some(found) =
+                        batch.probes.iter().position(|probe| Some(*probe) == number)
+                    {
                         batch.probes.swap_remove(found);
                         batch.probed = now;
                     }
@@ -167,26 +210,37 @@ impl Traffic {
     fn arrived(&mut self, port: u8, bytes: &[u8], now: Moment) -> Option<u64> {
         let number = frames::number(bytes)?;
         let Some(record) = self.records.get_mut(number as usize) else {
-            self.failures.push(format!("nobody sent this, which left by port {port}: {bytes:02x?}"));
+            self.failures.push(format!(
+                "nobody sent this, which left by port {port}: {bytes:02x?}"
+            ));
             return None;
         };
         if record.decided != 0 {
-            self.failures.push(format!("came out twice, or after all later ones: {record:?}, by port {port}"));
+            self.failures.push(format!(
+                "came out twice, or after all later ones: {record:?}, by port {port}"
+            ));
         }
         let flow = record.flow;
         let fate = frames::destination(port, bytes);
         (record.fate, record.decided) = (fate, now);
         let expected = fate.and_then(|fate| {
             let output = || self.flows[usize::from(flow)].output(fate);
-            self.outputs.entry((flow, fate)).or_insert_with(output).as_ref()
+            self.outputs
+                .entry((flow, fate))
+                .or_insert_with(output)
+                .as_ref()
         });
         if expected.is_none_or(|expected| !frames::is(port, bytes.to_vec(), expected)) {
             let flow = &self.flows[usize::from(flow)];
-            self.failures.push(format!("{flow:?} came out by port {port} as {bytes:02x?}, not as {expected:02x?}"));
+            self.failures.push(format!(
+                "{flow:?} came out by port {port} as {bytes:02x?}, not as {expected:02x?}"
+            ));
         }
         let last = self.order.insert((flow, port), number);
         if last.is_some_and(|last| last >= number) {
-            self.failures.push(format!("{number} of flow {flow} came out by port {port} after {last:?}"));
+            self.failures.push(format!(
+                "{number} of flow {flow} came out by port {port} after {last:?}"
+            ));
         }
         Some(number)
     }
