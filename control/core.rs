@@ -117,8 +117,7 @@ impl Core {
                 Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(LONG_PAUSE),
             }
             if self.program.settled(&commit) {
-                let more = self.program.retry(&self.wanted);
-                self.unsettled = more.then(|| self.program.commit());
+                self.make_visible();
             }
         }
         requests.blocking_recv()
@@ -180,14 +179,15 @@ impl Core {
 
     /// Commits, and waits until all workers see it. False: one does not let go in time.
     fn make_visible(&mut self) -> bool {
-        let commit = self.program.commit();
-        let visible = self.wait_for(commit);
-        // What had to wait for that: see `Program::retry`.
-        if visible && self.program.retry(&self.wanted) {
+        loop {
             let commit = self.program.commit();
-            return self.wait_for(commit);
+            if !self.wait_for(commit) {
+                return false;
+            }
+            if !self.program.follow_up(&self.wanted) {
+                return true;
+            }
         }
-        visible
     }
 
     fn wait_for(&mut self, commit: Commit) -> bool {

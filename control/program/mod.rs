@@ -31,6 +31,7 @@ use vswitch::tables::{DomainId, Neighbor, PortId, Role, RouteTable, TableFull, V
 use vswitch::wire::{Mac, Vni};
 
 use crate::core::Site;
+use crate::state::neighbor::NeighborIx;
 use crate::state::network::{SubnetIx, VpcIx};
 use crate::state::port::PortIx;
 use crate::state::{Subject, Touched, Wanted};
@@ -108,10 +109,10 @@ pub(crate) struct Program {
     neighbors: Vec<Placement>,
     by_ip: Claims<IpKey>,
     by_mac: Claims<MacKey>,
-    /// Ports whose role workers do not see yet.
-    unseen: BTreeSet<PortIx>,
-    /// What found no room; what leaves may make some.
-    crowded: Touched,
+    /// Ports that claim their addresses when workers see their roles.
+    arriving: Vec<PortIx>,
+    /// Neighbors that found no room; what leaves may make some. And keys, likewise.
+    crowded: Vec<NeighborIx>,
     crowded_ips: Vec<IpKey>,
     crowded_macs: Vec<MacKey>,
 }
@@ -132,7 +133,6 @@ impl Program {
             domains: Numbers::default(),
             vni_owners: HashMap::new(),
             contested: BTreeSet::new(),
-            unseen: BTreeSet::new(),
             subnets: HashMap::new(),
             routes: HashMap::new(),
             no_routes: Arc::new(RouteTable::empty()),
@@ -140,7 +140,8 @@ impl Program {
             neighbors: Vec::new(),
             by_ip: Claims::default(),
             by_mac: Claims::default(),
-            crowded: Touched::default(),
+            arriving: Vec::new(),
+            crowded: Vec::new(),
             crowded_ips: Vec::new(),
             crowded_macs: Vec::new(),
         }
@@ -220,36 +221,38 @@ impl Program {
         uplink != Some(port) && self.site.host_port != Some(port)
     }
 
-    /// Does what had to wait for the last commit to be visible: what found no room is tried again, and new ports get
-    /// their neighbor entries. True if there was anything.
-    pub(crate) fn retry(&mut self, wanted: &Wanted) -> bool {
-        let mut crowded = std::mem::take(&mut self.crowded);
-        crowded.ports.extend(std::mem::take(&mut self.unseen));
-        let (ips, macs) = (
-            std::mem::take(&mut self.crowded_ips),
-            std::mem::take(&mut self.crowded_macs),
-        );
-        if crowded.is_empty() && ips.is_empty() && macs.is_empty() {
+    /// Does what had to wait for a commit to be settled: ports whose role is visible claim their addresses,
+    /// and what found no room is tried once more, now that what was removed has left. True if there was
+    /// anything: it wants another commit.
+    pub(crate) fn follow_up(&mut self, wanted: &Wanted) -> bool {
+        let arriving = std::mem::take(&mut self.arriving);
+        let neighbors = std::mem::take(&mut self.crowded);
+        let ips = std::mem::take(&mut self.crowded_ips);
+        let macs = std::mem::take(&mut self.crowded_macs);
+        if arriving.is_empty() && neighbors.is_empty() && ips.is_empty() && macs.is_empty() {
             return false;
         }
         for (key, winner) in ips
             .iter()
             .filter_map(|key| Some((key, self.by_ip.winner(*key)?)))
         {
-            self.writer
-                .upsert_ip(key.0, key.1, winner)
-                .unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+            let result = self.writer.upsert_ip(key.0, key.1, winner);
+            result.unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
         }
         for (key, winner) in macs
             .iter()
             .filter_map(|key| Some((key, self.by_mac.winner(*key)?)))
         {
-            self.writer
-                .upsert_mac(key.0, key.1, winner)
-                .unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+            let result = self.writer.upsert_mac(key.0, key.1, winner);
+            result.unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
         }
-        self.look_at(wanted, crowded);
-        self.crowded = Touched::default(); // once is enough: what it lacks now it will lack again
+        for neighbor in neighbors {
+            self.update_neighbor(wanted, neighbor);
+        }
+        self.crowded.clear(); // what has no room now has none
+        for port in arriving {
+            self.claim_addresses(port);
+        }
         true
     }
 
@@ -288,7 +291,7 @@ impl Program {
     fn withdraw_ip(&mut self, key: IpKey, rank: Rank) {
         let next = self.by_ip.withdraw(key, rank);
         if next.is_none_or(|next| self.writer.upsert_ip(key.0, key.1, next).is_err()) {
-            // Rather nothing than the one who has left; see `Program::retry`.
+            // Rather nothing than the one who has left; see `Program::follow_up`.
             self.writer.remove_ip(key.0, key.1);
             self.crowded_ips.extend(next.map(|_| key));
         }

@@ -101,7 +101,7 @@ impl Program {
 
     fn waiting(&mut self, ix: NeighborIx, obstacle: Obstacle) -> Placement {
         if let Obstacle::Full(_) = obstacle {
-            self.crowded.neighbors.push(ix);
+            self.crowded.push(ix);
         }
         Placement::Waiting(obstacle)
     }

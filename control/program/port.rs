@@ -18,24 +18,21 @@ use crate::state::port::{PortIx, PortSlot, WantedPort};
 pub(crate) struct ProgrammedPort {
     /// The switch's port that has the role; `None`: none has.
     role: Option<(PortId, Arc<TenantPort>)>,
+    /// What it claims once workers see the role: traffic for its addresses must not come before that.
     claims: PortClaims,
+    /// What it claims already.
+    made: PortClaims,
     /// What is missing, if anything.
     obstacle: Option<Obstacle>,
-}
-
-impl ProgrammedPort {
-    /// True if it has a role, on another of the switch's ports than `old`'s.
-    fn is_elsewhere_than(&self, old: Option<&Self>) -> bool {
-        let port = |programmed: &Self| programmed.role.as_ref().map(|role| role.0);
-        port(self).is_some() && port(self) != old.and_then(port)
-    }
+    /// Claims that there was no room for.
+    full: Option<Obstacle>,
 }
 
 #[cfg(test)]
 impl ProgrammedPort {
     /// How many MACs and addresses it claims.
     pub(super) fn claims(&self) -> [usize; 2] {
-        [self.claims.macs.len(), self.claims.ips.len()]
+        [self.made.macs.len(), self.made.ips.len()]
     }
 
     /// True if this is what gave the switch's port `n` the role of `tenant`.
@@ -47,7 +44,7 @@ impl ProgrammedPort {
 }
 
 /// The addresses that a port claims.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct PortClaims {
     rank: Option<Rank>,
     ips: BTreeMap<IpKey, Neighbor>,
@@ -57,40 +54,44 @@ struct PortClaims {
 impl Program {
     /// Why the port is not, or not wholly, programmed.
     pub(super) fn port_state(&self, ix: PortIx) -> Result<(), Obstacle> {
-        match self.ports.get(&ix).and_then(|port| port.obstacle.clone()) {
-            Some(obstacle) => Err(obstacle),
+        let port = self.ports.get(&ix);
+        match port.and_then(|port| port.full.as_ref().or(port.obstacle.as_ref())) {
+            Some(obstacle) => Err(obstacle.clone()),
             None => Ok(()),
         }
     }
 
-    /// Works the port out anew and programs the difference.
+    /// Works the port out anew: gives it its role, and takes from it at once what it claims no longer. What
+    /// it claims from now on follows when workers see the role, by [`Program::claim_addresses`].
     pub(super) fn update_port(&mut self, wanted: &Wanted, ix: PortIx) {
         let described = wanted
             .port(ix)
             .and_then(|slot| Some((slot, &slot.wanted.as_ref()?.value)));
         let mut new = described.map(|(slot, port)| self.resolve_port(slot, port));
         let old = self.ports.remove(&ix);
-        if new.as_ref().is_some_and(|new| new.is_elsewhere_than(old.as_ref())) {
-            self.unseen.insert(ix);
-        }
-        if self.unseen.contains(&ix)
-            && let Some(new) = &mut new
-        {
-            // Neighbor entries that lead to a port are seen at once, its role with the commit: they come after.
-            new.claims = PortClaims::default();
-        }
         self.switch_roles(old.as_ref(), new.as_mut());
-        let full = new.as_mut().and_then(|new| self.claim_all(&mut new.claims));
-        if let Some(old) = old {
-            self.withdraw_all(&old.claims, new.as_ref().map(|new| &new.claims));
-        }
+        let mut made = old.map(|old| old.made).unwrap_or_default();
+        self.keep(&mut made, new.as_ref().map(|new| &new.claims));
         if let Some(mut new) = new {
-            if full.is_some() {
-                self.crowded.ports.insert(ix);
+            new.made = made;
+            if new.made != new.claims {
+                self.arriving.push(ix);
             }
-            new.obstacle = full.or(new.obstacle);
             self.ports.insert(ix, new);
         }
+    }
+
+    /// Claims what the port has to claim, now that workers see its role.
+    pub(super) fn claim_addresses(&mut self, ix: PortIx) {
+        let Some(mut port) = self.ports.remove(&ix) else {
+            return;
+        };
+        let before = std::mem::replace(&mut port.made, port.claims.clone());
+        port.full = self.claim_all(&mut port.made);
+        if before.rank != port.made.rank {
+            self.withdraw_all(before);
+        }
+        self.ports.insert(ix, port);
     }
 
     fn resolve_port(&self, slot: &PortSlot, port: &WantedPort) -> ProgrammedPort {
@@ -98,7 +99,9 @@ impl Program {
             return ProgrammedPort {
                 role: None,
                 claims: PortClaims::default(),
+                made: PortClaims::default(),
                 obstacle: Some(Obstacle::NoDevice),
+                full: None,
             };
         };
         let mut obstacle = None;
@@ -139,7 +142,9 @@ impl Program {
         ProgrammedPort {
             role,
             claims,
+            made: PortClaims::default(),
             obstacle,
+            full: None,
         }
     }
 
@@ -186,23 +191,26 @@ impl Program {
         full
     }
 
-    /// Withdraws what is in `old` and not in `new`.
-    fn withdraw_all(&mut self, old: &PortClaims, new: Option<&PortClaims>) {
-        let Some(rank) = old.rank else { return };
-        let kept = new.filter(|new| new.rank == old.rank);
-        for key in old
-            .ips
-            .keys()
-            .filter(|key| kept.is_none_or(|kept| !kept.ips.contains_key(*key)))
-        {
-            self.withdraw_ip(*key, rank);
+    /// Withdraws what of `made` is not in `new` any more.
+    fn keep(&mut self, made: &mut PortClaims, new: Option<&PortClaims>) {
+        let Some(rank) = made.rank else { return };
+        let keeps_ip = |key: &IpKey| new.is_some_and(|new| new.ips.contains_key(key));
+        let keeps_mac = |key: &MacKey| new.is_some_and(|new| new.macs.contains_key(key));
+        for (key, _) in made.ips.extract_if(.., |key, _| !keeps_ip(key)) {
+            self.withdraw_ip(key, rank);
         }
-        for key in old
-            .macs
-            .keys()
-            .filter(|key| kept.is_none_or(|kept| !kept.macs.contains_key(*key)))
-        {
-            self.withdraw_mac(*key, rank);
+        for (key, _) in made.macs.extract_if(.., |key, _| !keeps_mac(key)) {
+            self.withdraw_mac(key, rank);
+        }
+    }
+
+    fn withdraw_all(&mut self, claims: PortClaims) {
+        let Some(rank) = claims.rank else { return };
+        for key in claims.ips.into_keys() {
+            self.withdraw_ip(key, rank);
+        }
+        for key in claims.macs.into_keys() {
+            self.withdraw_mac(key, rank);
         }
     }
 }

@@ -66,7 +66,11 @@ impl Program {
         let Some(vni) = subnet.vni.or(vpc.and_then(|vpc| vpc.value.vni)) else {
             return Some(Err(Obstacle::NoVni));
         };
-        if self.vni_owners.get(&vni).is_some_and(|owner| *owner != vpc_ix) {
+        if self
+            .vni_owners
+            .get(&vni)
+            .is_some_and(|owner| *owner != vpc_ix)
+        {
             self.contested.insert(ix);
             return Some(Err(Obstacle::VniTaken(vni)));
         }
