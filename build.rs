@@ -37,5 +37,7 @@ fn jobs() -> Result<(), String> {
 /// The folder that cargo gives a build script for its results.
 #[cfg(feature = "dpdk")]
 fn out_dir() -> Result<std::path::PathBuf, String> {
-    std::env::var_os("OUT_DIR").map(Into::into).ok_or_else(|| "cargo did not set OUT_DIR".to_owned())
+    std::env::var_os("OUT_DIR")
+        .map(Into::into)
+        .ok_or_else(|| "cargo did not set OUT_DIR".to_owned())
 }

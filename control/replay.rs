@@ -86,7 +86,12 @@ fn ordinary_user(settings: Settings) -> Settings {
         .map(str::to_owned)
         .chain([prefix, "-m".to_owned(), megabytes.to_string()])
         .collect();
-    Settings { eal, workers: 1, corelist: None, ..settings }
+    Settings {
+        eal,
+        workers: 1,
+        corelist: None,
+        ..settings
+    }
 }
 
 /// Packets in all the recordings that ports receive from.

@@ -98,16 +98,6 @@ pub(crate) struct Touched {
     pub neighbors: Vec<NeighborIx>,
 }
 
-impl Touched {
-    /// Nothing was touched.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.subnets.is_empty()
-            && self.routed.is_empty()
-            && self.ports.is_empty()
-            && self.neighbors.is_empty()
-    }
-}
-
 /// Everything the controller wants of this host.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {

@@ -2,7 +2,6 @@
 //! Goal states in, tables as workers see them out.
 
 mod churn;
-mod fuzz;
 mod goal;
 mod grpc;
 mod hostile;

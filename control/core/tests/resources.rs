@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 //! What each kind of resource does, and what Alcor's ways of saying it are.
 
+use std::time::Instant;
+
 use super::goal::*;
 use super::world::{PORT_A, PORT_B, World};
+use crate::core::applied::Applied;
 use crate::core::{BindError, Show};
 use crate::proto::schema::NeighborType::{L2, L3};
 use crate::proto::schema::OperationStatus::{Pending, Success};
 use crate::proto::schema::{OperationType, UpdateType};
+use crate::southbound::decode;
 
 const MAC: &str = "02:00:00:00:01:63";
 
@@ -130,6 +134,35 @@ fn a_port_of_this_host_wins_its_address_from_neighbors() {
 }
 
 #[test]
+fn a_guest_that_arrives_gets_traffic_when_workers_see_its_port_and_one_that_leaves_none_after() {
+    let mut world = blue();
+    let elsewhere = neighbor("n", L2, MAC, "blue", "10.7.1.11", 9);
+    let here = port("port-b", MAC, &[("blue", "10.7.1.11")]);
+    world.succeed([elsewhere]);
+    let place = |world: &mut World| world.find("10.7.1.11").unwrap().split_off(24);
+    for (state, before, after) in [
+        (here.clone(), "host 192.0.2.9 mac ..:09", "port 2"),
+        (
+            deleted(here),
+            "host 192.0.2.9 mac ..:09",
+            "host 192.0.2.9 mac ..:09",
+        ),
+    ] {
+        let applied = Applied::new("test".to_owned(), Instant::now());
+        let resources = decode::resources(v1([state]));
+        world.core.begin_goal(applied, resources);
+        assert_eq!(
+            place(&mut world),
+            before,
+            "the role is not visible yet, or still is"
+        );
+        assert!(world.core.make_visible());
+        assert_eq!(place(&mut world), after);
+        world.core.wanted.sweep();
+    }
+}
+
+#[test]
 fn two_ports_with_one_address_are_told_apart_by_who_came_last() {
     let mut world = blue();
     world.succeed([port("port-b", MAC, &[("blue", "10.7.1.10")])]);
@@ -195,12 +228,19 @@ fn a_neighbor_waits_for_its_subnet_and_a_subnet_for_a_vni() {
 #[test]
 fn a_placeholder_does_not_take_a_known_vni_back() {
     let mut world = blue();
+    world.succeed([subnet("blue", "vpc", "10.7.1.0/24", 8, 1)]);
     world.succeed([
         vpc("vpc", 0),
         subnet("blue", "vpc", "10.7.1.0/24", i64::MAX as u64, 1),
+        subnet("red", "vpc", "10.7.2.0/24", 0, 1),
     ]);
     world.succeed([neighbor("n", L2, MAC, "blue", "10.7.1.99", 9)]);
-    assert!(world.find("10.7.1.99").is_some());
+    assert!(
+        world.find("10.7.1.99").unwrap().contains("vni 8"),
+        "its own"
+    );
+    let subnets = world.core.program.show(&world.core.wanted, Show::Subnets);
+    assert_eq!(subnets[1]["vni"], 7, "the VPC's");
 }
 
 #[test]

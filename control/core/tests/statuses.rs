@@ -57,7 +57,11 @@ fn a_vni_of_another_vpc_is_refused_until_that_one_gives_it_up() {
     let guest = neighbor("n", L2, "02:00:00:00:01:01", "blue-subnet", "10.7.1.101", 9);
     world.succeed([vpc("red", 0), red.clone(), vpc("blue", 0)]);
     assert_eq!(world.put([blue.clone(), guest.clone()]), [InvalidArg; 2]);
-    assert_eq!(neighbors(&mut world), 0, "none in the other tenant's network");
+    assert_eq!(
+        neighbors(&mut world),
+        0,
+        "none in the other tenant's network"
+    );
     world.succeed([deleted(red.clone())]);
     world.succeed([blue, guest]);
     assert_eq!(neighbors(&mut world), 1);
@@ -66,7 +70,8 @@ fn a_vni_of_another_vpc_is_refused_until_that_one_gives_it_up() {
 
 /// Entries of the table by MAC.
 fn neighbors(world: &mut World) -> u64 {
-    let memory = world.core.program.show(&world.core.wanted, crate::core::Show::Memory);
+    let what = crate::core::Show::Memory;
+    let memory = world.core.program.show(&world.core.wanted, what);
     memory[0]["entries"].as_u64().unwrap()
 }
 
