@@ -135,7 +135,7 @@ fn converse(core: &mut Core, bytes: &mut Bytes<'_>) {
         // Wrong bindings are refused; right ones change what the ports are.
         let (at, id) = (port(1 + u16::from(bytes.byte() % 3)), id(bytes));
         drop(core.bind(at, &id));
-        let goal = if bytes.byte() % 2 == 0 {
+        let goal = if bytes.byte().is_multiple_of(2) {
             Goal::V1(first)
         } else {
             Goal::V2(second)
@@ -216,7 +216,7 @@ fn subnet(bytes: &mut Bytes<'_>) -> SubnetState {
         vpc_id: id(bytes),
         cidr: cidr(bytes),
         tunnel_id: bytes.choose(&[0, 7, 8, 9, u64::MAX, i64::MAX as u64, 1 << 24]),
-        gateway: (bytes.byte() % 4 != 0).then_some(gateway),
+        gateway: (!bytes.byte().is_multiple_of(4)).then_some(gateway),
         ..Default::default()
     };
     SubnetState {
@@ -233,7 +233,7 @@ fn guest(bytes: &mut Bytes<'_>) -> PortState {
     let configuration = PortConfiguration {
         id: id(bytes),
         mac_address: mac(bytes),
-        admin_state_up: bytes.byte() % 4 != 0,
+        admin_state_up: !bytes.byte().is_multiple_of(4),
         fixed_ips: (0..bytes.byte() % 4).map(|_| fixed_ip(bytes)).collect(),
         ..Default::default()
     };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! One lcore's loop. Start reading here: a packet's way is [`Lane::forward_from_guest`] or `forward_from_underlay`,
+//! One lcore's loop. Start reading here: a packet's way is `forward_from_guest` or `forward_from_underlay`,
 //! one stage a line.
 
 use std::sync::Arc;
