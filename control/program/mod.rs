@@ -111,7 +111,8 @@ pub(crate) struct Program {
     by_mac: Claims<MacKey>,
     /// Ports that claim their addresses when workers see their roles.
     arriving: Vec<PortIx>,
-    /// Neighbors that found no room; what leaves may make some. And keys, likewise.
+    /// Neighbors that found no room, what leaves may make some; and those that went while a port was arriving. And keys
+    /// without room.
     crowded: Vec<NeighborIx>,
     crowded_ips: Vec<IpKey>,
     crowded_macs: Vec<MacKey>,
@@ -189,9 +190,14 @@ impl Program {
         ports
             .into_iter()
             .for_each(|port| self.update_port(wanted, port));
-        neighbors
-            .into_iter()
-            .for_each(|neighbor| self.update_neighbor(wanted, neighbor));
+        for neighbor in neighbors {
+            // A guest that has moved here is still reached where it was while its port is not seen to be here.
+            if !self.arriving.is_empty() && wanted.neighbor(neighbor).is_none() {
+                self.crowded.push(neighbor);
+            } else {
+                self.update_neighbor(wanted, neighbor);
+            }
+        }
     }
 
     /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.
@@ -246,13 +252,13 @@ impl Program {
             let result = self.writer.upsert_mac(key.0, key.1, winner);
             result.unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
         }
+        for port in arriving {
+            self.claim_addresses(port);
+        }
         for neighbor in neighbors {
             self.update_neighbor(wanted, neighbor);
         }
         self.crowded.clear(); // what has no room now has none
-        for port in arriving {
-            self.claim_addresses(port);
-        }
         true
     }
 
