@@ -228,12 +228,19 @@ fn a_neighbor_waits_for_its_subnet_and_a_subnet_for_a_vni() {
 #[test]
 fn a_placeholder_does_not_take_a_known_vni_back() {
     let mut world = blue();
+    world.succeed([subnet("blue", "vpc", "10.7.1.0/24", 8, 1)]);
     world.succeed([
         vpc("vpc", 0),
         subnet("blue", "vpc", "10.7.1.0/24", i64::MAX as u64, 1),
+        subnet("red", "vpc", "10.7.2.0/24", 0, 1),
     ]);
     world.succeed([neighbor("n", L2, MAC, "blue", "10.7.1.99", 9)]);
-    assert!(world.find("10.7.1.99").is_some());
+    assert!(
+        world.find("10.7.1.99").unwrap().contains("vni 8"),
+        "its own"
+    );
+    let subnets = world.core.program.show(&world.core.wanted, Show::Subnets);
+    assert_eq!(subnets[1]["vni"], 7, "the VPC's");
 }
 
 #[test]
