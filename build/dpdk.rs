@@ -13,7 +13,7 @@ const SHIM_HEADER: &str = "vswitch/dpdk/shim.h";
 const FUNCTIONS: &[&str] = &[
     "alkaid_.*",
     "rte_dev_(probe|remove)",
-    "rte_eal_(init|cleanup)",
+    "rte_eal_(init|cleanup|get_runtime_dir)",
     "rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|get_mtu|get_name_by_port|info_get|set_mtu|socket_id|start|stop)",
     "rte_eth_dev_owner_(get|new|set)",
     "rte_eth_(find_next_of|find_next_owned_by|iterator_(init|next)|link_get_nowait|macaddr_get|promiscuous_(disable|enable)|stats_(get|reset))",

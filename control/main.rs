@@ -35,7 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Subcommands::Run(args) => with_settings(&args.file, |settings| run::run(settings)),
+        Subcommands::Run(args) => with_settings(&args.file, run::run),
         Subcommands::Replay(args) => {
             with_settings(&args.config, |settings| replay::run(settings, &args))
         }

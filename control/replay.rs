@@ -68,7 +68,8 @@ pub(crate) fn run(settings: Settings, args: &ReplayArgs) -> Result<bool, Box<dyn
     Ok(accepted)
 }
 
-/// The settings, but with DPDK started so that it needs no huge pages, no devices and no privileges.
+/// The settings, but with DPDK started so that it needs no huge pages, no devices and no privileges; and with one
+/// worker: recordings have one tx queue each, and a file does not slow down when workers queue for that.
 fn ordinary_user(settings: Settings) -> Settings {
     // A buffer takes some 2.4 KiB with its header; what DPDK itself needs is below the constant.
     let megabytes = settings.mbufs / 400 + 64;
@@ -85,7 +86,12 @@ fn ordinary_user(settings: Settings) -> Settings {
         .map(str::to_owned)
         .chain([prefix, "-m".to_owned(), megabytes.to_string()])
         .collect();
-    Settings { eal, ..settings }
+    Settings {
+        eal,
+        workers: 1,
+        corelist: None,
+        ..settings
+    }
 }
 
 /// Packets in all the recordings that ports receive from.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! One lcore's loop. Start reading here: a packet's way is [`Worker::from_guest`] or [`Worker::from_underlay`],
+//! One lcore's loop. Start reading here: a packet's way is `forward_from_guest` or `forward_from_underlay`,
 //! one stage a line.
 
 use std::sync::Arc;
@@ -37,12 +37,18 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
             egress: transmit::Egress::default(),
             counters,
         };
-        Self { queues: Vec::new(), tables, lane, burst_size: burst_size.clamp(1, MAX_BURST) }
+        Self {
+            queues: Vec::new(),
+            tables,
+            lane,
+            burst_size: burst_size.clamp(1, MAX_BURST),
+        }
     }
 
     /// Gives it a port: the rx queues it is to poll, and its way out. Not while it polls.
     pub fn add_port(&mut self, port: PortId, queues: Vec<R>, link: Option<transmit::Link<T>>) {
-        self.queues.extend(queues.into_iter().map(|queue| (port, queue)));
+        self.queues
+            .extend(queues.into_iter().map(|queue| (port, queue)));
         self.lane.egress.set(port, link);
     }
 
@@ -75,9 +81,9 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
             let bytes = prefetch(self.lane.burst.frames_mut());
             self.lane.counters.port(*port).add_rx(received, bytes);
             match tables.role(*port) {
-                Role::Tenant(guest) => self.lane.from_guest(*port, guest, &tables),
-                Role::Uplink => self.lane.from_underlay(*port, &tables),
-                Role::Host => self.lane.from_host(*port, &tables),
+                Role::Tenant(guest) => self.lane.forward_from_guest(*port, guest, &tables),
+                Role::Uplink => self.lane.forward_from_underlay(*port, &tables),
+                Role::Host => self.lane.forward_from_host(*port, &tables),
                 Role::Unbound => self.lane.burst.drop_all(DropReason::PortUnbound),
             }
             self.lane.burst.settle(self.lane.counters.port(*port));
@@ -103,7 +109,7 @@ fn prefetch<F: Frame>(frames: &Frames<F>) -> usize {
 impl<T: TxQueue> Lane<T> {
     /// A burst that a guest sent.
     #[inline]
-    fn from_guest(&mut self, from: PortId, guest: &TenantPort, tables: &Tables) {
+    fn forward_from_guest(&mut self, from: PortId, guest: &TenantPort, tables: &Tables) {
         if !guest.admin_up {
             self.burst.drop_all(DropReason::PortDown);
             return;
@@ -117,20 +123,20 @@ impl<T: TxQueue> Lane<T> {
 
     /// A burst from the underlay.
     #[inline]
-    fn from_underlay(&mut self, from: PortId, tables: &Tables) {
+    fn forward_from_underlay(&mut self, from: PortId, tables: &Tables) {
         decap::run(&mut self.burst, tables, &mut self.strangers);
         parse::run(&mut self.burst);
         neighbor::run(&mut self.burst, &tables.neighbors);
         deliver::run(&mut self.burst, tables);
         self.egress.send(&mut self.burst, from, &self.counters);
         if !self.strangers.is_empty() {
-            self.to_host(from, tables);
+            self.hand_to_host(from, tables);
         }
     }
 
     /// What came from the underlay and is not VXLAN for this VTEP is the host's.
     #[cold]
-    fn to_host(&mut self, from: PortId, tables: &Tables) {
+    fn hand_to_host(&mut self, from: PortId, tables: &Tables) {
         if let Some(host_port) = tables
             .underlay
             .as_ref()
@@ -142,7 +148,7 @@ impl<T: TxQueue> Lane<T> {
     }
 
     /// What the host itself sends goes out on the uplink as it is.
-    fn from_host(&mut self, from: PortId, tables: &Tables) {
+    fn forward_from_host(&mut self, from: PortId, tables: &Tables) {
         match &tables.underlay {
             Some(underlay) => self.egress.send_all(
                 self.burst.frames_mut(),

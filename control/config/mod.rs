@@ -3,7 +3,7 @@
 //! `alkaid exec`.
 //!
 //! * [`table`] says which commands there are: **start there**. [`argument`] what their arguments may be.
-//! * [`lexer`] line to words; [`parse`] words to a [`Command`]; [`file`] files to commands, `load` included.
+//! * [`lexer`] line to words; [`parse`] words to a [`Command`]; [`mod@file`] files to commands, `load` included.
 //! * [`settings`] a start-up file's commands to one [`Settings`], contradictions found.
 //! * [`help`] and [`complete`] explain and complete, from the table.
 //! * [`line`](mod@line) a place in a file; [`error`] every error has its file, line and column; all of a file are reported, and nothing of it is applied.
@@ -24,11 +24,15 @@ mod tests;
 
 use std::path::Path;
 
-pub(crate) use command::{Command, Level, PortItem, Ports, Setting, Show};
+#[cfg(test)]
+pub(crate) use command::Level;
+pub(crate) use command::{Command, PortItem, Ports, Setting, Show};
 pub(crate) use error::ConfigErrors;
 pub(crate) use file::{parse_command, parse_file, parse_text};
 pub(crate) use line::Line;
-pub(crate) use settings::{PortSettings, Settings, Vtep};
+#[cfg(test)]
+pub(crate) use settings::Vtep;
+pub(crate) use settings::{PortSettings, Settings};
 
 /// The settings that a start-up file makes.
 ///

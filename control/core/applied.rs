@@ -123,10 +123,10 @@ impl Applied {
 }
 
 fn status_of_obstacle(obstacle: &Obstacle) -> OperationStatus {
-    if obstacle.is_failure() {
-        OperationStatus::Failure
-    } else {
-        OperationStatus::Pending
+    match obstacle {
+        Obstacle::VniTaken(_) => OperationStatus::InvalidArg,
+        obstacle if obstacle.is_failure() => OperationStatus::Failure,
+        _ => OperationStatus::Pending,
     }
 }
 

@@ -74,6 +74,9 @@ pub(crate) enum Obstacle {
     /// A subnet's routers have more routes for it than a table takes.
     #[error("more than {} routes for one subnet", routes::MAX_ROUTES)]
     TooManyRoutes,
+    /// Tenants are kept apart by their VNIs.
+    #[error("VNI {0} belongs to another VPC")]
+    VniTaken(Vni),
     /// No number left for a VPC or a VNI.
     #[error(
         "more VPCs or VNIs than this switch can tell apart ({})",
@@ -95,6 +98,10 @@ pub(crate) struct Program {
     writer: Writer,
     vpcs: Numbers<VpcIx>,
     domains: Numbers<Vni>,
+    /// The VPC that each VNI with a number belongs to: the first that named it.
+    vni_owners: HashMap<Vni, VpcIx>,
+    /// Subnets whose VNI belongs to another VPC. Looked at with every update: the other may have left.
+    contested: BTreeSet<SubnetIx>,
     subnets: HashMap<SubnetIx, Result<Resolved, Obstacle>>,
     routes: HashMap<SubnetIx, SubnetRoutes>,
     no_routes: Arc<RouteTable>,
@@ -124,6 +131,8 @@ impl Program {
             writer,
             vpcs: Numbers::default(),
             domains: Numbers::default(),
+            vni_owners: HashMap::new(),
+            contested: BTreeSet::new(),
             subnets: HashMap::new(),
             routes: HashMap::new(),
             no_routes: Arc::new(RouteTable::empty()),
@@ -154,7 +163,8 @@ impl Program {
             mut neighbors,
         } = touched;
         let mut routers = BTreeSet::new();
-        for subnet in subnets {
+        let contested = std::mem::take(&mut self.contested);
+        for subnet in subnets.into_iter().chain(contested) {
             if self.update_subnet(wanted, subnet)
                 && let Some(slot) = wanted.subnet(subnet)
             {

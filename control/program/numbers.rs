@@ -60,16 +60,18 @@ impl<K: Eq + Hash> Numbers<K> {
         Some(number)
     }
 
-    /// One user of the key's number less.
-    pub(crate) fn release(&mut self, key: &K) {
+    /// One user of the key's number less. True: that was the last.
+    pub(crate) fn release(&mut self, key: &K) -> bool {
         let Some(given) = self.by_key.get_mut(key) else {
-            return;
+            return false;
         };
         given.users -= 1;
-        if given.users == 0 {
+        let last = given.users == 0;
+        if last {
             self.returned.push(given.number);
             self.by_key.remove(key);
         }
+        last
     }
 
     /// Lets numbers that were returned be given again: no worker sees anything of their keys any more.

@@ -46,7 +46,9 @@ impl Program {
         };
         if let Some(Ok(old)) = &old {
             self.vpcs.release(&old.vpc_ix);
-            self.domains.release(&old.vni);
+            if self.domains.release(&old.vni) {
+                self.vni_owners.remove(&old.vni);
+            }
         }
         old != new
     }
@@ -64,6 +66,14 @@ impl Program {
         let Some(vni) = subnet.vni.or(vpc.and_then(|vpc| vpc.value.vni)) else {
             return Some(Err(Obstacle::NoVni));
         };
+        if self
+            .vni_owners
+            .get(&vni)
+            .is_some_and(|owner| *owner != vpc_ix)
+        {
+            self.contested.insert(ix);
+            return Some(Err(Obstacle::VniTaken(vni)));
+        }
         let Some(vpc) = self.vpcs.acquire(vpc_ix).map(VpcId) else {
             return Some(Err(Obstacle::NoNumber));
         };
@@ -71,6 +81,7 @@ impl Program {
             self.vpcs.release(&vpc_ix);
             return Some(Err(Obstacle::NoNumber));
         };
+        self.vni_owners.insert(vni, vpc_ix);
         let gateway_mac = subnet.gateway.map(|gateway| gateway.mac);
         Some(Ok(Resolved {
             vni,

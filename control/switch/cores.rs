@@ -13,14 +13,22 @@ use super::BringUpError;
 pub(crate) fn choose(workers: u16, asked: Option<&[u16]>) -> Result<Vec<usize>, BringUpError> {
     let workers = usize::from(workers);
     if let Some(asked) = asked {
-        let chosen: Vec<usize> = asked.iter().take(workers).copied().map(usize::from).collect();
+        let chosen: Vec<usize> = asked
+            .iter()
+            .take(workers)
+            .copied()
+            .map(usize::from)
+            .collect();
         return match chosen.iter().find(|&&core| !can_pin(core)) {
             Some(&core) => Err(BringUpError::NoSuchCore(core)),
             None => Ok(chosen),
         };
     }
-    let mut usable: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    let mut usable: Vec<usize> = core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|core| core.id)
+        .collect();
     usable.sort_unstable();
     if usable.len() < workers {
         return Err(BringUpError::TooFewCores { workers, usable });

@@ -94,18 +94,25 @@ impl Devices {
     /// Adds a device's port, stopped.
     pub(crate) fn attach(&self, settings: PortSettings) -> Result<PortId, DeviceError> {
         let mut ports = self.lock();
-        let next = u16::try_from(ports.len()).ok().and_then(PortId::new).ok_or(DeviceError::Full)?;
+        let next = u16::try_from(ports.len())
+            .ok()
+            .and_then(PortId::new)
+            .ok_or(DeviceError::Full)?;
         let device = || settings.device.clone();
-        let mut made = Port::attach(&self.eal, &settings.device)
-            .map_err(|error| DeviceError::Attach { device: device(), error })?;
+        let mut made =
+            Port::attach(&self.eal, &settings.device).map_err(|error| DeviceError::Attach {
+                device: device(),
+                error,
+            })?;
         match (made.pop(), made.len()) {
             (Some(port), 0) if port.id() == next.get() => {
                 ports.push(Device { port, settings });
                 Ok(next)
             }
-            (last, others) => {
-                Err(DeviceError::Numbering { device: device(), made: others + usize::from(last.is_some()) })
-            }
+            (last, others) => Err(DeviceError::Numbering {
+                device: device(),
+                made: others + usize::from(last.is_some()),
+            }),
         }
     }
 
@@ -154,12 +161,19 @@ impl Devices {
     pub(crate) fn set_promiscuous(&self, id: PortId, on: bool) -> Result<(), DeviceError> {
         self.with(id, |device| {
             device.settings.promisc = Some(on);
-            device.port.set_promiscuous(on).map_err(|error| device.failed(id, error))
+            device
+                .port
+                .set_promiscuous(on)
+                .map_err(|error| device.failed(id, error))
         })
     }
 
     /// Notes which of the controller's ports it is, for `show config`.
-    pub(crate) fn note_binding(&self, id: PortId, bound: Option<String>) -> Result<(), DeviceError> {
+    pub(crate) fn note_binding(
+        &self,
+        id: PortId,
+        bound: Option<String>,
+    ) -> Result<(), DeviceError> {
         self.with(id, |device| {
             device.settings.id = bound;
             Ok(())
@@ -167,18 +181,28 @@ impl Devices {
     }
 
     /// Reads something off a port.
-    pub(crate) fn read<T>(&self, id: PortId, read: impl FnOnce(&Port) -> T) -> Result<T, DeviceError> {
+    pub(crate) fn read<T>(
+        &self,
+        id: PortId,
+        read: impl FnOnce(&Port) -> T,
+    ) -> Result<T, DeviceError> {
         self.with(id, |device| Ok(read(&device.port)))
     }
 
     /// The numbers of all ports.
     pub(crate) fn ids(&self) -> Vec<PortId> {
-        (0..).take(self.lock().len()).filter_map(PortId::new).collect()
+        (0..)
+            .take(self.lock().len())
+            .filter_map(PortId::new)
+            .collect()
     }
 
     /// What each port is set up by.
     pub(crate) fn settings(&self) -> Vec<PortSettings> {
-        self.lock().iter().map(|device| device.settings.clone()).collect()
+        self.lock()
+            .iter()
+            .map(|device| device.settings.clone())
+            .collect()
     }
 
     /// Ends workers and ports; recorded packets are in their files then.
@@ -190,7 +214,13 @@ impl Devices {
                 tracing::warn!("`{}` does not stop: {error}", device.settings.device);
             }
         }
-        let Self { ports: _, workers, pool, eal, .. } = self;
+        let Self {
+            ports: _,
+            workers,
+            pool,
+            eal,
+            ..
+        } = self;
         drop((ports, workers, pool));
         if let Err(error) = eal.cleanup() {
             tracing::warn!("{error}");
@@ -202,8 +232,12 @@ impl Devices {
         let workers = u16::try_from(self.workers.seats().len()).unwrap_or(u16::MAX);
         PortConfig {
             // One queue for each worker, where the device has so many; with fewer tx queues, workers hand frames over.
-            rxq: settings.rxq.unwrap_or(workers.clamp(1, info.max_rxq.max(1))),
-            txq: settings.txq.unwrap_or(workers.clamp(1, info.max_txq.max(1))),
+            rxq: settings
+                .rxq
+                .unwrap_or(workers.clamp(1, info.max_rxq.max(1))),
+            txq: settings
+                .txq
+                .unwrap_or(workers.clamp(1, info.max_txq.max(1))),
             rxd: settings.rxd,
             txd: settings.txd,
             mtu: settings.mtu,
@@ -213,8 +247,15 @@ impl Devices {
         }
     }
 
-    fn with<T>(&self, id: PortId, body: impl FnOnce(&mut Device) -> Result<T, DeviceError>) -> Result<T, DeviceError> {
-        self.lock().get_mut(id.index()).ok_or(DeviceError::Unknown(id.get())).and_then(body)
+    fn with<T>(
+        &self,
+        id: PortId,
+        body: impl FnOnce(&mut Device) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        self.lock()
+            .get_mut(id.index())
+            .ok_or(DeviceError::Unknown(id.get()))
+            .and_then(body)
     }
 
     /// Whoever held the lock and panicked left the ports as they were.
@@ -225,6 +266,10 @@ impl Devices {
 
 impl Device {
     fn failed(&self, id: PortId, error: PortError) -> DeviceError {
-        DeviceError::Port { number: id.get(), device: self.settings.device.clone(), error }
+        DeviceError::Port {
+            number: id.get(),
+            device: self.settings.device.clone(),
+            error,
+        }
     }
 }

@@ -88,7 +88,13 @@ impl Switch {
             devices.start(id)?;
         }
         let core = Core::new(site(&settings, &devices)?, writer);
-        Ok((Self { settings, devices: Arc::new(devices) }, core))
+        Ok((
+            Self {
+                settings,
+                devices: Arc::new(devices),
+            },
+            core,
+        ))
     }
 
     /// What it was brought up with.
@@ -99,12 +105,20 @@ impl Switch {
     /// The controller's ids that the settings bind ports to.
     pub(crate) fn bindings(&self) -> Vec<(PortId, String)> {
         let ids = self.settings.ports.iter().map(|port| port.id.clone());
-        (0..).zip(ids).filter_map(|(number, id)| Some((PortId::new(number)?, id?))).collect()
+        (0..)
+            .zip(ids)
+            .filter_map(|(number, id)| Some((PortId::new(number)?, id?)))
+            .collect()
     }
 
     /// The cores that workers are pinned to.
     pub(crate) fn worker_cores(&self) -> Vec<usize> {
-        self.devices.workers().seats().iter().map(|seat| seat.core).collect()
+        self.devices
+            .workers()
+            .seats()
+            .iter()
+            .map(|seat| seat.core)
+            .collect()
     }
 
     /// Lets the workers forward.
@@ -117,7 +131,11 @@ impl Switch {
         let workers = self.devices.workers().counters();
         let totals = |port| {
             let device = self.devices.read(port, Port::stats)?;
-            Ok(Totals { port, switch: counters::total(&workers, port), device })
+            Ok(Totals {
+                port,
+                switch: counters::total(&workers, port),
+                device,
+            })
         };
         self.devices.ids().into_iter().map(totals).collect()
     }
@@ -134,15 +152,25 @@ impl Switch {
 /// This host's place in the network.
 fn site(settings: &Settings, devices: &Devices) -> Result<Site, DeviceError> {
     let Some(vtep) = settings.vtep else {
-        return Ok(Site { underlay: None, host_port: settings.host_port });
+        return Ok(Site {
+            underlay: None,
+            host_port: settings.host_port,
+        });
     };
     let uplink = Uplink {
         vtep: vtep.address.addr(),
         prefix_len: vtep.address.prefix_len(),
         port: vtep.port,
         mac: devices.read(vtep.port, Port::mac)?,
-        neighbors: settings.underlay_neighbors.iter().map(|(&ip, &mac)| (ip, mac)).collect(),
+        neighbors: settings
+            .underlay_neighbors
+            .iter()
+            .map(|(&ip, &mac)| (ip, mac))
+            .collect(),
         gateway: settings.underlay_gateway,
     };
-    Ok(Site { underlay: Some(uplink), host_port: settings.host_port })
+    Ok(Site {
+        underlay: Some(uplink),
+        host_port: settings.host_port,
+    })
 }

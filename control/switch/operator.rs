@@ -37,17 +37,30 @@ impl Operator {
     /// Of this switch; `quit` is told when an operator ends it.
     pub(crate) fn new(switch: &Switch, core: CoreHandle, quit: watch::Sender<bool>) -> Self {
         let (settings, devices) = (switch.settings.clone(), Arc::clone(&switch.devices));
-        Self { settings, devices, core, zero: Mutex::default(), quit }
+        Self {
+            settings,
+            devices,
+            core,
+            zero: Mutex::default(),
+            quit,
+        }
     }
 
     async fn show(&self, show: Show) -> Result<Output, ExecError> {
         let rows = match show {
-            Show::PortInfo(ports) => self.each(ports, |port| self.devices.read(port, report::info))?,
+            Show::PortInfo(ports) => {
+                self.each(ports, |port| self.devices.read(port, report::info))?
+            }
             Show::PortStats(ports) => self.each(ports, |port| Ok(self.totals(port)?.row()))?,
             Show::Stats => self.each(Ports::All, |port| Ok(self.totals(port)?.row()))?,
             Show::Drops => {
                 let drops = |port| Ok(self.totals(port)?.drops().collect::<Vec<_>>());
-                self.chosen(Ports::All).into_iter().map(drops).collect::<Result<Vec<_>, DeviceError>>()?.concat().into()
+                self.chosen(Ports::All)
+                    .into_iter()
+                    .map(drops)
+                    .collect::<Result<Vec<_>, DeviceError>>()?
+                    .concat()
+                    .into()
             }
             Show::Ports => self.show_ports().await?,
             Show::Workers => self.show_workers(),
@@ -78,12 +91,20 @@ impl Operator {
     }
 
     /// Rows for the ports that a command is about.
-    fn each(&self, ports: Ports, row: impl Fn(PortId) -> Result<Value, DeviceError>) -> Result<Value, DeviceError> {
+    fn each(
+        &self,
+        ports: Ports,
+        row: impl Fn(PortId) -> Result<Value, DeviceError>,
+    ) -> Result<Value, DeviceError> {
         self.chosen(ports).into_iter().map(row).collect()
     }
 
     /// Does something with each port that a command is about, until one refuses.
-    fn all(&self, ports: Ports, act: impl Fn(PortId) -> Result<(), DeviceError>) -> Result<Output, ExecError> {
+    fn all(
+        &self,
+        ports: Ports,
+        act: impl Fn(PortId) -> Result<(), DeviceError>,
+    ) -> Result<Output, ExecError> {
         self.chosen(ports).into_iter().try_for_each(act)?;
         Ok(Output::Done)
     }
@@ -91,21 +112,36 @@ impl Operator {
     /// A port's counters since they were cleared.
     fn totals(&self, port: PortId) -> Result<Totals, DeviceError> {
         let (mut switch, mut device) = self.raw(port)?;
-        if let Some((zero, device_zero)) = self.zero.lock().unwrap_or_else(PoisonError::into_inner).get(&port) {
+        if let Some((zero, device_zero)) = self
+            .zero
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&port)
+        {
             switch = switch.since(zero);
             device = since(&device, device_zero);
         }
-        Ok(Totals { port, switch, device })
+        Ok(Totals {
+            port,
+            switch,
+            device,
+        })
     }
 
     fn raw(&self, port: PortId) -> Result<(PortTotals, PortStats), DeviceError> {
         let device = self.devices.read(port, Port::stats)?;
-        Ok((counters::total(&self.devices.workers().counters(), port), device))
+        Ok((
+            counters::total(&self.devices.workers().counters(), port),
+            device,
+        ))
     }
 
     fn clear(&self, port: PortId) -> Result<(), DeviceError> {
         let now = self.raw(port)?;
-        self.zero.lock().unwrap_or_else(PoisonError::into_inner).insert(port, now);
+        self.zero
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(port, now);
         Ok(())
     }
 
@@ -116,7 +152,11 @@ impl Operator {
             start: self.devices.workers().forwarding(),
             ..self.settings.clone()
         };
-        settings.commands().iter().map(|command| format!("{command}\n")).collect()
+        settings
+            .commands()
+            .iter()
+            .map(|command| format!("{command}\n"))
+            .collect()
     }
 
     async fn show_ports(&self) -> Result<Value, ExecError> {
@@ -139,7 +179,10 @@ impl Operator {
                 "tenant"
             };
             let guest = role == "tenant";
-            let state = row.get("state").cloned().unwrap_or_else(|| "unbound".into());
+            let state = row
+                .get("state")
+                .cloned()
+                .unwrap_or_else(|| "unbound".into());
             Ok(json!({
                 "port": info["port"],
                 "device": info["device"],
@@ -157,10 +200,19 @@ impl Operator {
     fn show_workers(&self) -> Value {
         let workers = self.devices.workers();
         let row = |(number, seat): (usize, &Arc<Seat>)| {
-            let queues: Vec<_> = seat.queues().iter().map(|(port, queue)| format!("{}/{queue}", port.get())).collect();
+            let queues: Vec<_> = seat
+                .queues()
+                .iter()
+                .map(|(port, queue)| format!("{}/{queue}", port.get()))
+                .collect();
             let (idle, polls) = seat.counters.polls();
             let counters = std::slice::from_ref(&seat.counters);
-            let rx: u64 = self.devices.ids().into_iter().map(|port| counters::total(counters, port).rx).sum();
+            let rx: u64 = self
+                .devices
+                .ids()
+                .into_iter()
+                .map(|port| counters::total(counters, port).rx)
+                .sum();
             json!({
                 "worker": number,
                 "core": seat.core,
@@ -191,26 +243,38 @@ impl Executor for Operator {
                 Ok(Output::Done)
             }
             Command::PortAttach(device) => {
-                let settings = PortSettings { device, ..PortSettings::default() };
+                let settings = PortSettings {
+                    device,
+                    ..PortSettings::default()
+                };
                 let port = tokio::task::block_in_place(|| self.devices.attach(settings))?;
                 Ok(Output::Text(format!("port {}, stopped\n", port.get())))
             }
             Command::PortConfig { ports, item, value } => {
-                let value = u16::try_from(value).map_err(|_| ExecError::Failed(format!("{value} is too large")))?;
+                let value = u16::try_from(value)
+                    .map_err(|_| ExecError::Failed(format!("{value} is too large")))?;
                 self.all(ports, |port| self.devices.size(port, item, value))
             }
             Command::PortStart(ports) => {
                 tokio::task::block_in_place(|| self.all(ports, |port| self.devices.start(port)))
             }
-            Command::PortStop(ports) => tokio::task::block_in_place(|| self.all(ports, |port| self.devices.stop(port))),
+            Command::PortStop(ports) => {
+                tokio::task::block_in_place(|| self.all(ports, |port| self.devices.stop(port)))
+            }
             Command::PortBind { port, id } => {
                 self.devices.read(port, |_| ())?;
                 done(self.core.bind(port, id.clone()).await)?;
-                Ok(self.devices.note_binding(port, Some(id)).map(|()| Output::Done)?)
+                Ok(self
+                    .devices
+                    .note_binding(port, Some(id))
+                    .map(|()| Output::Done)?)
             }
             Command::PortUnbind(port) => {
                 done(self.core.unbind(port).await)?;
-                Ok(self.devices.note_binding(port, None).map(|()| Output::Done)?)
+                Ok(self
+                    .devices
+                    .note_binding(port, None)
+                    .map(|()| Output::Done)?)
             }
             Command::Set(Setting::Promisc { ports, on }) => {
                 self.all(ports, |port| self.devices.set_promiscuous(port, on))

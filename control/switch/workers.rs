@@ -51,8 +51,15 @@ struct Gate {
 
 /// A change of a worker's ports.
 enum Change {
-    Add { port: PortId, queues: Vec<PortRx>, link: Option<Link<PortTx>> },
-    Remove { port: PortId, done: SyncSender<()> },
+    Add {
+        port: PortId,
+        queues: Vec<PortRx>,
+        link: Option<Link<PortTx>>,
+    },
+    Remove {
+        port: PortId,
+        done: SyncSender<()>,
+    },
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -79,15 +86,29 @@ impl Workers {
         for (number, &core) in cores.iter().enumerate() {
             let name = format!("worker{number}");
             let counters = Arc::new(WorkerCounters::default());
-            let worker = Worker::new(registrar.reader(&name)?, Arc::clone(&counters), burst.into());
+            let worker = Worker::new(
+                registrar.reader(&name)?,
+                Arc::clone(&counters),
+                burst.into(),
+            );
             let (queues, mail, run) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-            let seat = Arc::new(Seat { core, counters, queues, mail, run });
+            let seat = Arc::new(Seat {
+                core,
+                counters,
+                queues,
+                mail,
+                run,
+            });
             seats.push(Arc::clone(&seat));
             let (gate, eal) = (Arc::clone(&gate), eal.clone());
             let thread = std::thread::Builder::new().name(name);
             threads.push(thread.spawn(move || attend(worker, &seat, &gate, &eal))?);
         }
-        Ok(Self { seats, gate, threads: Mutex::new(threads) })
+        Ok(Self {
+            seats,
+            gate,
+            threads: Mutex::new(threads),
+        })
     }
 
     /// Each worker, by number.
@@ -97,7 +118,10 @@ impl Workers {
 
     /// What the workers count.
     pub(crate) fn counters(&self) -> Vec<Arc<WorkerCounters>> {
-        self.seats.iter().map(|seat| Arc::clone(&seat.counters)).collect()
+        self.seats
+            .iter()
+            .map(|seat| Arc::clone(&seat.counters))
+            .collect()
     }
 
     /// True while workers forward.
@@ -120,18 +144,28 @@ impl Workers {
     /// Gives the queues of a started port to the workers: each rx queue to the one that has fewest, unless the port is
     /// not to be polled, and a tx queue to each. Where there are too few of these, workers without one hand their
     /// frames to the first.
-    pub(super) fn add_port(&self, id: PortId, port: &mut Port, poll: bool) -> Result<(), PortError> {
+    pub(super) fn add_port(
+        &self,
+        id: PortId,
+        port: &mut Port,
+        poll: bool,
+    ) -> Result<(), PortError> {
         let info = port.info();
         let mut links = links(port, usize::from(info.txq), self.seats.len())?.into_iter();
         let mut queues: Vec<Vec<PortRx>> = self.seats.iter().map(|_| Vec::new()).collect();
         for queue in 0..if poll { info.rxq } else { 0 } {
-            let fewest = (0..self.seats.len()).min_by_key(|&seat| lock(&self.seats[seat].queues).len());
+            let fewest =
+                (0..self.seats.len()).min_by_key(|&seat| lock(&self.seats[seat].queues).len());
             let Some(seat) = fewest else { break };
             queues[seat].push(port.take_rx(queue)?);
             lock(&self.seats[seat].queues).push((id, queue));
         }
         for (seat, queues) in self.seats.iter().zip(queues) {
-            lock(&seat.mail).push(Change::Add { port: id, queues, link: links.next().flatten() });
+            lock(&seat.mail).push(Change::Add {
+                port: id,
+                queues,
+                link: links.next().flatten(),
+            });
         }
         self.wake();
         Ok(())
@@ -142,10 +176,15 @@ impl Workers {
         let (done, given_back) = sync_channel(self.seats.len());
         for seat in &self.seats {
             lock(&seat.queues).retain(|(of, _)| *of != port);
-            lock(&seat.mail).push(Change::Remove { port, done: done.clone() });
+            lock(&seat.mail).push(Change::Remove {
+                port,
+                done: done.clone(),
+            });
         }
         self.wake();
-        self.seats.iter().all(|_| given_back.recv_timeout(PATIENCE).is_ok())
+        self.seats
+            .iter()
+            .all(|_| given_back.recv_timeout(PATIENCE).is_ok())
     }
 
     /// Ends the workers' threads, after which the ports' queues are free.
@@ -201,8 +240,13 @@ fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, gate: &Gate, eal: &Ea
 }
 
 /// A way out by this port for each worker.
-fn links(port: &mut Port, queues: usize, workers: usize) -> Result<Vec<Option<Link<PortTx>>>, PortError> {
-    let handoff: Option<Handoff<_>> = (queues < workers).then(|| Arc::new(ArrayQueue::new(HANDOFF_CAPACITY)));
+fn links(
+    port: &mut Port,
+    queues: usize,
+    workers: usize,
+) -> Result<Vec<Option<Link<PortTx>>>, PortError> {
+    let handoff: Option<Handoff<_>> =
+        (queues < workers).then(|| Arc::new(ArrayQueue::new(HANDOFF_CAPACITY)));
     let mut links = Vec::new();
     for worker in (0..).take(workers) {
         links.push(if usize::from(worker) < queues {

@@ -165,9 +165,9 @@ class Wire:
                 except BlockingIOError:
                     select.select([], [self.socket], [], DEADLINE)
 
-    def receive(self, count: int) -> list[bytes]:
+    def receive(self, count: int, seconds: float = DEADLINE) -> list[bytes]:
         """So many frames, and whatever else is there by then."""
-        frames, end = [], time.monotonic() + DEADLINE
+        frames, end = [], time.monotonic() + seconds
         while True:
             try:
                 frames.append(self.socket.recv(1 << 16))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import queue
+import random
 import threading
 import time
 
@@ -423,4 +424,111 @@ def test_two_controllers_at_once_are_both_served(switch):
         ids = {row[1] for reply in replies for row in goal.status_names(reply) if row[2] == "SUCCESS"}
         assert ids == {state.configuration.id for state in group}
     assert len(switch.show("neighbors")) == 16 * 199 + 2
+    assert_forwards(switch)
+
+
+def big_world():
+    """Resources of three VPCs of two subnets each, without two that claim the same."""
+    all = []
+    for vni in (5, 50, 90):
+        near, far = Subnet(vni), Subnet(vni + 1, of_vpc=f"vpc-{vni}")
+        hop = far.guest(B, 1)
+        all += [goal.vpc(near), goal.subnet(near, tunnel_id=0), goal.subnet(far)]
+        all += [goal.router(near, far, id=f"router-{vni}", rules=[("172.16.0.0/12", hop.ip, 7)])]
+        all += [goal.port(near.guest(A)), goal.port(far.guest(A), far.guest(A, 2))]
+        all += [goal.neighbor(subnet.guest(host, n), kind=kind) for subnet, kind in ((near, "L2"), (far, "L3")) for host in (B, C) for n in (1, 2, 3)]
+    return all
+
+
+def test_the_order_of_resources_never_matters(switch):
+    """Random orders, cut into random messages, of either call: always the same tables. Seen through everything that is
+    shown, and each time after all was deleted in a random order too."""
+    dice = random.Random(7)
+    world = big_world()
+    seen = []
+    for _ in range(8):
+        order = dice.sample(world, len(world))
+        while order:
+            cut = dice.randint(1, 12)
+            chunk, order = order[:cut], order[cut:]
+            found = goal.status_names(dice.choice((switch.push, switch.push_stream))(*chunk))
+            assert len(found) == len(chunk) and {status for _, _, status in found} <= {"SUCCESS", "PENDING"}
+        seen.append(views(switch))
+        assert seen[-1] == seen[0]
+        for state in dice.sample(world, len(world)):
+            switch.accept(goal.delete(state), rpc=dice.choice(("v1", "v2")))
+        assert_empty(switch)
+    assert len(seen[0]["neighbors"]) == 36 and len(seen[0]["subnets"]) == 6
+    switch.accept(*EVERYTHING)
+    assert_forwards(switch)
+
+
+def assert_empty(switch) -> None:
+    assert all(switch.show(what) == [] for what in VIEWS if what != "ports")
+    entries = {row["table"]: row["entries"] for row in switch.show("memory")}
+    assert not any(entries.values()), entries
+
+
+def test_nonsense_is_survived_and_leaves_nothing_behind_once_deleted(switch):
+    """Random resources with few ids, so that they collide: wrong fields, moves between subnets and VPCs, the same
+    address claimed twice, deletes of what others need."""
+    dice = random.Random(11)
+    macs = [HERE.mac, THERE.mac, "02:00:05:00:00:fe", "", "ff:ff:ff:ff:ff:ff", "fe:16:11:00:00:00", "zz"]
+    ips = [HERE.ip, THERE.ip, FAR_THERE.ip, "10.5.0.254", "0.0.0.0", "", "10.5.1", "255.255.255.255"]
+    hosts = [*("192.0.2.%d" % n for n in (1, 2, 3, 9)), "198.51.100.1", "", "x"]
+    subnets = [f"s{n}" for n in range(4)] + [""]
+    vnis = [0, 5, 5, 6, 7, (1 << 24) - 1, 1 << 24, (1 << 63) - 1]
+    cidrs = ["10.5.0.0/16", "10.5.1.0/24", "0.0.0.0/0", "10.5.1.1/32", "10.6.0.0/16", "bad", ""]
+    bound = HERE.id
+    pick = dice.choice
+
+    def vpc():
+        state = goal.vpc(NEAR, tunnel_id=pick([vni for vni in vnis if vni < 1 << 32]))
+        state.configuration.id = pick(["v0", "v1"])
+        return state
+
+    def subnet():
+        state = goal.subnet(NEAR, tunnel_id=pick(vnis), gateway=pick((True, False)))
+        conf = state.configuration
+        conf.id, conf.vpc_id, conf.cidr = pick(subnets), pick(["v0", "v1", ""]), pick(cidrs)
+        return state
+
+    def port():
+        state = goal.port(*[HERE] * pick((1, 1, 2, 5)), up=pick((True, False)))
+        conf = state.configuration
+        conf.id, conf.mac_address = pick([bound, bound, "p1"]), pick(macs)
+        for fixed_ip in conf.fixed_ips:
+            fixed_ip.subnet_id, fixed_ip.ip_address = pick(subnets), pick(ips)
+        return state
+
+    def neighbor():
+        state = goal.neighbor(THERE, kind=pick(("L2", "L3")), host_mac_named=pick((True, False)))
+        conf = state.configuration
+        conf.id, conf.mac_address, conf.host_ip_address = pick(["n0", "n1", "n2", ""]), pick(macs), pick(hosts)
+        conf.fixed_ips[0].subnet_id, conf.fixed_ips[0].ip_address = pick(subnets), pick(ips)
+        return state
+
+    def router():
+        state = goal.router(NEAR, FAR, id=pick(["r0", "r1"]), full=pick((True, False)), rules=[(pick(cidrs), pick(ips), pick((0, 1, 2**32 - 1)))])
+        for table in state.configuration.subnet_routing_tables:
+            table.subnet_id = pick(subnets)
+        return state
+
+    said = {}
+    for _ in range(300):
+        states = [goal.with_operation(pick((vpc, subnet, port, neighbor, neighbor, router))(), pick((0, 1, 2, 3, 4, 4))) for _ in range(dice.randint(1, 10))]
+        for state in states:
+            fixed_ips = getattr(state.configuration, "fixed_ips", [])
+            key = type(state).__name__, state.configuration.id
+            if key[0] == "NeighborState":
+                key += tuple((each.neighbor_type, each.subnet_id, each.ip_address) for each in fixed_ips)
+            said[key] = state
+        found = goal.status_names(switch.push(*states))
+        assert len(found) == len(states)
+        switch.show(pick(VIEWS))
+    for state in dice.sample(list(said.values()), len(said)):
+        status = goal.status_names(switch.push(goal.delete(state)))[0][2]
+        assert status in ("SUCCESS", "INVALID_ARG")
+    assert_empty(switch)
+    switch.accept(*EVERYTHING)
     assert_forwards(switch)

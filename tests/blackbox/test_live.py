@@ -9,6 +9,7 @@ import pytest
 
 import goal
 from frames import assert_encapsulated, to_gateway, udp, vxlan
+from kernel import run
 from plan import A, B, DVR_MAC, Subnet, host_mac
 from program import eventually
 
@@ -32,6 +33,7 @@ class Lab:
         self.guests = guests
         uplink = networks.pair("u", outside, "u", mac=host_mac(B), outer_mac=host_mac(A))
         ports = [networks.pair(f"g{n}", guests, f"g{n}", mac=guest.mac) for n, guest in enumerate((HERE, ALSO_HERE))]
+        self.uplink_device = uplink
         self.uplink = networks.wire(outside, "u")
         self.here, self.also_here = (networks.wire(guests, f"g{n}") for n in (0, 1))
         self.switch = switches(
@@ -371,3 +373,40 @@ def test_without_its_controller_the_switch_goes_on_with_what_it_knows(lab):
     switch.channel.close()
     lab.round({})
     lab.round({})
+
+
+def test_a_frame_too_long_for_the_underlay_is_lost_alone(lab):
+    """A guest may send frames that fit its own device and, with the outer header, do not fit the uplink's. With this
+    driver the kernel discards them and tells nobody."""
+    switch = lab.switch
+    switch.accept(*EVERYTHING)
+    lab.round({})
+    long = udp(HERE, THERE, payload=bytes(1600 - 28))
+    lab.here.send([long] * 20)
+    fits = udp(HERE, THERE, payload=b"fits")
+    lab.here.send([fits])
+    assert_encapsulated(lab.uplink.receive(1), [(fits, 5, B)], src_mac=host_mac(A))
+    lab.round({})
+    switch.terminate()
+
+
+def test_an_uplink_that_is_down_for_a_while_stops_nothing_else(lab):
+    switch = lab.switch
+    switch.accept(*EVERYTHING)
+    lab.round({})
+    run("ip", "link", "set", lab.uplink_device, "down")
+    for _ in range(40):
+        lab.here.send([udp(HERE, THERE)] * 50)
+        local = udp(HERE, ALSO_HERE, payload=struct.pack(">I", 7))
+        lab.here.send([local])
+        lab.also_here.expect([local])
+    switch.accept(goal.delete(NEIGHBOR), NEIGHBOR)
+    run("ip", "link", "set", lab.uplink_device, "up")
+    marker = udp(HERE, THERE, payload=b"up again")
+
+    def comes_through():
+        lab.here.send([marker])
+        return any(frame.endswith(b"up again") for frame in lab.uplink.receive(1, seconds=0.2))
+
+    eventually("packets leave again", comes_through)
+    switch.terminate()

@@ -76,10 +76,14 @@ def left_behind(nobody):
     """What nobody has, where programs usually leave something, that it had not before. Removed in the end."""
     places = [Path(place) for place in ("/tmp", "/var/tmp", "/dev/shm", "/run", "/tmp/dpdk", "/dev/hugepages")]
 
+    # DPDK's folder for all its programs may stay; what is in it is a program's own.
+    shared = Path("/tmp/dpdk")
+
     def theirs() -> set[Path]:
-        return {path for place in places if place.is_dir() for path in place.iterdir() if path.lstat().st_uid == nobody.pw_uid and not path.name.startswith("alkaid-nobody-")}
+        found = {path for place in places if place.is_dir() for path in place.iterdir() if path.lstat().st_uid == nobody.pw_uid}
+        return {path for path in found if not path.name.startswith("alkaid-nobody-")}
 
     before = theirs()
-    yield lambda: theirs() - before
+    yield lambda: theirs() - before - {shared}
     for path in theirs() - before:
         shutil.rmtree(path, ignore_errors=True)

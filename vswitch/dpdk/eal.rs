@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! [`Eal`]: DPDK's environment, started once per process.
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -130,10 +132,22 @@ impl Eal {
         if out != 0 {
             return Err(EalError::FramesOut(out));
         }
+        let folder = runtime_dir();
         // SAFETY: no handle and no frame is left, hence nothing that would touch DPDK's memory again.
         Errno::check(unsafe { sys::rte_eal_cleanup() }).map_err(EalError::Cleanup)?;
+        // DPDK leaves its folder behind. It is empty, unless another process of this prefix is using it.
+        let _ = std::fs::remove_dir(folder);
         Ok(())
     }
+}
+
+/// Where DPDK keeps its run-time files: `/var/run/dpdk/PREFIX` for root.
+fn runtime_dir() -> PathBuf {
+    // SAFETY: returns a terminated string that stays until DPDK stops.
+    let path = unsafe { sys::rte_eal_get_runtime_dir() };
+    // SAFETY: as above.
+    let path = unsafe { CStr::from_ptr(path) };
+    OsStr::from_bytes(path.to_bytes()).into()
 }
 
 /// What the machine has, in MiB.

@@ -176,8 +176,9 @@ fn give<T: TxQueue>(
 ) {
     let sent = tx.tx_burst(frames);
     let refused: usize = frames.iter().map(Frame::len).sum();
-    counters.port(from).add_forwarded(sent);
+    // In this order: who waits until all that arrived is accounted for then finds all that left.
     counters.port(out).add_tx(sent, bytes - refused);
+    counters.port(from).add_forwarded(sent);
     if !frames.is_empty() {
         refuse(frames, from, counters);
     }

@@ -2,6 +2,7 @@
 //! Goal states in, tables as workers see them out.
 
 mod churn;
+mod fuzz;
 mod goal;
 mod grpc;
 mod hostile;

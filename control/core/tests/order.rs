@@ -9,6 +9,7 @@ use crate::proto::schema::OperationStatus::Success;
 
 /// One step of a test: a state, or a port that is bound.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // a dozen of them, and no other place for a state
 enum Step {
     State(State),
     BindA,

@@ -50,6 +50,32 @@ fn every_kind_gets_a_status_with_its_own_id_kind_and_operation() {
 }
 
 #[test]
+fn a_vni_of_another_vpc_is_refused_until_that_one_gives_it_up() {
+    let mut world = World::new();
+    let red = subnet("red-subnet", "red", "10.7.1.0/24", 7, 1);
+    let blue = subnet("blue-subnet", "blue", "10.7.1.0/24", 7, 1);
+    let guest = neighbor("n", L2, "02:00:00:00:01:01", "blue-subnet", "10.7.1.101", 9);
+    world.succeed([vpc("red", 0), red.clone(), vpc("blue", 0)]);
+    assert_eq!(world.put([blue.clone(), guest.clone()]), [InvalidArg; 2]);
+    assert_eq!(
+        neighbors(&mut world),
+        0,
+        "none in the other tenant's network"
+    );
+    world.succeed([deleted(red.clone())]);
+    world.succeed([blue, guest]);
+    assert_eq!(neighbors(&mut world), 1);
+    assert_eq!(world.put([red]), [InvalidArg]);
+}
+
+/// Entries of the table by MAC.
+fn neighbors(world: &mut World) -> u64 {
+    let what = crate::core::Show::Memory;
+    let memory = world.core.program.show(&world.core.wanted, what);
+    memory[0]["entries"].as_u64().unwrap()
+}
+
+#[test]
 fn an_empty_goal_state_is_answered_with_an_empty_reply() {
     let mut world = World::new();
     let before = world.publications();

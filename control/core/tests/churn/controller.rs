@@ -133,20 +133,37 @@ impl Controller {
         let (sent, replied) = self.say(client, vec![scene::guest_elsewhere(2)]).await;
         history.push(scene::guest_at(port, Place::Host(2)), sent, replied);
         let mut host = 2;
-        let mut plugged = Plug {
+        let plugged = Plug {
             controller: self,
             port,
             by_goal: false,
         };
         plugged.describe(client).await;
         while !self.done() {
-            let (sent, replied) = plugged.plug_in(client).await;
-            history.push(scene::guest_at(port, Place::Port(port)), sent, replied);
-            let (sent, replied) = plugged.pull_out(client).await;
-            history.push(scene::guest_at(port, Place::Host(host)), sent, replied);
-            host = random.host();
-            let (sent, replied) = self.say(client, vec![scene::guest_elsewhere(host)]).await;
-            history.push(scene::guest_at(port, Place::Host(host)), sent, replied);
+            let here = scene::guest_at(port, Place::Port(port));
+            if random.below(2) == 0 {
+                let (sent, replied) = plugged.plug_in(client).await;
+                history.push(here, sent, replied);
+                let (sent, replied) = plugged.pull_out(client).await;
+                history.push(scene::guest_at(port, Place::Host(host)), sent, replied);
+                host = random.host();
+                let (sent, replied) = self.say(client, vec![scene::guest_elsewhere(host)]).await;
+                history.push(scene::guest_at(port, Place::Host(host)), sent, replied);
+            } else {
+                // The port is bound all the while, and one message says that it is here and no longer there.
+                self.say(client, vec![deleted(scene::port(port))]).await;
+                plugged.plug_in(client).await;
+                let elsewhere = scene::guest_elsewhere(host);
+                let come = vec![scene::port(port), deleted(elsewhere)];
+                let (sent, replied) = self.say(client, come).await;
+                history.push(here, sent, replied);
+                host = random.host();
+                let go = vec![deleted(scene::port(port)), scene::guest_elsewhere(host)];
+                let (sent, replied) = self.say(client, go).await;
+                history.push(scene::guest_at(port, Place::Host(host)), sent, replied);
+                plugged.pull_out(client).await;
+                plugged.describe(client).await;
+            }
         }
         vec![(scene::GUEST_MOVES, history)]
     }

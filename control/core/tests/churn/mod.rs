@@ -121,7 +121,6 @@ impl Switch {
 /// What the packets of a run say.
 #[derive(Default)]
 struct Verdict {
-    packets: usize,
     /// Packets that only one state allowed.
     certain: usize,
     dropped: usize,
@@ -132,10 +131,7 @@ struct Verdict {
 }
 
 fn judge(records: &[Record], flows: &[frames::Flow], said: &[History]) -> Verdict {
-    let mut verdict = Verdict {
-        packets: records.len(),
-        ..Verdict::default()
-    };
+    let mut verdict = Verdict::default();
     for record in records {
         match record.fate.map(|at| at.place) {
             None => verdict.dropped += 1,
@@ -195,7 +191,7 @@ async fn no_packet_is_lost_or_misdelivered_while_everything_changes() {
     controller.say(&mut client, scene::beginning()).await;
 
     let (flows, probes) = scene::flows();
-    let mut traffic = Traffic::new(
+    let traffic = Traffic::new(
         clock,
         switch.rx.clone(),
         switch.tx.clone(),

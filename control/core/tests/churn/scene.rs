@@ -237,7 +237,7 @@ fn neighbor(subnet: &str, ip: Ipv4Addr, at: At) -> Resource {
     let Place::Host(host) = at.place else {
         unreachable!("a neighbor is elsewhere")
     };
-    let kind = if ip.octets()[3] % 2 == 0 {
+    let kind = if ip.octets()[3].is_multiple_of(2) {
         NeighborType::L2
     } else {
         NeighborType::L3

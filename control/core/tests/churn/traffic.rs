@@ -43,6 +43,9 @@ struct Batch {
     probed: Moment,
 }
 
+/// Where a frame leaves, and its bytes; `None`: nowhere.
+type Output = Option<(u8, Vec<u8>)>;
+
 pub(super) struct Traffic {
     clock: Clock,
     rx: Vec<Wire>,
@@ -51,7 +54,7 @@ pub(super) struct Traffic {
     inputs: Vec<Vec<u8>>,
     /// Numbers of the flows that probes belong to, one per port that packets are sent in by.
     probes: Vec<u16>,
-    outputs: HashMap<(u16, At), Option<(u8, Vec<u8>)>>,
+    outputs: HashMap<(u16, At), Output>,
     records: Vec<Record>,
     batches: VecDeque<Batch>,
     /// The last packet of each flow that came out by each port.

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+//! Frames of any bytes through a worker with populated tables: it never panics, accounts for each frame, and what
+//! leaves is what arrived.
+//!
+//! Input: frames, each a byte for where it arrives and what is put right in it, two for its length, and its bytes.
+
+#[allow(dead_code, reason = "not all of it is used by each target")]
+#[path = "bytes.rs"]
+mod bytes;
+
+use std::cell::RefCell;
+
+use vswitch::tables::PortId;
+use vswitch::tables::routes::{Route, Target};
+use vswitch::wire::ipv4;
+
+use super::lab::*;
+use bytes::Bytes;
+
+/// Most frames of one input: less than the lab's queues hold.
+const MAX_FRAMES: usize = 128;
+
+/// Bytes of a frame that the switch may change: its MACs, TOS, TTL and header checksum are in front of it.
+const HEADERS: usize = 26;
+
+const GUEST: PortId = port(2);
+const OTHER: PortId = port(3);
+const TWO_SUBNETS: PortId = port(4);
+
+thread_local! {
+    /// The switch keeps nothing of packets, so one does for all inputs.
+    static LAB: RefCell<Lab> = RefCell::new(populated());
+}
+
+/// Guests at ports 2, 3 and 4, guests on the peer host, three subnets, a route through a guest.
+fn populated() -> Lab {
+    let mut lab = Lab::new();
+    let (mut blue, mut red, mut green) = (
+        Subnet::new(7, 1, 1, 0),
+        Subnet::new(7, 1, 1, 1),
+        Subnet::new(8, 2, 1, 2),
+    );
+    let appliance = Route {
+        prefix: "198.51.100.0/24".parse().unwrap(),
+        priority: 1,
+        target: Target::Via(vpc(1), blue.ip(9)),
+    };
+    router(&mut [&mut blue, &mut red, &mut green], &[appliance]);
+    lab.guest(GUEST, 1, std::slice::from_ref(&blue));
+    lab.guest(OTHER, 2, std::slice::from_ref(&red));
+    lab.guest(TWO_SUBNETS, 3, &[green.clone(), blue.clone()]);
+    for subnet in [&blue, &red, &green] {
+        lab.remote(9, subnet);
+    }
+    lab.commit();
+    lab
+}
+
+/// Runs one input.
+pub(crate) fn run(data: &[u8]) {
+    LAB.with_borrow_mut(|lab| forward(lab, &frames(data)));
+}
+
+fn frames(data: &[u8]) -> Vec<(PortId, Vec<u8>)> {
+    let (mut bytes, mut frames) = (Bytes(data), Vec::new());
+    while !bytes.is_empty() && frames.len() < MAX_FRAMES {
+        let control = bytes.byte();
+        let length = usize::from(u16::from_be_bytes([bytes.byte(), bytes.byte()]));
+        let mut frame = bytes.take(length).to_vec();
+        if control & 0x80 != 0 {
+            right_checksum(&mut frame);
+        }
+        let at = [
+            UPLINK,
+            GUEST,
+            OTHER,
+            TWO_SUBNETS,
+            HOST,
+            UPLINK,
+            GUEST,
+            port(5),
+        ];
+        frames.push((at[usize::from(control) & 7], frame));
+    }
+    frames
+}
+
+/// Puts the outer IPv4 header checksum right, which a fuzzer cannot guess.
+fn right_checksum(frame: &mut [u8]) {
+    let length = frame.get(14).map_or(0, |first| usize::from(first & 15) * 4);
+    if let Some(header) = frame.get_mut(14..14 + length.max(20)) {
+        header[10..12].fill(0);
+        let checksum = !ipv4::sum(header);
+        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
+fn forward(lab: &mut Lab, frames: &[(PortId, Vec<u8>)]) {
+    let ports = || (0..PORTS).map(port);
+    let before: Vec<_> = ports().map(|port| lab.totals(port)).collect();
+    for (at, frame) in frames {
+        lab.inject(*at, frame);
+    }
+    let mut sent = 0;
+    for out in ports() {
+        for frame in lab.out(out) {
+            sent += 1;
+            check(out, &frame, frames);
+        }
+    }
+    let since: Vec<_> = ports()
+        .zip(&before)
+        .map(|(port, before)| lab.totals(port).since(before))
+        .collect();
+    for totals in &since {
+        assert_eq!(totals.rx, totals.forwarded + totals.dropped(), "{totals:?}");
+    }
+    assert_eq!(
+        since.iter().map(|totals| totals.rx).sum::<u64>(),
+        frames.len() as u64
+    );
+    assert_eq!(
+        since.iter().map(|totals| totals.forwarded).sum::<u64>(),
+        sent
+    );
+    assert_eq!(since.iter().map(|totals| totals.tx).sum::<u64>(), sent);
+}
+
+/// What left came from one of the frames: as it was, with an outer header more, or with one less.
+fn check(out: PortId, frame: &[u8], frames: &[(PortId, Vec<u8>)]) {
+    let tail = &frame[HEADERS.min(frame.len())..];
+    let explained = frames.iter().any(|(at, arrived)| match (*at, out) {
+        (HOST, UPLINK) | (UPLINK, HOST) => frame == arrived,
+        (UPLINK, UPLINK) | (_, HOST) => false,
+        (UPLINK, _) => {
+            arrived.len() >= frame.len() + 50
+                && (tail.is_empty() || arrived.windows(tail.len()).any(|part| part == tail))
+        }
+        (_, UPLINK) => is_carried(frame, arrived),
+        _ => frame.len() == arrived.len() && arrived.ends_with(tail),
+    });
+    assert!(explained, "{frame:02x?} left by {out:?}, of {frames:02x?}");
+}
+
+/// True if `frame` is `arrived` in VXLAN, with right lengths and checksum.
+fn is_carried(frame: &[u8], arrived: &[u8]) -> bool {
+    let number = |at: usize| usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
+    frame.len() == arrived.len() + 50
+        && arrived.ends_with(&frame[50 + HEADERS.min(arrived.len())..])
+        && number(16) == frame.len() - 14
+        && number(38) == frame.len() - 34
+        && ipv4::sum(&frame[14..34]) == 0xffff
+        && frame[12..15] == [8, 0, 0x45]
+        && number(34) >= 49152
+        && number(36) == 4789
+        && frame[42..48] == [8, 0, 0, 0, 0, 0]
+        && [7, 8].contains(&frame[48])
+        && frame[49] == 0
+}

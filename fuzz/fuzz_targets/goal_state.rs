@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+#![no_main]
+#![allow(dead_code, unused_imports)]
+
+/// The program's modules from where they are; they find each other as `crate::core` and so on.
+#[path = "../../control"]
+mod control {
+    pub(crate) mod core;
+    pub(crate) mod program;
+    pub(crate) mod proto;
+    pub(crate) mod southbound;
+    pub(crate) mod state;
+}
+use control::{core, program, proto, southbound, state};
+
+#[path = "../goal_state.rs"]
+mod goal_state;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| goal_state::run(data));

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: MIT
+//! Goal states of any bytes, and goal states that make some sense, into a switch without packets: nothing panics, and
+//! every resource gets a status.
+//!
+//! Input: a byte for the form. 0: a message of the first form as protobuf; 1: of the second; otherwise decisions from
+//! which messages are built whose resources meet each other.
+
+#[allow(dead_code, reason = "not all of it is used by each target")]
+#[path = "bytes.rs"]
+mod bytes;
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use prost::Message;
+use vswitch::tables::snapshot::tables;
+use vswitch::tables::{PortId, Underlay};
+use vswitch::wire::Mac;
+
+use crate::core::{Core, Goal, Site, Uplink};
+use crate::proto::schema::*;
+use bytes::Bytes;
+
+/// Most messages and resources of one input.
+const MAX_MESSAGES: usize = 16;
+const MAX_RESOURCES: usize = 16;
+
+/// Runs one input.
+pub(crate) fn run(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let mut core = switch();
+    match bytes.byte() {
+        0 => drop(GoalState::decode(bytes.0).map(|goal| apply(&mut core, Goal::V1(goal)))),
+        1 => drop(GoalStateV2::decode(bytes.0).map(|goal| apply(&mut core, Goal::V2(goal)))),
+        _ => converse(&mut core, &mut bytes),
+    }
+}
+
+fn port(n: u16) -> PortId {
+    PortId::new(n).unwrap()
+}
+
+/// A switch with little room, so that its tables fill up.
+fn switch() -> Core {
+    let (vtep, uplink) = (Ipv4Addr::new(192, 0, 2, 1), port(0));
+    let (writer, _) = tables(
+        Some(Underlay {
+            vtep,
+            uplink,
+            host_port: None,
+        }),
+        8,
+    );
+    let uplink = Uplink {
+        vtep,
+        prefix_len: 24,
+        port: uplink,
+        mac: Mac::new([2, 0xaa, 0, 0, 0, 1]),
+        neighbors: HashMap::new(),
+        gateway: None,
+    };
+    let mut core = Core::new(
+        Site {
+            underlay: Some(uplink),
+            host_port: None,
+        },
+        writer,
+    );
+    core.bind(port(1), "a").unwrap();
+    core
+}
+
+fn apply(core: &mut Core, goal: Goal) {
+    let count = match &goal {
+        Goal::V1(goal) => {
+            goal.vpc_states.len()
+                + goal.subnet_states.len()
+                + goal.port_states.len()
+                + goal.neighbor_states.len()
+                + goal.security_group_states.len()
+                + goal.dhcp_states.len()
+                + goal.router_states.len()
+                + goal.gateway_states.len()
+        }
+        Goal::V2(goal) => {
+            goal.vpc_states.len()
+                + goal.subnet_states.len()
+                + goal.port_states.len()
+                + goal.neighbor_states.len()
+                + goal.security_group_states.len()
+                + goal.dhcp_states.len()
+                + goal.router_states.len()
+                + goal.gateway_states.len()
+        }
+    };
+    assert_eq!(core.apply("fuzz", goal).operation_statuses.len(), count);
+}
+
+fn converse(core: &mut Core, bytes: &mut Bytes<'_>) {
+    for _ in 0..MAX_MESSAGES {
+        if bytes.is_empty() {
+            return;
+        }
+        let (mut first, mut second) = (GoalState::default(), GoalStateV2::default());
+        for n in 0..usize::from(bytes.byte()) % MAX_RESOURCES {
+            let key = n.to_string();
+            match bytes.byte() % 6 {
+                0 => {
+                    let state = vpc(bytes);
+                    first.vpc_states.push(state.clone());
+                    second.vpc_states.insert(key, state);
+                }
+                1 => {
+                    let state = subnet(bytes);
+                    first.subnet_states.push(state.clone());
+                    second.subnet_states.insert(key, state);
+                }
+                2 => {
+                    let state = guest(bytes);
+                    first.port_states.push(state.clone());
+                    second.port_states.insert(key, state);
+                }
+                3 => {
+                    let state = router(bytes);
+                    first.router_states.push(state.clone());
+                    second.router_states.insert(key, state);
+                }
+                _ => {
+                    let state = neighbor(bytes);
+                    first.neighbor_states.push(state.clone());
+                    second.neighbor_states.insert(key, state);
+                }
+            }
+        }
+        // Wrong bindings are refused; right ones change what the ports are.
+        let (at, id) = (port(1 + u16::from(bytes.byte() % 3)), id(bytes));
+        drop(core.bind(at, &id));
+        let goal = if bytes.byte().is_multiple_of(2) {
+            Goal::V1(first)
+        } else {
+            Goal::V2(second)
+        };
+        apply(core, goal);
+    }
+}
+
+fn operation(bytes: &mut Bytes<'_>) -> i32 {
+    bytes.choose(&[0, 1, 2, 3, 3, 4, -1])
+}
+
+fn id(bytes: &mut Bytes<'_>) -> String {
+    bytes.choose(&["a", "b", "c", ""]).to_owned()
+}
+
+fn ip(bytes: &mut Bytes<'_>) -> String {
+    bytes
+        .choose(&[
+            "10.7.1.1",
+            "10.7.1.2",
+            "10.7.1.3",
+            "10.7.2.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "",
+            "x",
+        ])
+        .to_owned()
+}
+
+fn mac(bytes: &mut Bytes<'_>) -> String {
+    let macs = [
+        "02:00:00:00:00:01",
+        "02:00:00:00:00:02",
+        "fe:16:11:00:00:00",
+        "ff:ff:ff:ff:ff:ff",
+        "",
+        "0-0-0-0-0-0",
+    ];
+    bytes.choose(&macs).to_owned()
+}
+
+fn cidr(bytes: &mut Bytes<'_>) -> String {
+    let prefixes = [
+        "10.7.1.0/24",
+        "10.7.2.0/24",
+        "10.7.0.0/16",
+        "0.0.0.0/0",
+        "10.7.1.2/32",
+        "10.7.1.2",
+        "10.7.1.0/33",
+        "",
+    ];
+    bytes.choose(&prefixes).to_owned()
+}
+
+fn vpc(bytes: &mut Bytes<'_>) -> VpcState {
+    let configuration = VpcConfiguration {
+        id: id(bytes),
+        revision_number: bytes.byte().into(),
+        tunnel_id: bytes.choose(&[0, 7, 8, 1 << 24, u32::MAX]),
+        ..Default::default()
+    };
+    VpcState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
+}
+
+fn subnet(bytes: &mut Bytes<'_>) -> SubnetState {
+    let gateway = subnet_configuration::Gateway {
+        ip_address: ip(bytes),
+        mac_address: mac(bytes),
+    };
+    let configuration = SubnetConfiguration {
+        id: id(bytes),
+        vpc_id: id(bytes),
+        cidr: cidr(bytes),
+        tunnel_id: bytes.choose(&[0, 7, 8, 9, u64::MAX, i64::MAX as u64, 1 << 24]),
+        gateway: (!bytes.byte().is_multiple_of(4)).then_some(gateway),
+        ..Default::default()
+    };
+    SubnetState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
+}
+
+fn guest(bytes: &mut Bytes<'_>) -> PortState {
+    let fixed_ip = |bytes: &mut Bytes<'_>| port_configuration::FixedIp {
+        subnet_id: id(bytes),
+        ip_address: ip(bytes),
+    };
+    let configuration = PortConfiguration {
+        id: id(bytes),
+        mac_address: mac(bytes),
+        admin_state_up: !bytes.byte().is_multiple_of(4),
+        fixed_ips: (0..bytes.byte() % 4).map(|_| fixed_ip(bytes)).collect(),
+        ..Default::default()
+    };
+    PortState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
+}
+
+fn neighbor(bytes: &mut Bytes<'_>) -> NeighborState {
+    let fixed_ip = |bytes: &mut Bytes<'_>| neighbor_configuration::FixedIp {
+        neighbor_type: bytes.choose(&[0, 1, 1, 7]),
+        subnet_id: id(bytes),
+        ip_address: ip(bytes),
+        ..Default::default()
+    };
+    let configuration = NeighborConfiguration {
+        id: id(bytes),
+        revision_number: (bytes.byte() % 4).into(),
+        mac_address: mac(bytes),
+        host_ip_address: bytes
+            .choose(&["192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.1", ""])
+            .to_owned(),
+        host_mac_address: mac(bytes),
+        fixed_ips: (0..bytes.byte() % 4).map(|_| fixed_ip(bytes)).collect(),
+        ..Default::default()
+    };
+    NeighborState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
+}
+
+fn router(bytes: &mut Bytes<'_>) -> RouterState {
+    let rule = |bytes: &mut Bytes<'_>| router_configuration::RoutingRule {
+        operation_type: operation(bytes),
+        id: id(bytes),
+        destination: cidr(bytes),
+        next_hop_ip: ip(bytes),
+        priority: bytes.byte().into(),
+        ..Default::default()
+    };
+    let table = |bytes: &mut Bytes<'_>| router_configuration::SubnetRoutingTable {
+        subnet_id: id(bytes),
+        routing_rules: (0..bytes.byte() % 4).map(|_| rule(bytes)).collect(),
+    };
+    let configuration = RouterConfiguration {
+        id: id(bytes),
+        update_type: bytes.choose(&[0, 1, 2]),
+        host_dvr_mac_address: mac(bytes),
+        subnet_routing_tables: (0..bytes.byte() % 4).map(|_| table(bytes)).collect(),
+        ..Default::default()
+    };
+    RouterState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+//! The fuzz target `decap` as an ordinary test: what it begins with, and what once failed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
+
+#[path = "../fuzz/decap.rs"]
+mod decap;
+#[allow(dead_code, reason = "the packet path's tests use the rest of it")]
+#[path = "packet_path/lab.rs"]
+mod lab;
+#[path = "../fuzz/replay.rs"]
+mod replay;
+
+use lab::*;
+
+/// One frame of each kind, each as an input; the first byte says where it arrives, and 0x80 that its checksum is to be
+/// put right.
+fn seeds() -> Vec<Vec<u8>> {
+    let (blue, green) = (Subnet::new(7, 1, 1, 0), Subnet::new(8, 2, 1, 2));
+    let switched = |from, to| {
+        udp(
+            guest_mac(7, from),
+            guest_mac(7, to),
+            blue.ip(from),
+            blue.ip(to),
+        )
+    };
+    let routed = |to| udp(guest_mac(7, 1), gateway_mac(7, 0), blue.ip(1), to);
+    let mut ipv6 = Vec::new();
+    etherparse::PacketBuilder::ethernet2(guest_mac(7, 1), guest_mac(7, 9))
+        .ipv6([1; 16], [2; 16], 9)
+        .udp(1, 2)
+        .write(&mut ipv6, b"x")
+        .unwrap();
+    let mut options = from_peer(7, 0, &switched(9, 1));
+    options.splice(34..34, [1, 1, 1, 1]);
+    (options[14], options[17]) = (0x46, options[17] + 4);
+    let frames = [
+        (1, switched(1, 9)),
+        (1, switched(1, 2)),
+        (1, routed(green.ip(3))),
+        (1, routed(green.ip(9))),
+        (1, routed([198, 51, 100, 5].into())),
+        (1, ipv6),
+        (0, from_peer(7, 0, &switched(9, 1))),
+        (0x80, from_peer(7, 3, &switched(9, 1))),
+        (0x80, options),
+        (0, udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into())),
+        (4, udp(UPLINK_MAC, PEER_MAC, VTEP.into(), PEER.into())),
+    ];
+    let input = |(control, frame): &(u8, Vec<u8>)| {
+        [&[*control], &(frame.len() as u16).to_be_bytes()[..], frame].concat()
+    };
+    frames.iter().map(input).collect()
+}
+
+#[test]
+fn frames_of_each_kind_and_inputs_that_once_failed_pass() {
+    let seeds = seeds();
+    let all = seeds.concat();
+    replay::replay("decap", &[seeds, vec![all]].concat(), decap::run);
+}

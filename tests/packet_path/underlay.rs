@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+//! What arrives from the underlay, and the host's own traffic.
+
+use vswitch::counters::DropReason;
+use vswitch::tables::Underlay;
+
+use crate::lab::*;
+use crate::{A, one_subnet, switched};
+
+#[test]
+fn ecn_is_combined_on_the_way_in_as_rfc_6040_says() {
+    let (mut lab, subnet) = one_subnet();
+    const DROP: u8 = 0xff;
+    // Rows: inner; columns: outer Not-ECT, ECT(1), ECT(0), CE (RFC 6040 figure 4, by code point).
+    let table = [[0, 0, 0, DROP], [1, 1, 1, 3], [2, 1, 2, 3], [3, 3, 3, 3]];
+    for (inner, row) in (0u8..).zip(table) {
+        for (outer, want) in (0u8..).zip(row) {
+            let guest = |ecn| {
+                udp_with(
+                    guest_mac(7, 9),
+                    guest_mac(7, 1),
+                    subnet.ip(9),
+                    subnet.ip(1),
+                    64,
+                    0xa8 | ecn,
+                )
+            };
+            let packet = from_peer(7, 0x10 | outer, &guest(inner));
+            if want == DROP {
+                lab.expect_drop(UPLINK, &packet, DropReason::EcnIllegal);
+            } else {
+                lab.expect(UPLINK, &packet, A, &guest(want));
+            }
+        }
+    }
+}
+
+#[test]
+fn vxlan_from_another_host_reaches_the_guest() {
+    let (mut lab, subnet) = one_subnet();
+    let frame = switched(&subnet, 9, 1);
+    lab.expect(UPLINK, &from_peer(7, 0, &frame), A, &frame);
+}
+
+#[test]
+fn reserved_bits_are_ignored_and_the_i_flag_is_required() {
+    let (mut lab, subnet) = one_subnet();
+    let frame = switched(&subnet, 9, 1);
+    let mut packet = from_peer(7, 0, &frame);
+    packet[42] = 0xff;
+    packet[43..46].fill(0xff);
+    packet[49] = 0xff;
+    lab.expect(UPLINK, &packet, A, &frame);
+    packet[42] = 0xf7;
+    lab.expect_drop(UPLINK, &packet, DropReason::NoVni);
+}
+
+#[test]
+fn outer_ipv4_options_and_ethernet_padding_are_taken_off() {
+    let (mut lab, subnet) = one_subnet();
+    let frame = switched(&subnet, 9, 1);
+    let mut padded = from_peer(7, 0, &frame);
+    padded.extend_from_slice(&[0xee; 6]);
+    lab.expect(UPLINK, &padded, A, &frame);
+
+    let mut options = from_peer(7, 0, &frame);
+    options.splice(34..34, [1, 1, 1, 1]);
+    options[14] = 0x46;
+    let total = u16::from_be_bytes([options[16], options[17]]) + 4;
+    options[16..18].copy_from_slice(&total.to_be_bytes());
+    options[24..26].fill(0);
+    let checksum = !vswitch::wire::ipv4::sum(&options[14..38]);
+    options[24..26].copy_from_slice(&checksum.to_be_bytes());
+    lab.expect(UPLINK, &options, A, &frame);
+    options[36] ^= 1;
+    lab.expect_drop(UPLINK, &options, DropReason::BadChecksum);
+}
+
+#[test]
+fn what_is_wrong_with_the_outer_header_is_counted() {
+    let (mut lab, subnet) = one_subnet();
+    let good = from_peer(7, 0, &switched(&subnet, 9, 1));
+    for (change, reason) in [
+        ((24, 0xff), DropReason::BadChecksum),
+        ((46, 1), DropReason::UnknownVni),
+        ((48, 0), DropReason::UnknownVni),
+        ((55, 0xfe), DropReason::UnknownMac),
+        ((50, 0xff), DropReason::NotFlooded),
+        ((39, 0xff), DropReason::Malformed),
+        ((14, 0x44), DropReason::Malformed),
+    ] {
+        let mut bad = good.clone();
+        let (offset, value) = change;
+        assert_ne!(bad[offset], value);
+        bad[offset] = value;
+        lab.expect_drop(UPLINK, &bad, reason);
+    }
+    for len in 0..good.len() {
+        lab.expect_drop(UPLINK, &good[..len], DropReason::Truncated);
+    }
+    let mut fragment = good.clone();
+    fragment[20] = 0x20;
+    lab.expect_drop(UPLINK, &fragment, DropReason::OuterFragment);
+}
+
+#[test]
+fn an_inner_frame_cut_at_any_header_boundary_is_counted() {
+    let (mut lab, subnet) = one_subnet();
+    let frame = switched(&subnet, 9, 1);
+    for len in 0..frame.len() {
+        lab.expect_drop(
+            UPLINK,
+            &from_peer(7, 0, &frame[..len]),
+            DropReason::Truncated,
+        );
+        lab.expect_drop(A, &switched(&subnet, 1, 9)[..len], DropReason::Truncated);
+    }
+}
+
+#[test]
+fn the_hosts_own_traffic_passes_between_host_port_and_uplink() {
+    let (mut lab, _) = one_subnet();
+    let ssh = udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into());
+    lab.expect(UPLINK, &ssh, HOST, &ssh);
+    lab.expect(HOST, &ssh, UPLINK, &ssh);
+    let mut elsewhere = from_peer(7, 0, &ssh);
+    elsewhere[33] = 99;
+    lab.expect(UPLINK, &elsewhere, HOST, &elsewhere);
+}
+
+#[test]
+fn without_a_host_port_the_hosts_traffic_is_counted() {
+    let underlay = Underlay {
+        vtep: VTEP.into(),
+        uplink: UPLINK,
+        host_port: None,
+    };
+    let mut lab = Lab::with(Some(underlay));
+    let ssh = udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into());
+    lab.expect_drop(UPLINK, &ssh, DropReason::NotForUs);
+}
