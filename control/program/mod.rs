@@ -163,15 +163,18 @@ impl Program {
             mut neighbors,
         } = touched;
         let mut routers = BTreeSet::new();
-        let contested = std::mem::take(&mut self.contested);
-        for subnet in subnets.into_iter().chain(contested) {
-            if self.update_subnet(wanted, subnet)
-                && let Some(slot) = wanted.subnet(subnet)
-            {
-                routers.extend(&slot.routers);
-                ports.extend(&slot.ports);
-                neighbors.extend(&slot.neighbors);
-            }
+        let mut changed = Vec::new();
+        for subnet in subnets {
+            changed.extend(self.update_subnet(wanted, subnet).then_some(subnet));
+        }
+        // These last: the subnet that had their VNI may just have left.
+        for subnet in std::mem::take(&mut self.contested) {
+            changed.extend(self.update_subnet(wanted, subnet).then_some(subnet));
+        }
+        for slot in changed.iter().filter_map(|ix| wanted.subnet(*ix)) {
+            routers.extend(&slot.routers);
+            ports.extend(&slot.ports);
+            neighbors.extend(&slot.neighbors);
         }
         for router in routers
             .iter()
