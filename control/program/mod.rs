@@ -24,10 +24,10 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use vswitch::tables::rcu::Lagging;
 use vswitch::tables::snapshot::{Commit, Writer};
-use vswitch::tables::{DomainId, Neighbor, PortId, Role, RouteTable, TableFull, VpcId};
+use vswitch::tables::{DomainId, Hop, HopId, Neighbor, PortId, Role, RouteTable, TableFull, VpcId};
 use vswitch::wire::{Mac, Vni};
 
 use crate::core::Site;
@@ -109,13 +109,15 @@ pub(crate) struct Program {
     neighbors: Vec<Placement>,
     by_ip: Claims<IpKey>,
     by_mac: Claims<MacKey>,
-    /// Ports that claim their addresses when workers see their roles.
-    arriving: Vec<PortIx>,
-    /// Neighbors that found no room, what leaves may make some; and those that went while a port was arriving. And keys
-    /// without room.
+    /// Ports whose role workers may not see yet.
+    unseen: HashSet<PortId>,
+    /// Keys whose entry is brought in line after the next commit, and next hops that their entries may name
+    /// until then.
+    late_ips: Vec<IpKey>,
+    late_macs: Vec<MacKey>,
+    late_hops: Vec<HopId>,
+    /// Neighbors that found no room; what leaves may make some.
     crowded: Vec<NeighborIx>,
-    crowded_ips: Vec<IpKey>,
-    crowded_macs: Vec<MacKey>,
 }
 
 impl Program {
@@ -141,10 +143,11 @@ impl Program {
             neighbors: Vec::new(),
             by_ip: Claims::default(),
             by_mac: Claims::default(),
-            arriving: Vec::new(),
+            unseen: HashSet::new(),
+            late_ips: Vec::new(),
+            late_macs: Vec::new(),
+            late_hops: Vec::new(),
             crowded: Vec::new(),
-            crowded_ips: Vec::new(),
-            crowded_macs: Vec::new(),
         }
     }
 
@@ -164,15 +167,18 @@ impl Program {
             mut neighbors,
         } = touched;
         let mut routers = BTreeSet::new();
-        let contested = std::mem::take(&mut self.contested);
-        for subnet in subnets.into_iter().chain(contested) {
-            if self.update_subnet(wanted, subnet)
-                && let Some(slot) = wanted.subnet(subnet)
-            {
-                routers.extend(&slot.routers);
-                ports.extend(&slot.ports);
-                neighbors.extend(&slot.neighbors);
-            }
+        let mut changed = Vec::new();
+        for subnet in subnets {
+            changed.extend(self.update_subnet(wanted, subnet).then_some(subnet));
+        }
+        // These last: the subnet that had their VNI may just have left.
+        for subnet in std::mem::take(&mut self.contested) {
+            changed.extend(self.update_subnet(wanted, subnet).then_some(subnet));
+        }
+        for slot in changed.iter().filter_map(|ix| wanted.subnet(*ix)) {
+            routers.extend(&slot.routers);
+            ports.extend(&slot.ports);
+            neighbors.extend(&slot.neighbors);
         }
         for router in routers
             .iter()
@@ -190,14 +196,9 @@ impl Program {
         ports
             .into_iter()
             .for_each(|port| self.update_port(wanted, port));
-        for neighbor in neighbors {
-            // A guest that has moved here is still reached where it was while its port is not seen to be here.
-            if !self.arriving.is_empty() && wanted.neighbor(neighbor).is_none() {
-                self.crowded.push(neighbor);
-            } else {
-                self.update_neighbor(wanted, neighbor);
-            }
-        }
+        neighbors
+            .into_iter()
+            .for_each(|neighbor| self.update_neighbor(wanted, neighbor));
     }
 
     /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.
@@ -227,33 +228,37 @@ impl Program {
         uplink != Some(port) && self.site.host_port != Some(port)
     }
 
-    /// Does what had to wait for a commit to be settled: ports whose role is visible claim their addresses,
-    /// and what found no room is tried once more, now that what was removed has left. True if there was
+    /// Does what had to wait for a commit to be settled: addresses lead to ports whose role is visible now,
+    /// and what found no room is tried once more, since what was removed has left. True if there was
     /// anything: it wants another commit.
     pub(crate) fn follow_up(&mut self, wanted: &Wanted) -> bool {
-        let arriving = std::mem::take(&mut self.arriving);
+        self.unseen.clear();
         let neighbors = std::mem::take(&mut self.crowded);
-        let ips = std::mem::take(&mut self.crowded_ips);
-        let macs = std::mem::take(&mut self.crowded_macs);
-        if arriving.is_empty() && neighbors.is_empty() && ips.is_empty() && macs.is_empty() {
+        let ips = std::mem::take(&mut self.late_ips);
+        let macs = std::mem::take(&mut self.late_macs);
+        if neighbors.is_empty() && ips.is_empty() && macs.is_empty() {
             return false;
         }
-        for (key, winner) in ips
-            .iter()
-            .filter_map(|key| Some((key, self.by_ip.winner(*key)?)))
-        {
-            let result = self.writer.upsert_ip(key.0, key.1, winner);
-            result.unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+        for key in ips {
+            let winner = self.by_ip.winner(key);
+            if let (Err(full), Some(winner)) = (self.show_ip(key, winner), winner) {
+                match winner.hop {
+                    Hop::Local(port) => self.void(port, Some(key), None, full.into()),
+                    Hop::Remote(_) => tracing::error!("{}: {full}", key.1),
+                }
+            }
         }
-        for (key, winner) in macs
-            .iter()
-            .filter_map(|key| Some((key, self.by_mac.winner(*key)?)))
-        {
-            let result = self.writer.upsert_mac(key.0, key.1, winner);
-            result.unwrap_or_else(|full| tracing::error!("{}: {full}", key.1));
+        for key in macs {
+            let winner = self.by_mac.winner(key);
+            if let (Err(full), Some(winner)) = (self.show_mac(key, winner), winner) {
+                match winner.hop {
+                    Hop::Local(port) => self.void(port, None, Some(key), full.into()),
+                    Hop::Remote(_) => tracing::error!("{}: {full}", key.1),
+                }
+            }
         }
-        for port in arriving {
-            self.claim_addresses(port);
+        for hop in std::mem::take(&mut self.late_hops) {
+            self.writer.release_hop(hop);
         }
         for neighbor in neighbors {
             self.update_neighbor(wanted, neighbor);
@@ -276,7 +281,7 @@ impl Program {
     /// Claims an address, and says in the table who has it. On an error the claim is void.
     fn claim_ip(&mut self, key: IpKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
         let winner = self.by_ip.claim(key, rank, value);
-        self.writer.upsert_ip(key.0, key.1, winner).map_err(|full| {
+        self.show_ip(key, Some(winner)).map_err(|full| {
             self.withdraw_ip(key, rank);
             full.into()
         })
@@ -285,30 +290,62 @@ impl Program {
     /// Likewise a MAC.
     fn claim_mac(&mut self, key: MacKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
         let winner = self.by_mac.claim(key, rank, value);
-        self.writer
-            .upsert_mac(key.0, key.1, winner)
-            .map_err(|full| {
-                self.withdraw_mac(key, rank);
-                full.into()
-            })
+        self.show_mac(key, Some(winner)).map_err(|full| {
+            self.withdraw_mac(key, rank);
+            full.into()
+        })
     }
 
     /// Takes a claim back and says in the table who has the address now.
     fn withdraw_ip(&mut self, key: IpKey, rank: Rank) {
         let next = self.by_ip.withdraw(key, rank);
-        if next.is_none_or(|next| self.writer.upsert_ip(key.0, key.1, next).is_err()) {
-            // Rather nothing than the one who has left; see `Program::follow_up`.
+        if self.show_ip(key, next).is_err() {
+            // For now rather nothing than the one who has left.
             self.writer.remove_ip(key.0, key.1);
-            self.crowded_ips.extend(next.map(|_| key));
+            self.late_ips.push(key);
         }
     }
 
     /// Likewise a MAC.
     fn withdraw_mac(&mut self, key: MacKey, rank: Rank) {
         let next = self.by_mac.withdraw(key, rank);
-        if next.is_none_or(|next| self.writer.upsert_mac(key.0, key.1, next).is_err()) {
+        if self.show_mac(key, next).is_err() {
             self.writer.remove_mac(key.0, key.1);
-            self.crowded_macs.extend(next.map(|_| key));
+            self.late_macs.push(key);
+        }
+    }
+
+    /// Says in the table who has an address, which workers see at once. What leads to a port whose role they
+    /// do not see yet follows later; until then they see whom they saw before.
+    fn show_ip(&mut self, key: IpKey, winner: Option<Neighbor>) -> Result<(), TableFull> {
+        match winner {
+            None => self.writer.remove_ip(key.0, key.1),
+            Some(winner) if self.is_unseen(winner) => self.late_ips.push(key),
+            Some(winner) => self.writer.upsert_ip(key.0, key.1, winner)?,
+        }
+        Ok(())
+    }
+
+    /// Likewise a MAC.
+    fn show_mac(&mut self, key: MacKey, winner: Option<Neighbor>) -> Result<(), TableFull> {
+        match winner {
+            None => self.writer.remove_mac(key.0, key.1),
+            Some(winner) if self.is_unseen(winner) => self.late_macs.push(key),
+            Some(winner) => self.writer.upsert_mac(key.0, key.1, winner)?,
+        }
+        Ok(())
+    }
+
+    fn is_unseen(&self, neighbor: Neighbor) -> bool {
+        matches!(neighbor.hop, Hop::Local(port) if self.unseen.contains(&port))
+    }
+
+    /// Gives a next hop back, when no entry of the table names it any more.
+    fn release_hop(&mut self, hop: HopId) {
+        if self.late_ips.is_empty() && self.late_macs.is_empty() {
+            self.writer.release_hop(hop);
+        } else {
+            self.late_hops.push(hop);
         }
     }
 }

@@ -128,7 +128,7 @@ impl Program {
             self.withdraw_mac(old.mac, old.rank);
         }
         if let Hop::Remote(hop) = old.value.hop {
-            self.writer.release_hop(hop);
+            self.release_hop(hop);
         }
     }
 }

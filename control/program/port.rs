@@ -18,21 +18,16 @@ use crate::state::port::{PortIx, PortSlot, WantedPort};
 pub(crate) struct ProgrammedPort {
     /// The switch's port that has the role; `None`: none has.
     role: Option<(PortId, Arc<TenantPort>)>,
-    /// What it claims once workers see the role: traffic for its addresses must not come before that.
     claims: PortClaims,
-    /// What it claims already.
-    made: PortClaims,
     /// What is missing, if anything.
     obstacle: Option<Obstacle>,
-    /// Claims that there was no room for.
-    full: Option<Obstacle>,
 }
 
 #[cfg(test)]
 impl ProgrammedPort {
     /// How many MACs and addresses it claims.
     pub(super) fn claims(&self) -> [usize; 2] {
-        [self.made.macs.len(), self.made.ips.len()]
+        [self.claims.macs.len(), self.claims.ips.len()]
     }
 
     /// True if this is what gave the switch's port `n` the role of `tenant`.
@@ -44,7 +39,7 @@ impl ProgrammedPort {
 }
 
 /// The addresses that a port claims.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct PortClaims {
     rank: Option<Rank>,
     ips: BTreeMap<IpKey, Neighbor>,
@@ -54,15 +49,13 @@ struct PortClaims {
 impl Program {
     /// Why the port is not, or not wholly, programmed.
     pub(super) fn port_state(&self, ix: PortIx) -> Result<(), Obstacle> {
-        let port = self.ports.get(&ix);
-        match port.and_then(|port| port.full.as_ref().or(port.obstacle.as_ref())) {
-            Some(obstacle) => Err(obstacle.clone()),
+        match self.ports.get(&ix).and_then(|port| port.obstacle.clone()) {
+            Some(obstacle) => Err(obstacle),
             None => Ok(()),
         }
     }
 
-    /// Works the port out anew: gives it its role, and takes from it at once what it claims no longer. What
-    /// it claims from now on follows when workers see the role, by [`Program::claim_addresses`].
+    /// Works the port out anew and programs the difference.
     pub(super) fn update_port(&mut self, wanted: &Wanted, ix: PortIx) {
         let described = wanted
             .port(ix)
@@ -70,28 +63,34 @@ impl Program {
         let mut new = described.map(|(slot, port)| self.resolve_port(slot, port));
         let old = self.ports.remove(&ix);
         self.switch_roles(old.as_ref(), new.as_mut());
-        let mut made = old.map(|old| old.made).unwrap_or_default();
-        self.keep(&mut made, new.as_ref().map(|new| &new.claims));
+        let full = new.as_mut().and_then(|new| self.claim_all(&mut new.claims));
+        if let Some(old) = old {
+            self.withdraw_all(&old.claims, new.as_ref().map(|new| &new.claims));
+        }
         if let Some(mut new) = new {
-            new.made = made;
-            if new.made != new.claims {
-                self.arriving.push(ix);
-            }
+            new.obstacle = full.or(new.obstacle);
             self.ports.insert(ix, new);
         }
     }
 
-    /// Claims what the port has to claim, now that workers see its role.
-    pub(super) fn claim_addresses(&mut self, ix: PortIx) {
-        let Some(mut port) = self.ports.remove(&ix) else {
+    /// The port with this role has no room in a table for `ip` or `mac`.
+    pub(super) fn void(
+        &mut self,
+        role: PortId,
+        ip: Option<IpKey>,
+        mac: Option<MacKey>,
+        full: Obstacle,
+    ) {
+        let has_role = |port: &&mut ProgrammedPort| port.role.as_ref().is_some_and(|r| r.0 == role);
+        let Some(port) = self.ports.values_mut().find(has_role) else {
             return;
         };
-        let before = std::mem::replace(&mut port.made, port.claims.clone());
-        port.full = self.claim_all(&mut port.made);
-        if before.rank != port.made.rank {
-            self.withdraw_all(before);
-        }
-        self.ports.insert(ix, port);
+        port.obstacle = Some(full);
+        let Some(rank) = port.claims.rank else { return };
+        let ip = ip.filter(|key| port.claims.ips.remove(key).is_some());
+        let mac = mac.filter(|key| port.claims.macs.remove(key).is_some());
+        ip.into_iter().for_each(|key| self.withdraw_ip(key, rank));
+        mac.into_iter().for_each(|key| self.withdraw_mac(key, rank));
     }
 
     fn resolve_port(&self, slot: &PortSlot, port: &WantedPort) -> ProgrammedPort {
@@ -99,9 +98,7 @@ impl Program {
             return ProgrammedPort {
                 role: None,
                 claims: PortClaims::default(),
-                made: PortClaims::default(),
                 obstacle: Some(Obstacle::NoDevice),
-                full: None,
             };
         };
         let mut obstacle = None;
@@ -142,9 +139,7 @@ impl Program {
         ProgrammedPort {
             role,
             claims,
-            made: PortClaims::default(),
             obstacle,
-            full: None,
         }
     }
 
@@ -169,9 +164,13 @@ impl Program {
             self.writer.set_role(*port, Role::Unbound);
         }
         let Some(new) = new else { return };
-        match old {
-            Some(old) if old.0 == new.0 && same(&old.1, &new.1) => *new = old.clone(),
-            _ => self.writer.set_role(new.0, Role::Tenant(new.1.clone())),
+        match old.filter(|old| old.0 == new.0) {
+            Some(old) if same(&old.1, &new.1) => *new = old.clone(),
+            Some(_) => self.writer.set_role(new.0, Role::Tenant(new.1.clone())),
+            None => {
+                self.unseen.insert(new.0);
+                self.writer.set_role(new.0, Role::Tenant(new.1.clone()));
+            }
         }
     }
 
@@ -191,26 +190,23 @@ impl Program {
         full
     }
 
-    /// Withdraws what of `made` is not in `new` any more.
-    fn keep(&mut self, made: &mut PortClaims, new: Option<&PortClaims>) {
-        let Some(rank) = made.rank else { return };
-        let keeps_ip = |key: &IpKey| new.is_some_and(|new| new.ips.contains_key(key));
-        let keeps_mac = |key: &MacKey| new.is_some_and(|new| new.macs.contains_key(key));
-        for (key, _) in made.ips.extract_if(.., |key, _| !keeps_ip(key)) {
-            self.withdraw_ip(key, rank);
+    /// Withdraws what is in `old` and not in `new`.
+    fn withdraw_all(&mut self, old: &PortClaims, new: Option<&PortClaims>) {
+        let Some(rank) = old.rank else { return };
+        let kept = new.filter(|new| new.rank == old.rank);
+        for key in old
+            .ips
+            .keys()
+            .filter(|key| kept.is_none_or(|kept| !kept.ips.contains_key(*key)))
+        {
+            self.withdraw_ip(*key, rank);
         }
-        for (key, _) in made.macs.extract_if(.., |key, _| !keeps_mac(key)) {
-            self.withdraw_mac(key, rank);
-        }
-    }
-
-    fn withdraw_all(&mut self, claims: PortClaims) {
-        let Some(rank) = claims.rank else { return };
-        for key in claims.ips.into_keys() {
-            self.withdraw_ip(key, rank);
-        }
-        for key in claims.macs.into_keys() {
-            self.withdraw_mac(key, rank);
+        for key in old
+            .macs
+            .keys()
+            .filter(|key| kept.is_none_or(|kept| !kept.macs.contains_key(*key)))
+        {
+            self.withdraw_mac(*key, rank);
         }
     }
 }

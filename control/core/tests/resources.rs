@@ -505,6 +505,18 @@ fn a_full_table_fails_what_does_not_fit_and_has_room_again_after_a_delete() {
         .collect();
     world.succeed(swapped);
     assert!(world.find("10.7.1.150").is_some());
+    // A port that finds no room says so, and has what was contested all the same.
+    world.bind(PORT_B, "port-b");
+    let fixed_ips = [("blue", "10.7.1.251"), ("blue", "10.7.1.150")];
+    let arrived = port("port-b", "02:00:00:00:00:0b", &fixed_ips);
+    assert_eq!(world.put([arrived.clone()]), [Failure]);
+    assert_eq!(world.find("10.7.1.251"), None);
+    assert!(world.find("10.7.1.150").unwrap().ends_with("port 2"));
+    world.succeed(neighbors(60, 62).map(deleted));
+    world.succeed([arrived.clone()]);
+    assert!(world.find("10.7.1.251").unwrap().ends_with("port 2"));
+    world.succeed([deleted(arrived)]);
+    assert!(world.find("10.7.1.150").unwrap().ends_with("mac ..:09"));
     world.succeed(
         neighbors(63, 65)
             .skip(1)

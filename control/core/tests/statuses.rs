@@ -65,7 +65,14 @@ fn a_vni_of_another_vpc_is_refused_until_that_one_gives_it_up() {
     world.succeed([deleted(red.clone())]);
     world.succeed([blue, guest]);
     assert_eq!(neighbors(&mut world), 1);
-    assert_eq!(world.put([red]), [InvalidArg]);
+    assert_eq!(world.put([red.clone()]), [InvalidArg]);
+    // In one message the one gives it up and the other takes it, whichever is looked at first.
+    let away = subnet("blue-subnet", "blue", "10.7.1.0/24", 8, 1);
+    world.succeed([red.clone(), away]);
+    let taken = subnet("blue-subnet", "blue", "10.7.1.0/24", 7, 1);
+    world.succeed([deleted(red), taken]);
+    let moved = subnet("blue-subnet", "green", "10.7.1.0/24", 7, 1);
+    world.succeed([moved]);
 }
 
 /// Entries of the table by MAC.
