@@ -46,7 +46,7 @@ pub(crate) enum Subcommands {
     /// Run the switch
     ///
     /// Reads FILE (testpmd-style commands, one per line; examples are in configs/), starts DPDK, the ports and the
-    /// workers, and serves the controller until SIGINT or SIGTERM. If a line of FILE is wrong, every wrong line is
+    /// workers, and serves the controller until SIGINT, SIGTERM or `alkaid exec quit`. If a line of FILE is wrong, every wrong line is
     /// reported and nothing is started.
     Run(RunArgs),
     /// Forward recorded packets under recorded goal states, without a controller
@@ -84,7 +84,7 @@ pub(crate) struct ReplayArgs {
 /// Where the switch's local socket is.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct SocketArgs {
-    /// The switch's local socket [default: /run/alkaid.sock, or alkaid.sock in $XDG_RUNTIME_DIR]
+    /// The switch's local socket [default: yours, else root's: /run/alkaid.sock, alkaid.sock in $XDG_RUNTIME_DIR, or /tmp/alkaid-UID.sock]
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
 }
