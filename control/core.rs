@@ -226,7 +226,14 @@ impl Core {
             Answer::Applied(applied, reply) => {
                 drop(reply.send(applied.reply(&self.wanted, &self.program, visible)))
             }
-            Answer::Bound(result, reply) => drop(reply.send(result)),
+            Answer::Bound(result, reply) => {
+                let seen = if visible {
+                    Ok(())
+                } else {
+                    Err(BindError::NotSeen)
+                };
+                drop(reply.send(result.and(seen)));
+            }
         }
     }
 }

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::{Block, PcapNgReader};
 use serde_json::{Value, json};
+use vswitch::tables::PortId;
 
 use crate::cli::ReplayArgs;
 use crate::cli::goal::load_goal;
 use crate::config::Settings;
+use crate::core::{Core, Goal};
 use crate::northbound::render;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
 use crate::switch::{DeviceError, Switch, Totals};
@@ -51,7 +53,24 @@ pub(crate) fn run(settings: Settings, args: &ReplayArgs) -> Result<bool, Box<dyn
         .map(|path| load_goal(path))
         .collect::<Result<Vec<_>, _>>()?;
     let expected = recorded_packets(&settings)?;
-    let (switch, mut core) = Switch::bring_up(ordinary_user(settings))?;
+    let (switch, core) = Switch::bring_up(ordinary_user(settings))?;
+    let outcome = program_and_forward(&switch, core, args, goals, expected);
+    let totals = switch.totals();
+    // Writes what is left of the output files, so the counters are printed after. They are also when it failed: they
+    // say how far it came.
+    switch.shut_down();
+    print(&totals?, args.json)?;
+    outcome
+}
+
+/// Programs the goal states, then lets the packets go. False if a resource was refused.
+fn program_and_forward(
+    switch: &Switch,
+    mut core: Core,
+    args: &ReplayArgs,
+    goals: Vec<Goal>,
+    expected: u64,
+) -> Result<bool, Box<dyn Error>> {
     for (port, id) in switch.bindings() {
         core.bind(port, &id)?;
     }
@@ -60,11 +79,7 @@ pub(crate) fn run(settings: Settings, args: &ReplayArgs) -> Result<bool, Box<dyn
         accepted &= report_refusals(path, &core.apply(&path.display().to_string(), goal));
     }
     switch.start();
-    forward_all(&switch, expected)?;
-    let totals = switch.totals()?;
-    // Writes what is left of the output files, so the counters are printed after.
-    switch.shut_down();
-    print(&totals, args.json)?;
+    forward_all(switch, expected)?;
     Ok(accepted)
 }
 
@@ -94,20 +109,28 @@ fn ordinary_user(settings: Settings) -> Settings {
     }
 }
 
-/// Packets in all the recordings that ports receive from.
+/// Packets in all the recordings that workers receive.
 fn recorded_packets(settings: &Settings) -> Result<u64, ReplayError> {
     let mut packets = 0;
     for (number, port) in settings.ports.iter().enumerate() {
         if !port.device.starts_with("net_pcap") {
             return Err(ReplayError::NotRecorded(number));
         }
+        let polled = |number| {
+            let id = u16::try_from(number).ok().and_then(PortId::new);
+            settings
+                .portlist
+                .as_ref()
+                .is_none_or(|list| id.is_some_and(|id| list.contains(&id)))
+        };
         for argument in port.device.split(',').skip(1) {
             match argument.split_once('=') {
+                Some(("rx_pcap", _)) if !polled(number) => {}
                 Some(("rx_pcap", path)) => packets += packets_in(Path::new(path))?,
                 Some(("infinite_rx", value)) if value != "0" => {
                     return Err(ReplayError::Endless(number));
                 }
-                Some(("iface" | "rx_iface" | "rx_iface_in", _)) => {
+                Some(("iface" | "rx_iface" | "rx_iface_in" | "tx_iface", _)) => {
                     return Err(ReplayError::NotRecorded(number));
                 }
                 _ => {}

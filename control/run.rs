@@ -56,6 +56,10 @@ async fn serve(
     core: CoreHandle,
     listener: Option<std::net::TcpListener>,
 ) -> Result<(), Box<dyn Error>> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     let path = switch
         .settings()
         .control_socket
@@ -89,10 +93,6 @@ async fn serve(
             .await
             .map_err(|error| error.to_string())
     });
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
     let failure = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,

@@ -175,11 +175,6 @@ impl<F: Frame> Burst<F> {
         }
     }
 
-    /// Counts `packets` that were dropped after they left the burst.
-    pub fn count_drops(&mut self, reason: DropReason, packets: usize) {
-        self.drops[reason as usize] += packets as u16;
-    }
-
     #[cold]
     fn split_off(&mut self, at: usize) -> Frames<F> {
         self.frames.drain(at..).collect()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Every packet is accounted for: per worker and port, `rx = forwarded + consumed + sum(drops)`.
+//! Every packet is accounted for: per port, summed over workers, `rx = forwarded + sum(drops)`
+//! once nothing is on its way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -74,6 +74,9 @@ pub(crate) enum BindError {
     /// Ids are never empty.
     #[error("the id of a port is empty")]
     NoId,
+    /// It is done, and a worker does not look.
+    #[error("a worker does not see the change yet: it is stuck")]
+    NotSeen,
     /// Nothing is bound to the port.
     #[error("port {0} is not bound")]
     NotBound(u16),

@@ -30,13 +30,25 @@ pub(crate) enum DeviceError {
         /// What is wrong with it.
         error: PortError,
     },
-    /// One `port attach` made none or several ports, so that later numbers would not be the configured ones.
+    /// One `port attach` made several ports, so that later numbers would not be the configured ones.
     #[error("`port attach {device}` made {made} ports; the switch numbers one port per line")]
     Numbering {
         /// As configured.
         device: String,
         /// Ports.
         made: usize,
+    },
+    /// Another process of DPDK's, or an argument of `eal`, made ports that the switch does not know.
+    #[error(
+        "`port attach {device}` got DPDK's port {got} where port {expected} was due: ports were made before"
+    )]
+    Taken {
+        /// As configured.
+        device: String,
+        /// DPDK's number.
+        got: u16,
+        /// The number that the configuration counts on.
+        expected: u16,
     },
     /// More than [`MAX_PORTS`].
     #[error("there are {MAX_PORTS} ports already, the most that the switch can have")]
@@ -104,16 +116,21 @@ impl Devices {
                 device: device(),
                 error,
             })?;
-        match (made.pop(), made.len()) {
-            (Some(port), 0) if port.id() == next.get() => {
-                ports.push(Device { port, settings });
-                Ok(next)
-            }
-            (last, others) => Err(DeviceError::Numbering {
+        let (Some(port), true) = (made.pop(), made.is_empty()) else {
+            return Err(DeviceError::Numbering {
                 device: device(),
-                made: others + usize::from(last.is_some()),
-            }),
+                made: made.len() + 1,
+            });
+        };
+        if port.id() != next.get() {
+            return Err(DeviceError::Taken {
+                device: device(),
+                got: port.id(),
+                expected: next.get(),
+            });
         }
+        ports.push(Device { port, settings });
+        Ok(next)
     }
 
     /// Sizes a stopped port.

@@ -83,11 +83,18 @@ impl Switch {
         let (writer, registrar) = tables(underlay, settings.neighbors_capacity as usize);
         let workers = Workers::spawn(&eal, settings.burst, &registrar, &cores)?;
         let devices = Devices::new(eal, pool, workers, &settings);
-        for port in &settings.ports {
+        let started = settings.ports.iter().try_for_each(|port| {
             let id = devices.attach(port.clone())?;
-            devices.start(id)?;
-        }
-        let core = Core::new(site(&settings, &devices)?, writer);
+            devices.start(id)
+        });
+        let site = match started.and_then(|()| site(&settings, &devices)) {
+            Ok(site) => site,
+            Err(error) => {
+                devices.end();
+                return Err(error.into());
+            }
+        };
+        let core = Core::new(site, writer);
         Ok((
             Self {
                 settings,

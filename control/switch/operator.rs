@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashbrown::HashMap;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::task::block_in_place;
 use vswitch::counters::{self, PortTotals};
 use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
 use vswitch::tables::PortId;
@@ -54,17 +55,20 @@ impl Operator {
             Show::PortStats(ports) => self.each(ports, |port| Ok(self.totals(port)?.row()))?,
             Show::Stats => self.each(Ports::All, |port| Ok(self.totals(port)?.row()))?,
             Show::Drops => {
-                let drops = |port| Ok(self.totals(port)?.drops().collect::<Vec<_>>());
-                self.chosen(Ports::All)
+                let drops =
+                    self.each(Ports::All, |port| Ok(self.totals(port)?.drops().collect()))?;
+                drops
+                    .as_array()
                     .into_iter()
-                    .map(drops)
-                    .collect::<Result<Vec<_>, DeviceError>>()?
-                    .concat()
-                    .into()
+                    .flatten()
+                    .flat_map(Value::as_array)
+                    .flatten()
+                    .cloned()
+                    .collect()
             }
             Show::Ports => self.show_ports().await?,
-            Show::Workers => self.show_workers(),
-            Show::Config => return Ok(Output::Text(self.config())),
+            Show::Workers => block_in_place(|| self.show_workers()),
+            Show::Config => return Ok(Output::Text(block_in_place(|| self.config()))),
             Show::Vpcs => self.goal_state(core::Show::Vpcs).await?,
             Show::Subnets => self.goal_state(core::Show::Subnets).await?,
             Show::Neighbors => self.goal_state(core::Show::Neighbors).await?,
@@ -96,7 +100,7 @@ impl Operator {
         ports: Ports,
         row: impl Fn(PortId) -> Result<Value, DeviceError>,
     ) -> Result<Value, DeviceError> {
-        self.chosen(ports).into_iter().map(row).collect()
+        block_in_place(|| self.chosen(ports).into_iter().map(row).collect())
     }
 
     /// Does something with each port that a command is about, until one refuses.
@@ -105,7 +109,7 @@ impl Operator {
         ports: Ports,
         act: impl Fn(PortId) -> Result<(), DeviceError>,
     ) -> Result<Output, ExecError> {
-        self.chosen(ports).into_iter().try_for_each(act)?;
+        block_in_place(|| self.chosen(ports).into_iter().try_for_each(act))?;
         Ok(Output::Done)
     }
 
@@ -231,6 +235,7 @@ impl Operator {
 
 impl Executor for Operator {
     async fn execute(&self, command: Command) -> Result<Output, ExecError> {
+        // Devices are behind a lock that a starting port may hold for seconds: what touches them blocks in place.
         match command {
             Command::Show(show) => self.show(show).await,
             Command::ClearPortStats(ports) => self.all(ports, |port| self.clear(port)),
@@ -247,7 +252,7 @@ impl Executor for Operator {
                     device,
                     ..PortSettings::default()
                 };
-                let port = tokio::task::block_in_place(|| self.devices.attach(settings))?;
+                let port = block_in_place(|| self.devices.attach(settings))?;
                 Ok(Output::Text(format!("port {}, stopped\n", port.get())))
             }
             Command::PortConfig { ports, item, value } => {
@@ -255,14 +260,10 @@ impl Executor for Operator {
                     .map_err(|_| ExecError::Failed(format!("{value} is too large")))?;
                 self.all(ports, |port| self.devices.size(port, item, value))
             }
-            Command::PortStart(ports) => {
-                tokio::task::block_in_place(|| self.all(ports, |port| self.devices.start(port)))
-            }
-            Command::PortStop(ports) => {
-                tokio::task::block_in_place(|| self.all(ports, |port| self.devices.stop(port)))
-            }
+            Command::PortStart(ports) => self.all(ports, |port| self.devices.start(port)),
+            Command::PortStop(ports) => self.all(ports, |port| self.devices.stop(port)),
             Command::PortBind { port, id } => {
-                self.devices.read(port, |_| ())?;
+                block_in_place(|| self.devices.read(port, |_| ()))?;
                 done(self.core.bind(port, id.clone()).await)?;
                 Ok(self
                     .devices

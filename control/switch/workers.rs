@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// All workers of the switch.
 pub(crate) struct Workers {
     seats: Vec<Arc<Seat>>,
-    gate: Arc<Gate>,
+    /// Workers are to forward.
+    forward: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -38,14 +39,9 @@ pub(crate) struct Seat {
     queues: Mutex<Vec<(PortId, u16)>>,
     /// Changes that it is to make before it goes on.
     mail: Mutex<Vec<Change>>,
-    /// False: it is to come out of its loop and look at its mail and the gate.
+    /// False: it is to come out of its loop and look at its mail and what it is told.
     run: AtomicBool,
-}
-
-/// What all workers are told.
-#[derive(Default)]
-struct Gate {
-    forward: AtomicBool,
+    /// Its thread is to end.
     end: AtomicBool,
 }
 
@@ -81,7 +77,7 @@ impl Workers {
         registrar: &Registrar,
         cores: &[usize],
     ) -> Result<Self, BringUpError> {
-        let gate = Arc::new(Gate::default());
+        let forward = Arc::new(AtomicBool::new(false));
         let (mut seats, mut threads) = (Vec::new(), Vec::new());
         for (number, &core) in cores.iter().enumerate() {
             let name = format!("worker{number}");
@@ -91,22 +87,24 @@ impl Workers {
                 Arc::clone(&counters),
                 burst.into(),
             );
-            let (queues, mail, run) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+            let (queues, mail) = (Mutex::default(), Mutex::default());
+            let (run, end) = (AtomicBool::new(false), AtomicBool::new(false));
             let seat = Arc::new(Seat {
                 core,
                 counters,
                 queues,
                 mail,
                 run,
+                end,
             });
             seats.push(Arc::clone(&seat));
-            let (gate, eal) = (Arc::clone(&gate), eal.clone());
+            let (forward, eal) = (Arc::clone(&forward), eal.clone());
             let thread = std::thread::Builder::new().name(name);
-            threads.push(thread.spawn(move || attend(worker, &seat, &gate, &eal))?);
+            threads.push(thread.spawn(move || attend(worker, &seat, &forward, &eal))?);
         }
         Ok(Self {
             seats,
-            gate,
+            forward,
             threads: Mutex::new(threads),
         })
     }
@@ -126,18 +124,18 @@ impl Workers {
 
     /// True while workers forward.
     pub(crate) fn forwarding(&self) -> bool {
-        self.gate.forward.load(SeqCst)
+        self.forward.load(SeqCst)
     }
 
     /// Lets workers forward.
     pub(crate) fn start(&self) {
-        self.gate.forward.store(true, SeqCst);
+        self.forward.store(true, SeqCst);
         self.wake();
     }
 
     /// Lets workers pause after their present round. What arrives meanwhile stays in the devices, as far as it fits.
     pub(crate) fn stop(&self) {
-        self.gate.forward.store(false, SeqCst);
+        self.forward.store(false, SeqCst);
         self.wake();
     }
 
@@ -173,32 +171,37 @@ impl Workers {
 
     /// Takes a port's queues from the workers. False: one did not give them back in time.
     pub(super) fn remove_port(&self, port: PortId) -> bool {
-        let (done, given_back) = sync_channel(self.seats.len());
-        for seat in &self.seats {
-            lock(&seat.queues).retain(|(of, _)| *of != port);
-            lock(&seat.mail).push(Change::Remove {
-                port,
-                done: done.clone(),
-            });
-        }
-        self.wake();
-        self.seats
-            .iter()
-            .all(|_| given_back.recv_timeout(PATIENCE).is_ok())
+        // The first worker last: it sends what the others hand over until they have let go of the port.
+        let (first, others) = self.seats.split_at(1);
+        [others, first].into_iter().all(|seats| {
+            let (done, given_back) = sync_channel(seats.len());
+            for seat in seats {
+                lock(&seat.queues).retain(|(of, _)| *of != port);
+                let done = done.clone();
+                lock(&seat.mail).push(Change::Remove { port, done });
+            }
+            self.wake();
+            seats
+                .iter()
+                .all(|_| given_back.recv_timeout(PATIENCE).is_ok())
+        })
     }
 
-    /// Ends the workers' threads, after which the ports' queues are free.
+    /// Ends the workers' threads, after which the ports' queues are free. The first one last, as above.
     pub(crate) fn end(&self) {
-        self.gate.end.store(true, SeqCst);
-        self.stop();
-        for thread in std::mem::take(&mut *lock(&self.threads)) {
+        let mut threads = std::mem::take(&mut *lock(&self.threads));
+        for seat in self.seats.iter().rev() {
+            seat.end.store(true, SeqCst);
+            seat.run.store(false, SeqCst);
+            let Some(thread) = threads.pop() else { return };
+            thread.thread().unpark();
             if thread.join().is_err() {
                 tracing::error!("a worker panicked");
             }
         }
     }
 
-    /// Makes every worker look at its mail and the gate.
+    /// Makes every worker look at its mail and what it is told.
     fn wake(&self) {
         for seat in &self.seats {
             seat.run.store(false, SeqCst);
@@ -210,7 +213,7 @@ impl Workers {
 }
 
 /// A worker's thread.
-fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, gate: &Gate, eal: &Eal) {
+fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, forward: &AtomicBool, eal: &Eal) {
     if !cores::pin(seat.core) {
         tracing::warn!("a worker cannot be pinned to core {}", seat.core);
     }
@@ -219,7 +222,7 @@ fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, gate: &Gate, eal: &Ea
     if let Err(error) = &registered {
         tracing::warn!("the worker on core {} is slow: {error}", seat.core);
     }
-    while !gate.end.load(SeqCst) {
+    while !seat.end.load(SeqCst) {
         // Before the rest is looked at: whoever changes that clears this after, so nothing is overlooked.
         seat.run.store(true, SeqCst);
         for change in std::mem::take(&mut *lock(&seat.mail)) {
@@ -231,12 +234,13 @@ fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, gate: &Gate, eal: &Ea
                 }
             }
         }
-        if gate.forward.load(SeqCst) {
+        if forward.load(SeqCst) {
             worker = worker.run(&seat.run);
         } else {
             std::thread::park();
         }
     }
+    worker.drain();
 }
 
 /// A way out by this port for each worker.

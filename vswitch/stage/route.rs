@@ -39,9 +39,28 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, port: &TenantPort) {
             return Err(DropReason::NotFlooded);
         }
         meta.routed = false;
+        let domain = if others.is_empty() {
+            domain
+        } else {
+            source_subnet(port, frame.head(), meta, first).domain
+        };
         meta.key = Neighbors::mac_key(domain, meta.dst_mac);
         Ok(())
     });
+}
+
+/// The subnet that a guest with several speaks in: the one that its source address is in, else the first.
+fn source_subnet<'t>(
+    port: &'t TenantPort,
+    head: &[u8],
+    meta: &Meta,
+    first: &'t Attachment,
+) -> &'t Attachment {
+    let source = ipv4(head)
+        .filter(|_| meta.payload == Payload::Ipv4)
+        .map(|ip| Ipv4Addr::from(ip.src()));
+    let holds = |subnet: &&Attachment| source.is_some_and(|source| subnet.cidr.contains(&source));
+    port.attachments.iter().find(holds).unwrap_or(first)
 }
 
 /// The subnet whose gateway the frame is addressed to. Where several subnets of the port share a gateway MAC,

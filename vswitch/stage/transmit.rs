@@ -113,7 +113,7 @@ impl<T: TxQueue> Egress<T> {
         }
     }
 
-    /// Sends what other workers handed over for ports whose tx queue is here: one burst per port at most.
+    /// Sends what other workers handed over for ports whose tx queue is here: up to [`MAX_BURST`] frames for each.
     /// Returns how many frames that were.
     #[inline]
     pub fn send_handed_over(&mut self, counters: &WorkerCounters) -> usize {
@@ -123,16 +123,22 @@ impl<T: TxQueue> Egress<T> {
             else {
                 continue;
             };
-            for _ in 0..MAX_BURST {
-                let Some((frame, from)) = handoff.pop() else {
-                    break;
-                };
-                // One by one: the frames arrived on different ports, and each port's counters must balance.
-                let mut frames = Frames::new();
-                let bytes = frame.len();
+            let mut frames = Frames::new();
+            let mut bytes = 0;
+            let mut arrived_on = out;
+            for (frame, from) in std::iter::from_fn(|| handoff.pop()).take(MAX_BURST) {
+                if from != arrived_on && !frames.is_empty() {
+                    // Each port's counters must balance, so frames that arrived on one are sent together.
+                    give(tx, &mut frames, bytes, out, arrived_on, counters);
+                    bytes = 0;
+                }
+                arrived_on = from;
+                bytes += frame.len();
                 frames.push(frame);
-                give(tx, &mut frames, bytes, out, from, counters);
                 sent += 1;
+            }
+            if !frames.is_empty() {
+                give(tx, &mut frames, bytes, out, arrived_on, counters);
             }
         }
         sent

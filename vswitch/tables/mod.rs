@@ -136,7 +136,8 @@ pub struct TenantPort {
     pub mac: Mac,
     /// False: administratively down, nothing passes (Alcor: PortConfiguration.admin_state_up).
     pub admin_up: bool,
-    /// The subnets that its fixed IPs are in; at least one, the first is the one its frames are switched in.
+    /// The subnets that its fixed IPs are in; at least one. Its frames are switched in the one that their
+    /// source address is in, the first if in none.
     pub attachments: ArrayVec<Attachment, MAX_ATTACHMENTS>,
 }
 
