@@ -7,9 +7,11 @@
 //! becomes edits. What lacks something is left out and waits ([`Obstacle`]); it is looked at again when
 //! what it lacks is touched.
 //!
-//! [`claims`] decides between resources that want the same address; [`numbers`] gives VPCs and VNIs short
+//! [`addresses`] says in the tables who has an address; [`claims`] decides between resources that want the
+//! same one; [`numbers`] gives VPCs and VNIs short
 //! names.
 
+pub(crate) mod addresses;
 #[cfg(test)]
 mod check;
 pub(crate) mod claims;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use vswitch::tables::rcu::Lagging;
 use vswitch::tables::snapshot::{Commit, Writer};
-use vswitch::tables::{DomainId, Hop, HopId, Neighbor, PortId, Role, RouteTable, TableFull, VpcId};
+use vswitch::tables::{DomainId, HopId, PortId, Role, RouteTable, TableFull, VpcId};
 use vswitch::wire::{Mac, Vni};
 
 use crate::core::Site;
@@ -35,7 +37,7 @@ use crate::state::neighbor::NeighborIx;
 use crate::state::network::{SubnetIx, VpcIx};
 use crate::state::port::PortIx;
 use crate::state::{Subject, Touched, Wanted};
-use claims::{Claims, Rank};
+use claims::Claims;
 use neighbor::Placement;
 use numbers::Numbers;
 use port::ProgrammedPort;
@@ -228,45 +230,6 @@ impl Program {
         uplink != Some(port) && self.site.host_port != Some(port)
     }
 
-    /// Does what had to wait for a commit to be settled: addresses lead to ports whose role is visible now,
-    /// and what found no room is tried once more, since what was removed has left. True if there was
-    /// anything: it wants another commit.
-    pub(crate) fn follow_up(&mut self, wanted: &Wanted) -> bool {
-        self.unseen.clear();
-        let neighbors = std::mem::take(&mut self.crowded);
-        let ips = std::mem::take(&mut self.late_ips);
-        let macs = std::mem::take(&mut self.late_macs);
-        if neighbors.is_empty() && ips.is_empty() && macs.is_empty() {
-            return false;
-        }
-        for key in ips {
-            let winner = self.by_ip.winner(key);
-            if let (Err(full), Some(winner)) = (self.show_ip(key, winner), winner) {
-                match winner.hop {
-                    Hop::Local(port) => self.void(port, Some(key), None, full.into()),
-                    Hop::Remote(_) => tracing::error!("{}: {full}", key.1),
-                }
-            }
-        }
-        for key in macs {
-            let winner = self.by_mac.winner(key);
-            if let (Err(full), Some(winner)) = (self.show_mac(key, winner), winner) {
-                match winner.hop {
-                    Hop::Local(port) => self.void(port, None, Some(key), full.into()),
-                    Hop::Remote(_) => tracing::error!("{}: {full}", key.1),
-                }
-            }
-        }
-        for hop in std::mem::take(&mut self.late_hops) {
-            self.writer.release_hop(hop);
-        }
-        for neighbor in neighbors {
-            self.update_neighbor(wanted, neighbor);
-        }
-        self.crowded.clear(); // what has no room now has none
-        true
-    }
-
     /// Why the resource is not programmed, or `Ok` if it is.
     pub(crate) fn state(&self, wanted: &Wanted, subject: &Subject) -> Result<(), Obstacle> {
         match subject {
@@ -275,77 +238,6 @@ impl Program {
             Subject::Router(ix) => self.router_state(wanted, *ix),
             Subject::Port(ix) => self.port_state(*ix),
             Subject::Neighbor(all) => all.iter().try_for_each(|ix| self.neighbor_state(*ix)),
-        }
-    }
-
-    /// Claims an address, and says in the table who has it. On an error the claim is void.
-    fn claim_ip(&mut self, key: IpKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
-        let winner = self.by_ip.claim(key, rank, value);
-        self.show_ip(key, Some(winner)).map_err(|full| {
-            self.withdraw_ip(key, rank);
-            full.into()
-        })
-    }
-
-    /// Likewise a MAC.
-    fn claim_mac(&mut self, key: MacKey, rank: Rank, value: Neighbor) -> Result<(), Obstacle> {
-        let winner = self.by_mac.claim(key, rank, value);
-        self.show_mac(key, Some(winner)).map_err(|full| {
-            self.withdraw_mac(key, rank);
-            full.into()
-        })
-    }
-
-    /// Takes a claim back and says in the table who has the address now.
-    fn withdraw_ip(&mut self, key: IpKey, rank: Rank) {
-        let next = self.by_ip.withdraw(key, rank);
-        if self.show_ip(key, next).is_err() {
-            // For now rather nothing than the one who has left.
-            self.writer.remove_ip(key.0, key.1);
-            self.late_ips.push(key);
-        }
-    }
-
-    /// Likewise a MAC.
-    fn withdraw_mac(&mut self, key: MacKey, rank: Rank) {
-        let next = self.by_mac.withdraw(key, rank);
-        if self.show_mac(key, next).is_err() {
-            self.writer.remove_mac(key.0, key.1);
-            self.late_macs.push(key);
-        }
-    }
-
-    /// Says in the table who has an address, which workers see at once. What leads to a port whose role they
-    /// do not see yet follows later; until then they see whom they saw before.
-    fn show_ip(&mut self, key: IpKey, winner: Option<Neighbor>) -> Result<(), TableFull> {
-        match winner {
-            None => self.writer.remove_ip(key.0, key.1),
-            Some(winner) if self.is_unseen(winner) => self.late_ips.push(key),
-            Some(winner) => self.writer.upsert_ip(key.0, key.1, winner)?,
-        }
-        Ok(())
-    }
-
-    /// Likewise a MAC.
-    fn show_mac(&mut self, key: MacKey, winner: Option<Neighbor>) -> Result<(), TableFull> {
-        match winner {
-            None => self.writer.remove_mac(key.0, key.1),
-            Some(winner) if self.is_unseen(winner) => self.late_macs.push(key),
-            Some(winner) => self.writer.upsert_mac(key.0, key.1, winner)?,
-        }
-        Ok(())
-    }
-
-    fn is_unseen(&self, neighbor: Neighbor) -> bool {
-        matches!(neighbor.hop, Hop::Local(port) if self.unseen.contains(&port))
-    }
-
-    /// Gives a next hop back, when no entry of the table names it any more.
-    fn release_hop(&mut self, hop: HopId) {
-        if self.late_ips.is_empty() && self.late_macs.is_empty() {
-            self.writer.release_hop(hop);
-        } else {
-            self.late_hops.push(hop);
         }
     }
 }

@@ -134,31 +134,40 @@ fn a_port_of_this_host_wins_its_address_from_neighbors() {
 }
 
 #[test]
-fn a_guest_that_arrives_gets_traffic_when_workers_see_its_port_and_one_that_leaves_none_after() {
+fn traffic_follows_a_guest_no_earlier_than_workers_see_its_port_and_never_stops() {
     let mut world = blue();
-    let elsewhere = neighbor("n", L2, MAC, "blue", "10.7.1.11", 9);
+    let there = neighbor("n", L2, MAC, "blue", "10.7.1.11", 9);
     let here = port("port-b", MAC, &[("blue", "10.7.1.11")]);
-    world.succeed([elsewhere]);
-    let place = |world: &mut World| world.find("10.7.1.11").unwrap().split_off(24);
-    for (state, before, after) in [
-        (here.clone(), "host 192.0.2.9 mac ..:09", "port 2"),
-        (
-            deleted(here),
-            "host 192.0.2.9 mac ..:09",
-            "host 192.0.2.9 mac ..:09",
-        ),
+    world.succeed([there.clone()]);
+    let place = |world: &mut World| world.find("10.7.1.11").map(|text| text[24..].to_owned());
+    let host = Some("host 192.0.2.9 mac ..:09".to_owned());
+    let local = Some("port 2".to_owned());
+    for (states, before, after) in [
+        (vec![here.clone()], &host, &local),
+        (vec![deleted(here.clone())], &host, &host),
+        (vec![here.clone(), deleted(there.clone())], &host, &local),
+        (vec![deleted(here), there], &host, &host),
     ] {
         let applied = Applied::new("test".to_owned(), Instant::now());
-        let resources = decode::resources(v1([state]));
-        world.core.begin_goal(applied, resources);
+        world
+            .core
+            .begin_goal(applied, decode::resources(v1(states)));
         assert_eq!(
-            place(&mut world),
+            &place(&mut world),
             before,
             "the role is not visible yet, or still is"
         );
+        let commit = world.core.program.commit();
+        while !world.core.program.settled(&commit) {}
+        assert_eq!(
+            &place(&mut world),
+            before,
+            "what is removed is not missing meanwhile"
+        );
         assert!(world.core.make_visible());
-        assert_eq!(place(&mut world), after);
+        assert_eq!(&place(&mut world), after);
         world.core.wanted.sweep();
+        world.check();
     }
 }
 
