@@ -139,7 +139,7 @@ fn prefix(text: &str) -> bool {
 
 #[test]
 fn commands_are_in_the_order_of_the_file() {
-    let commands = parse_file(&configs().join("pcap-lab.conf")).unwrap();
+    let commands = parse_file(&configs().join("host-a.conf")).unwrap();
     assert!(matches!(commands.first(), Some((_, Command::Eal(_)))));
     assert_eq!(
         commands.last().map(|(_, command)| command),

@@ -167,6 +167,8 @@ proptest! {
         let errors = match parse_text("any", &text) {
             Ok(commands) => match Settings::from_commands(&commands) {
                 Ok(_) => return Ok(()),
+                // Without a command there is no line to name, and the file's name is its reader's to add.
+                Err(_) if commands.is_empty() => return Ok(()),
                 Err(errors) => errors,
             },
             Err(errors) => errors,
