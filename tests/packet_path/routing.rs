@@ -79,6 +79,16 @@ fn a_frame_routed_by_another_host_shows_the_guest_its_own_gateway() {
 }
 
 #[test]
+fn a_guest_with_two_subnets_is_switched_in_the_one_that_it_speaks_in() {
+    let (mut lab, first, second) = routed_pair(8);
+    lab.guest(B, 2, &[second.clone(), first.clone()]);
+    lab.commit();
+    let frame = |source| udp(guest_mac(8, 2), guest_mac(7, 1), source, first.ip(1));
+    lab.expect(B, &frame(first.ip(2)), A, &frame(first.ip(2)));
+    lab.expect_drop(B, &frame(second.ip(2)), DropReason::UnknownMac);
+}
+
+#[test]
 fn a_guest_with_two_subnets_is_routed_from_and_to_the_right_one() {
     let (mut lab, first, second) = routed_pair(8);
     lab.guest(B, 2, &[second.clone(), first.clone()]);

@@ -23,12 +23,16 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, port: &TenantPort) {
         burst.drop_all(DropReason::PortUnbound);
         return;
     };
-    let domain = first.domain;
     burst.keep(|frame, meta| {
-        let subnet = if first.gateway_mac == Some(meta.dst_mac) || !others.is_empty() {
-            gateway_of(&port.attachments, frame.head(), meta)
+        let subnet = if others.is_empty() {
+            (first.gateway_mac == Some(meta.dst_mac)).then_some(first)
         } else {
-            None
+            let at_gateway = |subnet: &&Attachment| subnet.gateway_mac == Some(meta.dst_mac);
+            of_source(
+                port.attachments.iter().filter(at_gateway),
+                frame.head(),
+                meta,
+            )
         };
         if let Some(subnet) = subnet {
             meta.routed = true;
@@ -39,46 +43,31 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, port: &TenantPort) {
             return Err(DropReason::NotFlooded);
         }
         meta.routed = false;
-        let domain = if others.is_empty() {
-            domain
+        let subnet = if others.is_empty() {
+            first
         } else {
-            source_subnet(port, frame.head(), meta, first).domain
+            of_source(port.attachments.iter(), frame.head(), meta).unwrap_or(first)
         };
-        meta.key = Neighbors::mac_key(domain, meta.dst_mac);
+        meta.key = Neighbors::mac_key(subnet.domain, meta.dst_mac);
         Ok(())
     });
 }
 
-/// The subnet that a guest with several speaks in: the one that its source address is in, else the first.
-fn source_subnet<'t>(
-    port: &'t TenantPort,
+/// Of some subnets of a guest that has several, the one that it speaks in: the one that the source address is in, the
+/// first if that is in none.
+fn of_source<'t>(
+    mut subnets: impl Iterator<Item = &'t Attachment>,
     head: &[u8],
     meta: &Meta,
-    first: &'t Attachment,
-) -> &'t Attachment {
+) -> Option<&'t Attachment> {
+    let first = subnets.next()?;
     let source = ipv4(head)
         .filter(|_| meta.payload == Payload::Ipv4)
         .map(|ip| Ipv4Addr::from(ip.src()));
     let holds = |subnet: &&Attachment| source.is_some_and(|source| subnet.cidr.contains(&source));
-    port.attachments.iter().find(holds).unwrap_or(first)
-}
-
-/// The subnet whose gateway the frame is addressed to. Where several subnets of the port share a gateway MAC,
-/// the one that the source address is in.
-#[inline]
-fn gateway_of<'t>(subnets: &'t [Attachment], head: &[u8], meta: &Meta) -> Option<&'t Attachment> {
-    let mut at_gateway = subnets
-        .iter()
-        .filter(|subnet| subnet.gateway_mac == Some(meta.dst_mac));
-    let first = at_gateway.next()?;
-    if subnets.len() == 1 || meta.payload != Payload::Ipv4 {
-        return Some(first);
-    }
-    let source = Ipv4Addr::from(ipv4(head)?.src());
-    let in_subnet = |subnet: &&Attachment| subnet.cidr.contains(&source);
     std::iter::once(first)
-        .chain(at_gateway)
-        .find(in_subnet)
+        .chain(subnets)
+        .find(holds)
         .or(Some(first))
 }
 

@@ -3,8 +3,6 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::Vni;
-
 /// UDP destination port (RFC 7348 section 8).
 pub const UDP_PORT: u16 = 4789;
 
@@ -38,14 +36,6 @@ impl VxlanHdr {
         }
         Some(u32::from_be_bytes([0, hi, mid, lo]))
     }
-
-    /// As [`VxlanHdr::vni_bits`]; `None` also for VNI 0, which is no tenant's.
-    pub const fn vni(&self) -> Option<Vni> {
-        match self.vni_bits() {
-            Some(bits) => Vni::new(bits),
-            None => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -67,9 +57,7 @@ mod tests {
     #[test]
     fn reserved_bits_are_ignored() {
         assert_eq!(
-            header([0xff, 1, 2, 3, 0x12, 0x34, 0x56, 9])
-                .vni()
-                .map(Vni::get),
+            header([0xff, 1, 2, 3, 0x12, 0x34, 0x56, 9]).vni_bits(),
             Some(0x12_3456)
         );
     }
