@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
+use prost_types::DescriptorProto;
 
 const ROOT: &str = "proto";
 
@@ -16,13 +17,28 @@ pub(crate) fn compile() -> Result<(), String> {
     let mut files = Vec::new();
     collect(Path::new(ROOT), &mut files)?;
     files.sort(); // whatever order the file system lists them in, the result is the same
-    let descriptors = protox::compile(&files, [ROOT]).map_err(|e| format!("{e:?}"))?;
+    let mut descriptors = protox::compile(&files, [ROOT]).map_err(|e| format!("{e:?}"))?;
     let encoded = crate::out_dir()?.join("alkaid.fds");
     fs::write(&encoded, descriptors.encode_to_vec()).map_err(|e| failed(&encoded, &e))?;
+    for file in &mut descriptors.file {
+        file.message_type.iter_mut().for_each(maps_as_lists);
+        file.source_code_info = None; // has no comments on messages that were maps
+    }
     tonic_prost_build::configure()
-        .btree_map(".") // maps in the order of their keys: the same message always has the same effect
         .compile_fds(descriptors)
         .map_err(|e| format!("gRPC code from {ROOT}/: {e}"))
+}
+
+/// Makes of each map the list of entries that it is on the wire. Nobody looks anything up in a goal state's
+/// maps, and to build one of ten thousand neighbors takes longer than to decode them. The entries stay in the
+/// order in which they were sent, so the same message always has the same effect.
+fn maps_as_lists(message: &mut DescriptorProto) {
+    for nested in &mut message.nested_type {
+        if let Some(options) = &mut nested.options {
+            options.map_entry = None;
+        }
+        maps_as_lists(nested);
+    }
 }
 
 /// Appends the `.proto` files under `folder`, at any depth.

@@ -100,8 +100,8 @@ impl Core {
 
     /// Applies one goal state and waits until it is visible: for callers that own the core.
     pub(crate) fn apply(&mut self, source: &str, goal: Goal) -> GoalStateOperationReply {
-        let applied = Applied::new(source.to_owned(), Instant::now());
-        let applied = self.begin_goal(applied, decode::resources(goal));
+        let received = Instant::now();
+        let applied = self.begin_goal(source.to_owned(), received, decode::resources(goal));
         let visible = self.make_visible();
         let reply = applied.reply(&self.wanted, &self.program, visible);
         self.wanted.sweep();
@@ -132,8 +132,8 @@ impl Core {
                 resources,
                 reply,
             } => {
-                let applied = Applied::new(source, received);
-                Some(Answer::Applied(self.begin_goal(applied, resources), reply))
+                let applied = self.begin_goal(source, received, resources);
+                Some(Answer::Applied(applied, reply))
             }
             Request::Bind { port, id, reply } => Some(Answer::Bound(self.bind(port, &id), reply)),
             Request::Unbind { port, reply } => Some(Answer::Bound(self.unbind(port), reply)),
@@ -145,7 +145,13 @@ impl Core {
     }
 
     /// Takes a goal state into the wanted state and prepares the tables' change.
-    fn begin_goal(&mut self, mut applied: Applied, resources: Vec<Resource>) -> Applied {
+    fn begin_goal(
+        &mut self,
+        source: String,
+        received: Instant,
+        resources: Vec<Resource>,
+    ) -> Applied {
+        let mut applied = Applied::new(source, received, resources.len());
         for resource in resources {
             let outcome = match resource.change {
                 Ok(Some(change)) => {

@@ -18,6 +18,9 @@ use vswitch::tables::{PortId, Underlay};
 use vswitch::wire::Mac;
 
 use crate::core::{Core, Goal, Site, Uplink};
+use crate::proto::schema::goal_state_v2::{
+    NeighborStatesEntry, PortStatesEntry, RouterStatesEntry, SubnetStatesEntry, VpcStatesEntry,
+};
 use crate::proto::schema::*;
 use bytes::Bytes;
 
@@ -108,27 +111,42 @@ fn converse(core: &mut Core, bytes: &mut Bytes<'_>) {
                 0 => {
                     let state = vpc(bytes);
                     first.vpc_states.push(state.clone());
-                    second.vpc_states.insert(key, state);
+                    second.vpc_states.push(VpcStatesEntry {
+                        key,
+                        value: Some(state),
+                    });
                 }
                 1 => {
                     let state = subnet(bytes);
                     first.subnet_states.push(state.clone());
-                    second.subnet_states.insert(key, state);
+                    second.subnet_states.push(SubnetStatesEntry {
+                        key,
+                        value: Some(state),
+                    });
                 }
                 2 => {
                     let state = guest(bytes);
                     first.port_states.push(state.clone());
-                    second.port_states.insert(key, state);
+                    second.port_states.push(PortStatesEntry {
+                        key,
+                        value: Some(state),
+                    });
                 }
                 3 => {
                     let state = router(bytes);
                     first.router_states.push(state.clone());
-                    second.router_states.insert(key, state);
+                    second.router_states.push(RouterStatesEntry {
+                        key,
+                        value: Some(state),
+                    });
                 }
                 _ => {
                     let state = neighbor(bytes);
                     first.neighbor_states.push(state.clone());
-                    second.neighbor_states.insert(key, state);
+                    second.neighbor_states.push(NeighborStatesEntry {
+                        key,
+                        value: Some(state),
+                    });
                 }
             }
         }

@@ -42,12 +42,12 @@ struct Item {
 }
 
 impl Applied {
-    /// A goal state that came when its clock started.
-    pub(super) fn new(source: String, received: Instant) -> Self {
+    /// A goal state of so many resources.
+    pub(super) fn new(source: String, received: Instant, resources: usize) -> Self {
         Self {
             source,
             received,
-            items: Vec::new(),
+            items: Vec::with_capacity(resources),
         }
     }
 

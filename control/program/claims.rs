@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::hash::Hash;
 
-use hashbrown::HashMap;
 use vswitch::tables::Neighbor;
+
+use crate::state::slots::{Arena, Keyed};
 
 /// Who wins a key: the highest rank. Ports of this host come before neighbors, since what is plugged in
 /// here is here; among equals the one described latest. No two claimants have the same rank.
@@ -36,14 +37,33 @@ impl Rank {
 /// while nobody contests anything, and time logarithmic in the number of contesting claims otherwise.
 #[derive(Debug)]
 pub(crate) struct Claims<K> {
-    winners: HashMap<K, (Rank, Neighbor)>,
+    winners: Arena<Winner<K>>,
     others: BTreeMap<(K, Rank), Neighbor>,
+}
+
+/// The claim that has a key.
+#[derive(Debug)]
+struct Winner<K> {
+    key: K,
+    rank: Rank,
+    value: Neighbor,
+}
+
+impl<K: Eq + Hash + Copy> Keyed for Winner<K> {
+    type Key<'a>
+        = K
+    where
+        K: 'a;
+
+    fn key(&self) -> K {
+        self.key
+    }
 }
 
 impl<K> Default for Claims<K> {
     fn default() -> Self {
         Self {
-            winners: HashMap::new(),
+            winners: Arena::default(),
             others: BTreeMap::new(),
         }
     }
@@ -52,41 +72,48 @@ impl<K> Default for Claims<K> {
 impl<K: Eq + Hash + Ord + Copy> Claims<K> {
     /// Claims `key`, or changes what the claimant of this rank says of it.
     pub(crate) fn claim(&mut self, key: K, rank: Rank, value: Neighbor) -> Neighbor {
-        let winner = self.winners.entry(key).or_insert((rank, value));
-        if winner.0 > rank {
+        let found = self.winners.find(key);
+        let Some(winner) = found.and_then(|ix| self.winners.get_mut(ix)) else {
+            self.winners.insert(Winner { key, rank, value });
+            return value;
+        };
+        if winner.rank > rank {
             self.others.insert((key, rank), value);
-        } else {
-            let former = std::mem::replace(winner, (rank, value));
-            if former.0 != rank {
-                self.others.insert((key, former.0), former.1);
-            }
+            return winner.value;
         }
-        winner.1
+        let former = std::mem::replace(winner, Winner { key, rank, value });
+        if former.rank != rank {
+            self.others.insert((key, former.rank), former.value);
+        }
+        value
     }
 
     /// Takes the claim of this rank back. `None`: nobody claims the key any more.
     pub(crate) fn withdraw(&mut self, key: K, rank: Rank) -> Option<Neighbor> {
-        let winner = self.winners.get_mut(&key)?;
-        if winner.0 != rank {
+        let ix = self.winners.find(key)?;
+        let winner = self.winners.get_mut(ix)?;
+        if winner.rank != rank {
             self.others.remove(&(key, rank));
-            return Some(winner.1);
+            return Some(winner.value);
         }
         let next = self
             .others
             .range((key, Rank::LOWEST)..=(key, Rank::HIGHEST))
             .next_back();
-        let Some(next) = next.map(|((_, rank), value)| (*rank, *value)) else {
-            self.winners.remove(&key);
+        let Some((&(_, rank), &value)) = next else {
+            self.winners.remove(ix);
+            self.winners.recycle(ix);
             return None;
         };
-        *winner = next;
-        self.others.remove(&(key, next.0));
-        Some(next.1)
+        *winner = Winner { key, rank, value };
+        self.others.remove(&(key, rank));
+        Some(value)
     }
 
     /// What the claimant that has the key says of it.
     pub(crate) fn winner(&self, key: K) -> Option<Neighbor> {
-        self.winners.get(&key).map(|winner| winner.1)
+        let winner = self.winners.get(self.winners.find(key)?)?;
+        Some(winner.value)
     }
 }
 
@@ -94,7 +121,8 @@ impl<K: Eq + Hash + Ord + Copy> Claims<K> {
 impl<K: Eq + Hash + Ord + Copy> Claims<K> {
     /// All keys, each with what the claimant that has it says.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, Neighbor)> {
-        self.winners.iter().map(|(key, winner)| (*key, winner.1))
+        let winners = self.winners.iter();
+        winners.map(|(_, winner)| (winner.key, winner.value))
     }
 
     /// How many keys are claimed, and how many further claims there are on them.

@@ -33,6 +33,7 @@ use vswitch::tables::{DomainId, HopId, PortId, Role, RouteTable, TableFull, VpcI
 use vswitch::wire::{Mac, Vni};
 
 use crate::core::Site;
+use crate::state::chunks::Chunks;
 use crate::state::neighbor::NeighborIx;
 use crate::state::network::{SubnetIx, VpcIx};
 use crate::state::port::PortIx;
@@ -43,6 +44,10 @@ use numbers::Numbers;
 use port::ProgrammedPort;
 use routes::SubnetRoutes;
 use subnet::Resolved;
+
+/// How many neighbors ahead of the one that is programmed the tables are prefetched: enough to hide a cache
+/// miss behind the others' work, few enough that nothing is thrown out of the cache again.
+const AHEAD: usize = 8;
 
 /// A machine's address as tables know it.
 type IpKey = (VpcId, Ipv4Addr);
@@ -108,7 +113,7 @@ pub(crate) struct Program {
     routes: HashMap<SubnetIx, SubnetRoutes>,
     no_routes: Arc<RouteTable>,
     ports: HashMap<PortIx, ProgrammedPort>,
-    neighbors: Vec<Placement>,
+    neighbors: Chunks<Placement>,
     by_ip: Claims<IpKey>,
     by_mac: Claims<MacKey>,
     /// Ports whose role workers may not see yet.
@@ -142,7 +147,7 @@ impl Program {
             routes: HashMap::new(),
             no_routes: Arc::new(RouteTable::empty()),
             ports: HashMap::new(),
-            neighbors: Vec::new(),
+            neighbors: Chunks::default(),
             by_ip: Claims::default(),
             by_mac: Claims::default(),
             unseen: HashSet::new(),
@@ -198,9 +203,12 @@ impl Program {
         ports
             .into_iter()
             .for_each(|port| self.update_port(wanted, port));
-        neighbors
-            .into_iter()
-            .for_each(|neighbor| self.update_neighbor(wanted, neighbor));
+        for (n, neighbor) in neighbors.iter().enumerate() {
+            if let Some(ahead) = neighbors.get(n + AHEAD) {
+                self.prefetch(wanted, *ahead);
+            }
+            self.update_neighbor(wanted, *neighbor);
+        }
     }
 
     /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.

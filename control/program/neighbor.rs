@@ -40,17 +40,24 @@ impl Program {
         }
     }
 
+    /// Asks the CPU to fetch the entries of the tables that [`Program::update_neighbor`] will look for.
+    pub(super) fn prefetch(&self, wanted: &Wanted, ix: NeighborIx) {
+        if let Some(slot) = wanted.neighbor(ix)
+            && let Ok(here) = self.resolved(slot.subnet)
+        {
+            let mac = (here.domain, slot.place.mac);
+            self.writer.prefetch(mac, (here.vpc, slot.ip));
+        }
+    }
+
     /// Works the neighbor out anew and programs the difference.
     pub(super) fn update_neighbor(&mut self, wanted: &Wanted, ix: NeighborIx) {
-        if self.neighbors.len() <= ix.get() {
-            self.neighbors.resize(ix.get() + 1, Placement::Unknown);
-        }
         let mut new = match wanted.neighbor(ix).map(|slot| self.place(slot)) {
             None => Placement::Unknown,
             Some(Ok(placement)) => placement,
             Some(Err(obstacle)) => self.waiting(ix, obstacle),
         };
-        let old = std::mem::take(&mut self.neighbors[ix.get()]);
+        let old = self.set_placement(ix, Placement::Unknown);
         if let Placement::Placed(placed) = &new
             && new != old
             && let Err(full) = self.claim_both(placed)
@@ -65,7 +72,18 @@ impl Program {
             };
             self.withdraw(old, kept);
         }
-        self.neighbors[ix.get()] = new;
+        self.set_placement(ix, new);
+    }
+
+    /// Returns the one before.
+    fn set_placement(&mut self, ix: NeighborIx, new: Placement) -> Placement {
+        while self.neighbors.len() <= ix.get() {
+            self.neighbors.push(Placement::Unknown);
+        }
+        match self.neighbors.get_mut(ix.get()) {
+            Some(placement) => std::mem::replace(placement, new),
+            None => Placement::Unknown,
+        }
     }
 
     /// Where the neighbor belongs. Holds its next hop from here on.

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 //! A goal state, in either form, as a list of validated resources.
 //!
-//! The controller's maps (second form) come in the order of their keys, so that the same message always
-//! has the same effect. A key is used for nothing else: it is not always the resource's id.
-
-use std::collections::BTreeMap;
+//! The entries of the controller's maps (second form) are taken in the order in which they were sent. A key
+//! serves to name the entry in an error, and nothing else: it is not always the resource's id.
 
 use super::field::{Field, FieldError};
 use super::{neighbor, port, router, subnet, vpc};
 use crate::core::Goal;
+use crate::proto::schema::goal_state_v2::{
+    DhcpStatesEntry, GatewayStatesEntry, NeighborStatesEntry, PortStatesEntry, RouterStatesEntry,
+    SecurityGroupStatesEntry, SubnetStatesEntry, VpcStatesEntry,
+};
 use crate::proto::schema::{
     DhcpConfiguration, DhcpState, GatewayConfiguration, GatewayState, NeighborConfiguration,
     NeighborState, OperationType, PortConfiguration, PortState, ResourceType, RouterConfiguration,
@@ -42,9 +44,12 @@ pub(crate) enum Wish {
 }
 
 /// One kind of state: what its message has in common with the others, and how its configuration is validated.
-trait State {
+trait State: Sized {
     const KIND: ResourceType;
     type Configuration;
+    /// An entry of the map that holds such states.
+    type Entry;
+    fn of_entry(entry: Self::Entry) -> (String, Self);
     fn parts(self) -> (i32, Option<Self::Configuration>);
     /// Revision and id.
     fn head(configuration: &mut Self::Configuration) -> (u32, String);
@@ -56,10 +61,14 @@ trait State {
 }
 
 macro_rules! state {
-    ($state:ty, $configuration:ty, $kind:ident, $read:expr) => {
+    ($state:ty, $configuration:ty, $entry:ty, $kind:ident, $read:expr) => {
         impl State for $state {
             const KIND: ResourceType = ResourceType::$kind;
             type Configuration = $configuration;
+            type Entry = $entry;
+            fn of_entry(entry: $entry) -> (String, Self) {
+                (entry.key, entry.value.unwrap_or_default())
+            }
             fn parts(self) -> (i32, Option<$configuration>) {
                 (self.operation_type, self.configuration)
             }
@@ -80,24 +89,56 @@ macro_rules! state {
     };
 }
 
-state!(VpcState, VpcConfiguration, Vpc, vpc::read);
-state!(SubnetState, SubnetConfiguration, Subnet, subnet::read);
-state!(RouterState, RouterConfiguration, Router, router::read);
-state!(PortState, PortConfiguration, Port, port::read);
+state!(VpcState, VpcConfiguration, VpcStatesEntry, Vpc, vpc::read);
+state!(
+    SubnetState,
+    SubnetConfiguration,
+    SubnetStatesEntry,
+    Subnet,
+    subnet::read
+);
+state!(
+    RouterState,
+    RouterConfiguration,
+    RouterStatesEntry,
+    Router,
+    router::read
+);
+state!(
+    PortState,
+    PortConfiguration,
+    PortStatesEntry,
+    Port,
+    port::read
+);
 state!(
     NeighborState,
     NeighborConfiguration,
+    NeighborStatesEntry,
     Neighbor,
     neighbor::read
 );
 state!(
     SecurityGroupState,
     SecurityGroupConfiguration,
+    SecurityGroupStatesEntry,
     Securitygroup,
     not_served
 );
-state!(DhcpState, DhcpConfiguration, Dhcp, not_served);
-state!(GatewayState, GatewayConfiguration, Gateway, not_served);
+state!(
+    DhcpState,
+    DhcpConfiguration,
+    DhcpStatesEntry,
+    Dhcp,
+    not_served
+);
+state!(
+    GatewayState,
+    GatewayConfiguration,
+    GatewayStatesEntry,
+    Gateway,
+    not_served
+);
 
 /// Kinds that this switch does not act on yet say so, for every operation.
 fn not_served<C>(at: &Field<'_>, _: Wish, _: C) -> Result<Change, FieldError> {
@@ -119,14 +160,20 @@ pub(crate) fn resources(goal: Goal) -> Vec<Resource> {
             all.extend(list("gateway_states", goal.gateway_states));
         }
         Goal::V2(goal) => {
-            all.extend(map("vpc_states", goal.vpc_states));
-            all.extend(map("subnet_states", goal.subnet_states));
-            all.extend(map("router_states", goal.router_states));
-            all.extend(map("port_states", goal.port_states));
-            all.extend(map("neighbor_states", goal.neighbor_states));
-            all.extend(map("security_group_states", goal.security_group_states));
-            all.extend(map("dhcp_states", goal.dhcp_states));
-            all.extend(map("gateway_states", goal.gateway_states));
+            all.extend(map::<VpcState>("vpc_states", goal.vpc_states));
+            all.extend(map::<SubnetState>("subnet_states", goal.subnet_states));
+            all.extend(map::<RouterState>("router_states", goal.router_states));
+            all.extend(map::<PortState>("port_states", goal.port_states));
+            all.extend(map::<NeighborState>(
+                "neighbor_states",
+                goal.neighbor_states,
+            ));
+            all.extend(map::<SecurityGroupState>(
+                "security_group_states",
+                goal.security_group_states,
+            ));
+            all.extend(map::<DhcpState>("dhcp_states", goal.dhcp_states));
+            all.extend(map::<GatewayState>("gateway_states", goal.gateway_states));
         }
     }
     all
@@ -139,13 +186,11 @@ fn list<S: State>(name: &'static str, states: Vec<S>) -> impl Iterator<Item = Re
         .map(move |(index, state)| resource(&Field::element(name, index), state))
 }
 
-fn map<S: State>(
-    name: &'static str,
-    states: BTreeMap<String, S>,
-) -> impl Iterator<Item = Resource> {
-    states
-        .into_iter()
-        .map(move |(key, state)| resource(&Field::entry(name, &key), state))
+fn map<S: State>(name: &'static str, states: Vec<S::Entry>) -> impl Iterator<Item = Resource> {
+    states.into_iter().map(move |entry| {
+        let (key, state) = S::of_entry(entry);
+        resource(&Field::entry(name, &key), state)
+    })
 }
 
 fn resource<S: State>(at: &Field<'_>, state: S) -> Resource {

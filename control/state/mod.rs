@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 //! What the controller wants: resources by id, who depends on whom, revisions. Knows nothing of tables.
 //!
-//! * [`resource`] what goal states are made of; [`slots`] ids as small numbers.
+//! * [`resource`] what goal states are made of; [`slots`] ids as small numbers; [`chunks`] long lists.
 //! * [`network`] VPCs and subnets, [`router`], [`port`] and [`neighbor`]: how each changes, and whom that
 //!   touches.
 //!
 //! [`Wanted::apply`] is the way in. What it touched is collected in [`Touched`] until [`crate::program`]
 //! takes it.
 
+pub(crate) mod chunks;
 pub(crate) mod neighbor;
 pub(crate) mod network;
 pub(crate) mod port;

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! Neighbors: kept one address each, by (id, L2 or L3, subnet, address), a million of them.
 
-use std::hash::BuildHasher;
 use std::net::Ipv4Addr;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
 use vswitch::tables::snapshot::MAX_NEIGHBORS;
 
 use super::network::SubnetIx;
 use super::resource::{NeighborAddress, NeighborPlace, NeighborUpdate};
-use super::slots::{Arena, Ix};
+use super::slots::{Arena, Ix, Keyed};
 use super::{Refused, Subject, Wanted, next_revision};
 
 /// Number of a neighbor's slot.
@@ -33,31 +31,29 @@ pub(crate) struct NeighborSlot {
     /// When it last changed, on the state's own clock: among neighbors that claim one address the latest
     /// has it.
     pub changed: u64,
-    /// Of its [`Key`]: the index grows without looking at ids.
-    hash: u64,
     /// Where it stands in its subnet's list.
     position: usize,
 }
 
-/// All neighbors, found by what identifies them.
+/// All neighbors.
 #[derive(Debug, Default)]
 pub(crate) struct Neighbors {
     arena: Arena<NeighborSlot>,
-    index: HashTable<NeighborIx>,
-    hasher: DefaultHashBuilder,
     removed: Vec<NeighborIx>,
 }
 
 /// What identifies one of the controller's neighbors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key<'a> {
+pub(crate) struct Key<'a> {
     id: &'a str,
     routed: bool,
     subnet: SubnetIx,
     ip: Ipv4Addr,
 }
 
-impl NeighborSlot {
+impl Keyed for NeighborSlot {
+    type Key<'a> = Key<'a>;
+
     fn key(&self) -> Key<'_> {
         Key {
             id: &self.id,
@@ -69,24 +65,8 @@ impl NeighborSlot {
 }
 
 impl Neighbors {
-    fn find(&self, key: Key<'_>, hash: u64) -> Option<NeighborIx> {
-        let is_it = |&ix: &NeighborIx| self.arena.get(ix).is_some_and(|slot| slot.key() == key);
-        self.index.find(hash, is_it).copied()
-    }
-
-    fn insert(&mut self, slot: NeighborSlot) -> NeighborIx {
-        let hash = slot.hash;
-        let ix = self.arena.insert(slot);
-        let hash_of = |&ix: &NeighborIx| self.arena.get(ix).map_or(0, |slot| slot.hash);
-        self.index.insert_unique(hash, ix, hash_of);
-        ix
-    }
-
     fn remove(&mut self, ix: NeighborIx) -> Option<NeighborSlot> {
         let slot = self.arena.remove(ix)?;
-        if let Ok(entry) = self.index.find_entry(slot.hash, |&other| other == ix) {
-            entry.remove();
-        }
         self.removed.push(ix);
         Some(slot)
     }
@@ -150,8 +130,7 @@ impl Wanted {
             subnet,
             ip,
         };
-        let hash = self.neighbors.hasher.hash_one(key);
-        if let Some(ix) = self.neighbors.find(key, hash)
+        if let Some(ix) = self.neighbors.arena.find(key)
             && let Some(slot) = self.neighbors.arena.get_mut(ix)
         {
             slot.revision = next_revision(slot.revision, revision)?;
@@ -163,7 +142,7 @@ impl Wanted {
             self.touched.neighbors.push(ix);
             return Ok(ix);
         }
-        if self.neighbors.index.len() >= MAX_NEIGHBORS {
+        if self.neighbors.arena.len() >= MAX_NEIGHBORS {
             self.unused.subnets.push(subnet);
             return Err(Refused::TooMany(MAX_NEIGHBORS));
         }
@@ -179,10 +158,9 @@ impl Wanted {
             place,
             revision,
             changed,
-            hash,
             position,
         };
-        let ix = self.neighbors.insert(slot);
+        let ix = self.neighbors.arena.insert(slot);
         if let Some(slot) = self.subnets.get_mut(subnet) {
             slot.neighbors.push(ix);
         }
@@ -205,8 +183,7 @@ impl Wanted {
             subnet,
             ip: address.ip,
         };
-        let hash = self.neighbors.hasher.hash_one(key);
-        let Some(ix) = self.neighbors.find(key, hash) else {
+        let Some(ix) = self.neighbors.arena.find(key) else {
             return Ok(());
         };
         next_revision(

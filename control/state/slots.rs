@@ -5,11 +5,13 @@
 //! that is how a resource finds those that wait for it.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::Refused;
+use super::chunks::Chunks;
 
 /// Most resources of one kind, neighbors apart: a hundred times what a host has use for, and some hundred
 /// megabytes.
@@ -75,31 +77,40 @@ impl<T> fmt::Debug for Ix<T> {
     }
 }
 
-/// A dense store without names: what [`Slots`] and the neighbors are kept in.
+/// What [`Arena`] finds its values by.
+pub(crate) trait Keyed {
+    /// The key. Values must keep theirs while they are stored.
+    type Key<'a>: Eq + Hash
+    where
+        Self: 'a;
+    /// Its key.
+    fn key(&self) -> Self::Key<'_>;
+}
+
+/// A dense store of values that are found by their key or, once known, by their number.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
-    slots: Vec<Option<T>>,
+    slots: Chunks<Option<T>>,
     free: Vec<u32>,
+    index: HashTable<Ix<T>>,
+    hasher: DefaultHashBuilder,
 }
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
         Self {
-            slots: Vec::new(),
+            slots: Chunks::default(),
             free: Vec::new(),
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
         }
     }
 }
 
 impl<T> Arena<T> {
-    /// Stores `value`. Slots are counted in 32 bits: memory ends long before they do.
-    pub(crate) fn insert(&mut self, value: T) -> Ix<T> {
-        let index = self.free.pop().unwrap_or(self.slots.len() as u32);
-        match self.slots.get_mut(index as usize) {
-            Some(slot) => *slot = Some(value),
-            None => self.slots.push(Some(value)),
-        }
-        Ix::new(index)
+    /// Values in the store.
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
     }
 
     /// The value, unless it has been removed.
@@ -110,12 +121,6 @@ impl<T> Arena<T> {
     /// The value, to change it.
     pub(crate) fn get_mut(&mut self, ix: Ix<T>) -> Option<&mut T> {
         self.slots.get_mut(ix.get())?.as_mut()
-    }
-
-    /// Forgets the value. Its number is not used again before [`Arena::recycle`], so that those who know it
-    /// can still find out that the value is gone.
-    pub(crate) fn remove(&mut self, ix: Ix<T>) -> Option<T> {
-        self.slots.get_mut(ix.get())?.take()
     }
 
     /// Lets the number of a removed value be used again. Once per removal.
@@ -130,19 +135,70 @@ impl<T> Arena<T> {
     }
 }
 
+impl<T: Keyed> Arena<T> {
+    /// The number of the value with this key.
+    pub(crate) fn find<'a>(&'a self, key: T::Key<'a>) -> Option<Ix<T>> {
+        let has_key = |&ix: &Ix<T>| self.get(ix).is_some_and(|value| value.key() == key);
+        self.index
+            .find(self.hasher.hash_one(&key), has_key)
+            .copied()
+    }
+
+    /// Stores `value`, whose key no other has. Slots are counted in 32 bits: memory ends long before they do.
+    pub(crate) fn insert(&mut self, value: T) -> Ix<T> {
+        if self.index.len() == self.index.capacity() {
+            self.grow();
+        }
+        let hash = self.hasher.hash_one(value.key());
+        let index = self.free.pop().unwrap_or(self.slots.len() as u32);
+        match self.slots.get_mut(index as usize) {
+            Some(slot) => *slot = Some(value),
+            None => self.slots.push(Some(value)),
+        }
+        let ix = Ix::new(index);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.index
+            .insert_unique(hash, ix, |ix| hash_of(slots, hasher, *ix));
+        ix
+    }
+
+    /// Forgets the value. Its number is not used again before [`Arena::recycle`], so that those who know it
+    /// can still find out that the value is gone.
+    pub(crate) fn remove(&mut self, ix: Ix<T>) -> Option<T> {
+        let hash = self.hasher.hash_one(self.get(ix)?.key());
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == ix) {
+            entry.remove();
+        }
+        self.slots.get_mut(ix.get())?.take()
+    }
+
+    /// Doubles the index, unless most slots are free. Left alone it would do so itself, and look at the
+    /// values in the order of their hashes: a cache miss each.
+    fn grow(&mut self) {
+        if 2 * self.index.len() < self.slots.len() {
+            return;
+        }
+        let mut index = HashTable::with_capacity(2 * self.index.len());
+        for (ix, value) in self.iter() {
+            let hash = self.hasher.hash_one(value.key());
+            index.insert_unique(hash, ix, |ix| hash_of(&self.slots, &self.hasher, *ix));
+        }
+        self.index = index;
+    }
+}
+
+fn hash_of<T: Keyed>(slots: &Chunks<Option<T>>, hasher: &DefaultHashBuilder, ix: Ix<T>) -> u64 {
+    let value = slots.get(ix.get()).and_then(Option::as_ref);
+    value.map_or(0, |value| hasher.hash_one(value.key()))
+}
+
 /// Slots by id.
 #[derive(Debug)]
-pub(crate) struct Slots<T> {
-    arena: Arena<T>,
-    by_id: HashMap<Box<str>, Ix<T>>,
-}
+pub(crate) struct Slots<T>(Arena<T>);
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self {
-            arena: Arena::default(),
-            by_id: HashMap::new(),
-        }
+        Self(Arena::default())
     }
 }
 
@@ -156,15 +212,24 @@ pub(crate) trait Slot {
     fn in_use(&self) -> bool;
 }
 
+impl<T: Slot> Keyed for T {
+    type Key<'a>
+        = &'a str
+    where
+        T: 'a;
+
+    fn key(&self) -> &str {
+        self.id()
+    }
+}
+
 impl<T: Slot> Slots<T> {
     /// The slot of `id`, made if there is none.
     pub(crate) fn intern(&mut self, id: &str) -> Ix<T> {
-        if let Some(&ix) = self.by_id.get(id) {
-            return ix;
+        match self.find(id) {
+            Some(ix) => ix,
+            None => self.0.insert(T::new(id.into())),
         }
-        let ix = self.arena.insert(T::new(id.into()));
-        self.by_id.insert(id.into(), ix);
-        ix
     }
 
     /// The slot to change for `id`: made when the resource is `wanted`, and none when it is to be deleted and
@@ -173,40 +238,36 @@ impl<T: Slot> Slots<T> {
         match self.find(id) {
             Some(ix) => Ok(Some(ix)),
             None if !wanted => Ok(None),
-            None if self.by_id.len() >= MAX_SLOTS => Err(Refused::TooMany(MAX_SLOTS)),
+            None if self.0.len() >= MAX_SLOTS => Err(Refused::TooMany(MAX_SLOTS)),
             None => Ok(Some(self.intern(id))),
         }
     }
 
     /// The slot of `id`, if there is one.
     pub(crate) fn find(&self, id: &str) -> Option<Ix<T>> {
-        self.by_id.get(id).copied()
+        self.0.find(id)
     }
 
     /// The slot, unless it has been freed.
     pub(crate) fn get(&self, ix: Ix<T>) -> Option<&T> {
-        self.arena.get(ix)
+        self.0.get(ix)
     }
 
     /// The slot, to change it.
     pub(crate) fn get_mut(&mut self, ix: Ix<T>) -> Option<&mut T> {
-        self.arena.get_mut(ix)
+        self.0.get_mut(ix)
     }
 
     /// All slots, in the order of their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Ix<T>, &T)> {
-        self.arena.iter()
+        self.0.iter()
     }
 
     /// Frees the slot if nothing uses it.
     pub(crate) fn free(&mut self, ix: Ix<T>) {
-        let Some(slot) = self.arena.get(ix) else {
-            return;
-        };
-        if !slot.in_use() {
-            self.by_id.remove(slot.id());
-            self.arena.remove(ix);
-            self.arena.recycle(ix);
+        if self.get(ix).is_some_and(|slot| !slot.in_use()) {
+            self.0.remove(ix);
+            self.0.recycle(ix);
         }
     }
 }

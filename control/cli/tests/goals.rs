@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::cli::Rpc;
 use crate::cli::goal::{GoalError, load_goal, parse_goal};
 use crate::core::Goal;
+use crate::proto::schema::goal_state_v2::NeighborStatesEntry;
 
 pub(super) const V1: &str = r#"{
   "formatVersion": 101,
@@ -36,7 +37,11 @@ fn lists_are_v1_and_maps_are_v2() {
     let Ok(Goal::V2(goal)) = parse(V2) else {
         panic!()
     };
-    let neighbor = goal.neighbor_states["L3/n"].configuration.as_ref().unwrap();
+    let [NeighborStatesEntry { key, value }] = &goal.neighbor_states[..] else {
+        panic!("one neighbor")
+    };
+    assert_eq!(key, "L3/n");
+    let neighbor = value.as_ref().unwrap().configuration.as_ref().unwrap();
     assert_eq!(neighbor.fixed_ips[0].ip_address, "10.5.2.1");
     assert!(matches!(parse("{}"), Ok(Goal::V2(_))));
     assert!(matches!(

@@ -106,7 +106,11 @@ fn answer(goal: Result<GoalStateV2, Status>) -> Result<GoalStateOperationReply, 
     if goal.format_version == 99 {
         return Err(Status::resource_exhausted("too large"));
     }
-    let statuses = goal.neighbor_states.values().filter_map(|state| {
+    let states = goal
+        .neighbor_states
+        .iter()
+        .filter_map(|entry| entry.value.as_ref());
+    let statuses = states.filter_map(|state| {
         let id = state
             .configuration
             .clone()

@@ -4,6 +4,9 @@
 //! Ids are short names. Addresses follow `10.<vni>.<host>.<n>`, the underlay is 192.0.2.x.
 
 use crate::core::Goal;
+use crate::proto::schema::goal_state_v2::{
+    NeighborStatesEntry, PortStatesEntry, RouterStatesEntry, SubnetStatesEntry, VpcStatesEntry,
+};
 use crate::proto::schema::*;
 
 pub(super) const DVR: &str = "fe:16:11:00:00:00";
@@ -45,11 +48,26 @@ pub(super) fn v2(states: impl IntoIterator<Item = State>) -> Goal {
     for (n, state) in states.into_iter().enumerate() {
         let key = format!("key/{n}");
         match state {
-            State::Vpc(state) => drop(goal.vpc_states.insert(key, state)),
-            State::Subnet(state) => drop(goal.subnet_states.insert(key, state)),
-            State::Port(state) => drop(goal.port_states.insert(key, state)),
-            State::Neighbor(state) => drop(goal.neighbor_states.insert(key, state)),
-            State::Router(state) => drop(goal.router_states.insert(key, state)),
+            State::Vpc(state) => goal.vpc_states.push(VpcStatesEntry {
+                key,
+                value: Some(state),
+            }),
+            State::Subnet(state) => goal.subnet_states.push(SubnetStatesEntry {
+                key,
+                value: Some(state),
+            }),
+            State::Port(state) => goal.port_states.push(PortStatesEntry {
+                key,
+                value: Some(state),
+            }),
+            State::Neighbor(state) => goal.neighbor_states.push(NeighborStatesEntry {
+                key,
+                value: Some(state),
+            }),
+            State::Router(state) => goal.router_states.push(RouterStatesEntry {
+                key,
+                value: Some(state),
+            }),
         }
     }
     Goal::V2(goal)

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::goal::*;
 use super::world::{PORT_A, PORT_B, World};
-use crate::core::applied::Applied;
 use crate::core::{BindError, Show};
 use crate::proto::schema::NeighborType::{L2, L3};
 use crate::proto::schema::OperationStatus::{Pending, Success};
@@ -148,10 +147,10 @@ fn traffic_follows_a_guest_no_earlier_than_workers_see_its_port_and_never_stops(
         (vec![here.clone(), deleted(there.clone())], &host, &local),
         (vec![deleted(here), there], &host, &host),
     ] {
-        let applied = Applied::new("test".to_owned(), Instant::now());
+        let resources = decode::resources(v1(states));
         world
             .core
-            .begin_goal(applied, decode::resources(v1(states)));
+            .begin_goal("test".to_owned(), Instant::now(), resources);
         assert_eq!(
             &place(&mut world),
             before,

@@ -148,16 +148,12 @@ impl Writer {
 
     /// Asks the CPU to fetch what the edits of these two will touch: whoever edits thousands does well to
     /// call this some entries ahead.
-    pub fn prefetch(&self, mac: Option<(DomainId, Mac)>, ip: Option<(VpcId, Ipv4Addr)>) {
+    pub fn prefetch(&self, (domain, mac): (DomainId, Mac), (vpc, ip): (VpcId, Ipv4Addr)) {
         let [by_mac, by_ip] = &self.editors;
-        if let Some((domain, mac)) = mac {
-            by_mac.table().prefetch(Neighbors::mac_key(domain, mac));
-        }
-        if let Some((vpc, ip)) = ip {
-            by_ip
-                .table()
-                .prefetch(Neighbors::ip_key(vpc, u32::from(ip)));
-        }
+        by_mac.table().prefetch(Neighbors::mac_key(domain, mac));
+        by_ip
+            .table()
+            .prefetch(Neighbors::ip_key(vpc, u32::from(ip)));
     }
 
     /// Removes a neighbor by MAC with the next commit. Nothing if there is none.
