@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: MIT
+//! What is measured: tables as a controller fills them, and the frames of each case.
+
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use etherparse::PacketBuilder;
+use vswitch::counters::{PortTotals, WorkerCounters, total};
+use vswitch::stage::transmit::Link;
+use vswitch::tables::routes::{Route, Target};
+use vswitch::tables::snapshot::{Registrar, Writer, tables};
+use vswitch::tables::{
+    Attachment, DomainId, Hop, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort, Underlay,
+    VpcId,
+};
+use vswitch::wire::{Mac, Vni};
+use vswitch::worker::Worker;
+
+use crate::port::{Field, Sink, Source};
+
+const BURST: usize = 32;
+/// Routes beside the connected ones.
+const ROUTES: u16 = 256;
+/// Remote hosts that the neighbors are spread over.
+const HOSTS: u32 = 256;
+
+const UPLINK: PortId = PortId::new(0).unwrap();
+const GUEST: PortId = PortId::new(1).unwrap();
+const OTHER_GUEST: PortId = PortId::new(2).unwrap();
+
+const VTEP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const PEER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+const GUEST_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const OTHER_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const UPLINK_MAC: [u8; 6] = [2, 0xaa, 0, 0, 0, 1];
+const PEER_MAC: [u8; 6] = [2, 0xaa, 0, 0, 0, 2];
+const GUEST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const GATEWAY_MAC: [u8; 6] = [2, 0xff, 0, 0, 0, 1];
+const DVR_MAC: [u8; 6] = [0xfe, 0x16, 0x11, 0, 0, 0];
+/// The first remote neighbor; neighbor `n` has an address and a MAC `n` higher.
+const FIRST_IP: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 0);
+const FIRST_MAC: [u8; 6] = [2, 1, 0, 0, 0, 0];
+
+/// One kind of traffic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Case {
+    EncapSwitched,
+    EncapRouted,
+    DecapSwitched,
+    DecapRouted,
+    LocalSwitched,
+    LocalRouted,
+}
+
+impl Case {
+    pub(crate) const ALL: [(&str, Self); 6] = [
+        ("encap_switched", Self::EncapSwitched),
+        ("encap_routed", Self::EncapRouted),
+        ("decap_switched", Self::DecapSwitched),
+        ("decap_routed", Self::DecapRouted),
+        ("local_switched", Self::LocalSwitched),
+        ("local_routed", Self::LocalRouted),
+    ];
+
+    fn arrives_at(self) -> PortId {
+        match self {
+            Self::DecapSwitched | Self::DecapRouted => UPLINK,
+            _ => GUEST,
+        }
+    }
+
+    /// Flow 0's frame, and where the others differ.
+    pub(crate) fn frame(self) -> (Vec<u8>, Vec<Field>) {
+        let [.., a, b, c, d] = FIRST_MAC;
+        let (ip, mac) = (u32::from(FIRST_IP), u32::from_be_bytes([a, b, c, d]));
+        let at = |offset, first| Field { offset, first };
+        match self {
+            Self::EncapSwitched => (
+                udp(GUEST_MAC, FIRST_MAC, GUEST_IP, FIRST_IP),
+                vec![at(2, mac), at(30, ip)],
+            ),
+            Self::EncapRouted => (
+                udp(GUEST_MAC, GATEWAY_MAC, GUEST_IP, FIRST_IP),
+                vec![at(30, ip)],
+            ),
+            Self::DecapSwitched => (
+                vxlan(&udp(FIRST_MAC, GUEST_MAC, FIRST_IP, GUEST_IP)),
+                vec![at(50 + 8, mac), at(50 + 26, ip)],
+            ),
+            Self::DecapRouted => (
+                vxlan(&udp(DVR_MAC, GUEST_MAC, FIRST_IP, GUEST_IP)),
+                vec![at(50 + 26, ip)],
+            ),
+            Self::LocalSwitched => (
+                udp(GUEST_MAC, OTHER_MAC, GUEST_IP, OTHER_IP),
+                vec![at(34, 0x0400_0035)],
+            ),
+            Self::LocalRouted => (
+                udp(GUEST_MAC, GATEWAY_MAC, GUEST_IP, OTHER_IP),
+                vec![at(34, 0x0400_0035)],
+            ),
+        }
+    }
+}
+
+/// 60 bytes: the smallest Ethernet frame, without its checksum.
+fn udp(src: [u8; 6], dst: [u8; 6], from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let builder = PacketBuilder::ethernet2(src, dst)
+        .ipv4(from.octets(), to.octets(), 64)
+        .udp(1024, 53);
+    builder.write(&mut frame, &[b'x'; 60 - 42]).unwrap();
+    frame
+}
+
+fn vxlan(inner: &[u8]) -> Vec<u8> {
+    let mut payload = vec![8, 0, 0, 0, 0, 0, 7, 0];
+    payload.extend(inner);
+    let mut frame = Vec::new();
+    let builder = PacketBuilder::ethernet2(PEER_MAC, UPLINK_MAC)
+        .ipv4(PEER.octets(), VTEP.octets(), 64)
+        .udp(50_000, 4789);
+    builder.write(&mut frame, &payload).unwrap();
+    frame
+}
+
+/// A switch whose tables are filled.
+pub(crate) struct Scene {
+    // Readers of its tables are of no use without it.
+    _writer: Writer,
+    registrar: Registrar,
+}
+
+/// One lcore's share, with its counters.
+pub(crate) struct Lane {
+    pub(crate) worker: Worker<Source, Sink>,
+    counters: Arc<WorkerCounters>,
+    case: Case,
+}
+
+impl Scene {
+    /// Tables with so many remote neighbors.
+    pub(crate) fn new(neighbors: u32) -> Self {
+        let underlay = Underlay {
+            vtep: VTEP,
+            uplink: UPLINK,
+            host_port: None,
+        };
+        let (mut writer, registrar) = tables(Some(underlay), 1 << 20);
+        let (vpc, domain) = (VpcId(NonZeroU16::MIN), DomainId(NonZeroU16::MIN));
+        let vni = Vni::new(7).unwrap();
+        let via = |n: u16| Route {
+            prefix: format!("172.{}.{}.0/22", 16 + (n >> 6), (n & 63) * 4)
+                .parse()
+                .unwrap(),
+            priority: 1,
+            target: Target::Via(vpc, FIRST_IP),
+        };
+        let connected = |prefix: &str| Route {
+            prefix: prefix.parse().unwrap(),
+            priority: 0,
+            target: Target::Connected(vpc),
+        };
+        let mut routes: Vec<_> = (0..ROUTES).map(via).collect();
+        routes.extend([connected("10.0.0.0/24"), connected("10.64.0.0/10")]);
+        let attachment = Attachment {
+            vni,
+            domain,
+            vpc,
+            cidr: "10.0.0.0/24".parse().unwrap(),
+            gateway_mac: Some(Mac::new(GATEWAY_MAC)),
+            host_dvr_mac: Some(Mac::new(DVR_MAC)),
+            routes: Arc::new(RouteTable::build(&mut routes)),
+        };
+        let add = |writer: &mut Writer, mac, ip, hop| {
+            let neighbor = Neighbor {
+                mac: Mac::new(mac),
+                vni,
+                hop,
+            };
+            writer.upsert_mac(domain, neighbor.mac, neighbor).unwrap();
+            writer.upsert_ip(vpc, ip, neighbor).unwrap();
+        };
+        writer.set_role(UPLINK, Role::Uplink);
+        for (port, mac, ip) in [
+            (GUEST, GUEST_MAC, GUEST_IP),
+            (OTHER_GUEST, OTHER_MAC, OTHER_IP),
+        ] {
+            let attachments = [attachment.clone()].into_iter().collect();
+            let tenant = TenantPort {
+                mac: Mac::new(mac),
+                admin_up: true,
+                attachments,
+            };
+            writer.set_role(port, Role::Tenant(Arc::new(tenant)));
+            add(&mut writer, mac, ip, Hop::Local(port));
+        }
+        for n in 0..neighbors {
+            let next_hop = NextHop {
+                port: UPLINK,
+                src_ip: VTEP,
+                dst_ip: Ipv4Addr::from(u32::from(PEER) + n % HOSTS),
+                src_mac: Mac::new(UPLINK_MAC),
+                dst_mac: Mac::new(PEER_MAC),
+            };
+            let hop = Hop::Remote(writer.acquire_hop(next_hop).unwrap());
+            let [a, b, c, d] = n.to_be_bytes();
+            let mac = [FIRST_MAC[0], FIRST_MAC[1], a, b, c, d];
+            add(
+                &mut writer,
+                mac,
+                Ipv4Addr::from(u32::from(FIRST_IP) + n),
+                hop,
+            );
+        }
+        let _ = writer.commit();
+        Self {
+            _writer: writer,
+            registrar,
+        }
+    }
+
+    /// A worker to which frames of `case` arrive.
+    pub(crate) fn lane(&self, case: Case, flows: u32) -> Lane {
+        let counters = Arc::new(WorkerCounters::default());
+        let mut worker = Worker::new(
+            self.registrar.reader("bench").unwrap(),
+            Arc::clone(&counters),
+            BURST,
+        );
+        let (frame, fields) = case.frame();
+        let source = Source::new(frame, fields, flows);
+        for port in [UPLINK, GUEST, OTHER_GUEST] {
+            worker.add_port(port, Vec::new(), Some(Link::Own(Sink)));
+        }
+        worker.add_port(case.arrives_at(), vec![source], Some(Link::Own(Sink)));
+        Lane {
+            worker,
+            counters,
+            case,
+        }
+    }
+}
+
+impl Lane {
+    /// What arrived, and that all of it has left.
+    pub(crate) fn forwarded(&self) -> u64 {
+        let at: PortTotals = total(std::slice::from_ref(&self.counters), self.case.arrives_at());
+        assert!(
+            at.rx != 0 && at.rx == at.forwarded,
+            "{:?}: {at:?}",
+            self.case
+        );
+        at.rx
+    }
+}
