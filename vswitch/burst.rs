@@ -3,9 +3,8 @@
 
 use crate::counters::{DROP_REASONS, DropReason, PortCounters};
 use crate::io::{Frame, Frames, MAX_BURST};
-use crate::tables::neighbors::Home;
-use crate::tables::{Hop, Neighbor, PortId};
-use crate::wire::{Mac, Vni};
+use crate::tables::PortId;
+use crate::tables::neighbors::{Entry, Home};
 
 /// What an Ethernet frame carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -39,14 +38,16 @@ pub struct Meta {
     pub flow: u32,
     /// Inner destination address when the payload is IPv4, host order. By `parse`.
     pub dst_ip: u32,
-    /// Inner destination MAC. By `parse`.
-    pub dst_mac: Mac,
+    /// Inner destination MAC, as [`Mac::word`](crate::wire::Mac::word). By `parse`.
+    pub dst_mac: u64,
+    /// Time to live when the payload is IPv4. By `parse`.
+    pub ttl: u8,
     /// Key in the neighbor tables: by IP when `routed`, by MAC otherwise. By `route` or `decap`.
     pub key: u64,
     /// Where in its table the key is looked up. By `neighbor`.
     pub home: Home,
     /// The neighbor it goes to. By `neighbor`.
-    pub neighbor: Neighbor,
+    pub neighbor: Entry,
     /// The port it leaves by. By `deliver` or `encap`.
     pub out: PortId,
 }
@@ -64,17 +65,16 @@ impl Meta {
         routed: false,
         flow: 0,
         dst_ip: 0,
-        dst_mac: Mac::new([0; 6]),
+        dst_mac: 0,
+        ttl: 0,
         key: 0,
         home: Home::START,
-        neighbor: Neighbor {
-            mac: Mac::new([0; 6]),
-            vni: Vni::new(1).unwrap(),
-            hop: Hop::Local(NOWHERE),
-        },
+        neighbor: Entry::NONE,
         out: NOWHERE,
     };
 }
+
+const _: () = assert!(MAX_BURST <= u64::BITS as usize); // a bit per frame, see `Burst::keep`
 
 /// A burst of frames from one port's queue, in order of arrival.
 pub struct Burst<F> {
@@ -122,25 +122,35 @@ impl<F: Frame> Burst<F> {
     }
 
     /// Decides over each frame: `Ok` keeps it, `Err` drops it. The one place that counts and frees a drop.
-    #[inline]
+    #[inline(always)]
     pub fn keep(&mut self, mut decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>) {
-        let mut kept = 0;
-        for i in 0..self.frames.len() {
-            match decide(&mut self.frames[i], &mut self.meta[i]) {
-                Ok(()) => {
-                    if kept != i {
-                        self.frames.swap(kept, i);
-                        self.meta[kept] = self.meta[i];
-                    }
-                    kept += 1;
-                }
-                Err(reason) => self.drops[reason as usize] += 1,
+        let mut dropped = 0;
+        for (i, (frame, meta)) in self.frames.iter_mut().zip(&mut self.meta).enumerate() {
+            if let Err(reason) = decide(frame, meta) {
+                dropped |= 1 << i;
+                self.drops[reason as usize] += 1;
             }
         }
-        if kept != self.frames.len() {
-            let mut dropped = self.split_off(kept);
-            F::free_all(&mut dropped);
+        if dropped != 0 {
+            self.remove(dropped);
         }
+    }
+
+    /// Frees the frames whose bits are set; the others close up, in order.
+    #[cold]
+    #[inline(never)]
+    fn remove(&mut self, dropped: u64) {
+        let mut gone = Frames::new();
+        let all = std::mem::take(&mut self.frames);
+        for (i, frame) in all.into_iter().enumerate() {
+            if dropped >> i & 1 == 1 {
+                gone.push(frame);
+            } else {
+                self.meta[self.frames.len()] = self.meta[i];
+                self.frames.push(frame);
+            }
+        }
+        F::free_all(&mut gone);
     }
 
     /// Drops all frames for one reason.
@@ -173,11 +183,6 @@ impl<F: Frame> Burst<F> {
                 counters.add_drops(reason, usize::from(std::mem::take(drops)));
             }
         }
-    }
-
-    #[cold]
-    fn split_off(&mut self, at: usize) -> Frames<F> {
-        self.frames.drain(at..).collect()
     }
 }
 

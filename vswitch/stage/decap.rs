@@ -12,7 +12,7 @@ use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::{Checksum, Frame, Frames};
 use crate::tables::{Neighbors, Tables, Underlay};
-use crate::wire::{EthernetHdr, Ipv4Hdr, UdpHdr, Vni, VxlanHdr, ethernet, ipv4, vxlan};
+use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, Vni, VxlanHdr, ethernet, ipv4, vxlan};
 
 /// The outer header of nearly all VXLAN packets: IPv4 without options.
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
@@ -192,10 +192,11 @@ fn open<F: Frame>(
     frame.clear_offloads();
     let (inner, _) =
         EthernetHdr::ref_from_prefix(frame.head()).map_err(|_| DropReason::Truncated)?;
-    if inner.dst().is_multicast() {
+    let dst = inner.dst().word();
+    if dst & Mac::GROUP != 0 {
         return Err(DropReason::NotFlooded);
     }
     meta.routed = false;
-    meta.key = Neighbors::mac_key(domain, inner.dst());
+    meta.key = Neighbors::mac_word_key(domain, dst);
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac};
 pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables) {
     burst.keep(|frame, meta| {
         // A neighbor elsewhere means that the sender's table is stale: relaying would let two hosts loop.
-        let Hop::Local(to) = meta.neighbor.hop else {
+        let Hop::Local(to) = meta.neighbor.hop() else {
             return Err(DropReason::NotLocal);
         };
         let port = guest(tables, to)?;
@@ -48,7 +48,7 @@ pub fn local(
     meta.out = to;
     if meta.routed {
         let gateway = subnet_of(port, meta).and_then(|subnet| subnet.gateway_mac);
-        reroute(head, meta, gateway.unwrap_or(meta.dst_mac));
+        reroute(head, meta, gateway.map_or(meta.dst_mac, Mac::word));
         Ok(())
     } else if to == from {
         Err(DropReason::SamePort)
@@ -57,15 +57,14 @@ pub fn local(
     }
 }
 
-/// Makes a frame the routed one: from the router's address `source` to the neighbor's, one hop older
+/// Makes a frame the routed one: from the router's address `source` ([`Mac::word`]) to the neighbor's, one hop older
 /// (RFC 1812 section 5.3.1).
-#[inline]
-pub fn reroute(head: &mut [u8], meta: &Meta, source: Mac) {
+#[inline(always)]
+pub fn reroute(head: &mut [u8], meta: &Meta, source: u64) {
     if let Ok((ethernet, rest)) = EthernetHdr::mut_from_prefix(head)
         && let Ok((ip, _)) = Ipv4Hdr::mut_from_prefix(rest)
     {
-        ethernet.set_src(source);
-        ethernet.set_dst(meta.neighbor.mac);
+        ethernet.set_addresses(meta.neighbor.mac_word(), source);
         ip.decrement_ttl();
     }
 }
@@ -89,7 +88,7 @@ fn subnet_of<'t>(port: &'t TenantPort, meta: &Meta) -> Option<&'t Attachment> {
     let mut in_vni = port
         .attachments
         .iter()
-        .filter(|subnet| subnet.vni == meta.neighbor.vni);
+        .filter(|subnet| Some(subnet.vni) == meta.neighbor.vni());
     let first = in_vni.next()?;
     let holds = |subnet: &&Attachment| {
         meta.payload == Payload::Ipv4 && subnet.cidr.contains(&Ipv4Addr::from(meta.dst_ip))

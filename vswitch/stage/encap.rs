@@ -12,22 +12,10 @@ use crate::io::Frame;
 use crate::stage::deliver;
 use crate::tables::neighbors::Template;
 use crate::tables::{Hop, PortId, Tables, TenantPort};
-use crate::wire::{EthernetHdr, Ipv4Hdr, UdpHdr, VxlanHdr, ipv4, vxlan};
+use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, VxlanHdr, ipv4, vxlan};
 
 /// Bytes in front of the inner frame.
 pub const OUTER_LEN: usize = EthernetHdr::LEN + Ipv4Hdr::LEN + UdpHdr::LEN + VxlanHdr::LEN;
-
-/// Where the fields that differ per packet stand in the outer header.
-mod field {
-    use std::ops::Range;
-
-    pub(super) const TOS: usize = 15;
-    pub(super) const IP_LEN: Range<usize> = 16..18;
-    pub(super) const IP_CHECKSUM: Range<usize> = 24..26;
-    pub(super) const SOURCE_PORT: Range<usize> = 34..36;
-    pub(super) const UDP_LEN: Range<usize> = 38..40;
-    pub(super) const VNI: Range<usize> = 46..49;
-}
 
 /// Longest inner frame: the outer IPv4 packet has at most 65,535 bytes.
 const MAX_INNER: u32 = (u16::MAX as usize - (OUTER_LEN - EthernetHdr::LEN)) as u32;
@@ -35,11 +23,11 @@ const MAX_INNER: u32 = (u16::MAX as usize - (OUTER_LEN - EthernetHdr::LEN)) as u
 /// Runs the stage over one burst of the guest `tenant` at `from`. Never blocks, allocates or logs.
 #[inline]
 pub fn run<F: Frame>(burst: &mut Burst<F>, from: PortId, tenant: &TenantPort, tables: &Tables) {
-    let host_dvr = tenant
-        .attachments
-        .iter()
-        .find_map(|subnet| subnet.host_dvr_mac);
-    burst.keep(|frame, meta| match meta.neighbor.hop {
+    let mut subnets = tenant.attachments.iter();
+    let host_dvr = subnets
+        .find_map(|subnet| subnet.host_dvr_mac)
+        .map(Mac::word);
+    burst.keep(|frame, meta| match meta.neighbor.hop() {
         Hop::Local(to) => deliver::local(frame.head_mut(), meta, from, to, tables),
         Hop::Remote(hop) => {
             if meta.routed {
@@ -63,23 +51,37 @@ fn encapsulate<F: Frame>(
         return Err(DropReason::TooBig);
     }
     let outer: &mut [u8; OUTER_LEN] = frame.prepend().ok_or(DropReason::NoHeadroom)?;
-    let (words, rest) = outer.as_chunks_mut();
-    for (bytes, word) in words.iter_mut().zip(template.words) {
-        *bytes = word.to_ne_bytes();
-    }
-    rest.copy_from_slice(&template.words[6].to_ne_bytes()[..2]);
     let udp_len = (UdpHdr::LEN + VxlanHdr::LEN) as u32 + meta.len;
     let ip_len = Ipv4Hdr::LEN as u32 + udp_len;
     let checksum = !ipv4::fold(template.header_sum() + ip_len + u32::from(meta.tos));
     let source_port = vxlan::FIRST_SOURCE_PORT | (meta.flow as u16 & !vxlan::FIRST_SOURCE_PORT);
-    let [_, vni @ ..] = meta.neighbor.vni.get().to_be_bytes();
-    outer[field::TOS] = meta.tos;
-    outer[field::IP_LEN].copy_from_slice(&(ip_len as u16).to_be_bytes());
-    outer[field::IP_CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
-    outer[field::SOURCE_PORT].copy_from_slice(&source_port.to_be_bytes());
-    outer[field::UDP_LEN].copy_from_slice(&(udp_len as u16).to_be_bytes());
-    outer[field::VNI].copy_from_slice(&vni);
+    let (vni_first, vni_last) = meta.neighbor.vni_bytes();
+    let [a, b, c, d, e, f, ..] = template.words;
+    let words = [
+        a,
+        b | at(7, [meta.tos]),
+        c | at(0, (ip_len as u16).to_be_bytes()),
+        d | at(0, checksum.to_be_bytes()),
+        e | at(2, source_port.to_be_bytes()) | at(6, (udp_len as u16).to_be_bytes()),
+        f | vni_first,
+    ];
+    let (start, end) = outer.as_chunks_mut();
+    for (bytes, word) in start.iter_mut().zip(words) {
+        *bytes = word.to_le_bytes();
+    }
+    end.copy_from_slice(&[vni_last, 0]);
     meta.len += OUTER_LEN as u32;
     meta.out = template.port();
     Ok(())
+}
+
+/// These bytes, `offset` bytes into a word of the header.
+#[inline(always)]
+const fn at<const N: usize>(offset: u32, bytes: [u8; N]) -> u64 {
+    let (mut word, mut i) = (0, 0);
+    while i < N {
+        word |= (bytes[i] as u64) << (8 * (offset + i as u32));
+        i += 1;
+    }
+    word
 }

@@ -29,10 +29,9 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, neighbors: &Neighbors) {
         } else {
             DropReason::UnknownMac
         };
-        meta.neighbor = table(meta.routed)
-            .get_at(meta.home, meta.key)
-            .ok_or(unknown)?;
-        if let Hop::Remote(hop) = meta.neighbor.hop {
+        let found = table(meta.routed).get_at(meta.home, meta.key);
+        meta.neighbor = found.ok_or(unknown)?;
+        if let Hop::Remote(hop) = meta.neighbor.hop() {
             hops.prefetch(hop);
         }
         Ok(())

@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
-use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, ethernet, ipv4};
+use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac, ethernet, ipv4};
 
 /// Runs the stage over one burst. Never blocks, allocates or logs.
 #[inline]
@@ -77,11 +77,11 @@ fn general(head: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason> {
 
 #[inline]
 fn addresses(ethernet: &EthernetHdr, meta: &mut Meta) -> Result<(), DropReason> {
-    let src = ethernet.src();
-    if src.is_multicast() || src.is_zero() {
+    let src = ethernet.src().word();
+    if src & Mac::GROUP != 0 || src == 0 {
         return Err(DropReason::BadSourceMac);
     }
-    meta.dst_mac = ethernet.dst();
+    meta.dst_mac = ethernet.dst().word();
     Ok(())
 }
 
@@ -139,6 +139,7 @@ fn has_ports(ip: &Ipv4Hdr, payload: usize) -> bool {
 fn ipv4(ip: &Ipv4Hdr, ports: Option<[u8; PORTS]>, meta: &mut Meta) {
     meta.payload = Payload::Ipv4;
     meta.tos = ip.tos();
+    meta.ttl = ip.ttl();
     meta.dst_ip = ip.dst();
     let addresses = u64::from(ip.src()) << 32 | u64::from(ip.dst());
     meta.flow = mix(
@@ -197,7 +198,7 @@ mod tests {
             (meta.payload, meta.dst_ip, meta.tos),
             (Payload::Ipv4, 0x0a01_0202, 0)
         );
-        assert_eq!(meta.dst_mac.bytes(), DST);
+        assert_eq!(meta.dst_mac, Mac::new(DST).word());
         assert_eq!(meta.len, 14 + 20 + 8 + 7);
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Same subnet, or through its gateway? Names the neighbor that a tenant's frame goes to.
 //!
-//! Reads `meta.dst_mac`, `payload`, `dst_ip`; the frame's TTL and, with several subnets on a port, its source.
+//! Reads `meta.dst_mac`, `payload`, `ttl`, `dst_ip`; with several subnets on a port, the frame's source.
 //! Writes `meta.key`, `routed`.
 //! Drops `NotFlooded`, `NotRoutable`, `TtlExpired`, `NoRoute`.
 
@@ -12,45 +12,84 @@ use zerocopy::FromBytes;
 use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
-use crate::tables::routes::Target;
 use crate::tables::{Attachment, Neighbors, TenantPort};
-use crate::wire::{EthernetHdr, Ipv4Hdr};
+use crate::wire::{EthernetHdr, Ipv4Hdr, Mac};
 
 /// Runs the stage over one burst that came from `port`. Never blocks, allocates or logs.
 #[inline]
 pub fn run<F: Frame>(burst: &mut Burst<F>, port: &TenantPort) {
-    let [first, others @ ..] = port.attachments.as_slice() else {
-        burst.drop_all(DropReason::PortUnbound);
-        return;
-    };
-    burst.keep(|frame, meta| {
-        let subnet = if others.is_empty() {
-            (first.gateway_mac == Some(meta.dst_mac)).then_some(first)
-        } else {
-            let at_gateway = |subnet: &&Attachment| subnet.gateway_mac == Some(meta.dst_mac);
-            of_source(
-                port.attachments.iter().filter(at_gateway),
-                frame.head(),
-                meta,
-            )
-        };
-        if let Some(subnet) = subnet {
-            meta.routed = true;
-            meta.key = route(subnet, frame.head(), meta)?;
-            return Ok(());
+    match port.attachments.as_slice() {
+        [] => burst.drop_all(DropReason::PortUnbound),
+        [only] => in_one(burst, only),
+        several => in_several(burst, several),
+    }
+}
+
+/// The guest is in one subnet. Then most bursts go one way altogether: its route is looked up once.
+#[inline(always)]
+fn in_one<F: Frame>(burst: &mut Burst<F>, subnet: &Attachment) {
+    let (mut lowest, mut highest) = (u32::MAX, 0);
+    burst.keep(|_, meta| {
+        meta.routed = is_gateway(subnet, meta);
+        if !meta.routed {
+            return switch(subnet, meta);
         }
-        if meta.dst_mac.is_multicast() {
-            return Err(DropReason::NotFlooded);
+        (lowest, highest) = (lowest.min(meta.dst_ip), highest.max(meta.dst_ip));
+        may_be_routed(meta)
+    });
+    if lowest > highest {
+        return; // nothing is routed
+    }
+    let common = subnet.routes.common_way(lowest, highest);
+    burst.keep(|_, meta| {
+        if meta.routed {
+            let way = common.unwrap_or_else(|| subnet.routes.way(meta.dst_ip));
+            meta.key = way.neighbor_key(meta.dst_ip).ok_or(DropReason::NoRoute)?;
         }
-        meta.routed = false;
-        let subnet = if others.is_empty() {
-            first
-        } else {
-            of_source(port.attachments.iter(), frame.head(), meta).unwrap_or(first)
-        };
-        meta.key = Neighbors::mac_key(subnet.domain, meta.dst_mac);
         Ok(())
     });
+}
+
+/// The guest is in several subnets, each with routes of its own.
+fn in_several<F: Frame>(burst: &mut Burst<F>, subnets: &[Attachment]) {
+    burst.keep(|frame, meta| {
+        let at_gateway = subnets.iter().filter(|subnet| is_gateway(subnet, meta));
+        if let Some(subnet) = of_source(at_gateway, frame.head(), meta) {
+            meta.routed = true;
+            may_be_routed(meta)?;
+            let way = subnet.routes.way(meta.dst_ip);
+            meta.key = way.neighbor_key(meta.dst_ip).ok_or(DropReason::NoRoute)?;
+            return Ok(());
+        }
+        meta.routed = false;
+        let subnet = of_source(subnets.iter(), frame.head(), meta);
+        switch(subnet.ok_or(DropReason::PortUnbound)?, meta)
+    });
+}
+
+#[inline]
+fn is_gateway(subnet: &Attachment, meta: &Meta) -> bool {
+    subnet
+        .gateway_mac
+        .is_some_and(|mac| mac.word() == meta.dst_mac)
+}
+
+#[inline]
+fn switch(subnet: &Attachment, meta: &mut Meta) -> Result<(), DropReason> {
+    if meta.dst_mac & Mac::GROUP != 0 {
+        return Err(DropReason::NotFlooded);
+    }
+    meta.key = Neighbors::mac_word_key(subnet.domain, meta.dst_mac);
+    Ok(())
+}
+
+#[inline]
+fn may_be_routed(meta: &Meta) -> Result<(), DropReason> {
+    match meta.payload {
+        Payload::Ipv4 if meta.ttl > 1 => Ok(()),
+        Payload::Ipv4 => Err(DropReason::TtlExpired),
+        _ => Err(DropReason::NotRoutable),
+    }
 }
 
 /// Of some subnets of a guest that has several, the one that it speaks in: the one that the source address is in, the
@@ -69,25 +108,6 @@ fn of_source<'t>(
         .chain(subnets)
         .find(holds)
         .or(Some(first))
-}
-
-/// Key of the next hop's neighbor entry.
-#[inline]
-fn route(subnet: &Attachment, head: &[u8], meta: &Meta) -> Result<u64, DropReason> {
-    if meta.payload != Payload::Ipv4 {
-        return Err(DropReason::NotRoutable);
-    }
-    if ipv4(head).is_none_or(|ip| ip.ttl() <= 1) {
-        return Err(DropReason::TtlExpired);
-    }
-    match subnet
-        .routes
-        .lookup(meta.dst_ip)
-        .ok_or(DropReason::NoRoute)?
-    {
-        Target::Connected(vpc) => Ok(Neighbors::ip_key(vpc, meta.dst_ip)),
-        Target::Via(vpc, next_hop) => Ok(Neighbors::ip_key(vpc, next_hop.to_bits())),
-    }
 }
 
 /// The IPv4 header; `parse` checked that it is there.

@@ -14,6 +14,9 @@ pub struct Mac([u8; 6]);
 pub const DVR_PREFIX: [u8; 3] = [0xfe, 0x16, 0x11];
 
 impl Mac {
+    /// The bit of [`Mac::word`] that group addresses have, broadcast included (IEEE 802: the I/G bit).
+    pub const GROUP: u64 = 1;
+
     /// The address of these six bytes, in the order of the wire.
     #[inline]
     pub const fn new(bytes: [u8; 6]) -> Self {
@@ -37,6 +40,21 @@ impl Mac {
     #[inline]
     pub const fn from_u64(bits: u64) -> Self {
         let [_, _, a, b, c, d, e, f] = bits.to_be_bytes();
+        Self([a, b, c, d, e, f])
+    }
+
+    /// The address as it lies in memory, in the lower 48 bits: the first byte on the wire is the lowest. What the
+    /// packet path compares and hashes.
+    #[inline]
+    pub const fn word(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    }
+
+    /// The inverse of [`Mac::word`]; the upper 16 bits are ignored.
+    #[inline]
+    pub const fn from_word(word: u64) -> Self {
+        let [a, b, c, d, e, f, _, _] = word.to_le_bytes();
         Self([a, b, c, d, e, f])
     }
 

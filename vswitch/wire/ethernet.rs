@@ -62,6 +62,16 @@ impl EthernetHdr {
         self.dst = mac.bytes();
     }
 
+    /// Writes both addresses, given as [`Mac::word`].
+    #[inline]
+    pub fn set_addresses(&mut self, dst: u64, src: u64) {
+        let [first, second] = [dst | src << 48, src >> 16].map(u64::to_le_bytes);
+        let [a, b, c, d, e, f, g, h] = first;
+        let [i, j, k, l, ..] = second;
+        self.dst = [a, b, c, d, e, f];
+        self.src = [g, h, i, j, k, l];
+    }
+
     /// Writes the source address.
     #[inline]
     pub const fn set_src(&mut self, mac: Mac) {

@@ -102,9 +102,8 @@ impl Ipv4Hdr {
     #[inline]
     pub fn decrement_ttl(&mut self) {
         debug_assert_ne!(self.ttl, 0);
-        let old = u16::from_be_bytes([self.ttl, self.protocol]);
         self.ttl = self.ttl.wrapping_sub(1);
-        self.update_checksum(old, u16::from_be_bytes([self.ttl, self.protocol]));
+        self.update_checksum(0x0100, 0);
     }
 
     /// Writes the ECN bits, the lower two of `ecn`, and updates the checksum.

@@ -3,7 +3,7 @@
 
 use std::hint::select_unpredictable;
 
-use super::value::Value;
+use super::entry::Entry;
 use crate::tables::sync::{AtomicU32, AtomicU64, Fault, Ordering, fault, unless};
 use Ordering::{Acquire, Relaxed, Release};
 
@@ -51,8 +51,8 @@ impl Bucket {
     /// The value in a slot. The hop by Acquire: it may be newer than the key, and the next hop it names
     /// must be visible.
     #[inline(always)]
-    pub(super) fn load(&self, slot: usize) -> Value {
-        Value {
+    pub(super) fn load(&self, slot: usize) -> Entry {
+        Entry {
             word: self.words[slot].load(Relaxed),
             hop: self.hops[slot].load(unless(Fault::HopRelaxed, Acquire)),
         }
@@ -71,15 +71,15 @@ impl Bucket {
         self.keys[slot].load(Relaxed)
     }
 
-    pub(super) fn value(&self, slot: usize) -> Value {
-        Value {
+    pub(super) fn value(&self, slot: usize) -> Entry {
+        Entry {
             word: self.words[slot].load(Relaxed),
             hop: self.hops[slot].load(Relaxed),
         }
     }
 
     /// Fills an EMPTY slot.
-    pub(super) fn fill(&self, slot: usize, key: u64, value: Value) {
+    pub(super) fn fill(&self, slot: usize, key: u64, value: Entry) {
         if fault(Fault::KeyFirst) {
             self.keys[slot].store(key, Release);
         }
@@ -89,12 +89,12 @@ impl Bucket {
     }
 
     /// Changes the hop under the readers' feet: Release, since the next hop it names was written before.
-    pub(super) fn set_hop(&self, slot: usize, value: Value) {
+    pub(super) fn set_hop(&self, slot: usize, value: Entry) {
         self.hops[slot].store(value.hop, Release);
     }
 
     /// Changes the value of a slot of a table that readers do not see yet.
-    pub(super) fn overwrite(&self, slot: usize, value: Value) {
+    pub(super) fn overwrite(&self, slot: usize, value: Entry) {
         self.words[slot].store(value.word, Relaxed);
         self.hops[slot].store(value.hop, Relaxed);
     }

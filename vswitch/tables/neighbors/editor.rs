@@ -8,8 +8,8 @@ use std::alloc::{Layout, handle_alloc_error};
 use std::sync::{Arc, Weak};
 
 use super::bucket::{Bucket, EMPTY, RETIRED, SLOTS};
+use super::entry::Entry;
 use super::table::{NeighborTable, Seed};
-use super::value::Value;
 use crate::tables::sync::{Fault, fault};
 use crate::tables::{Full, TableFull};
 
@@ -134,7 +134,7 @@ impl Editor {
     pub(in crate::tables) fn upsert(
         &mut self,
         key: u64,
-        value: Value,
+        value: Entry,
     ) -> Result<Upserted, TableFull> {
         if key == EMPTY || key == RETIRED {
             return Err(self.full());
@@ -175,7 +175,7 @@ impl Editor {
     }
 
     /// Changes what is in a place if that takes no second copy.
-    fn change_in_place(&mut self, at: Place, value: Value) -> Option<Changed> {
+    fn change_in_place(&mut self, at: Place, value: Entry) -> Option<Changed> {
         let (present, bucket) = (self.value(at), self.table.bucket(at.bucket()));
         if present == value {
             return Some(Changed::Nothing);
@@ -236,7 +236,7 @@ impl Editor {
         None
     }
 
-    fn value(&self, place: Place) -> Value {
+    fn value(&self, place: Place) -> Entry {
         self.table.bucket(place.bucket()).value(place.slot())
     }
 
@@ -305,7 +305,7 @@ fn most_buckets(capacity: usize) -> usize {
 }
 
 /// Puts a key that is not in the table into the first bucket with room. There is room.
-fn place(table: &NeighborTable, key: u64, value: Value) {
+fn place(table: &NeighborTable, key: u64, value: Entry) {
     let free_slot =
         |index: &usize| (0..SLOTS).find(|slot| table.bucket(*index).key(*slot) == EMPTY);
     let Some((index, slot)) = table

@@ -26,7 +26,7 @@ pub const MAX_NEXT_HOPS: usize = if cfg!(vswitch_loom) { 2 } else { 1 << 17 };
 /// IPv4 TOS, total length and checksum, UDP source port and length, VNI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Template {
-    /// Bytes 0..50 the header: stored to memory in native order, they are what goes on the wire.
+    /// Bytes 0..50 the header: stored to memory with the lowest byte first, they are what goes on the wire.
     /// Bytes 52..56 [`Template::header_sum`], bytes 56..58 [`Template::port`], the rest is zero.
     pub words: [u64; 8],
 }
@@ -50,11 +50,11 @@ impl Template {
             .chunks_exact(2)
             .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
             .sum();
-        bytes[52..56].copy_from_slice(&sum.to_ne_bytes());
-        bytes[56..58].copy_from_slice(&hop.port.get().to_ne_bytes());
+        bytes[52..56].copy_from_slice(&sum.to_le_bytes());
+        bytes[56..58].copy_from_slice(&hop.port.get().to_le_bytes());
         let mut words = [0; 8];
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-            *word = u64::from_ne_bytes(*bytes);
+            *word = u64::from_le_bytes(*bytes);
         }
         Self { words }
     }
@@ -63,15 +63,15 @@ impl Template {
     /// the checksum, add the words that were filled in, fold, complement (RFC 1071).
     #[inline]
     pub const fn header_sum(&self) -> u32 {
-        let [.., a, b, c, d] = self.words[6].to_ne_bytes();
-        u32::from_ne_bytes([a, b, c, d])
+        let [.., a, b, c, d] = self.words[6].to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
     }
 
     /// The uplink to send by.
     #[inline]
     pub const fn port(&self) -> PortId {
-        let [a, b, ..] = self.words[7].to_ne_bytes();
-        PortId(u16::from_ne_bytes([a, b]) & (MAX_PORTS as u16 - 1))
+        let [a, b, ..] = self.words[7].to_le_bytes();
+        PortId(u16::from_le_bytes([a, b]) & (MAX_PORTS as u16 - 1))
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
         let bytes: Vec<u8> = template
             .words
             .iter()
-            .flat_map(|word| word.to_ne_bytes())
+            .flat_map(|word| word.to_le_bytes())
             .collect();
         #[rustfmt::skip]
         let header = [

@@ -7,10 +7,10 @@
 
 mod bucket;
 mod editor;
+mod entry;
 mod hops;
 mod references;
 mod table;
-mod value;
 
 #[cfg(test)]
 #[cfg(not(vswitch_loom))]
@@ -23,10 +23,10 @@ use super::{DomainId, VpcId};
 use crate::wire::Mac;
 
 pub(super) use editor::{Changed, Editor, Place, Upserted};
+pub use entry::Entry;
 pub use hops::{MAX_NEXT_HOPS, NextHops, Template};
 pub(super) use references::References;
 pub use table::{Home, NeighborTable};
-pub(super) use value::Value;
 
 /// The neighbor tables and the next hops. A snapshot holds one; snapshots share it until a table grows.
 #[derive(Debug)]
@@ -43,9 +43,13 @@ impl Neighbors {
     /// The key of a MAC in [`Neighbors::by_mac`].
     #[inline]
     pub const fn mac_key(domain: DomainId, mac: Mac) -> u64 {
-        let [a, b, c, d, e, f] = mac.bytes();
-        // In the order of the wire, so that a little-endian CPU takes the bytes as they lie in the frame.
-        u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) | (domain.0.get() as u64) << 48
+        Self::mac_word_key(domain, mac.word())
+    }
+
+    /// The same of [`Mac::word`].
+    #[inline]
+    pub const fn mac_word_key(domain: DomainId, word: u64) -> u64 {
+        word | (domain.0.get() as u64) << 48
     }
 
     /// The key of an address in [`Neighbors::by_ip`]. `ip` is [`u32::from`] an [`Ipv4Addr`].
@@ -57,13 +61,13 @@ impl Neighbors {
     /// Looks a MAC up, for callers that do not work in bursts.
     #[inline]
     pub fn find_mac(&self, domain: DomainId, mac: Mac) -> Option<super::Neighbor> {
-        self.by_mac.get(Self::mac_key(domain, mac))
+        self.by_mac.get(Self::mac_key(domain, mac))?.neighbor()
     }
 
     /// Looks an address up, for callers that do not work in bursts.
     #[inline]
     pub fn find_ip(&self, vpc: VpcId, ip: Ipv4Addr) -> Option<super::Neighbor> {
-        self.by_ip.get(Self::ip_key(vpc, u32::from(ip)))
+        self.by_ip.get(Self::ip_key(vpc, u32::from(ip)))?.neighbor()
     }
 }
 

@@ -32,8 +32,8 @@
 use std::fmt;
 
 use super::bucket::Bucket;
+use super::entry::Entry;
 use super::prefetch;
-use crate::tables::Neighbor;
 
 /// Where in one table the search for a key begins. Of use only with the table that made it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -102,24 +102,35 @@ impl NeighborTable {
     /// Looks up a key that [`Neighbors::mac_key`](super::Neighbors::mac_key) or
     /// [`Neighbors::ip_key`](super::Neighbors::ip_key) made.
     #[inline]
-    pub fn get(&self, key: u64) -> Option<Neighbor> {
+    pub fn get(&self, key: u64) -> Option<Entry> {
         self.get_at(self.home(key), key)
     }
 
     /// The same for a key whose home is known.
-    #[inline]
-    pub fn get_at(&self, home: Home, key: u64) -> Option<Neighbor> {
+    #[inline(always)]
+    pub fn get_at(&self, home: Home, key: u64) -> Option<Entry> {
+        let bucket = self.buckets.get(home.0 as usize)?;
+        match bucket.find(key) {
+            Some(slot) => Some(bucket.load(slot)),
+            None if bucket.overflowed() => self.get_behind(home, key),
+            None => None,
+        }
+    }
+
+    /// Goes on where the home bucket says that a key may have been pushed on.
+    #[inline(never)]
+    fn get_behind(&self, home: Home, key: u64) -> Option<Entry> {
         let mut at = home;
         // Bounded, so that a table all of whose buckets overflow cannot hold a reader.
-        for _ in 0..self.buckets.len() {
+        for _ in 1..self.buckets.len() {
+            at = self.next(at);
             let bucket = self.buckets.get(at.0 as usize)?;
             if let Some(slot) = bucket.find(key) {
-                return bucket.load(slot).neighbor();
+                return Some(bucket.load(slot));
             }
             if !bucket.overflowed() {
                 return None;
             }
-            at = self.next(at);
         }
         None
     }

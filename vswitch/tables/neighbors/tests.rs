@@ -9,16 +9,12 @@ use super::*;
 use crate::tables::{Full, Hop, HopId, Neighbor, NextHop, PortId};
 use crate::wire::Vni;
 
-fn value(mac: u64, vni: u32, port: u16) -> Value {
-    Value::from(neighbor(mac, vni, port))
-}
-
-fn neighbor(mac: u64, vni: u32, port: u16) -> Neighbor {
-    Neighbor {
+fn value(mac: u64, vni: u32, port: u16) -> Entry {
+    Entry::from(Neighbor {
         mac: Mac::from_u64(mac),
         vni: Vni::new(vni).unwrap(),
         hop: Hop::Local(PortId::new(port).unwrap()),
-    }
+    })
 }
 
 fn editor(capacity: usize) -> Editor {
@@ -60,7 +56,7 @@ fn a_table_takes_its_capacity_and_then_says_that_it_is_full() {
         for key in 1..=capacity as u64 {
             assert_eq!(
                 editor.table().get(key),
-                Some(neighbor(key, 1, 0)),
+                Some(value(key, 1, 0)),
                 "{capacity}: {key}"
             );
         }
@@ -135,7 +131,7 @@ fn a_changed_hop_takes_no_second_copy_and_nothing_does_in_a_table_without_reader
         Ok(Changed::Copied(_))
     ));
     assert_eq!(
-        editor.table().get(1).map(|found| found.hop),
+        editor.table().get(1).map(Entry::hop),
         Some(Hop::Local(PortId::new(7).unwrap()))
     );
     while editor.is_published() {
@@ -149,7 +145,7 @@ fn a_changed_hop_takes_no_second_copy_and_nothing_does_in_a_table_without_reader
     );
     assert_eq!(
         (editor.table().get(1), editor.leaving()),
-        (Some(neighbor(9, 9, 9)), 0)
+        (Some(value(9, 9, 9)), 0)
     );
 }
 

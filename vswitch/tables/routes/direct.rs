@@ -2,7 +2,7 @@
 //! Many routes: the upper 16 bits of the address index a table of 65536 slots, the lower 16 are searched
 //! for among the ranges of that slot (the idea of DXR, by Zec, Rizzo and Mikuc, 2012).
 
-use super::{Route, Target, TargetIndex, Targets, flatten};
+use super::{Route, TargetIndex, Targets, Way, flatten};
 
 /// Slots: one per value of the upper 16 bits.
 const SLOTS: usize = 1 << 16;
@@ -47,15 +47,32 @@ impl Direct {
     }
 
     #[inline]
-    pub(super) fn lookup(&self, destination: u32) -> Option<Target> {
+    pub(super) fn way(&self, destination: u32) -> Way {
+        self.of_range(self.range(destination))
+    }
+
+    #[inline]
+    pub(super) fn common_way(&self, lowest: u32, highest: u32) -> Option<Way> {
+        let range = self.range(lowest);
+        (range == self.range(highest)).then(|| self.of_range(range))
+    }
+
+    /// The range that holds an address; there is always one.
+    #[inline]
+    fn range(&self, destination: u32) -> Option<usize> {
         let slot = (destination >> 16) as usize;
         let begin = *self.begins.get(slot)? as usize;
         let starts = self
             .starts
             .get(begin..*self.begins.get(slot + 1)? as usize)?;
         let after = starts.partition_point(|start| *start <= destination as u16);
-        self.targets
-            .get(*self.indexes.get((begin + after).wrapping_sub(1))?)
+        Some((begin + after).wrapping_sub(1))
+    }
+
+    #[inline(always)]
+    fn of_range(&self, range: Option<usize>) -> Way {
+        let index = range.and_then(|range| self.indexes.get(range));
+        index.map_or(Way::NONE, |index| self.targets.get(*index))
     }
 
     pub(super) fn memory(&self) -> usize {

@@ -26,11 +26,12 @@ mod small;
 mod tests;
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 
 use hashbrown::HashMap;
 use ipnet::Ipv4Net;
 
-use super::VpcId;
+use super::{Neighbors, VpcId};
 use direct::Direct;
 use ranges::Ranges;
 use small::Small;
@@ -48,6 +49,46 @@ pub enum Target {
     Connected(VpcId),
     /// By way of this address in this VPC.
     Via(VpcId, Ipv4Addr),
+}
+
+/// A [`Target`] as packets need it, or none, in one word: bits 0..32 the next hop, zero when it is connected; bits
+/// 32..48 the VPC, never zero; bit 63 says that it is connected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Way(u64);
+
+impl Way {
+    /// No route.
+    const NONE: Self = Self(0);
+    const CONNECTED: u64 = 1 << 63;
+
+    /// Key of the next hop's entry in [`Neighbors::by_ip`] for a packet to `destination`. `None`: no route.
+    #[inline(always)]
+    pub const fn neighbor_key(self, destination: u32) -> Option<u64> {
+        // All ones when the next hop is the destination itself.
+        let itself = (self.0 as i64 >> 63) as u32;
+        match self.0 {
+            0 => None,
+            way => Some(way & !Self::CONNECTED | (destination & itself) as u64),
+        }
+    }
+
+    /// What it was made of. `None`: no route.
+    fn target(self) -> Option<Target> {
+        let vpc = VpcId(NonZeroU16::new((self.0 >> 32) as u16)?);
+        Some(match self.0 & Self::CONNECTED {
+            0 => Target::Via(vpc, Ipv4Addr::from(self.0 as u32)),
+            _ => Target::Connected(vpc),
+        })
+    }
+}
+
+impl From<Target> for Way {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Connected(vpc) => Self(Neighbors::ip_key(vpc, 0) | Self::CONNECTED),
+            Target::Via(vpc, next_hop) => Self(Neighbors::ip_key(vpc, next_hop.to_bits())),
+        }
+    }
 }
 
 /// One route as the controller gave it.
@@ -112,12 +153,28 @@ impl RouteTable {
     }
 
     /// Where a packet to `destination` ([`u32::from`] an [`Ipv4Addr`]) goes. `None`: no route covers it.
-    #[inline]
     pub fn lookup(&self, destination: u32) -> Option<Target> {
+        self.way(destination).target()
+    }
+
+    /// The same as packets need it.
+    #[inline]
+    pub fn way(&self, destination: u32) -> Way {
         match &self.form {
-            Form::Small(small) => small.lookup(destination),
-            Form::Ranges(ranges) => ranges.lookup(destination),
-            Form::Direct(direct) => direct.lookup(destination),
+            Form::Small(small) => small.way(destination),
+            Form::Ranges(ranges) => ranges.way(destination),
+            Form::Direct(direct) => direct.way(destination),
+        }
+    }
+
+    /// The way of all destinations from `lowest` to `highest`, where no route tells them apart. `None`: they have to
+    /// be looked up one by one. Costs two look-ups.
+    #[inline]
+    pub fn common_way(&self, lowest: u32, highest: u32) -> Option<Way> {
+        match &self.form {
+            Form::Small(small) => small.common_way(lowest, highest),
+            Form::Ranges(ranges) => ranges.common_way(lowest, highest),
+            Form::Direct(direct) => direct.common_way(lowest, highest),
         }
     }
 
@@ -153,12 +210,12 @@ type TargetIndex = u32;
 
 /// The distinct targets of a table.
 #[derive(Clone, Debug)]
-struct Targets(Box<[Option<Target>]>);
+struct Targets(Box<[Way]>);
 
 impl Targets {
     #[inline(always)]
-    fn get(&self, index: TargetIndex) -> Option<Target> {
-        self.0.get(index as usize).copied().flatten()
+    fn get(&self, index: TargetIndex) -> Way {
+        self.0.get(index as usize).copied().unwrap_or(Way::NONE)
     }
 
     fn memory(&self) -> usize {
@@ -169,7 +226,7 @@ impl Targets {
 /// Cuts the address space into ranges, none of which two routes tell apart: the first address of each, in
 /// order, from 0 on, and the target from there on. `routes` are sorted by network, then length.
 fn flatten(routes: &[Route]) -> (Vec<(u32, TargetIndex)>, Targets) {
-    let mut targets = vec![None];
+    let mut targets = vec![Way::NONE];
     let mut indexes = HashMap::new();
     let mut ranges = vec![(0, 0)];
     // Routes that cover the current address and their last address, longest prefix last.
@@ -181,7 +238,7 @@ fn flatten(routes: &[Route]) -> (Vec<(u32, TargetIndex)>, Targets) {
         );
         close(&mut open, &mut ranges, first.checked_sub(1));
         let index = *indexes.entry(route.target).or_insert_with(|| {
-            targets.push(Some(route.target));
+            targets.push(route.target.into());
             (targets.len() - 1) as TargetIndex
         });
         start(&mut ranges, first, index);

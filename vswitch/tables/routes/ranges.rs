@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Some thousand routes: disjoint ranges in order, and a binary search that compiles to conditional moves.
 
-use super::{Route, Target, TargetIndex, Targets, flatten};
+use super::{Route, TargetIndex, Targets, Way, flatten};
 
 /// Ranges that cover all addresses.
 #[derive(Clone, Debug)]
@@ -26,9 +26,29 @@ impl Ranges {
     }
 
     #[inline]
-    pub(super) fn lookup(&self, destination: u32) -> Option<Target> {
-        let after = self.starts.partition_point(|start| *start <= destination);
-        self.targets.get(*self.indexes.get(after.wrapping_sub(1))?)
+    pub(super) fn way(&self, destination: u32) -> Way {
+        self.of_range(self.range(destination))
+    }
+
+    #[inline]
+    pub(super) fn common_way(&self, lowest: u32, highest: u32) -> Option<Way> {
+        let range = self.range(lowest);
+        (range == self.range(highest)).then(|| self.of_range(range))
+    }
+
+    /// The range that holds an address.
+    #[inline]
+    fn range(&self, destination: u32) -> usize {
+        // Never before the first, which starts at 0.
+        self.starts
+            .partition_point(|start| *start <= destination)
+            .wrapping_sub(1)
+    }
+
+    #[inline(always)]
+    fn of_range(&self, range: usize) -> Way {
+        let index = self.indexes.get(range);
+        index.map_or(Way::NONE, |index| self.targets.get(*index))
     }
 
     pub(super) fn memory(&self) -> usize {

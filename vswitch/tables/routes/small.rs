@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Up to 16 routes: compares all prefixes, without a branch that depends on the packet.
 
-use super::{Route, Target};
-use std::num::NonZeroU16;
-
-use crate::tables::VpcId;
+use super::{Route, Way};
 
 /// Most routes of this form.
 const MOST: usize = 16;
@@ -18,17 +15,15 @@ const NEVER: u32 = 1;
 pub(super) struct Small {
     networks: [u32; MOST],
     masks: [u32; MOST],
-    targets: [Target; MOST],
+    ways: [Way; MOST],
 }
 
 impl Small {
     pub(super) const fn empty() -> Self {
-        // What an unused target is does not matter.
-        let target = Target::Connected(VpcId(NonZeroU16::MIN));
         Self {
             networks: [NEVER; MOST],
             masks: [0; MOST],
-            targets: [target; MOST],
+            ways: [Way::NONE; MOST],
         }
     }
 
@@ -43,13 +38,26 @@ impl Small {
         for (index, route) in sorted.iter().enumerate() {
             small.networks[index] = u32::from(route.prefix.network());
             small.masks[index] = u32::from(route.prefix.netmask());
-            small.targets[index] = route.target;
+            small.ways[index] = route.target.into();
         }
         Some(small)
     }
 
     #[inline]
-    pub(super) fn lookup(&self, destination: u32) -> Option<Target> {
+    pub(super) fn common_way(&self, lowest: u32, highest: u32) -> Option<Way> {
+        // A prefix that covers both covers what is between; one that covers neither must not be between either.
+        let told_apart = (0..MOST).any(|index| {
+            let (network, mask) = (self.networks[index], self.masks[index]);
+            let [covers_lowest, covers_highest] =
+                [lowest, highest].map(|address| address & mask == network);
+            covers_lowest != covers_highest
+                || !covers_lowest && lowest < network && network < highest && mask != 0
+        });
+        (!told_apart).then(|| self.way(lowest))
+    }
+
+    #[inline]
+    pub(super) fn way(&self, destination: u32) -> Way {
         // Each prefix that covers it leaves a mark whose lowest bit says which one; the lowest of all wins.
         // Marks of many bits, since the compiler makes scalar code of single ones and vectors of these.
         let marks: [u32; MOST] = std::array::from_fn(|index| {
@@ -63,9 +71,8 @@ impl Small {
             .into_iter()
             .fold(0, |all, mark| all | mark)
             .trailing_zeros();
-        self.targets
-            .get((longest - MARK.trailing_zeros()) as usize)
-            .copied()
+        let way = self.ways.get((longest - MARK.trailing_zeros()) as usize);
+        way.copied().unwrap_or(Way::NONE)
     }
 }
 

@@ -66,8 +66,29 @@ proptest! {
         for destination in edges(&routes).chain(others) {
             let expected = scan(&routes, destination);
             prop_assert_eq!(table.lookup(destination), expected);
-            prop_assert_eq!(ranges.lookup(destination), expected);
-            prop_assert_eq!(direct.lookup(destination), expected);
+            prop_assert_eq!(ranges.way(destination).target(), expected);
+            prop_assert_eq!(direct.way(destination).target(), expected);
+        }
+    }
+
+    #[test]
+    fn a_common_way_is_that_of_every_address(routes in routes(0..30), a in any::<usize>(), b in any::<usize>()) {
+        let (mut few, mut all) = (routes[..routes.len().min(16)].to_vec(), routes.clone());
+        let small = RouteTable::build(&mut few);
+        RouteTable::build(&mut all);
+        let (ranges, direct) = (Ranges::build(&all), Direct::build(&all));
+        let ends: Vec<_> = edges(&routes).collect();
+        let (a, b) = (ends[a % ends.len()], ends[b % ends.len()]);
+        let (lowest, highest) = (a.min(b), a.max(b));
+        let between = || ends.iter().copied().filter(|end| (lowest..=highest).contains(end));
+        if let Some(way) = small.common_way(lowest, highest) {
+            prop_assert!(between().all(|end| way.target() == scan(&few, end)));
+        }
+        for common in [ranges.common_way(lowest, highest), direct.common_way(lowest, highest)] {
+            prop_assert_eq!(common.is_some(), common == Some(ranges.way(lowest)) && between().all(|end| ranges.way(end) == ranges.way(lowest)));
+            if let Some(way) = common {
+                prop_assert!(between().all(|end| way.target() == scan(&routes, end)));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Tables;
 use super::leaving::Leaving;
 use crate::tables::neighbors::{
-    Changed, Editor, MAX_NEXT_HOPS, Neighbors, NextHops, References, Upserted, Value,
+    Changed, Editor, Entry, MAX_NEXT_HOPS, Neighbors, NextHops, References, Upserted,
 };
 use crate::tables::rcu::{self, Lagging};
 use crate::tables::sync::{Fault, fault};
@@ -252,7 +252,7 @@ impl Writer {
 
     fn upsert(&mut self, table: usize, key: u64, neighbor: Neighbor) -> Result<(), TableFull> {
         let Upserted { changed, rebuilt } =
-            self.editors[table].upsert(key, Value::from(neighbor))?;
+            self.editors[table].upsert(key, Entry::from(neighbor))?;
         if rebuilt {
             self.leaving.forget_places(table);
         }

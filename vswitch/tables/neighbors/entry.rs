@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
-//! A [`Neighbor`] as the table holds it: one 64-bit word and one 32-bit hop.
+//! [`Entry`]: a [`Neighbor`] as the table holds it and as packets need it, one 64-bit word and one 32-bit hop.
 //!
 //! | word | bits 0..48 | the MAC, first byte on the wire lowest |
 //! |---|---|---|
-//! | | bits 48..64 | VNI, lower 16 bits |
+//! | | bits 48..64 | VNI, its upper two bytes in the order of the wire |
 //! | **hop** | bits 0..22 | port of a local neighbor, next hop of a remote one |
 //! | | bit 22 | writer only: this copy is superseded and waits to be removed |
 //! | | bit 23 | the neighbor is local |
-//! | | bits 24..32 | VNI, upper 8 bits |
+//! | | bits 24..32 | VNI, its last byte |
 //!
 //! Readers take the two with two loads. Hence a slot's word never changes while readers may see its key,
-//! and its hop only to one that goes with the same word, see [`Value::differs_only_in_hop`].
+//! and its hop only to one that goes with the same word, see [`Entry::differs_only_in_hop`].
 
 use super::hops::MAX_NEXT_HOPS;
 use crate::tables::{Hop, HopId, MAX_PORTS, Neighbor, PortId};
@@ -20,47 +20,84 @@ const STALE: u32 = 1 << 22;
 const LOCAL: u32 = 1 << 23;
 const HOP_MASK: u32 = MAX_NEXT_HOPS as u32 - 1;
 const PORT_MASK: u32 = MAX_PORTS as u32 - 1;
+const MAC_MASK: u64 = (1 << 48) - 1;
 
 const _: () = assert!(MAX_NEXT_HOPS.is_power_of_two() && HOP_MASK < STALE);
 const _: () = assert!(MAX_PORTS.is_power_of_two() && PORT_MASK < STALE);
 
 /// A neighbor, packed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::tables) struct Value {
+pub struct Entry {
     pub(super) word: u64,
     pub(super) hop: u32,
 }
 
-impl From<Neighbor> for Value {
+impl From<Neighbor> for Entry {
     fn from(neighbor: Neighbor) -> Self {
-        let [a, b, c, d, e, f] = neighbor.mac.bytes();
-        let [vni_0, vni_1, vni_2, _] = neighbor.vni.get().to_le_bytes();
+        let [_, vni @ .., vni_last] = neighbor.vni.get().to_be_bytes();
         let hop = match neighbor.hop {
             Hop::Local(port) => LOCAL | u32::from(port.get()) & PORT_MASK,
             Hop::Remote(id) => id.0 & HOP_MASK,
         };
         Self {
-            word: u64::from_le_bytes([a, b, c, d, e, f, vni_0, vni_1]),
-            hop: hop | u32::from(vni_2) << 24,
+            word: neighbor.mac.word() | u64::from(u16::from_le_bytes(vni)) << 48,
+            hop: hop | u32::from(vni_last) << 24,
         }
     }
 }
 
-impl Value {
-    /// Unpacks it. `None` for a slot that never held a neighbor.
+/// What the packet path takes out of it.
+impl Entry {
+    /// What no table holds: something to fill a field with.
+    pub const NONE: Self = Self { word: 0, hop: 0 };
+
+    /// [`Mac::word`] of its MAC.
     #[inline(always)]
-    pub(super) fn neighbor(self) -> Option<Neighbor> {
-        // In one piece: taken apart into bytes, the MAC would be written to the frame byte by byte.
-        let mac = Mac::new(*self.word.to_le_bytes().first_chunk()?);
-        let vni = Vni::new((self.word >> 48) as u32 | (self.hop >> 24) << 16)?;
-        let hop = if self.hop & LOCAL == 0 {
+    pub const fn mac_word(self) -> u64 {
+        self.word & MAC_MASK
+    }
+
+    /// Where it is.
+    #[inline(always)]
+    pub const fn hop(self) -> Hop {
+        if self.hop & LOCAL == 0 {
             Hop::Remote(HopId(self.hop & HOP_MASK))
         } else {
             Hop::Local(PortId((self.hop & PORT_MASK) as u16))
-        };
-        Some(Neighbor { mac, vni, hop })
+        }
     }
 
+    /// The VNI in the order of the wire: its first two bytes, as the upper 16 bits of a word that the other bits
+    /// are zero of, and its last byte.
+    #[inline(always)]
+    pub const fn vni_bytes(self) -> (u64, u8) {
+        (self.word & !MAC_MASK, (self.hop >> 24) as u8)
+    }
+
+    /// Its VNI; `None` for [`Entry::NONE`].
+    #[inline]
+    pub const fn vni(self) -> Option<Vni> {
+        let [.., first, second] = self.word.to_le_bytes();
+        Vni::new(u32::from_be_bytes([
+            0,
+            first,
+            second,
+            (self.hop >> 24) as u8,
+        ]))
+    }
+
+    /// Unpacks it. `None` for [`Entry::NONE`].
+    pub const fn neighbor(self) -> Option<Neighbor> {
+        let (mac, hop) = (Mac::from_word(self.word), self.hop());
+        match self.vni() {
+            Some(vni) => Some(Neighbor { mac, vni, hop }),
+            None => None,
+        }
+    }
+}
+
+/// What the writer does with it.
+impl Entry {
     /// True when a reader may see the word of one with the hop of the other: both are one of the two.
     pub(super) fn differs_only_in_hop(self, other: Self) -> bool {
         self.word == other.word && self.hop >> 24 == other.hop >> 24
@@ -101,13 +138,13 @@ mod tests {
                     vni: Vni::new(vni).unwrap(),
                     hop,
                 };
-                assert_eq!(Value::from(neighbor).neighbor(), Some(neighbor));
-                assert_eq!(Value::from(neighbor).stale().neighbor(), Some(neighbor));
+                assert_eq!(Entry::from(neighbor).neighbor(), Some(neighbor));
+                assert_eq!(Entry::from(neighbor).stale().neighbor(), Some(neighbor));
                 assert!(
-                    Value::from(neighbor).stale().is_stale() && !Value::from(neighbor).is_stale()
+                    Entry::from(neighbor).stale().is_stale() && !Entry::from(neighbor).is_stale()
                 );
             }
         }
-        assert_eq!(Value { word: 0, hop: 0 }.neighbor(), None);
+        assert_eq!(Entry::NONE.neighbor(), None);
     }
 }
