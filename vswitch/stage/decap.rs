@@ -192,7 +192,7 @@ fn open<F: Frame>(
     frame.clear_offloads();
     let (inner, _) =
         EthernetHdr::ref_from_prefix(frame.head()).map_err(|_| DropReason::Truncated)?;
-    let dst = inner.dst().word();
+    let dst = inner.dst_word();
     if dst & Mac::GROUP != 0 {
         return Err(DropReason::NotFlooded);
     }

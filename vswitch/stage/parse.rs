@@ -77,11 +77,11 @@ fn general(head: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason> {
 
 #[inline]
 fn addresses(ethernet: &EthernetHdr, meta: &mut Meta) -> Result<(), DropReason> {
-    let src = ethernet.src().word();
+    let src = ethernet.src_word();
     if src & Mac::GROUP != 0 || src == 0 {
         return Err(DropReason::BadSourceMac);
     }
-    meta.dst_mac = ethernet.dst().word();
+    meta.dst_mac = ethernet.dst_word();
     Ok(())
 }
 

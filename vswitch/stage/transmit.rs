@@ -33,16 +33,19 @@ pub enum Link<T: TxQueue> {
 /// A worker's ways out.
 pub struct Egress<T: TxQueue> {
     links: [Option<Link<T>>; MAX_PORTS],
+    /// Bit per port: other workers hand over what is for it.
+    shared: u32,
     waiting: Box<[Frames<T::Frame>; MAX_PORTS]>,
     /// Bit per port: frames are waiting.
     touched: u32,
 }
-const _: () = assert!(MAX_PORTS <= u32::BITS as usize);
+const _: () = assert!(MAX_PORTS == u32::BITS as usize);
 
 impl<T: TxQueue> Default for Egress<T> {
     fn default() -> Self {
         Self {
             links: std::array::from_fn(|_| None),
+            shared: 0,
             waiting: Box::new(std::array::from_fn(|_| Frames::new())),
             touched: 0,
         }
@@ -52,6 +55,11 @@ impl<T: TxQueue> Default for Egress<T> {
 impl<T: TxQueue> Egress<T> {
     /// Says how a port is reached from now on. What is for a port without a link is dropped as `TxFull`.
     pub fn set(&mut self, port: PortId, link: Option<Link<T>>) {
+        let bit = 1 << port.get();
+        self.shared = match link {
+            Some(Link::Shared(..)) => self.shared | bit,
+            _ => self.shared & !bit,
+        };
         self.links[port.index()] = link;
     }
 
@@ -101,15 +109,11 @@ impl<T: TxQueue> Egress<T> {
     }
 
     fn flush(&mut self, from: PortId, counters: &WorkerCounters) {
-        while self.touched != 0 {
-            let index = self.touched.trailing_zeros() as usize;
-            self.touched &= self.touched - 1;
-            let Some(out) = PortId::new(index as u16) else {
-                return;
-            };
-            let frames = &mut self.waiting[index];
+        for out in ports(std::mem::take(&mut self.touched)) {
+            let frames = &mut self.waiting[out.index()];
             let bytes = frames.iter().map(Frame::len).sum();
-            transmit(&mut self.links[index], frames, bytes, out, from, counters);
+            let link = &mut self.links[out.index()];
+            transmit(link, frames, bytes, out, from, counters);
         }
     }
 
@@ -118,9 +122,8 @@ impl<T: TxQueue> Egress<T> {
     #[inline]
     pub fn send_handed_over(&mut self, counters: &WorkerCounters) -> usize {
         let mut sent = 0;
-        for (index, link) in self.links.iter_mut().enumerate() {
-            let (Some(Link::Shared(tx, handoff)), Some(out)) = (link, PortId::new(index as u16))
-            else {
+        for out in ports(self.shared) {
+            let Some(Link::Shared(tx, handoff)) = &mut self.links[out.index()] else {
                 continue;
             };
             let mut frames = Frames::new();
@@ -143,6 +146,16 @@ impl<T: TxQueue> Egress<T> {
         }
         sent
     }
+}
+
+/// The ports whose bits are set.
+#[inline]
+fn ports(mut bits: u32) -> impl Iterator<Item = PortId> {
+    std::iter::from_fn(move || {
+        let port = PortId::new(bits.trailing_zeros() as u16)?; // 32 when none is left
+        bits &= bits - 1;
+        Some(port)
+    })
 }
 
 #[inline]

@@ -16,6 +16,8 @@ pub const DVR_PREFIX: [u8; 3] = [0xfe, 0x16, 0x11];
 impl Mac {
     /// The bit of [`Mac::word`] that group addresses have, broadcast included (IEEE 802: the I/G bit).
     pub const GROUP: u64 = 1;
+    /// The bits of [`Mac::word`].
+    pub const WORD: u64 = (1 << 48) - 1;
 
     /// The address of these six bytes, in the order of the wire.
     #[inline]

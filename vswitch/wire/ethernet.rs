@@ -62,14 +62,35 @@ impl EthernetHdr {
         self.dst = mac.bytes();
     }
 
-    /// Writes both addresses, given as [`Mac::word`].
+    /// Destination address as [`Mac::word`]: one load.
+    #[inline]
+    pub fn dst_word(&self) -> u64 {
+        let bytes = self.as_bytes();
+        bytes
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+            & Mac::WORD
+    }
+
+    /// Source address as [`Mac::word`]: one load.
+    #[inline]
+    pub fn src_word(&self) -> u64 {
+        let bytes = self.as_bytes();
+        bytes
+            .last_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+            & Mac::WORD
+    }
+
+    /// Writes both addresses, given as [`Mac::word`]: two stores.
     #[inline]
     pub fn set_addresses(&mut self, dst: u64, src: u64) {
-        let [first, second] = [dst | src << 48, src >> 16].map(u64::to_le_bytes);
-        let [a, b, c, d, e, f, g, h] = first;
-        let [i, j, k, l, ..] = second;
-        self.dst = [a, b, c, d, e, f];
-        self.src = [g, h, i, j, k, l];
+        if let Some((first, rest)) = self.as_mut_bytes().split_first_chunk_mut()
+            && let Some(second) = rest.first_chunk_mut()
+        {
+            *first = (dst | src << 48).to_le_bytes();
+            *second = ((src >> 16) as u32).to_le_bytes();
+        }
     }
 
     /// Writes the source address.

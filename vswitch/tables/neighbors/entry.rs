@@ -20,7 +20,6 @@ const STALE: u32 = 1 << 22;
 const LOCAL: u32 = 1 << 23;
 const HOP_MASK: u32 = MAX_NEXT_HOPS as u32 - 1;
 const PORT_MASK: u32 = MAX_PORTS as u32 - 1;
-const MAC_MASK: u64 = (1 << 48) - 1;
 
 const _: () = assert!(MAX_NEXT_HOPS.is_power_of_two() && HOP_MASK < STALE);
 const _: () = assert!(MAX_PORTS.is_power_of_two() && PORT_MASK < STALE);
@@ -54,7 +53,7 @@ impl Entry {
     /// [`Mac::word`] of its MAC.
     #[inline(always)]
     pub const fn mac_word(self) -> u64 {
-        self.word & MAC_MASK
+        self.word & Mac::WORD
     }
 
     /// Where it is.
@@ -71,7 +70,7 @@ impl Entry {
     /// are zero of, and its last byte.
     #[inline(always)]
     pub const fn vni_bytes(self) -> (u64, u8) {
-        (self.word & !MAC_MASK, (self.hop >> 24) as u8)
+        (self.word & !Mac::WORD, (self.hop >> 24) as u8)
     }
 
     /// Its VNI; `None` for [`Entry::NONE`].
