@@ -80,6 +80,16 @@ bench: ## measure packet rates beside testpmd's and how fast neighbors load; roo
 bench-quick: ## the same in one round, with one number of flows
 	@$(MAKE) bench ROUNDS=$(or $(ROUNDS),1) FLOWS=$(or $(FLOWS),10000)
 
+.PHONY: pipeline
+pipeline: ## measure the packet path alone, between ports without devices
+	@scripts/setup build
+	$(CARGO) bench $(LOCKED) --no-default-features --bench pipeline
+
+.PHONY: instructions
+instructions: ## count the packet path's instructions per packet; fails above 3 % more than before
+	@scripts/setup instructions
+	benches/instructions
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fuzz
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \

@@ -133,7 +133,7 @@ impl<T: TxQueue> Lane<T> {
     #[inline]
     fn forward_from_underlay(&mut self, from: PortId, tables: &Tables) {
         decap::run(&mut self.burst, tables, &mut self.strangers);
-        parse::run(&mut self.burst);
+        parse::run_without_flow(&mut self.burst);
         neighbor::run(&mut self.burst, &tables.neighbors);
         deliver::run(&mut self.burst, tables);
         self.egress.send(&mut self.burst, from, &self.counters);

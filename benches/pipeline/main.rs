@@ -2,8 +2,9 @@
 //! Measures the packet path alone: a worker, its stages and its tables, between ports without devices.
 //!
 //! `cargo bench --bench pipeline` prints cycles per packet (TSC; nanoseconds where there is none), median and minimum
-//! over short runs that take turns, and beside them the floor: what receiving and sending cost without a switch.
-//! `-- CASE FLOWS BURSTS` forwards so many bursts once and prints nothing, for a profiler or an instruction counter.
+//! over short runs that take turns, of the cases that are named or all, and beside them the floor: what receiving and sending cost without a switch.
+//! `-- --once CASE FLOWS BURSTS` forwards so many bursts and prints nothing, for a profiler or an instruction counter
+//! (`benches/instructions`); `-- --list` names the cases.
 
 #![allow(
     missing_docs,
@@ -33,7 +34,10 @@ fn main() {
         .filter(|arg| arg != "--bench")
         .collect();
     match args.as_slice() {
-        [case, flows, bursts] => once(case, flows.parse().unwrap(), bursts.parse().unwrap()),
+        [list] if list == "--list" => Case::ALL.iter().for_each(|(name, _)| println!("{name}")),
+        [once, name, flows, bursts] if once == "--once" => {
+            forward(name, flows.parse().unwrap(), bursts.parse().unwrap());
+        }
         [] => table(&Case::ALL.map(|(name, _)| name)),
         names => table(names),
     }
@@ -44,7 +48,7 @@ fn case(name: &str) -> Case {
     found.unwrap_or_else(|| panic!("no case {name}")).1
 }
 
-fn once(name: &str, flows: u32, bursts: usize) {
+fn forward(name: &str, flows: u32, bursts: usize) {
     let mut lane = Scene::new(flows).lane(case(name), flows);
     measured(|| lane.worker.poll(), bursts);
     lane.forwarded();
@@ -65,11 +69,11 @@ fn table<S: AsRef<str>>(names: &[S]) {
         let scene = Scene::new(flows);
         for name in names {
             let case = case(name.as_ref());
-            if flows > 100_000 && matches!(case, Case::LocalSwitched | Case::LocalRouted) {
-                continue; // one neighbor, whatever the flows
+            if flows > 100_000 && !case.has_neighbor_per_flow() {
+                continue;
             }
             let mut lane = scene.lane(case, flows);
-            let (frame, fields) = case.frame();
+            let (frame, fields) = case.frame(flows);
             let (mut source, mut burst) = (Source::new(frame, fields, flows), Frames::new());
             let mut bare = || {
                 let received = source.rx_burst(&mut burst, 32);

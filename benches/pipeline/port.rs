@@ -125,8 +125,10 @@ impl Frame for Lent {
 pub(crate) struct Field {
     /// Where in the frame.
     pub(crate) offset: usize,
-    /// What flow 0 has there, in network order; flow `n` has `n` more.
+    /// What flow 0 has there, in network order.
     pub(crate) first: u32,
+    /// How much more each further flow has.
+    pub(crate) step: u32,
 }
 
 /// Receives frames of many flows, in an order that no prefetcher foresees, without end.
@@ -165,7 +167,7 @@ impl Source {
             .random
             .wrapping_mul(1_664_525)
             .wrapping_add(1_013_904_223);
-        (u64::from(self.random) * u64::from(self.flows) >> 32) as u32
+        ((u64::from(self.random) * u64::from(self.flows)) >> 32) as u32
     }
 }
 
@@ -187,7 +189,8 @@ impl RxQueue for Source {
             let bytes = &mut buffer.bytes[HEADROOM..];
             bytes[..self.frame.len()].copy_from_slice(&self.frame);
             for field in &self.fields {
-                bytes[field.offset..][..4].copy_from_slice(&(field.first + flow).to_be_bytes());
+                bytes[field.offset..][..4]
+                    .copy_from_slice(&(field.first + flow * field.step).to_be_bytes());
             }
             into.push(Lent(at));
         }

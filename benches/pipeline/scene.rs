@@ -41,6 +41,9 @@ const GATEWAY_MAC: [u8; 6] = [2, 0xff, 0, 0, 0, 1];
 const DVR_MAC: [u8; 6] = [0xfe, 0x16, 0x11, 0, 0, 0];
 /// The first remote neighbor; neighbor `n` has an address and a MAC `n` higher.
 const FIRST_IP: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 0);
+/// The destinations of the routes, [`ROUTES`] times a thousand.
+const FIRST_ROUTE: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 0);
+const ROUTED: u32 = 1 << 18;
 const FIRST_MAC: [u8; 6] = [2, 1, 0, 0, 0, 0];
 
 /// One kind of traffic.
@@ -52,17 +55,30 @@ pub(crate) enum Case {
     DecapRouted,
     LocalSwitched,
     LocalRouted,
+    /// As `EncapRouted`, with each packet by another of the table's routes.
+    EncapManyRoutes,
+    /// As `EncapSwitched`, of IPv6.
+    EncapIpv6,
 }
 
 impl Case {
-    pub(crate) const ALL: [(&str, Self); 6] = [
+    pub(crate) const ALL: [(&str, Self); 8] = [
         ("encap_switched", Self::EncapSwitched),
         ("encap_routed", Self::EncapRouted),
         ("decap_switched", Self::DecapSwitched),
         ("decap_routed", Self::DecapRouted),
         ("local_switched", Self::LocalSwitched),
         ("local_routed", Self::LocalRouted),
+        ("encap_many_routes", Self::EncapManyRoutes),
+        ("encap_ipv6", Self::EncapIpv6),
     ];
+
+    pub(crate) fn has_neighbor_per_flow(self) -> bool {
+        !matches!(
+            self,
+            Self::LocalSwitched | Self::LocalRouted | Self::EncapManyRoutes
+        )
+    }
 
     fn arrives_at(self) -> PortId {
         match self {
@@ -71,11 +87,15 @@ impl Case {
         }
     }
 
-    /// Flow 0's frame, and where the others differ.
-    pub(crate) fn frame(self) -> (Vec<u8>, Vec<Field>) {
+    /// Flow 0's frame, and where the others of so many flows differ.
+    pub(crate) fn frame(self, flows: u32) -> (Vec<u8>, Vec<Field>) {
         let [.., a, b, c, d] = FIRST_MAC;
         let (ip, mac) = (u32::from(FIRST_IP), u32::from_be_bytes([a, b, c, d]));
-        let at = |offset, first| Field { offset, first };
+        let at = |offset, first| Field {
+            offset,
+            first,
+            step: 1,
+        };
         match self {
             Self::EncapSwitched => (
                 udp(GUEST_MAC, FIRST_MAC, GUEST_IP, FIRST_IP),
@@ -93,6 +113,15 @@ impl Case {
                 vxlan(&udp(DVR_MAC, GUEST_MAC, FIRST_IP, GUEST_IP)),
                 vec![at(50 + 26, ip)],
             ),
+            Self::EncapManyRoutes => (
+                udp(GUEST_MAC, GATEWAY_MAC, GUEST_IP, FIRST_ROUTE),
+                vec![Field {
+                    offset: 30,
+                    first: u32::from(FIRST_ROUTE),
+                    step: ROUTED / flows.min(ROUTED),
+                }],
+            ),
+            Self::EncapIpv6 => (ipv6(GUEST_MAC, FIRST_MAC), vec![at(2, mac)]),
             Self::LocalSwitched => (
                 udp(GUEST_MAC, OTHER_MAC, GUEST_IP, OTHER_IP),
                 vec![at(34, 0x0400_0035)],
@@ -112,6 +141,15 @@ fn udp(src: [u8; 6], dst: [u8; 6], from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
         .ipv4(from.octets(), to.octets(), 64)
         .udp(1024, 53);
     builder.write(&mut frame, &[b'x'; 60 - 42]).unwrap();
+    frame
+}
+
+fn ipv6(src: [u8; 6], dst: [u8; 6]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let builder = PacketBuilder::ethernet2(src, dst)
+        .ipv6([0xfd; 16], [0xfe; 16], 64)
+        .udp(1024, 53);
+    builder.write(&mut frame, b"").unwrap();
     frame
 }
 
@@ -156,7 +194,11 @@ impl Scene {
                 .parse()
                 .unwrap(),
             priority: 1,
-            target: Target::Via(vpc, FIRST_IP),
+            // Each by another machine, or the table would have one range for all.
+            target: Target::Via(
+                vpc,
+                Ipv4Addr::from(u32::from(FIRST_IP) + u32::from(n) % neighbors),
+            ),
         };
         let connected = |prefix: &str| Route {
             prefix: prefix.parse().unwrap(),
@@ -230,7 +272,7 @@ impl Scene {
             Arc::clone(&counters),
             BURST,
         );
-        let (frame, fields) = case.frame();
+        let (frame, fields) = case.frame(flows);
         let source = Source::new(frame, fields, flows);
         for port in [UPLINK, GUEST, OTHER_GUEST] {
             worker.add_port(port, Vec::new(), Some(Link::Own(Sink)));

@@ -12,10 +12,17 @@ use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac, ethernet, ipv4};
 
-/// Runs the stage over one burst. Never blocks, allocates or logs.
+/// Runs the stage over one burst of a guest. Never blocks, allocates or logs.
 #[inline]
 pub fn run<F: Frame>(burst: &mut Burst<F>) {
-    burst.keep(|frame, meta| parse(frame.head(), frame.len(), meta));
+    burst.keep(|frame, meta| parse::<true>(frame.head(), frame.len(), meta));
+}
+
+/// The same for frames that came in a tunnel. Their flow does not matter, since they go into none again: `meta.flow` is
+/// of no use.
+#[inline]
+pub fn run_without_flow<F: Frame>(burst: &mut Burst<F>) {
+    burst.keep(|frame, meta| parse::<false>(frame.head(), frame.len(), meta));
 }
 
 /// Bytes of TCP or UDP that hold the two ports.
@@ -31,8 +38,8 @@ struct PlainIpv4 {
 }
 
 /// Parses one frame of `len` bytes whose first segment is `head`.
-#[inline]
-fn parse(head: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason> {
+#[inline(always)]
+fn parse<const FLOW: bool>(head: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason> {
     meta.len = len as u32;
     if let Ok((plain, _)) = PlainIpv4::ref_from_prefix(head)
         && plain.ethernet.ethertype() == ethernet::IPV4
@@ -46,8 +53,11 @@ fn parse(head: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason> {
         if total < Ipv4Hdr::LEN {
             return Err(DropReason::Malformed);
         }
-        let ports = has_ports(&plain.ip, total - Ipv4Hdr::LEN).then_some(plain.ports);
-        ipv4(&plain.ip, ports, meta);
+        ipv4(&plain.ip, meta);
+        if FLOW {
+            let ports = has_ports(&plain.ip, total - Ipv4Hdr::LEN).then_some(plain.ports);
+            meta.flow = ipv4_flow(&plain.ip, ports);
+        }
         return Ok(());
     }
     general(head, len, meta)
@@ -99,7 +109,8 @@ fn parse_ipv4(rest: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason
     } else {
         None
     };
-    ipv4(ip, ports, meta);
+    ipv4(ip, meta);
+    meta.flow = ipv4_flow(ip, ports);
     Ok(())
 }
 
@@ -136,16 +147,18 @@ fn has_ports(ip: &Ipv4Hdr, payload: usize) -> bool {
 }
 
 #[inline]
-fn ipv4(ip: &Ipv4Hdr, ports: Option<[u8; PORTS]>, meta: &mut Meta) {
+fn ipv4(ip: &Ipv4Hdr, meta: &mut Meta) {
     meta.payload = Payload::Ipv4;
     meta.tos = ip.tos();
     meta.ttl = ip.ttl();
     meta.dst_ip = ip.dst();
+}
+
+#[inline]
+fn ipv4_flow(ip: &Ipv4Hdr, ports: Option<[u8; PORTS]>) -> u32 {
     let addresses = u64::from(ip.src()) << 32 | u64::from(ip.dst());
-    meta.flow = mix(
-        addresses,
-        five_tuple_tail(ip.protocol(), ports.unwrap_or_default()),
-    );
+    let tail = five_tuple_tail(ip.protocol(), ports.unwrap_or_default());
+    mix(addresses, tail)
 }
 
 #[inline]
@@ -186,7 +199,7 @@ mod tests {
         burst.frames_mut().push(MemoryFrame::new(bytes));
         let mut out = Err(DropReason::NoRoute);
         for (frame, meta) in burst.iter_mut() {
-            out = parse(frame.head(), frame.len(), meta).map(|()| *meta);
+            out = parse::<true>(frame.head(), frame.len(), meta).map(|()| *meta);
         }
         out
     }

@@ -124,7 +124,14 @@ impl Ipv4Hdr {
     /// True when the checksum over these 20 bytes is right; only for a header without options.
     #[inline]
     pub fn checksum_is_right(&self) -> bool {
-        sum(self.as_bytes()) == 0xffff
+        // Words of 32 bits in the CPU's order: the sum is the same but for the order of its bytes (RFC 1071 section 2),
+        // and this one looks the same in either.
+        let (words, _) = self.as_bytes().as_chunks();
+        let sum: u64 = words
+            .iter()
+            .map(|word| u64::from(u32::from_ne_bytes(*word)))
+            .sum();
+        fold((sum & 0xffff) as u32 + (sum >> 16 & 0xffff) as u32 + (sum >> 32) as u32) == 0xffff
     }
 }
 

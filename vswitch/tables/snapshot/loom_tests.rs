@@ -8,6 +8,7 @@ use std::num::NonZeroU16;
 use loom::thread;
 
 use super::*;
+use crate::tables::neighbors::Entry;
 use crate::tables::sync::Fault;
 use crate::tables::sync::model::{check, fails};
 use crate::tables::{Hop, HopId, Neighbor, NextHop, VpcId};
@@ -155,7 +156,10 @@ fn add_again() {
     settle(&mut writer);
     assert_eq!(writer.memory().tables[1].leaving, 0);
     assert_eq!(
-        writer.by_ip().get(Neighbors::ip_key(VPC, u32::from(ip))),
+        writer
+            .by_ip()
+            .get(Neighbors::ip_key(VPC, u32::from(ip)))
+            .and_then(Entry::neighbor),
         Some(local(0xb, 4))
     );
 }

@@ -64,7 +64,7 @@ fn check(tables: &Tables, key: u32, found: Neighbor) {
             let bytes: Vec<u8> = template
                 .words
                 .iter()
-                .flat_map(|word| word.to_ne_bytes())
+                .flat_map(|word| word.to_le_bytes())
                 .collect();
             let host =
                 u32::from_be_bytes([bytes[30], bytes[31], bytes[32], bytes[33]]) - 0xc633_0000;
@@ -77,10 +77,10 @@ fn check(tables: &Tables, key: u32, found: Neighbor) {
     }
 }
 
-/// Looks up until told to stop; how many entries it found.
+/// Looks up until told to stop, and at least once, however late it gets a CPU; how many entries it found.
 fn work(mut reader: Reader<Tables>, seed: u64, sleeps: bool, stop: &AtomicBool) -> u64 {
     let (mut dice, mut hits) = (Dice(seed), 0);
-    while !stop.load(Relaxed) {
+    loop {
         let guard = reader.pin();
         for _ in 0..64 {
             let key = dice.roll(KEYS);
@@ -96,8 +96,10 @@ fn work(mut reader: Reader<Tables>, seed: u64, sleeps: bool, stop: &AtomicBool) 
             reader.offline();
             thread::yield_now();
         }
+        if stop.load(Relaxed) {
+            return hits;
+        }
     }
-    hits
 }
 
 /// One edit of a key that may change.
