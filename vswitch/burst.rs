@@ -44,7 +44,7 @@ pub struct Meta {
     pub ttl: u8,
     /// Key in the neighbor tables: by IP when `routed`, by MAC otherwise. By `route` or `decap`.
     pub key: u64,
-    /// Where in its table the key is looked up. By `neighbor`.
+    /// Where in its table the key is looked up. By `route` or `decap`.
     pub home: Home,
     /// The neighbor it goes to. By `neighbor`.
     pub neighbor: Entry,

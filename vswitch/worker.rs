@@ -101,17 +101,15 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
     }
 }
 
-/// Fetches what `parse` reads, and sums the frames' bytes.
+/// Fetches what `parse` reads, and sums the frames' bytes. The descriptors are in the cache: the driver has just
+/// written them.
 #[inline]
 fn prefetch<F: Frame>(frames: &Frames<F>) -> usize {
-    frames.iter().for_each(Frame::prefetch);
-    frames
-        .iter()
-        .map(|frame| {
-            frame.prefetch_head();
-            frame.len()
-        })
-        .sum()
+    let lens = frames.iter().map(|frame| {
+        frame.prefetch_head();
+        frame.len()
+    });
+    lens.sum()
 }
 
 impl<T: TxQueue> Lane<T> {
@@ -123,7 +121,7 @@ impl<T: TxQueue> Lane<T> {
             return;
         }
         parse::run(&mut self.burst);
-        route::run(&mut self.burst, guest);
+        route::run(&mut self.burst, guest, &tables.neighbors);
         neighbor::run(&mut self.burst, &tables.neighbors);
         encap::run(&mut self.burst, from, guest, tables);
         self.egress.send(&mut self.burst, from, &self.counters);

@@ -44,7 +44,6 @@ fn a_fresh_frame_is_empty_and_grows_at_both_ends() {
     assert_eq!(frame.segments(), 1);
     assert_eq!(frame.checksum(), Checksum::Unknown);
     frame.clear_offloads();
-    frame.prefetch();
     frame.prefetch_head();
 }
 

@@ -234,11 +234,6 @@ impl Frame for Mbuf {
     }
 
     #[inline]
-    fn prefetch(&self) {
-        prefetch(self.0.as_ptr().cast());
-    }
-
-    #[inline]
     fn prefetch_head(&self) {
         prefetch(self.head().as_ptr());
     }

@@ -60,10 +60,6 @@ pub trait Frame: Sized + Send {
     /// Forgets what the device said of checksums: the header they were about is gone (decapsulation).
     fn clear_offloads(&mut self) {}
 
-    /// Asks the CPU to fetch the frame's own descriptor, ahead of [`Frame::prefetch_head`].
-    #[inline]
-    fn prefetch(&self) {}
-
     /// Asks the CPU to fetch the first cache line of [`Frame::head`].
     #[inline]
     fn prefetch_head(&self) {}

@@ -3,7 +3,7 @@
 //! Sets aside what is not VXLAN for us: it is the host's own traffic.
 //!
 //! Reads the frame, the underlay, the VNIs of this host.
-//! Writes `meta.key`, `routed`, `outer_ecn`, `host`.
+//! Writes `meta.key`, `home`, `routed`, `outer_ecn`, `host`.
 //! Drops `Truncated`, `Malformed`, `BadChecksum`, `OuterFragment`, `NoVni`, `UnknownVni`, `NotFlooded`, `NotForUs`.
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -11,6 +11,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::{Checksum, Frame, Frames};
+use crate::stage::neighbor;
 use crate::tables::{Neighbors, Tables, Underlay};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, Vni, VxlanHdr, ethernet, ipv4, vxlan};
 
@@ -196,7 +197,7 @@ fn open<F: Frame>(
     if dst & Mac::GROUP != 0 {
         return Err(DropReason::NotFlooded);
     }
-    meta.routed = false;
-    meta.key = Neighbors::mac_word_key(domain, dst);
+    let key = Neighbors::mac_word_key(domain, dst);
+    neighbor::aim(meta, false, key, &tables.neighbors.by_mac);
     Ok(())
 }

@@ -1,36 +1,40 @@
 // SPDX-License-Identifier: MIT
 //! Where is it? Looks each packet's neighbor up: by MAC when switched, by address when routed.
 //!
-//! Reads `meta.key`, `routed`.
+//! Reads `meta.key`, `home`, `routed`.
 //! Writes `meta.neighbor`.
 //! Drops `UnknownMac`, `UnknownNeighbor`.
+//!
+//! With a million neighbors a bucket is in no cache. So the stage before [aims](aim): it says what will be looked up as
+//! soon as it knows, and the look-ups begin when all buckets of the burst are on their way.
 
-use crate::burst::Burst;
+use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::Frame;
+use crate::tables::neighbors::NeighborTable;
 use crate::tables::{Hop, Neighbors};
 
+/// Names the neighbor to look up: `key` in `table`, which is [`Neighbors::by_ip`] when `routed`, else
+/// [`Neighbors::by_mac`]. For the stage before; writes `meta.routed`, `key`, `home`.
+#[inline(always)]
+pub fn aim(meta: &mut Meta, routed: bool, key: u64, table: &NeighborTable) {
+    meta.routed = routed;
+    meta.key = key;
+    meta.home = table.home(key);
+    table.prefetch_at(meta.home);
+}
+
 /// Runs the stage over one burst. Never blocks, allocates or logs.
-///
-/// Two passes: with a million neighbors a bucket is in no cache, and fetching a burst's buckets at once
-/// hides all but one of those waits.
 #[inline]
 pub fn run<F: Frame>(burst: &mut Burst<F>, neighbors: &Neighbors) {
     let (by_ip, by_mac, hops) = (&*neighbors.by_ip, &*neighbors.by_mac, &*neighbors.hops);
-    let table = |routed| if routed { by_ip } else { by_mac };
-    for (_, meta) in burst.iter_mut() {
-        let table = table(meta.routed);
-        meta.home = table.home(meta.key);
-        table.prefetch_at(meta.home);
-    }
     burst.keep(|_, meta| {
-        let unknown = if meta.routed {
-            DropReason::UnknownNeighbor
+        let (table, unknown) = if meta.routed {
+            (by_ip, DropReason::UnknownNeighbor)
         } else {
-            DropReason::UnknownMac
+            (by_mac, DropReason::UnknownMac)
         };
-        let found = table(meta.routed).get_at(meta.home, meta.key);
-        meta.neighbor = found.ok_or(unknown)?;
+        meta.neighbor = table.get_at(meta.home, meta.key).ok_or(unknown)?;
         if let Hop::Remote(hop) = meta.neighbor.hop() {
             hops.prefetch(hop);
         }

@@ -2,7 +2,7 @@
 //! Same subnet, or through its gateway? Names the neighbor that a tenant's frame goes to.
 //!
 //! Reads `meta.dst_mac`, `payload`, `ttl`, `dst_ip`; with several subnets on a port, the frame's source.
-//! Writes `meta.key`, `routed`.
+//! Writes `meta.key`, `home`, `routed`.
 //! Drops `NotFlooded`, `NotRoutable`, `TtlExpired`, `NoRoute`.
 
 use std::net::Ipv4Addr;
@@ -12,28 +12,30 @@ use zerocopy::FromBytes;
 use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
+use crate::stage::neighbor;
+use crate::tables::routes::Way;
 use crate::tables::{Attachment, Neighbors, TenantPort};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Mac};
 
 /// Runs the stage over one burst that came from `port`. Never blocks, allocates or logs.
 #[inline]
-pub fn run<F: Frame>(burst: &mut Burst<F>, port: &TenantPort) {
+pub fn run<F: Frame>(burst: &mut Burst<F>, port: &TenantPort, neighbors: &Neighbors) {
     match port.attachments.as_slice() {
         [] => burst.drop_all(DropReason::PortUnbound),
-        [only] => in_one(burst, only),
-        several => in_several(burst, several),
+        [only] => in_one(burst, only, neighbors),
+        several => in_several(burst, several, neighbors),
     }
 }
 
 /// The guest is in one subnet. Then most bursts go one way altogether: its route is looked up once.
 #[inline(always)]
-fn in_one<F: Frame>(burst: &mut Burst<F>, subnet: &Attachment) {
+fn in_one<F: Frame>(burst: &mut Burst<F>, subnet: &Attachment, neighbors: &Neighbors) {
     let (mut lowest, mut highest) = (u32::MAX, 0);
     burst.keep(|_, meta| {
-        meta.routed = is_gateway(subnet, meta);
-        if !meta.routed {
-            return switch(subnet, meta);
+        if !is_gateway(subnet, meta) {
+            return switch(subnet, meta, neighbors);
         }
+        meta.routed = true;
         (lowest, highest) = (lowest.min(meta.dst_ip), highest.max(meta.dst_ip));
         may_be_routed(meta)
     });
@@ -42,29 +44,44 @@ fn in_one<F: Frame>(burst: &mut Burst<F>, subnet: &Attachment) {
     }
     let common = subnet.routes.common_way(lowest, highest);
     burst.keep(|_, meta| {
-        if meta.routed {
-            let way = common.unwrap_or_else(|| subnet.routes.way(meta.dst_ip));
-            meta.key = way.neighbor_key(meta.dst_ip).ok_or(DropReason::NoRoute)?;
+        if !meta.routed {
+            return Ok(());
         }
-        Ok(())
+        let way = common.unwrap_or_else(|| subnet.routes.way(meta.dst_ip));
+        go(way, meta, neighbors)
     });
 }
 
 /// The guest is in several subnets, each with routes of its own.
-fn in_several<F: Frame>(burst: &mut Burst<F>, subnets: &[Attachment]) {
+fn in_several<F: Frame>(burst: &mut Burst<F>, subnets: &[Attachment], neighbors: &Neighbors) {
     burst.keep(|frame, meta| {
         let at_gateway = subnets.iter().filter(|subnet| is_gateway(subnet, meta));
         if let Some(subnet) = of_source(at_gateway, frame.head(), meta) {
-            meta.routed = true;
             may_be_routed(meta)?;
-            let way = subnet.routes.way(meta.dst_ip);
-            meta.key = way.neighbor_key(meta.dst_ip).ok_or(DropReason::NoRoute)?;
-            return Ok(());
+            return go(subnet.routes.way(meta.dst_ip), meta, neighbors);
         }
-        meta.routed = false;
         let subnet = of_source(subnets.iter(), frame.head(), meta);
-        switch(subnet.ok_or(DropReason::PortUnbound)?, meta)
+        switch(subnet.ok_or(DropReason::PortUnbound)?, meta, neighbors)
     });
+}
+
+/// To the next hop of a route.
+#[inline(always)]
+fn go(way: Way, meta: &mut Meta, neighbors: &Neighbors) -> Result<(), DropReason> {
+    let key = way.neighbor_key(meta.dst_ip).ok_or(DropReason::NoRoute)?;
+    neighbor::aim(meta, true, key, &neighbors.by_ip);
+    Ok(())
+}
+
+/// To another machine of the subnet.
+#[inline(always)]
+fn switch(subnet: &Attachment, meta: &mut Meta, neighbors: &Neighbors) -> Result<(), DropReason> {
+    if meta.dst_mac & Mac::GROUP != 0 {
+        return Err(DropReason::NotFlooded);
+    }
+    let key = Neighbors::mac_word_key(subnet.domain, meta.dst_mac);
+    neighbor::aim(meta, false, key, &neighbors.by_mac);
+    Ok(())
 }
 
 #[inline]
@@ -72,15 +89,6 @@ fn is_gateway(subnet: &Attachment, meta: &Meta) -> bool {
     subnet
         .gateway_mac
         .is_some_and(|mac| mac.word() == meta.dst_mac)
-}
-
-#[inline]
-fn switch(subnet: &Attachment, meta: &mut Meta) -> Result<(), DropReason> {
-    if meta.dst_mac & Mac::GROUP != 0 {
-        return Err(DropReason::NotFlooded);
-    }
-    meta.key = Neighbors::mac_word_key(subnet.domain, meta.dst_mac);
-    Ok(())
 }
 
 #[inline]

@@ -103,7 +103,9 @@ impl Ipv4Hdr {
     pub fn decrement_ttl(&mut self) {
         debug_assert_ne!(self.ttl, 0);
         self.ttl = self.ttl.wrapping_sub(1);
-        self.update_checksum(0x0100, 0);
+        // One fold is enough: the sum is below 0x1feff.
+        let sum = u32::from(!self.checksum.get()) + u32::from(!0x0100u16);
+        self.checksum = U16::new(!(sum as u16).wrapping_add((sum >> 16) as u16));
     }
 
     /// Writes the ECN bits, the lower two of `ecn`, and updates the checksum.
