@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! Measures the packet path alone: a worker, its stages and its tables, between ports without devices.
 //!
-//! `cargo bench --bench pipeline` prints cycles per packet (TSC; nanoseconds where there is none), median and minimum
-//! over short runs that take turns, of the cases that are named or all, and beside them the floor: what receiving and sending cost without a switch.
-//! `-- --once CASE FLOWS BURSTS` forwards so many bursts and prints nothing, for a profiler or an instruction counter
-//! (`benches/instructions`); `-- --list` names the cases.
+//! | `cargo bench --bench pipeline --` | prints |
+//! |---|---|
+//! | cases, or none for all | cycles per packet (TSC; nanoseconds where there is none), median and minimum over short runs that take turns, and beside them the floor: what receiving and sending cost without a switch |
+//! | `--workers` | the rate of two workers by that of one: on common tables, and, for what the machine has to give, on tables of their own |
+//! | `--memory` | bytes per neighbor, route, VNI and port |
+//! | `--list` | the cases |
+//! | `--once CASE FLOWS BURSTS` | nothing: forwards so many bursts, for a profiler or `benches/instructions` |
 
 #![allow(
     missing_docs,
@@ -13,13 +16,19 @@
     reason = "a bench stops at what should not be"
 )]
 
+mod lane;
+mod memory;
 mod port;
 mod scene;
 
+use std::sync::Barrier;
+use std::thread;
+
 use vswitch::io::{Frames, RxQueue, TxQueue};
 
+use lane::Lane;
 use port::{Sink, Source};
-use scene::{Case, Scene};
+use scene::{BURST, Case, Scene};
 
 const FLOWS: [u32; 5] = [1, 1_000, 10_000, 100_000, 1_000_000];
 /// Polls of one run: half a millisecond, shorter than a scheduler's turn.
@@ -38,6 +47,8 @@ fn main() {
         [once, name, flows, bursts] if once == "--once" => {
             forward(name, flows.parse().unwrap(), bursts.parse().unwrap());
         }
+        [workers] if workers == "--workers" => scaling(),
+        [memory] if memory == "--memory" => memory::print(),
         [] => table(&Case::ALL.map(|(name, _)| name)),
         names => table(names),
     }
@@ -49,7 +60,7 @@ fn case(name: &str) -> Case {
 }
 
 fn forward(name: &str, flows: u32, bursts: usize) {
-    let mut lane = Scene::new(flows).lane(case(name), flows);
+    let mut lane = Lane::new(&Scene::new(flows), case(name), flows);
     measured(|| lane.worker.poll(), bursts);
     lane.forwarded();
 }
@@ -72,11 +83,11 @@ fn table<S: AsRef<str>>(names: &[S]) {
             if flows > 100_000 && !case.has_neighbor_per_flow() {
                 continue;
             }
-            let mut lane = scene.lane(case, flows);
+            let mut lane = Lane::new(&scene, case, flows);
             let (frame, fields) = case.frame(flows);
             let (mut source, mut burst) = (Source::new(frame, fields, flows), Frames::new());
             let mut bare = || {
-                let received = source.rx_burst(&mut burst, 32);
+                let received = source.rx_burst(&mut burst, BURST);
                 Sink.tx_burst(&mut burst);
                 received
             };
@@ -100,6 +111,55 @@ fn table<S: AsRef<str>>(names: &[S]) {
             );
         }
     }
+}
+
+/// Runs of [`scaling`], and polls of each: 20 milliseconds, so that starting threads does not count.
+const ROUNDS: usize = 15;
+const LONG: usize = 40_000;
+
+fn scaling() {
+    const FLOWS: u32 = 1_000;
+    let [here, there] = [(); 2].map(|()| Scene::new(FLOWS));
+    println!(
+        "{:16} two workers on common tables, on their own; by one worker",
+        ""
+    );
+    for (name, case) in &Case::ALL[..4] {
+        let lane = |scene| Lane::new(scene, *case, FLOWS);
+        let mut one = [lane(&here)];
+        let mut common = [lane(&here), lane(&here)];
+        let mut own = [lane(&here), lane(&there)];
+        let [mut by_common, mut by_own] = [(); 2].map(|()| Vec::new());
+        for _ in 0..ROUNDS {
+            let single = rate(&mut one);
+            by_common.push(rate(&mut common) / single);
+            by_own.push(rate(&mut own) / single);
+        }
+        let [common, own] = [by_common, by_own].map(|mut ratios| {
+            ratios.sort_by(f64::total_cmp);
+            ratios[ROUNDS / 2]
+        });
+        println!("{name:16} {common:.2} {own:.2}");
+    }
+}
+
+/// Packets per tick of workers that run at the same time.
+fn rate(lanes: &mut [Lane]) -> f64 {
+    let start = Barrier::new(lanes.len());
+    thread::scope(|scope| {
+        let run = |lane| {
+            let start = &start;
+            scope.spawn(move || {
+                let lane: &mut Lane = lane;
+                start.wait();
+                let begun = ticks();
+                let packets = measured(|| lane.worker.poll(), LONG);
+                packets as f64 / (ticks() - begun) as f64
+            })
+        };
+        let running: Vec<_> = lanes.iter_mut().map(run).collect();
+        running.into_iter().map(|run| run.join().unwrap()).sum()
+    })
 }
 
 /// Ticks per packet of one run.

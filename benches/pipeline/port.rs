@@ -6,6 +6,8 @@ use std::ptr::NonNull;
 
 use vswitch::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
 
+use crate::scene::Field;
+
 /// As in DPDK's buffers.
 const HEADROOM: usize = 128;
 /// Longest frame.
@@ -118,17 +120,6 @@ impl Frame for Lent {
         }
         fits
     }
-}
-
-/// What distinguishes one flow's frames from another's: bytes of the frame, made of the flow's number.
-#[derive(Clone, Copy)]
-pub(crate) struct Field {
-    /// Where in the frame.
-    pub(crate) offset: usize,
-    /// What flow 0 has there, in network order.
-    pub(crate) first: u32,
-    /// How much more each further flow has.
-    pub(crate) step: u32,
 }
 
 /// Receives frames of many flows, in an order that no prefetcher foresees, without end.

@@ -6,8 +6,6 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use etherparse::PacketBuilder;
-use vswitch::counters::{PortTotals, WorkerCounters, total};
-use vswitch::stage::transmit::Link;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::{Registrar, Writer, tables};
 use vswitch::tables::{
@@ -15,19 +13,16 @@ use vswitch::tables::{
     VpcId,
 };
 use vswitch::wire::{Mac, Vni};
-use vswitch::worker::Worker;
 
-use crate::port::{Field, Sink, Source};
-
-const BURST: usize = 32;
+pub(crate) const BURST: usize = 32;
 /// Routes beside the connected ones.
 const ROUTES: u16 = 256;
 /// Remote hosts that the neighbors are spread over.
 const HOSTS: u32 = 256;
 
-const UPLINK: PortId = PortId::new(0).unwrap();
-const GUEST: PortId = PortId::new(1).unwrap();
-const OTHER_GUEST: PortId = PortId::new(2).unwrap();
+pub(crate) const UPLINK: PortId = PortId::new(0).unwrap();
+pub(crate) const GUEST: PortId = PortId::new(1).unwrap();
+pub(crate) const OTHER_GUEST: PortId = PortId::new(2).unwrap();
 
 const VTEP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const PEER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -45,6 +40,17 @@ const FIRST_IP: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 0);
 const FIRST_ROUTE: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 0);
 const ROUTED: u32 = 1 << 18;
 const FIRST_MAC: [u8; 6] = [2, 1, 0, 0, 0, 0];
+
+/// What distinguishes one flow's frames from another's: bytes of the frame, made of the flow's number.
+#[derive(Clone, Copy)]
+pub(crate) struct Field {
+    /// Where in the frame.
+    pub(crate) offset: usize,
+    /// What flow 0 has there, in network order.
+    pub(crate) first: u32,
+    /// How much more each further flow has.
+    pub(crate) step: u32,
+}
 
 /// One kind of traffic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,7 +86,7 @@ impl Case {
         )
     }
 
-    fn arrives_at(self) -> PortId {
+    pub(crate) fn arrives_at(self) -> PortId {
         match self {
             Self::DecapSwitched | Self::DecapRouted => UPLINK,
             _ => GUEST,
@@ -166,16 +172,8 @@ fn vxlan(inner: &[u8]) -> Vec<u8> {
 
 /// A switch whose tables are filled.
 pub(crate) struct Scene {
-    // Readers of its tables are of no use without it.
-    _writer: Writer,
-    registrar: Registrar,
-}
-
-/// One lcore's share, with its counters.
-pub(crate) struct Lane {
-    pub(crate) worker: Worker<Source, Sink>,
-    counters: Arc<WorkerCounters>,
-    case: Case,
+    pub(crate) writer: Writer,
+    pub(crate) registrar: Registrar,
 }
 
 impl Scene {
@@ -258,43 +256,6 @@ impl Scene {
             );
         }
         let _ = writer.commit();
-        Self {
-            _writer: writer,
-            registrar,
-        }
-    }
-
-    /// A worker to which frames of `case` arrive.
-    pub(crate) fn lane(&self, case: Case, flows: u32) -> Lane {
-        let counters = Arc::new(WorkerCounters::default());
-        let mut worker = Worker::new(
-            self.registrar.reader("bench").unwrap(),
-            Arc::clone(&counters),
-            BURST,
-        );
-        let (frame, fields) = case.frame(flows);
-        let source = Source::new(frame, fields, flows);
-        for port in [UPLINK, GUEST, OTHER_GUEST] {
-            worker.add_port(port, Vec::new(), Some(Link::Own(Sink)));
-        }
-        worker.add_port(case.arrives_at(), vec![source], Some(Link::Own(Sink)));
-        Lane {
-            worker,
-            counters,
-            case,
-        }
-    }
-}
-
-impl Lane {
-    /// What arrived, and that all of it has left.
-    pub(crate) fn forwarded(&self) -> u64 {
-        let at: PortTotals = total(std::slice::from_ref(&self.counters), self.case.arrives_at());
-        assert!(
-            at.rx != 0 && at.rx == at.forwarded,
-            "{:?}: {at:?}",
-            self.case
-        );
-        at.rx
+        Self { writer, registrar }
     }
 }
