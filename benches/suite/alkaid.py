@@ -110,5 +110,7 @@ class Alkaid:
             time.sleep(0.05)
             received, sent = switch.packets()
         assert received == sent > 0, f"{self.played.case.name}: {received} received, {sent} sent"
+        packets = last["rx_packets"] - first["rx_packets"]
+        assert packets > 0, f"{self.played.case.name}: the worker stood still between {first} and {last}"
         self.tsc_hz = last["tsc_hz"]
-        return (last["tsc"] - first["tsc"]) / (last["rx_packets"] - first["rx_packets"])
+        return (last["tsc"] - first["tsc"]) / packets

@@ -2,35 +2,44 @@
 """What all programs under test share: hugepages, and the two ports that packets come from and go to."""
 
 import contextlib
+import os
 import signal
 import sys
 from pathlib import Path
 
+from . import settings
 from .packets import write_pcap
 
 RESERVED = Path("/proc/sys/vm/nr_hugepages")
 
 
-class NoHugepages(Exception):
-    """The kernel has not got that many, or does not let us."""
+class Unfit(Exception):
+    """Nothing can be measured here, and why."""
+
+
+def check_cores():
+    missing = {int(settings.MAIN_CORE), int(settings.WORKER_CORE)} - os.sched_getaffinity(0)
+    if missing:
+        raise Unfit(f"no core {', '.join(map(str, missing))} here")
 
 
 @contextlib.contextmanager
 def hugepages(count):
-    """Has `count` huge pages of 2 MiB free, and gives them back."""
+    """Adds `count` huge pages of 2 MiB to those that the machine has, and takes as many away in the end."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends as an exception does: cleaning up
-    before = int(RESERVED.read_text())
+    before, added = int(RESERVED.read_text()), 0
     try:
         try:
             RESERVED.write_text(str(before + count))
         except OSError as error:
-            raise NoHugepages(f"cannot reserve huge pages: {error.strerror}") from None
-        if int(RESERVED.read_text()) < before + count:
-            raise NoHugepages(f"the kernel cannot find {2 * count} MiB of huge pages")
+            raise Unfit(f"cannot reserve huge pages: {error.strerror}") from None
+        added = int(RESERVED.read_text()) - before
+        if added < count:
+            raise Unfit(f"the kernel does not find {2 * count} MiB of huge pages")
         yield
     finally:
-        with contextlib.suppress(PermissionError):
-            RESERVED.write_text(str(before))
+        if added:
+            RESERVED.write_text(str(int(RESERVED.read_text()) - added))
 
 
 class Played:

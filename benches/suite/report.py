@@ -3,17 +3,25 @@
 
 import json
 import sys
+from pathlib import Path
 
 from . import settings
+
+
+def row(*cells):
+    """Of a table that reads well here and in a Markdown page."""
+    widths = [14, 7, 5, 6, 9] + [13] * len(settings.YARDSTICKS)
+    first, *rest = [f"{cell:>{width}}" for cell, width in zip(cells, widths)]
+    print(f"| {first.strip():{widths[0]}} | {' | '.join(rest)} |", flush=True)
 
 
 def head():
     if settings.JSON:
         return
-    print(f"{settings.ROUNDS} rounds of {settings.SECONDS:g} s, burst {settings.BURST}. Medians of TSC cycles per packet; after each "
-          "yardstick's, our packet rate divided by its.\n")
-    yardsticks = "".join(f"  {name:>6} ratio" for name in settings.YARDSTICKS)
-    print(f"{'case':15}{'flows':>7}{'Mpps':>7}{'cycles':>8}{'min-max':>11}{yardsticks}")
+    print(f"Medians of {settings.ROUNDS} rounds of {settings.SECONDS:g} s, burst {settings.BURST}: TSC cycles per packet, and of each "
+          "yardstick its cycles and, in parentheses,\nour packet rate divided by its.\n")
+    row("case", "flows", "Mpps", "cycles", "min-max", *settings.YARDSTICKS)
+    row(*["---"] * (5 + len(settings.YARDSTICKS)))
 
 
 def show(result):
@@ -21,10 +29,12 @@ def show(result):
         print(json.dumps(result), flush=True)
         return
     spread = f"{result['cycles_min']:.0f}-{result['cycles_max']:.0f}"
-    yardsticks = "".join(f"  {result[f'cycles_{name}']:6.1f} {result[f'vs_{name}']:5.2f}" for name in settings.YARDSTICKS)
-    notes = f"  ovs's caches: {result['ovs_caches']}" if "ovs_caches" in result else ""
-    notes += f"  slow rounds repeated: {result['rounds_repeated']}" if result["rounds_repeated"] else ""
-    print(f"{result['case']:15}{result['flows']:7}{result['mpps']:7.2f}{result['cycles']:8.1f}{spread:>11}{yardsticks}{notes}", flush=True)
+    yardsticks = [f"{result[f'cycles_{name}']:.0f} ({result[f'vs_{name}']:.2f})" for name in settings.YARDSTICKS]
+    row(result["case"], f"{result['flows']:,}", f"{result['mpps']:.1f}", f"{result['cycles']:.0f}", spread, *yardsticks)
+    if "ovs_caches" in result:
+        print(f"Open vSwitch's best caches: {result['ovs_caches']}", file=sys.stderr)
+    if result["rounds_repeated"]:
+        print(f"slow rounds repeated: {result['rounds_repeated']}", file=sys.stderr)
 
 
 # Middle tones, on nothing: readable on white and on black.
@@ -63,5 +73,6 @@ def plot(results, path):
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=len(labels), frameon=False)
     figure.tight_layout(rect=(0, 0, 1, 0.93))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, transparent=True, metadata={"Date": None})
     print(f"plot: {path}", file=sys.stderr)
