@@ -121,8 +121,8 @@ class Ovs:
         # `unshare` becomes the daemon, so that its process is the namespace's; all but the PMD thread stays on the main core.
         self.vswitchd = self._daemon("taskset", "--cpu-list", settings.MAIN_CORE, "unshare", "--net", str(VSWITCHD),
                                      f"unix:{self.folder}/db.sock", f"--unixctl={self.folder}/vswitchd.ctl")
-        self._wait(lambda: (self.folder / "vswitchd.ctl").exists() and "true" in self._vsctl("get", "Open_vSwitch", ".", "dpdk_initialized"),
-                   "ovs-vswitchd")
+        self._wait(lambda: (self.folder / "vswitchd.ctl").exists(), "ovs-vswitchd")
+        self._wait(lambda: "true" in self._vsctl("get", "Open_vSwitch", ".", "dpdk_initialized"), "DPDK in ovs-vswitchd")
 
     def _wait(self, ready, what, seconds=60):
         deadline = time.monotonic() + seconds
@@ -194,7 +194,8 @@ class Ovs:
 
     def _set_caches(self, name):
         probability, smc = CACHES[name]
-        self._vsctl("set", "Open_vSwitch", ".", f"other_config:emc-insert-inv-prob={probability}", f"other_config:smc-enable={smc}")
+        self._vsctl("set", "Open_vSwitch", ".", f"other_config:emc-insert-inv-prob={probability}",
+                    f"other_config:smc-enable={smc}")
         time.sleep(0.3)
 
     def _counters(self):

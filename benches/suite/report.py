@@ -49,7 +49,7 @@ def plot(results, path):
     except ImportError:
         sys.exit("the plot needs matplotlib: scripts/setup bench")
     matplotlib.use("svg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     colours = dict.fromkeys(["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"], GRAY)
     pyplot.rcParams.update(colours | {"svg.fonttype": "none", "svg.hashsalt": "alkaid", "font.family": "sans-serif"})
@@ -65,11 +65,16 @@ def plot(results, path):
             shown = [(point["flows"], point[key]) for point in points if key in point]
             if shown:
                 panel.plot(*zip(*shown), label=label, color=colour, marker=marker, markersize=4)
-        panel.set(title=case, xscale="log", ylim=(0, None))
+        panel.set(title=case, xscale="log", yscale="log")
+        flows = sorted({point["flows"] for point in points})
+        panel.set_xticks(flows, [f"{n // 1000}k" if n >= 1000 else n for n in flows])
+        panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+        panel.minorticks_off()
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("flows")
-    figure.supylabel("TSC cycles per packet")
+    figure.supylabel("TSC cycles per packet (logarithmic)")
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=len(labels), frameon=False)
     figure.tight_layout(rect=(0, 0, 1, 0.93))
