@@ -15,7 +15,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
 SCRIPTS := scripts/setup .ci/run
 
-# For `bench`, beside JSON=1: names of cases, with commas; all if there are none.
+# For `bench`: names of cases, with commas; all if there are none. benches/run lists what else it takes, such as JSON=1 or
+# PLOT=docs/bench.svg.
 CASES ?=
 
 # Seconds that each fuzz target runs.
@@ -70,15 +71,18 @@ fmt: ## format the Rust code
 	$(CARGO) fmt
 
 .PHONY: bench
-bench: ## measure packet rates beside testpmd's and how fast neighbors load; root; reserves hugepages; see benches/run
+bench: ## measure beside testpmd and Open vSwitch, and how fast neighbors load; root; reserves huge pages; see benches/run
 	@scripts/setup bench
 	@$(CARGO) build $(LOCKED) --release
 	@if [[ "$(CASES)" != load_neighbors ]]; then ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/run; fi
 	@if [[ -z "$(CASES)" || "$(CASES)" == load_neighbors ]]; then ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/load; fi
 
 .PHONY: bench-quick
-bench-quick: ## the same in one round, with one number of flows
-	@$(MAKE) bench ROUNDS=$(or $(ROUNDS),1) FLOWS=$(or $(FLOWS),10000)
+bench-quick: ## check in a minute that no case has become much slower beside testpmd; root; reserves huge pages if it can
+	@scripts/setup bench-quick
+	@$(CARGO) build $(LOCKED) --release
+	@ALKAID=$(TARGET)/release/alkaid FLOORS=benches/floors.json YARDSTICKS=csum FLOWS=1000 ROUNDS=3 SECONDS_PER_RUN=0.3 \
+	  $(PYTHON) benches/run
 
 .PHONY: pipeline
 pipeline: ## measure the packet path alone, between ports without devices
