@@ -92,8 +92,9 @@ class Case:
             "revisionNumber": 1, "id": f"n{n}", "vpcId": "vpc", "macAddress": neighbor_mac(n), "hostIpAddress": PEER,
             "fixedIps": [{"neighborType": kind, "subnetId": subnet_id, "ipAddress": ip_plus(self.first_neighbor, n)}],
         }} for n in range(flows)]
-        rules = [{"operationType": "CREATE", "id": f"r{n}", "destination": route(n), "nextHopIp": self.first_neighbor,
-                  "priority": 1} for n in range(ROUTES)]
+        # Each by another machine: routes that touch and lead to the same one are one range to the switch.
+        rules = [{"operationType": "CREATE", "id": f"r{n}", "destination": route(n), "priority": 1,
+                  "nextHopIp": ip_plus(self.first_neighbor, n)} for n in range(ROUTES)]
         guest = {"revisionNumber": 1, "updateType": "FULL", "id": "guest", "vpcId": "vpc", "adminStateUp": True,
                  "macAddress": GUEST_MAC, "fixedIps": [{"subnetId": "a", "ipAddress": GUEST_IP}]}
         router = {"revisionNumber": 1, "id": "router", "hostDvrMacAddress": DVR_MAC,
