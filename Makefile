@@ -89,6 +89,11 @@ pipeline: ## measure the packet path alone, between ports without devices
 	@scripts/setup build
 	$(CARGO) bench $(LOCKED) --no-default-features --bench pipeline
 
+.PHONY: latency
+latency: ## measure how long a frame is on its way; root; cores 0 and 1
+	@scripts/setup build
+	$(CARGO) bench $(LOCKED) --bench latency
+
 .PHONY: instructions
 instructions: ## count the packet path's instructions per packet; fails above 3 % more than before
 	@scripts/setup instructions
