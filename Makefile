@@ -80,6 +80,12 @@ bench: ## measure packet rates beside testpmd's and how fast neighbors load; roo
 bench-quick: ## the same in one round, with one number of flows
 	@$(MAKE) bench ROUNDS=$(or $(ROUNDS),1) FLOWS=$(or $(FLOWS),10000)
 
+.PHONY: churn
+churn: ## measure forwarding while everything changes, and check each packet's treatment; two cores
+	@scripts/setup build
+	$(CARGO) bench $(LOCKED) --no-default-features --bench churn
+	ALKAID_CHURN_SECONDS=$(or $(ALKAID_CHURN_SECONDS),10) $(CARGO) test $(LOCKED) --bin alkaid core::tests::churn -- --nocapture
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fuzz
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
