@@ -13,7 +13,7 @@ CARGO := cargo
 LOCKED := --locked
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
-SCRIPTS := scripts/setup .ci/run
+SCRIPTS := scripts/setup scripts/proof .ci/run
 
 # For `bench`, beside JSON=1: names of cases, with commas; all if there are none.
 CASES ?=
@@ -80,6 +80,16 @@ bench: ## measure packet rates beside testpmd's and how fast neighbors load; roo
 bench-quick: ## the same in one round, with one number of flows
 	@$(MAKE) bench ROUNDS=$(or $(ROUNDS),1) FLOWS=$(or $(FLOWS),10000)
 
+.PHONY: proof
+proof: ## models, sanitizers, properties, fuzzing: a line per step; what needs nightly is skipped without
+	@scripts/setup build
+	@SECONDS_PER_TARGET=$(SECONDS) scripts/proof
+
+.PHONY: proof-quick
+proof-quick: ## its sanitizers only, over less code
+	@scripts/setup build
+	@scripts/proof quick
+
 .PHONY: churn
 churn: ## measure forwarding while everything changes, and check each packet's treatment; two cores
 	@scripts/setup build
@@ -93,7 +103,8 @@ fuzz: ## run each fuzz target for SECONDS=60; needs a nightly toolchain and carg
 	@scripts/setup build
 	@targets=$$($(CARGO) +nightly fuzz list); for target in $$targets; do \
 	  echo "fuzz: $$target for $(SECONDS) s"; \
-	  $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS) -verbosity=0; done
+	  mkdir -p "fuzz/corpus/$$target"; \
+	  $(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(SECONDS) -verbosity=0; done
 
 .PHONY: clean
 clean: ## remove what was built, the Python packages and the demo's output
