@@ -13,7 +13,7 @@ CARGO := cargo
 LOCKED := --locked
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
-SCRIPTS := scripts/setup .ci/run
+SCRIPTS := scripts/setup scripts/proof .ci/run
 
 # For `bench`: names of cases, with commas; all if there are none. benches/run lists what else it takes, such as JSON=1 or
 # PLOT=docs/bench.svg.
@@ -99,6 +99,22 @@ instructions: ## count the packet path's instructions per packet; fails above 3 
 	@scripts/setup instructions
 	benches/instructions
 
+.PHONY: proof
+proof: ## models, sanitizers, properties, fuzzing: a line per step; what needs nightly is skipped without
+	@scripts/setup build
+	@SECONDS_PER_TARGET=$(SECONDS) scripts/proof
+
+.PHONY: proof-quick
+proof-quick: ## its sanitizers only, over less code
+	@scripts/setup build
+	@scripts/proof quick
+
+.PHONY: churn
+churn: ## measure forwarding while everything changes, and check each packet's treatment; two cores
+	@scripts/setup build
+	$(CARGO) bench $(LOCKED) --no-default-features --bench churn
+	ALKAID_CHURN_SECONDS=$(or $(ALKAID_CHURN_SECONDS),10) $(CARGO) test $(LOCKED) --bin alkaid core::tests::churn -- --nocapture
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fuzz
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
@@ -106,7 +122,8 @@ fuzz: ## run each fuzz target for SECONDS=60; needs a nightly toolchain and carg
 	@scripts/setup build
 	@targets=$$($(CARGO) +nightly fuzz list); for target in $$targets; do \
 	  echo "fuzz: $$target for $(SECONDS) s"; \
-	  $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS) -verbosity=0; done
+	  mkdir -p "fuzz/corpus/$$target"; \
+	  $(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(SECONDS) -verbosity=0; done
 
 .PHONY: clean
 clean: ## remove what was built, the Python packages and the demo's output

@@ -8,10 +8,14 @@
 //!   -> Program::commit -> every worker has let go of what it replaces             once for all of them
 //!   -> statuses -> replies
 //! ```
+//!
+//! A worker that does not let go delays replies and nothing else: the thread goes on with the next request, and the
+//! other workers see what it programs.
 
 mod applied;
 mod request;
 mod site;
+mod watchdog;
 
 #[cfg(test)]
 mod tests;
@@ -30,20 +34,24 @@ use crate::proto::schema::GoalStateOperationReply;
 use crate::southbound::decode::{self, Resource};
 use crate::state::{Subject, Wanted};
 use applied::{Applied, Refusal};
+use watchdog::{GRACE, Watchdog};
 
 /// How long requests are gathered for one commit once there is work: short against a controller's round trip.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// How long a reply waits for workers to see a commit. Workers let go within microseconds; one that is
-/// preempted may take a scheduler's turn. Beyond that something is wrong with it, and the reply says
-/// PENDING.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long the thread waits for workers to see a commit before it turns to other requests. Workers let go within
+/// microseconds.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Pause between looks at workers that have not let go.
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// The same once a reply has been given up, when only memory waits for them.
+/// The same once the thread has turned to other requests.
 const LONG_PAUSE: Duration = Duration::from_millis(1);
+
+/// Most answers that wait for workers while the thread serves other requests. Bounds memory: each may have a status
+/// for every neighbor of a switch.
+const MAX_LATE: usize = 64;
 
 /// Looks at the workers before the first pause.
 const SPINS: u32 = 64;
@@ -52,8 +60,11 @@ const SPINS: u32 = 64;
 pub(crate) struct Core {
     wanted: Wanted,
     program: Program,
-    /// The last commit, while workers have not let go of what it replaced.
-    unsettled: Option<Commit>,
+    /// Workers have not let go of what the last commit replaced.
+    unsettled: bool,
+    /// Answers that wait for them, and until when. Oldest first.
+    late: Vec<(Instant, Answer)>,
+    watchdog: Watchdog,
 }
 
 /// Who is told when a commit is visible.
@@ -71,14 +82,16 @@ impl Core {
         Self {
             wanted: Wanted::default(),
             program: Program::new(site, writer),
-            unsettled: None,
+            unsettled: false,
+            late: Vec::new(),
+            watchdog: Watchdog::default(),
         }
     }
 
     /// Serves requests until all handles are gone. The body of the control thread; do not call it on an
     /// async one.
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        self.make_visible();
+        self.make_visible(GRACE);
         while let Some(first) = self.next(&mut requests) {
             let begun = Instant::now();
             let mut answers = Vec::new();
@@ -89,20 +102,21 @@ impl Core {
                 answers.extend(self.begin(request));
             }
             if !answers.is_empty() {
-                let visible = self.make_visible();
-                answers
-                    .into_iter()
-                    .for_each(|answer| self.answer(answer, visible));
-                self.wanted.sweep();
+                let deadline = begun + GRACE;
+                self.late
+                    .extend(answers.into_iter().map(|answer| (deadline, answer)));
+                self.make_visible(PATIENCE);
+                self.answer_late();
             }
         }
+        self.answer_all(self.late.len(), false);
     }
 
     /// Applies one goal state and waits until it is visible: for callers that own the core.
     pub(crate) fn apply(&mut self, source: &str, goal: Goal) -> GoalStateOperationReply {
         let received = Instant::now();
         let applied = self.begin_goal(source.to_owned(), received, decode::resources(goal));
-        let visible = self.make_visible();
+        let visible = self.make_visible(GRACE);
         let reply = applied.reply(&self.wanted, &self.program, visible);
         self.wanted.sweep();
         reply
@@ -110,15 +124,14 @@ impl Core {
 
     /// The next request; `None` when there will be none. Meanwhile, workers that lag are looked after.
     fn next(&mut self, requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
-        while let Some(commit) = self.unsettled {
+        while self.unsettled {
             match requests.try_recv() {
                 Ok(request) => return Some(request),
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
                 Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(LONG_PAUSE),
             }
-            if self.program.settled(&commit) {
-                self.make_visible();
-            }
+            self.make_visible(Duration::ZERO);
+            self.answer_late();
         }
         requests.blocking_recv()
     }
@@ -183,46 +196,77 @@ impl Core {
         Ok(())
     }
 
-    /// Commits, and waits until all workers see it. False: one does not let go in time.
-    fn make_visible(&mut self) -> bool {
+    /// Commits, and waits until all workers see it. False: one does not let go for as long as `patience`, or is known
+    /// to be stuck.
+    fn make_visible(&mut self, patience: Duration) -> bool {
+        self.unsettled = true;
+        let patience = match self.watchdog.stuck() {
+            true => Duration::ZERO,
+            false => patience,
+        };
         loop {
             let commit = self.program.commit();
-            if !self.wait_for(commit) {
+            if !self.wait_for(commit, patience) {
                 return false;
             }
             if !self.program.follow_up(&self.wanted) {
+                self.unsettled = false;
                 return true;
             }
         }
     }
 
-    fn wait_for(&mut self, commit: Commit) -> bool {
-        self.unsettled = Some(commit);
+    fn wait_for(&mut self, commit: Commit, patience: Duration) -> bool {
         let begun = Instant::now();
         let mut looks = 0;
         while !self.program.settled(&commit) {
             looks += 1;
             if looks < SPINS {
                 std::thread::yield_now();
-            } else if begun.elapsed() < GRACE {
-                std::thread::sleep(PAUSE);
-            } else {
-                self.warn_of_lagging();
+                continue;
+            }
+            self.watch();
+            if begun.elapsed() >= patience {
                 return false;
             }
+            std::thread::sleep(PAUSE);
         }
-        self.unsettled = None;
+        if self.watchdog.watches() {
+            self.watch();
+        }
         true
     }
 
-    fn warn_of_lagging(&self) {
-        for worker in self.program.lagging() {
-            let (name, behind) = (worker.name, worker.behind);
-            tracing::warn!(
-                worker = name,
-                behind,
-                "a worker does not let go of an old snapshot: it is stuck"
-            );
+    /// Lets the watchdog look at the workers that lag.
+    fn watch(&mut self) {
+        let lagging = self.program.lagging();
+        let memory = || self.program.memory();
+        self.watchdog.look(Instant::now(), lagging, memory);
+    }
+
+    /// Answers all that wait if workers see what they asked for, and else those that have waited for too long: all
+    /// when a worker is known to be stuck.
+    fn answer_late(&mut self) {
+        let visible = !self.unsettled;
+        let count = if visible || self.watchdog.stuck() {
+            self.late.len()
+        } else {
+            let now = Instant::now();
+            let expired = self.late.partition_point(|(deadline, _)| *deadline <= now);
+            expired.max(self.late.len().saturating_sub(MAX_LATE))
+        };
+        self.answer_all(count, visible);
+    }
+
+    /// Answers the oldest `count` that wait.
+    fn answer_all(&mut self, count: usize, visible: bool) {
+        let answers: Vec<_> = self.late.drain(..count).collect();
+        for (_, answer) in answers {
+            self.answer(answer, visible);
+        }
+        // What still waits for an answer names resources by numbers.
+        if self.late.is_empty() {
+            self.wanted.sweep();
         }
     }
 

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: MIT
-//! Runs a fuzz target's first inputs, and those that once failed, as an ordinary test.
+//! Runs a fuzz target's first inputs, those that reach all that fuzzing has reached, and those that once failed, as an
+//! ordinary test.
 
 use std::fs;
 use std::path::Path;
 
-/// Runs `seeds` and all that is kept under `tests/crashes/TARGET/`. With the variable `ALKAID_SEEDS` set to a folder
+/// Runs `seeds` and all that is kept under `fuzz/seeds/TARGET/` and `tests/crashes/TARGET/`. With the variable `ALKAID_SEEDS` set to a folder
 /// the seeds are written there as well, for the fuzzer to begin with.
 pub(crate) fn replay(target: &str, seeds: &[Vec<u8>], run: fn(&[u8])) {
     for seed in seeds {
         run(seed);
     }
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/crashes")
-        .join(target);
-    for entry in fs::read_dir(kept).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        println!("{}", path.display());
-        run(&fs::read(path).unwrap());
+    for folder in ["fuzz/seeds", "tests/crashes"] {
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(folder)
+            .join(target);
+        for entry in fs::read_dir(kept).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            println!("{}", path.display());
+            run(&fs::read(path).unwrap());
+        }
     }
     if let Some(folder) = std::env::var_os("ALKAID_SEEDS") {
         let folder = Path::new(&folder).join(target);

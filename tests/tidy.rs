@@ -12,7 +12,7 @@ const FOLDERS: &[&str] = &[
 ];
 
 /// Folders in them with files of others.
-const FOREIGN: &[&str] = &["target", "corpus", "artifacts", "__pycache__"];
+const FOREIGN: &[&str] = &["target", "corpus", "seeds", "artifacts", "__pycache__"];
 
 /// Parts of the packet path, from the lowest up, and what each may use besides itself.
 const LAYERS: &[(&str, &[&str])] = &[

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use vswitch::tables::rcu::Lagging;
-use vswitch::tables::snapshot::{Commit, Writer};
+use vswitch::tables::snapshot::{Commit, Memory, Writer};
 use vswitch::tables::{DomainId, HopId, PortId, Role, RouteTable, TableFull, VpcId};
 use vswitch::wire::{Mac, Vni};
 
@@ -225,6 +225,11 @@ impl Program {
             self.domains.recycle();
         }
         settled
+    }
+
+    /// What the tables take.
+    pub(crate) fn memory(&mut self) -> Memory {
+        self.writer.memory()
     }
 
     /// Workers that hold something back now.

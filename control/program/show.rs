@@ -218,6 +218,7 @@ impl Program {
         let old = json!({
             "table": "replaced snapshots",
             "entries": memory.old_snapshots,
+            "bytes": memory.old_bytes,
         });
         Value::Array(rows.chain([old]).collect())
     }

@@ -47,7 +47,7 @@ use super::sync::{
 };
 use Ordering::{Acquire, Release, SeqCst};
 
-pub use writer::{Lagging, Ticket, Writer};
+pub use writer::{Lagging, Pinned, Ticket, Writer};
 
 mod writer;
 
@@ -86,6 +86,8 @@ struct Head<T> {
 struct Retired<T> {
     ticket: Ticket,
     value: NonNull<T>,
+    /// Bytes of memory that go with it.
+    bytes: usize,
 }
 
 // SAFETY: a `Retired` owns its value like a `Box`; readers that still look at it share it by `&T`, which
@@ -112,6 +114,7 @@ impl<T> Drop for Shared<T> {
             drop(Retired {
                 ticket: Ticket::PASSED,
                 value,
+                bytes: 0,
             });
         }
     }

@@ -87,9 +87,7 @@ pub(super) mod model {
 
     /// Explores all interleavings of `model`, and all that its loads may see in each, with a fault or without.
     pub(in crate::tables) fn check(fault: Option<Fault>, model: impl Fn() + Sync + Send + 'static) {
-        FAULT.set(fault);
-        loom::model(model);
-        FAULT.set(None);
+        explore(None, fault, model);
     }
 
     /// Explores the interleavings of a model that has too many, up to a number of preemptions.
@@ -97,16 +95,38 @@ pub(super) mod model {
         preemptions: usize,
         model: impl Fn() + Sync + Send + 'static,
     ) {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(preemptions);
-        builder.check(model);
+        explore(Some(preemptions), None, model);
     }
 
     /// True if [`check`] finds a mistake.
     pub(in crate::tables) fn fails(fault: Fault, model: impl Fn() + Sync + Send + 'static) -> bool {
-        let check = std::panic::AssertUnwindSafe(|| check(Some(fault), model));
-        let failed = std::panic::catch_unwind(check).is_err();
+        panics(|| explore(None, Some(fault), model))
+    }
+
+    /// True if [`check_up_to`] finds a mistake.
+    pub(in crate::tables) fn fails_up_to(
+        preemptions: usize,
+        fault: Fault,
+        model: impl Fn() + Sync + Send + 'static,
+    ) -> bool {
+        panics(|| explore(Some(preemptions), Some(fault), model))
+    }
+
+    fn explore(
+        preemptions: Option<usize>,
+        fault: Option<Fault>,
+        model: impl Fn() + Sync + Send + 'static,
+    ) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = preemptions.or(builder.preemption_bound);
+        FAULT.set(fault);
+        builder.check(model);
         FAULT.set(None);
-        failed
+    }
+
+    fn panics(check: impl FnOnce()) -> bool {
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).is_err();
+        FAULT.set(None);
+        panicked
     }
 }

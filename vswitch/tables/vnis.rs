@@ -85,6 +85,11 @@ impl VniTable {
         self.len == 0
     }
 
+    /// Bytes of memory behind it.
+    pub fn memory(&self) -> usize {
+        size_of_val(&*self.slots)
+    }
+
     #[inline]
     fn home(&self, vni: Vni) -> usize {
         (u64::from(vni.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize

@@ -9,4 +9,5 @@ mod hostile;
 mod order;
 mod resources;
 mod statuses;
+mod stuck;
 mod world;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::goal::*;
 use super::world::{PORT_A, PORT_B, World};
+use crate::core::watchdog::GRACE;
 use crate::core::{BindError, Show};
 use crate::proto::schema::NeighborType::{L2, L3};
 use crate::proto::schema::OperationStatus::{Pending, Success};
@@ -163,7 +164,7 @@ fn traffic_follows_a_guest_no_earlier_than_workers_see_its_port_and_never_stops(
             before,
             "what is removed is not missing meanwhile"
         );
-        assert!(world.core.make_visible());
+        assert!(world.core.make_visible(GRACE));
         assert_eq!(&place(&mut world), after);
         world.core.wanted.sweep();
         world.check();

@@ -7,12 +7,13 @@ use std::net::Ipv4Addr;
 
 use vswitch::tables::rcu::Reader;
 use vswitch::tables::routes::Target;
-use vswitch::tables::snapshot::tables;
+use vswitch::tables::snapshot::{Registrar, tables};
 use vswitch::tables::{Hop, Neighbor, PortId, Role, Tables, Underlay};
 use vswitch::wire::Mac;
 
 use super::goal::State;
 use super::goal::v1;
+use crate::core::watchdog::GRACE;
 use crate::core::{Core, Goal, Site, Uplink};
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
 
@@ -33,6 +34,7 @@ fn macs() -> impl Iterator<Item = Mac> {
 
 pub(super) struct World {
     pub(super) core: Core,
+    pub(super) registrar: Registrar,
     reader: Reader<Tables>,
 }
 
@@ -71,21 +73,25 @@ impl World {
             },
             writer,
         );
-        core.make_visible();
+        core.make_visible(GRACE);
         let mut reader = registrar.reader("test").unwrap();
         reader.offline();
-        Self { core, reader }
+        Self {
+            core,
+            registrar,
+            reader,
+        }
     }
 
     pub(super) fn bind(&mut self, port: PortId, id: &str) {
         self.core.bind(port, id).unwrap();
-        assert!(self.core.make_visible());
+        assert!(self.core.make_visible(GRACE));
         self.core.wanted.sweep();
     }
 
     pub(super) fn unbind(&mut self, port: PortId) {
         self.core.unbind(port).unwrap();
-        assert!(self.core.make_visible());
+        assert!(self.core.make_visible(GRACE));
         self.core.wanted.sweep();
     }
 

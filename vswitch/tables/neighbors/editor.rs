@@ -67,8 +67,8 @@ pub(in crate::tables) struct Editor {
     table: Arc<NeighborTable>,
     /// Readers see `table`. False from a growth until the next publication.
     published: bool,
-    /// What `table` took the place of, as long as readers may see it.
-    replaced: Weak<NeighborTable>,
+    /// What `table` took the place of, and what that did, as long as readers may see it.
+    replaced: Vec<Weak<NeighborTable>>,
     which: Full,
     capacity: usize,
     /// Keys.
@@ -87,7 +87,7 @@ impl Editor {
         Self {
             table,
             published: true,
-            replaced: Weak::new(),
+            replaced: Vec::new(),
             which,
             capacity,
             live: 0,
@@ -118,6 +118,12 @@ impl Editor {
     /// Slots taken by what was removed or changed and that readers may still see.
     pub(in crate::tables) fn leaving(&self) -> usize {
         self.used - self.live
+    }
+
+    /// Bytes of the tables that [`Editor::table`] took the place of and that readers may still see.
+    pub(in crate::tables) fn outgrown(&self) -> usize {
+        let tables = self.replaced.iter().filter_map(Weak::upgrade);
+        tables.map(|table| table.memory()).sum()
     }
 
     /// Most keys.
@@ -255,7 +261,7 @@ impl Editor {
         // A table of the same size does when much of this one is leaving. One such at a time, or a reader
         // that does not let go would make the writer hoard tables.
         let crowded_by_leaving = self.leaving() >= buckets * SLOTS / 8;
-        let next = if crowded_by_leaving && self.replaced.strong_count() == 0 {
+        let next = if crowded_by_leaving && self.outgrown() == 0 {
             buckets
         } else if buckets < most {
             let grown = if buckets < LARGE {
@@ -284,7 +290,8 @@ impl Editor {
         let old = std::mem::replace(&mut self.table, Arc::new(table));
         // A table that was never published is gone with `old`.
         if self.published {
-            self.replaced = Arc::downgrade(&old);
+            self.replaced.retain(|table| table.strong_count() > 0);
+            self.replaced.push(Arc::downgrade(&old));
         }
         self.published = false;
         self.used = self.live;

@@ -24,15 +24,21 @@ fn a_replaced_value_is_dropped_by_the_writer_when_the_last_reader_let_go() {
         registry.reader("other").unwrap(),
     );
     let (first, second) = (one.pin(), other.pin());
-    let ticket = writer.publish(Told(2, tell));
+    let ticket = writer.publish(Told(2, tell), 100);
     assert_eq!((first.0, second.0), (1, 1));
-    assert_eq!(writer.reclaim(), 1);
+    assert_eq!(
+        writer.reclaim(),
+        Pinned {
+            values: 1,
+            bytes: 100
+        }
+    );
     drop(first);
-    assert_eq!((writer.reclaim(), writer.passed(ticket)), (1, false));
+    assert_eq!((writer.reclaim().values, writer.passed(ticket)), (1, false));
     drop(second);
     assert!(writer.passed(ticket));
     assert_eq!(dropped.try_recv().ok(), None);
-    assert_eq!(writer.reclaim(), 0);
+    assert_eq!(writer.reclaim(), Pinned::default());
     assert_eq!(dropped.try_recv(), Ok((1, thread::current().id())));
     assert_eq!(one.pin().0, 2);
 }
@@ -45,17 +51,19 @@ fn a_reader_that_sleeps_or_never_began_holds_back_nothing() {
     assert_eq!(*sleeper.pin(), 1);
     let ticket = writer.ticket();
     assert!(!writer.passed(ticket));
+    let lagging = writer.lagging();
+    assert_eq!((&*lagging[0].name, lagging[0].behind), ("sleeper", 1));
+    let _ = writer.ticket();
+    let later = &writer.lagging()[0];
     assert_eq!(
-        writer.lagging(),
-        [Lagging {
-            name: "sleeper".to_owned(),
-            behind: 1
-        }]
+        (later.behind, later.at),
+        (2, lagging[0].at),
+        "it stood still"
     );
     sleeper.offline();
     assert!(writer.passed(ticket) && writer.lagging().is_empty());
-    writer.publish(2);
-    assert_eq!((writer.reclaim(), *sleeper.pin()), (0, 2));
+    writer.publish(2, 0);
+    assert_eq!((writer.reclaim().values, *sleeper.pin()), (0, 2));
 }
 
 #[test]
@@ -77,7 +85,7 @@ fn what_readers_see_outlives_the_writer_and_is_dropped_with_the_last_of_them() {
     let (mut writer, registry) = new(Told(1, tell.clone()));
     let mut reader = registry.reader("reader").unwrap();
     let guard = reader.pin();
-    writer.publish(Told(2, tell));
+    writer.publish(Told(2, tell), 0);
     drop((writer, registry));
     assert_eq!(guard.0, 1);
     drop(guard);

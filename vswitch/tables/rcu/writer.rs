@@ -26,6 +26,17 @@ pub struct Lagging {
     pub name: String,
     /// Tickets issued since it last let go.
     pub behind: u64,
+    /// The last ticket when it last let go: as long as this stays, the reader stands still.
+    pub at: Ticket,
+}
+
+/// Replaced values that readers may still look at.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Pinned {
+    /// How many.
+    pub values: usize,
+    /// Bytes of memory that go with them.
+    pub bytes: usize,
 }
 
 /// The one that publishes.
@@ -33,6 +44,8 @@ pub struct Writer<T> {
     shared: Arc<Shared<T>>,
     /// Oldest first.
     retired: VecDeque<Retired<T>>,
+    /// Bytes of all of them.
+    retired_bytes: usize,
     /// All tickets up to this one have passed.
     passed: u64,
 }
@@ -44,18 +57,33 @@ impl<T> Writer<T> {
         Self {
             shared,
             retired: VecDeque::new(),
+            retired_bytes: 0,
             passed,
         }
     }
 
-    /// Replaces the current value. The ticket is of the moment after.
-    pub fn publish(&mut self, value: T) -> Ticket {
+    /// The current value.
+    pub fn current(&self) -> &T {
+        let current = self.shared.head.current.load(Relaxed);
+        // SAFETY: it came from `Box::into_raw`. Only this writer replaces and drops values, and it does so by
+        // `&mut self`, or with `Shared`, which it holds.
+        unsafe { &*current }
+    }
+
+    /// Replaces the current value, with which so many `bytes` of memory will be free. The ticket is of the
+    /// moment after.
+    pub fn publish(&mut self, value: T, bytes: usize) -> Ticket {
         let current = &self.shared.head.current;
         let old = current.load(Relaxed);
         current.store(Box::into_raw(Box::new(value)), Release);
         let ticket = self.ticket();
         if let Some(value) = NonNull::new(old) {
-            self.retired.push_back(Retired { ticket, value });
+            self.retired_bytes += bytes;
+            self.retired.push_back(Retired {
+                ticket,
+                value,
+                bytes,
+            });
         }
         ticket
     }
@@ -88,15 +116,19 @@ impl<T> Writer<T> {
         ticket.0 <= self.passed + u64::from(fault(Fault::PassedEarly))
     }
 
-    /// Drops replaced values that no reader can see any more; how many remain.
-    pub fn reclaim(&mut self) -> usize {
+    /// Drops replaced values that no reader can see any more; what remains.
+    pub fn reclaim(&mut self) -> Pinned {
         while let Some(ticket) = self.retired.front().map(|oldest| oldest.ticket) {
             if !self.passed(ticket) {
                 break;
             }
-            self.retired.pop_front();
+            let dropped = self.retired.pop_front();
+            self.retired_bytes -= dropped.map_or(0, |dropped| dropped.bytes);
         }
-        self.retired.len()
+        Pinned {
+            values: self.retired.len(),
+            bytes: self.retired_bytes,
+        }
     }
 
     /// Readers that hold back a ticket now, with their names. A healthy one is here for some microseconds.
@@ -110,6 +142,7 @@ impl<T> Writer<T> {
                 Some(Lagging {
                     name: name.clone()?,
                     behind: issued - seen,
+                    at: Ticket(seen),
                 })
             })
             .collect()

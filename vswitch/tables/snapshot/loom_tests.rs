@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Every interleaving of one worker and the writer over tables of nine
-//! slots, and the faults that must be found.
+//! Every interleaving of one worker and the writer over tables of nine slots, those of two workers up to a number
+//! of preemptions, and the faults that must be found.
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
@@ -10,13 +10,15 @@ use loom::thread;
 use super::*;
 use crate::tables::neighbors::Entry;
 use crate::tables::sync::Fault;
-use crate::tables::sync::model::{check, fails};
+use crate::tables::sync::model::{check, check_up_to, fails, fails_up_to};
 use crate::tables::{Hop, HopId, Neighbor, NextHop, VpcId};
 use crate::wire::{Mac, Vni};
 
 const VPC: VpcId = VpcId(NonZeroU16::MIN);
 /// Fits the nine slots of a new table, which then never grows.
 const FIXED: usize = 6;
+/// Of the models with two workers.
+const PREEMPTIONS: usize = 2;
 
 fn neighbor(mac: u64, hop: Hop) -> Neighbor {
     Neighbor {
@@ -49,30 +51,45 @@ fn same_home<const N: usize>(writer: &Writer) -> [Ipv4Addr; N] {
     std::array::from_fn(|_| found.next().unwrap())
 }
 
+/// So many workers, each on a thread of its own.
+fn workers<T: 'static>(
+    count: usize,
+    registrar: &Registrar,
+    work: impl Fn(Reader<Tables>) -> T + Clone + 'static,
+) -> Vec<thread::JoinHandle<T>> {
+    let start = |_| {
+        let (reader, work) = (registrar.reader("worker").unwrap(), work.clone());
+        thread::spawn(move || work(reader))
+    };
+    (0..count).map(start).collect()
+}
+
 fn settle(writer: &mut Writer) {
     let commit = writer.commit();
     assert!(writer.settled(&commit), "no reader is online");
 }
 
 /// A new entry.
-fn insert() {
+fn insert<const WORKERS: usize>() {
     let (mut writer, registrar) = tables(None, FIXED);
-    let mut reader = registrar.reader("worker").unwrap();
     let ip = Ipv4Addr::new(10, 1, 1, 1);
-    let reading = thread::spawn(move || reader.pin().neighbors.find_ip(VPC, ip));
+    let reading = workers(WORKERS, &registrar, move |mut reader| {
+        reader.pin().neighbors.find_ip(VPC, ip)
+    });
     writer.upsert_ip(VPC, ip, local(0xa, 3)).unwrap();
-    let found = reading.join().unwrap();
-    assert!(found.is_none() || found == Some(local(0xa, 3)), "{found:?}");
+    for reading in reading {
+        let found = reading.join().unwrap();
+        assert!(found.is_none() || found == Some(local(0xa, 3)), "{found:?}");
+    }
 }
 
 /// An entry goes, another one takes its slot.
-fn reuse() {
+fn reuse<const WORKERS: usize>() {
     let (mut writer, registrar) = tables(None, FIXED);
-    let mut reader = registrar.reader("worker").unwrap();
     let [one, other] = same_home(&writer);
     writer.upsert_ip(VPC, one, local(0xa, 3)).unwrap();
     settle(&mut writer);
-    let reading = thread::spawn(move || {
+    let reading = workers(WORKERS, &registrar, move |mut reader| {
         let first = reader.pin().neighbors.find_ip(VPC, one);
         let second = reader.pin().neighbors.find_ip(VPC, one);
         assert!(first.is_none() || first == Some(local(0xa, 3)), "{first:?}");
@@ -83,21 +100,22 @@ fn reuse() {
     writer.poll();
     writer.poll();
     writer.upsert_ip(VPC, other, local(0xb, 4)).unwrap();
-    reading.join().unwrap();
+    reading
+        .into_iter()
+        .for_each(|reading| reading.join().unwrap());
     settle(&mut writer);
     assert_eq!(writer.memory().tables[1].leaving, 0);
 }
 
 /// An entry gets another MAC, and its new copy lies before the old one.
-fn change() {
+fn change<const WORKERS: usize>() {
     let (mut writer, registrar) = tables(None, FIXED);
-    let mut reader = registrar.reader("worker").unwrap();
     let [gone, changed] = same_home(&writer);
     writer.upsert_ip(VPC, gone, local(0xf, 1)).unwrap();
     writer.upsert_ip(VPC, changed, local(0xa, 3)).unwrap();
     writer.remove_ip(VPC, gone);
     settle(&mut writer);
-    let reading = thread::spawn(move || {
+    let reading = workers(WORKERS, &registrar, move |mut reader| {
         for _ in 0..2 {
             let found = reader.pin().neighbors.find_ip(VPC, changed);
             assert!(
@@ -109,36 +127,40 @@ fn change() {
     writer.upsert_ip(VPC, changed, local(0xb, 4)).unwrap();
     let _ = writer.commit();
     writer.poll();
-    reading.join().unwrap();
+    reading
+        .into_iter()
+        .for_each(|reading| reading.join().unwrap());
     settle(&mut writer);
     assert_eq!(writer.memory().tables[1].leaving, 0);
 }
 
 /// Two entries are behind a full bucket, one of them goes.
-fn overflow() {
+fn overflow<const WORKERS: usize>() {
     let (mut writer, registrar) = tables(None, FIXED);
-    let mut reader = registrar.reader("worker").unwrap();
     let keys: [_; 5] = same_home(&writer);
     for ip in keys {
         writer.upsert_ip(VPC, ip, local(0xa, 3)).unwrap();
     }
     settle(&mut writer);
     let [.., stays, goes] = keys;
-    let reading = thread::spawn(move || reader.pin().neighbors.find_ip(VPC, stays));
+    let reading = workers(WORKERS, &registrar, move |mut reader| {
+        reader.pin().neighbors.find_ip(VPC, stays)
+    });
     writer.remove_ip(VPC, goes);
     let _ = writer.commit();
     writer.poll();
-    assert_eq!(reading.join().unwrap(), Some(local(0xa, 3)));
+    for reading in reading {
+        assert_eq!(reading.join().unwrap(), Some(local(0xa, 3)));
+    }
 }
 
 /// An entry is removed and added again, at any stage of its removal.
-fn add_again() {
+fn add_again<const WORKERS: usize>() {
     let (mut writer, registrar) = tables(None, FIXED);
-    let mut reader = registrar.reader("worker").unwrap();
     let [ip] = same_home(&writer);
     writer.upsert_ip(VPC, ip, local(0xa, 3)).unwrap();
     settle(&mut writer);
-    let reading = thread::spawn(move || {
+    let reading = workers(WORKERS, &registrar, move |mut reader| {
         for _ in 0..2 {
             let found = reader.pin().neighbors.find_ip(VPC, ip);
             assert!(
@@ -152,7 +174,9 @@ fn add_again() {
     writer.poll();
     writer.upsert_ip(VPC, ip, local(0xb, 4)).unwrap();
     writer.poll();
-    reading.join().unwrap();
+    reading
+        .into_iter()
+        .for_each(|reading| reading.join().unwrap());
     settle(&mut writer);
     assert_eq!(writer.memory().tables[1].leaving, 0);
     assert_eq!(
@@ -165,16 +189,15 @@ fn add_again() {
 }
 
 /// The table grows while one entry stays and another one is on its way out.
-fn grow() {
+fn grow<const WORKERS: usize>() {
     let (mut writer, registrar) = tables(None, 2 * FIXED);
-    let mut reader = registrar.reader("worker").unwrap();
     let keys: [_; 7] = same_home(&writer);
     for ip in &keys[..5] {
         writer.upsert_ip(VPC, *ip, local(0xa, 3)).unwrap();
     }
     settle(&mut writer);
     let [stays, goes, .., last_but_one, last] = keys;
-    let reading = thread::spawn(move || {
+    let reading = workers(WORKERS, &registrar, move |mut reader| {
         for _ in 0..2 {
             assert_eq!(
                 reader.pin().neighbors.find_ip(VPC, stays),
@@ -189,7 +212,9 @@ fn grow() {
     }
     let _ = writer.commit();
     writer.poll();
-    reading.join().unwrap();
+    reading
+        .into_iter()
+        .for_each(|reading| reading.join().unwrap());
     settle(&mut writer);
     assert_eq!(writer.publications(), 1);
     assert_eq!(
@@ -200,16 +225,15 @@ fn grow() {
 }
 
 /// An entry moves to another next hop, whose slot then serves a third.
-fn next_hops() {
+fn next_hops<const WORKERS: usize>() {
     let (mut writer, registrar) = tables(None, FIXED);
-    let mut reader = registrar.reader("worker").unwrap();
     let ip = Ipv4Addr::new(10, 1, 1, 1);
     let one = writer.acquire_hop(next_hop(8)).unwrap();
     writer
         .upsert_ip(VPC, ip, neighbor(0xa, Hop::Remote(one)))
         .unwrap();
     settle(&mut writer);
-    let reading = thread::spawn(move || {
+    let reading = workers(WORKERS, &registrar, move |mut reader| {
         let guard = reader.pin();
         let found = guard.neighbors.find_ip(VPC, ip).unwrap();
         let Hop::Remote(id) = found.hop else {
@@ -235,61 +259,101 @@ fn next_hops() {
     let settled = writer.settled(&commit);
     let third = writer.acquire_hop(next_hop(10));
     assert!(!settled || third == Ok(one));
-    reading.join().unwrap();
+    reading
+        .into_iter()
+        .for_each(|reading| reading.join().unwrap());
 }
 
 #[test]
 fn loom_a_new_entry_is_seen_whole_or_not_at_all() {
-    check(None, insert);
+    check(None, insert::<1>);
 }
 
 #[test]
 fn loom_a_slot_is_used_again_only_when_nobody_looks() {
-    check(None, reuse);
+    check(None, reuse::<1>);
 }
 
 #[test]
 fn loom_a_changed_entry_is_always_there_and_never_a_mix() {
-    check(None, change);
+    check(None, change::<1>);
 }
 
 #[test]
 fn loom_an_entry_behind_a_full_bucket_is_found_while_others_go() {
-    check(None, overflow);
+    check(None, overflow::<1>);
 }
 
 #[test]
 fn loom_an_entry_can_be_added_again_at_any_stage_of_its_removal() {
-    check(None, add_again);
+    check(None, add_again::<1>);
 }
 
 #[test]
 fn loom_an_entry_is_found_while_the_table_grows() {
-    check(None, grow);
+    check(None, grow::<1>);
 }
 
 #[test]
 fn loom_a_next_hop_is_written_before_an_entry_names_it_and_not_while_one_does() {
-    check(None, next_hops);
+    check(None, next_hops::<1>);
 }
 
 #[test]
 fn loom_finds_each_fault_of_the_tables() {
     let faults: [(Fault, fn()); 12] = [
-        (Fault::KeyFirst, insert),
-        (Fault::KeyRelaxed, insert),
-        (Fault::ReuseAtOnce, reuse),
-        (Fault::CopyGoesAtOnce, change),
-        (Fault::OverwriteInPlace, change),
-        (Fault::OverflowCleared, overflow),
-        (Fault::HopRelaxed, next_hops),
-        (Fault::HopReusedAtOnce, next_hops),
-        (Fault::PassedEarly, reuse),
-        (Fault::EpochRelaxed, reuse),
-        (Fault::OnlineWithoutFence, reuse),
-        (Fault::TicketWithoutFence, reuse),
+        (Fault::KeyFirst, insert::<1>),
+        (Fault::KeyRelaxed, insert::<1>),
+        (Fault::ReuseAtOnce, reuse::<1>),
+        (Fault::CopyGoesAtOnce, change::<1>),
+        (Fault::OverwriteInPlace, change::<1>),
+        (Fault::OverflowCleared, overflow::<1>),
+        (Fault::HopRelaxed, next_hops::<1>),
+        (Fault::HopReusedAtOnce, next_hops::<1>),
+        (Fault::PassedEarly, reuse::<1>),
+        (Fault::EpochRelaxed, reuse::<1>),
+        (Fault::OnlineWithoutFence, reuse::<1>),
+        (Fault::TicketWithoutFence, reuse::<1>),
     ];
     for (fault, model) in faults {
         assert!(fails(fault, model), "{fault:?}");
+    }
+}
+
+#[test]
+fn loom_two_workers_see_whole_entries_while_one_comes_goes_changes_or_moves() {
+    check_up_to(PREEMPTIONS, insert::<2>);
+    check_up_to(PREEMPTIONS, change::<2>);
+    check_up_to(PREEMPTIONS, overflow::<2>);
+    check_up_to(PREEMPTIONS, next_hops::<2>);
+}
+
+#[test]
+fn loom_a_slot_is_used_again_only_when_neither_of_two_workers_looks() {
+    check_up_to(PREEMPTIONS, reuse::<2>);
+    check_up_to(PREEMPTIONS, add_again::<2>);
+}
+
+#[test]
+fn loom_two_workers_find_an_entry_while_the_table_grows() {
+    check_up_to(PREEMPTIONS, grow::<2>);
+}
+
+#[test]
+fn loom_finds_each_fault_of_the_tables_with_two_workers() {
+    // The others take more preemptions than these models have time for; `rcu` finds them with two readers.
+    let faults: [(Fault, fn()); 9] = [
+        (Fault::KeyFirst, insert::<2>),
+        (Fault::KeyRelaxed, insert::<2>),
+        (Fault::ReuseAtOnce, reuse::<2>),
+        (Fault::CopyGoesAtOnce, change::<2>),
+        (Fault::OverwriteInPlace, change::<2>),
+        (Fault::OverflowCleared, overflow::<2>),
+        (Fault::HopRelaxed, next_hops::<2>),
+        (Fault::HopReusedAtOnce, next_hops::<2>),
+        (Fault::PassedEarly, reuse::<2>),
+    ];
+    for (fault, model) in faults {
+        assert!(fails_up_to(PREEMPTIONS, fault, model), "{fault:?}");
     }
 }

@@ -185,6 +185,50 @@ fn a_worker_that_stands_still_costs_memory_up_to_the_cap_and_the_writer_never_wa
 }
 
 #[test]
+fn snapshots_that_a_worker_stands_still_on_cost_memory_up_to_a_limit_and_none_is_lost() {
+    const LIMIT: usize = 1 << 20;
+    let (mut writer, registrar) = tables(None, 100);
+    let (mut stuck, mut other) = (
+        registrar.reader("stuck").unwrap(),
+        registrar.reader("other").unwrap(),
+    );
+    let port = PortId::new(3).unwrap();
+    let mut publish = |writer: &mut Writer, n: u32| {
+        writer.set_role(port, tenant(n));
+        let commit = writer.commit();
+        drop(other.pin());
+        let pinned = writer.memory();
+        let seen = other.pin().vnis.get(Vni::new(n).unwrap()).is_some();
+        (commit, pinned, seen)
+    };
+    let _ = publish(&mut writer, 1);
+    let guard = stuck.pin();
+    let each = size_of::<Tables>() + size_of::<TenantPort>() + RouteTable::empty().memory();
+    let mut last = 1;
+    let held_back = loop {
+        last += 1;
+        let (commit, memory, seen) = publish(&mut writer, last);
+        assert!(memory.old_bytes >= memory.old_snapshots * each);
+        assert!(memory.old_bytes < LIMIT + 2 * each);
+        if !seen {
+            break commit;
+        }
+    };
+    let full = writer.memory();
+    (last..last + 1000).for_each(|n| assert!(!publish(&mut writer, n).2));
+    assert_eq!(writer.memory(), full, "nothing more is kept");
+    assert!(!writer.settled(&held_back));
+    drop(guard);
+    let (commit, _, seen) = publish(&mut writer, last + 1000);
+    drop(stuck.pin());
+    assert!(seen && writer.settled(&held_back) && writer.settled(&commit));
+    assert_eq!(
+        (writer.memory().old_snapshots, writer.memory().old_bytes),
+        (0, 0)
+    );
+}
+
+#[test]
 fn a_growing_table_is_published_with_the_commit_and_removals_wait_for_that() {
     let (mut writer, registrar) = tables(None, 10_000);
     let mut reader = registrar.reader("worker 0").unwrap();

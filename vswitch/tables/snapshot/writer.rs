@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
+
 use super::Tables;
 use super::leaving::Leaving;
 use crate::tables::neighbors::{
@@ -13,13 +15,18 @@ use crate::tables::neighbors::{
 use crate::tables::rcu::{self, Lagging};
 use crate::tables::sync::{Fault, fault};
 use crate::tables::{
-    DomainId, Full, HopId, MAX_PORTS, Neighbor, NextHop, PortId, Role, TableFull, Underlay,
-    VniTable, VpcId,
+    Attachment, DomainId, Full, HopId, MAX_PORTS, Neighbor, NextHop, PortId, Role, TableFull,
+    TenantPort, Underlay, VniTable, VpcId,
 };
 use crate::wire::Mac;
 
 /// Most neighbors of one table: 16 Mi, half a gigabyte.
 pub const MAX_NEIGHBORS: usize = 1 << 24;
+
+/// Bytes of replaced snapshots (256 MiB; few in tests), with the ports and route tables that only they refer to, that may wait for a
+/// worker to let go of them; beyond it, snapshots are not replaced. Replaced neighbor tables are not counted:
+/// tables grow by a factor, so that all that one outgrew take no more than a few times what it takes.
+const MAX_PINNED: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
 
 const BY_MAC: usize = 0;
 const BY_IP: usize = 1;
@@ -34,7 +41,9 @@ pub struct Commit(u64);
 /// # Contract
 ///
 /// * One per switch, on the control thread. **Never waits for workers**: a worker that does not let go
-///   holds back [`Writer::settled`] and memory, nothing else.
+///   holds back [`Writer::settled`] and memory. Memory up to a limit: when replaced snapshots take 256 MiB, a
+///   commit that needs another one does nothing, and never settles; what was edited stays, for the first
+///   commit after the worker has let go.
 /// * **Adding** a neighbor, or changing one, is visible to workers as it happens (after a growth of the
 ///   table: with the commit). Everything else is with the [`Writer::commit`] that follows, at once for a
 ///   burst: it sees all or nothing of the snapshot.
@@ -84,6 +93,15 @@ pub struct Memory {
     pub tables: [Usage; 3],
     /// Replaced snapshots that a worker may still look at.
     pub old_snapshots: usize,
+    /// What they take in bytes, with what only they refer to.
+    pub old_bytes: usize,
+}
+
+impl Memory {
+    /// Entries that were removed or changed and wait for workers.
+    pub fn leaving(&self) -> usize {
+        self.tables[..2].iter().map(|usage| usage.leaving).sum()
+    }
 }
 
 impl Writer {
@@ -182,6 +200,9 @@ impl Writer {
         self.poll();
         let grown = self.editors.iter().any(|editor| !editor.is_published());
         let ticket = if self.snapshot_changed || grown {
+            if !grown && self.rcu.reclaim().bytes >= MAX_PINNED {
+                return Commit(self.committed + 1);
+            }
             self.publish()
         } else if self.neighbors_changed || !self.leaving.nothing_staged() {
             self.rcu.ticket()
@@ -233,14 +254,17 @@ impl Writer {
             capacity: MAX_NEXT_HOPS,
             bytes: self.references.touched() * 64,
         };
+        let old = self.rcu.reclaim();
         let [by_mac, by_ip] = &self.editors;
+        let outgrown = by_mac.outgrown() + by_ip.outgrown();
         Memory {
             tables: [
                 usage(by_mac, Full::NeighborsByMac),
                 usage(by_ip, Full::NeighborsByIp),
                 hops,
             ],
-            old_snapshots: self.rcu.reclaim(),
+            old_snapshots: old.values,
+            old_bytes: old.bytes + outgrown,
         }
     }
 
@@ -286,7 +310,8 @@ impl Writer {
         if self.snapshot_changed {
             self.next.vnis = vnis(&self.next.ports);
         }
-        let ticket = self.rcu.publish(self.next.clone());
+        let bytes = bytes_only_in(self.rcu.current(), &self.next);
+        let ticket = self.rcu.publish(self.next.clone(), bytes);
         self.editors.iter_mut().for_each(Editor::set_published);
         self.snapshot_changed = false;
         self.publications += 1;
@@ -305,12 +330,34 @@ fn neighbors(editors: &[Editor; 2], hops: &Arc<NextHops>) -> Arc<Neighbors> {
 
 /// The VNIs of all tenant ports.
 fn vnis(ports: &[Role; MAX_PORTS]) -> VniTable {
-    let tenants = ports.iter().filter_map(|role| match role {
-        Role::Tenant(tenant) => Some(tenant),
-        Role::Unbound | Role::Uplink | Role::Host => None,
-    });
-    let attachments = tenants.flat_map(|tenant| &tenant.attachments);
+    let attachments = ports.iter().flat_map(attachments);
     VniTable::build(attachments.map(|attachment| (attachment.vni, attachment.domain)))
+}
+
+fn attachments(role: &Role) -> &[Attachment] {
+    match role {
+        Role::Tenant(tenant) => &tenant.attachments,
+        Role::Unbound | Role::Uplink | Role::Host => &[],
+    }
+}
+
+/// Bytes that `old` takes with what `new` does not refer to any more, neighbor tables aside.
+fn bytes_only_in(old: &Tables, new: &Tables) -> usize {
+    let routes = |attachment: &Attachment| Arc::as_ptr(&attachment.routes);
+    // Large, and shared by many ports: each counts once.
+    let mut counted: HashSet<_> = new.ports.iter().flat_map(attachments).map(routes).collect();
+    let replaced = old.ports.iter().zip(&new.ports);
+    let replaced = replaced.filter(|(old, new)| !same(old, new));
+    let mut bytes = size_of::<Tables>() + old.vnis.memory();
+    for (role, _) in replaced {
+        bytes += size_of::<TenantPort>();
+        for attachment in attachments(role) {
+            if counted.insert(routes(attachment)) {
+                bytes += attachment.routes.memory();
+            }
+        }
+    }
+    bytes
 }
 
 /// True when the two are the same to readers.

@@ -188,6 +188,22 @@ impl Controller {
         vec![(scene::GUEST_COMES_AND_GOES, history)]
     }
 
+    /// A VPC with all that is in it comes and goes, in one message in any order.
+    pub(super) async fn whole_vpc(&self, client: &mut Client, mut random: Random) -> Said {
+        let port = scene::HAS_A_VPC;
+        let mut history = History::new(None);
+        while !self.done() {
+            let mut resources = scene::whole_vpc();
+            resources.rotate_left(random.below(3) as usize);
+            let (sent, replied) = self.say(client, resources.to_vec()).await;
+            history.push(scene::guest_at(port, Place::Port(port)), sent, replied);
+            resources.rotate_left(random.below(3) as usize);
+            let (sent, replied) = self.say(client, resources.map(deleted).to_vec()).await;
+            history.push(None, sent, replied);
+        }
+        vec![(scene::GUEST_WITH_VPC, history)]
+    }
+
     /// A crowd of neighbors that nobody talks to comes and goes by the thousand: tables grow, slots are used again.
     pub(super) async fn crowd(&self, client: &mut Client, mut random: Random) -> Said {
         let mut stream = Stream::open(client).await;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Forwarding goes on, with no packet lost and none misdelivered, while everything changes at full speed.
 //!
-//! A real worker forwards between ports in memory; a controller changes neighbors, routes and ports by gRPC as fast as
+//! A real worker forwards between ports in memory; a controller changes neighbors, routes, ports and a VPC by gRPC as fast as
 //! it is answered. Afterwards each packet's fate must be explained by a state of its destination that may have been in
 //! force between its way in and its way out: the old one or the new one, and only the new one after the reply.
 
@@ -37,7 +37,7 @@ use traffic::{Record, Traffic};
 /// How long it goes on. `ALKAID_CHURN_SECONDS` says otherwise, for a night.
 const SECONDS: u64 = 10;
 
-const PORTS: u16 = 5;
+const PORTS: u16 = 6;
 
 /// Numbers that look random, the same for the same seed (splitmix64).
 struct Random(u64);
@@ -179,7 +179,7 @@ async fn no_packet_is_lost_or_misdelivered_while_everything_changes() {
         messages: AtomicU64::new(0),
         resources: AtomicU64::new(0),
     });
-    for guest in [scene::SENDER, scene::STAYS] {
+    for guest in [scene::SENDER, scene::STAYS, scene::HAS_A_VPC] {
         switch
             .core
             .bind(port(guest.into()), scene::port_id(guest))
@@ -203,7 +203,7 @@ async fn no_packet_is_lost_or_misdelivered_while_everything_changes() {
         let stop = move || controller.enough.load(Ordering::Relaxed);
         thread::spawn(move || traffic.run(stop, &mut Random(99)))
     };
-    let parts = (0..STREAMS + 4).map(|part| {
+    let parts = (0..STREAMS + 5).map(|part| {
         let (controller, address) = (Arc::clone(&controller), address.clone());
         tokio::spawn(async move {
             let mut client = Client::connect(address).await.unwrap();
@@ -213,6 +213,7 @@ async fn no_packet_is_lost_or_misdelivered_while_everything_changes() {
                 Some(0) => controller.flip_routes(&mut client, random).await,
                 Some(1) => controller.migrate(&mut client, random).await,
                 Some(2) => controller.come_and_go(&mut client, random).await,
+                Some(3) => controller.whole_vpc(&mut client, random).await,
                 Some(_) => controller.crowd(&mut client, random).await,
             }
         })

@@ -2,7 +2,8 @@
 //! Who is there, and who sends what to whom.
 //!
 //! Subnets 10.7.1.0/24 ("blue") and 10.7.2.0/24 ("red") share VNI 7, 10.8.3.0/24 ("green") has VNI 8; one router
-//! connects them. Guests of this host are at the ports 1 to 4, everyone else is on hosts of the underlay.
+//! connects them. Guests of this host are at the ports 1 to 5, everyone else is on hosts of the underlay. The guest at
+//! port 5 is alone in a VPC of VNI 9 that comes and goes as a whole.
 
 use std::net::Ipv4Addr;
 
@@ -19,6 +20,9 @@ pub(super) const STAYS: u8 = 2;
 pub(super) const MOVES: u8 = 3;
 /// The port of a guest that comes and goes.
 pub(super) const COMES_AND_GOES: u8 = 4;
+
+/// The port of the guest whose VPC comes and goes.
+pub(super) const HAS_A_VPC: u8 = 5;
 
 /// Neighbors that move, go and come back, each with two MACs to have.
 pub(super) const NEIGHBORS: usize = 32;
@@ -41,13 +45,18 @@ const STAYS_GREEN: usize = 2;
 const THE_SENDER: usize = 3;
 pub(super) const GUEST_MOVES: usize = FIRST_ROUTE + ROUTES;
 pub(super) const GUEST_COMES_AND_GOES: usize = GUEST_MOVES + 1;
+pub(super) const GUEST_WITH_VPC: usize = GUEST_COMES_AND_GOES + 1;
 
 pub(super) const fn guest_mac(port: u8) -> [u8; 6] {
     [2, 0, 0, 0, 0, port]
 }
 
 fn guest_ip(port: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 7, if port == STAYS { 2 } else { 1 }, 10 + port)
+    match port {
+        HAS_A_VPC => Ipv4Addr::new(10, 9, 1, 10 + port),
+        STAYS => Ipv4Addr::new(10, 7, 2, 10 + port),
+        _ => Ipv4Addr::new(10, 7, 1, 10 + port),
+    }
 }
 
 fn gateway(n: u8) -> [u8; 6] {
@@ -90,7 +99,7 @@ fn guest(port: u8) -> At {
 pub(super) fn destinations() -> Vec<History> {
     let staying = [guest(STAYS), stays(0), stays(1), guest(SENDER)].map(Some);
     let moving = std::iter::repeat_n(None, NEIGHBORS + ROUTES);
-    let guests = [None, None];
+    let guests = [None, None, None];
     staying
         .into_iter()
         .chain(moving)
@@ -178,6 +187,12 @@ pub(super) fn flows() -> (Vec<Flow>, [u16; 2]) {
             add(way, to, guest_ip(port), blue);
         }
     }
+    add(
+        FromUnderlay(guest_mac(HAS_A_VPC)),
+        GUEST_WITH_VPC,
+        guest_ip(HAS_A_VPC),
+        (9, gateway(4)),
+    );
     (flows, [0, 1])
 }
 
@@ -206,12 +221,25 @@ pub(super) fn port_id(port: u8) -> String {
 
 /// A guest of this host.
 pub(super) fn port(port: u8) -> Resource {
-    let subnet = if port == STAYS { "red" } else { "blue" };
+    let subnet = match port {
+        HAS_A_VPC => "lonely",
+        STAYS => "red",
+        _ => "blue",
+    };
     goal::port(
         &port_id(port),
         &text(guest_mac(port)),
         &[(subnet, &guest_ip(port).to_string())],
     )
+}
+
+/// A whole VPC, with one guest of this host.
+pub(super) fn whole_vpc() -> [Resource; 3] {
+    [
+        goal::vpc("lonely-vpc", 9),
+        goal::subnet("lonely", "lonely-vpc", "10.9.1.0/24", 9, 4),
+        port(HAS_A_VPC),
+    ]
 }
 
 /// The guest that moves, on another host.
