@@ -70,11 +70,6 @@ impl VniTable {
         }
     }
 
-    /// Bytes of memory.
-    pub fn memory(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.slots)
-    }
-
     /// VNIs in the table.
     pub fn len(&self) -> usize {
         self.len
