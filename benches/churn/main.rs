@@ -7,9 +7,9 @@
 //! version of its destination that may have been in force between its arrival and its departure.
 //!
 //! Phases with and without updates alternate; figures are medians. Packets are also counted by the time that the worker
-//! had its core, which it may have to share with other programs; the slow-down is of these. *Lost* is a packet that did not come out though all
-//! versions that may have been in force say where to. *Effective blocked time* is what CSIT calls so: packets lost,
-//! divided by the rate at which they were offered. A paced port offers packets at a steady rate and has a ring like a
+//! had its core, which it may have to share with other programs; the slow-down is of these. *Lost* is a packet that did
+//! not come out though all versions that may have been in force say where to. *Effective blocked time* is what CSIT
+//! calls so: packets lost, divided by the rate at which they were offered. A paced port offers packets at a steady rate and has a ring like a
 //! device's: it also loses packets when the worker stands still. What it loses without updates, the machine lost.
 #![allow(clippy::unwrap_used, clippy::panic)] // a benchmark ends where it fails
 

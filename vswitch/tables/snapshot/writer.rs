@@ -23,8 +23,8 @@ use crate::wire::Mac;
 /// Most neighbors of one table: 16 Mi, half a gigabyte.
 pub const MAX_NEIGHBORS: usize = 1 << 24;
 
-/// Bytes of replaced snapshots (256 MiB; few in tests), with the ports and route tables that only they refer to, that may wait for a
-/// worker to let go of them; beyond it, snapshots are not replaced. Replaced neighbor tables are not counted:
+/// Bytes of replaced snapshots, with the ports and route tables that only they refer to, that may wait for a worker to
+/// let go of them; beyond it, snapshots are not replaced. Few in tests. Replaced neighbor tables are not counted:
 /// tables grow by a factor, so that all that one outgrew take no more than a few times what it takes.
 const MAX_PINNED: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
 
