@@ -49,8 +49,8 @@ const PAUSE: Duration = Duration::from_micros(50);
 /// The same once the thread has turned to other requests.
 const LONG_PAUSE: Duration = Duration::from_millis(1);
 
-/// Most answers that wait for workers while the thread serves other requests. Bounds memory: each may have a status
-/// for every neighbor of a switch.
+/// Most answers that wait for workers while the thread serves other requests; with more, it waits itself. Bounds memory:
+/// each may have a status for every neighbor of a switch.
 const MAX_LATE: usize = 64;
 
 /// Looks at the workers before the first pause.
@@ -101,11 +101,12 @@ impl Core {
             {
                 answers.extend(self.begin(request));
             }
-            if !answers.is_empty() {
+            if !answers.is_empty() || self.unsettled {
                 let deadline = begun + GRACE;
                 self.late
                     .extend(answers.into_iter().map(|answer| (deadline, answer)));
-                self.make_visible(PATIENCE);
+                let room = self.late.len() <= MAX_LATE;
+                self.make_visible(if room { PATIENCE } else { GRACE });
                 self.answer_late();
             }
         }
@@ -207,6 +208,13 @@ impl Core {
         loop {
             let commit = self.program.commit();
             if !self.wait_for(commit, patience) {
+                // For the other workers. The stuck one may then send a burst to a port whose role it does not see.
+                if self.watchdog.stuck()
+                    && self.program.is_published()
+                    && self.program.follow_up(&self.wanted)
+                {
+                    let _ = self.program.commit();
+                }
                 return false;
             }
             if !self.program.follow_up(&self.wanted) {
@@ -252,8 +260,7 @@ impl Core {
             self.late.len()
         } else {
             let now = Instant::now();
-            let expired = self.late.partition_point(|(deadline, _)| *deadline <= now);
-            expired.max(self.late.len().saturating_sub(MAX_LATE))
+            self.late.partition_point(|(deadline, _)| *deadline <= now)
         };
         self.answer_all(count, visible);
     }

@@ -48,6 +48,8 @@ set log warn
         deadline = time.monotonic() + 60
         while not self.socket.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                self.process.wait()
                 self.log.seek(0)
                 sys.exit(f"the switch does not start:\n{self.log.read()}")
             time.sleep(0.02)

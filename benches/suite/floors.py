@@ -22,7 +22,7 @@ def bench_against(floors, case, flows):
     """The first of at most three results that is not too far below its floor, or the last, and whether it is not."""
     for attempt in range(ATTEMPTS):
         result = bench(case, flows)
-        wanted = TOLERATED * floors.get(case.name, 0)
+        wanted = TOLERATED * floors[case.name] if floors else 0
         if not floors or result["vs_csum"] >= wanted:
             return result, True
         print(f"{case.name}: ratio to csum {result['vs_csum']}, at least {wanted:.2f} is wanted; attempt {attempt + 1} of {ATTEMPTS}",

@@ -232,6 +232,11 @@ impl Program {
         self.writer.memory()
     }
 
+    /// True when workers that do let go see the last commit.
+    pub(crate) fn is_published(&self) -> bool {
+        !self.writer.is_held_back()
+    }
+
     /// Workers that hold something back now.
     pub(crate) fn lagging(&self) -> Vec<Lagging> {
         self.writer.lagging()

@@ -2,7 +2,7 @@
 //! What is it? Checks the tenant's headers once; after this stage their lengths are facts.
 //!
 //! Reads the frame.
-//! Writes `meta.len`, `payload`, `tos`, `flow`, `dst_ip`, `dst_mac`.
+//! Writes `meta.len`, `payload`, `tos`, `ttl`, `flow`, `dst_ip`, `dst_mac`.
 //! Drops `Truncated`, `Malformed`, `BadSourceMac`, `VlanTagged`.
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use vswitch::tables::rcu::Reader;
-use vswitch::tables::{PortId, Role, Tables};
+use vswitch::tables::{Hop, PortId, Role, Tables};
 
 use super::goal::*;
 use super::world::{PORT_A, PORT_B, World, statuses};
@@ -77,6 +77,18 @@ async fn a_worker_that_stands_still_delays_replies_until_it_is_known_to_be_stuck
         assert_eq!(put(&core, [guest(n % 2 == 1)]).await, [Pending]);
         assert_eq!(is_up(&mut other, PORT_A), Some(n % 2 == 1));
     }
+    // Also a guest that is plugged in now is reached by the other workers.
+    core.bind(PORT_B, "port-b".to_owned()).await.unwrap().ok();
+    let late = port("port-b", "02:00:00:00:00:0b", &[("s", "10.7.1.11")]);
+    assert_eq!(put(&core, [late]).await, [Pending]);
+    let tables = other.pin();
+    let Role::Tenant(late) = tables.role(PORT_B) else {
+        panic!("no role")
+    };
+    let vpc = late.attachments[0].vpc;
+    let found = tables.neighbors.find_ip(vpc, [10, 7, 1, 11].into());
+    assert_eq!(found.map(|found| found.hop), Some(Hop::Local(PORT_B)));
+    drop(tables);
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     drop(guard);
     stuck.offline();

@@ -195,6 +195,11 @@ impl Writer {
         self.references.release(id, self.committed + 1);
     }
 
+    /// True when the last commit left the snapshot as it is, since too much memory waits for a worker that does not let go.
+    pub fn is_held_back(&self) -> bool {
+        self.snapshot_changed
+    }
+
     /// Makes the edits since the last commit visible. Publishes a snapshot only if one of them changed it.
     pub fn commit(&mut self) -> Commit {
         self.poll();
