@@ -48,13 +48,14 @@ impl Direct {
 
     #[inline]
     pub(super) fn way(&self, destination: u32) -> Way {
-        self.of_range(self.range(destination))
+        let range = self.range(destination);
+        range.map_or(Way::NONE, |range| self.targets.way(&self.indexes, range))
     }
 
     #[inline]
     pub(super) fn common_way(&self, lowest: u32, highest: u32) -> Option<Way> {
-        let range = self.range(lowest);
-        (range == self.range(highest)).then(|| self.of_range(range))
+        let range = self.range(lowest)?;
+        (Some(range) == self.range(highest)).then(|| self.targets.way(&self.indexes, range))
     }
 
     /// The range that holds an address; there is always one.
@@ -67,12 +68,6 @@ impl Direct {
             .get(begin..*self.begins.get(slot + 1)? as usize)?;
         let after = starts.partition_point(|start| *start <= destination as u16);
         Some((begin + after).wrapping_sub(1))
-    }
-
-    #[inline(always)]
-    fn of_range(&self, range: Option<usize>) -> Way {
-        let index = range.and_then(|range| self.indexes.get(range));
-        index.map_or(Way::NONE, |index| self.targets.get(*index))
     }
 
     pub(super) fn memory(&self) -> usize {

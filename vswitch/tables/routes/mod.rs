@@ -213,9 +213,13 @@ type TargetIndex = u32;
 struct Targets(Box<[Way]>);
 
 impl Targets {
+    /// The way of a range, of those that `indexes` has the targets of.
     #[inline(always)]
-    fn get(&self, index: TargetIndex) -> Way {
-        self.0.get(index as usize).copied().unwrap_or(Way::NONE)
+    fn way(&self, indexes: &[TargetIndex], range: usize) -> Way {
+        let way = indexes
+            .get(range)
+            .and_then(|index| self.0.get(*index as usize));
+        way.copied().unwrap_or(Way::NONE)
     }
 
     fn memory(&self) -> usize {

@@ -27,13 +27,13 @@ impl Ranges {
 
     #[inline]
     pub(super) fn way(&self, destination: u32) -> Way {
-        self.of_range(self.range(destination))
+        self.targets.way(&self.indexes, self.range(destination))
     }
 
     #[inline]
     pub(super) fn common_way(&self, lowest: u32, highest: u32) -> Option<Way> {
         let range = self.range(lowest);
-        (range == self.range(highest)).then(|| self.of_range(range))
+        (range == self.range(highest)).then(|| self.targets.way(&self.indexes, range))
     }
 
     /// The range that holds an address.
@@ -43,12 +43,6 @@ impl Ranges {
         self.starts
             .partition_point(|start| *start <= destination)
             .wrapping_sub(1)
-    }
-
-    #[inline(always)]
-    fn of_range(&self, range: usize) -> Way {
-        let index = self.indexes.get(range);
-        index.map_or(Way::NONE, |index| self.targets.get(*index))
     }
 
     pub(super) fn memory(&self) -> usize {
