@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
-use prost_types::DescriptorProto;
+use prost_types::{DescriptorProto, FileDescriptorSet};
 
 const ROOT: &str = "proto";
 
@@ -25,6 +25,21 @@ pub(crate) fn compile() -> Result<(), String> {
         file.source_code_info = None; // has no comments on messages that were maps
     }
     tonic_prost_build::configure()
+        .compile_fds(descriptors.clone())
+        .map_err(|e| format!("gRPC code from {ROOT}/: {e}"))?;
+    serve_raw(descriptors)
+}
+
+/// The services once more, into `OUT_DIR/served/`, in whose requests goal states stay bytes: they are read where they lie.
+fn serve_raw(descriptors: FileDescriptorSet) -> Result<(), String> {
+    let folder = crate::out_dir()?.join("served");
+    fs::create_dir_all(&folder).map_err(|e| failed(&folder, &e))?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .out_dir(&folder)
+        .extern_path(".alcor.schema", "crate::proto::schema")
+        .extern_path(".alcor.schema.GoalState", "crate::proto::Raw")
+        .extern_path(".alcor.schema.GoalStateV2", "crate::proto::Raw")
         .compile_fds(descriptors)
         .map_err(|e| format!("gRPC code from {ROOT}/: {e}"))
 }

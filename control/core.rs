@@ -26,14 +26,17 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Writer};
 
-pub(crate) use request::{BindError, CoreHandle, Goal, Gone, MAX_ROWS, Request, Show, channel};
+pub(crate) use request::{
+    BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
+};
 pub(crate) use site::{Site, Uplink};
 
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
-use crate::southbound::decode::{self, Resource};
+use crate::southbound::decode::{self, Encoded, Malformed, Resource};
 use crate::state::{Subject, Wanted};
-use applied::{Applied, Refusal};
+use crate::store::{Journal, Store, StoreError};
+use applied::{Applied, Refusal, not_kept};
 use watchdog::{GRACE, Watchdog};
 
 /// How long requests are gathered for one commit once there is work: short against a controller's round trip.
@@ -65,6 +68,7 @@ pub(crate) struct Core {
     /// Answers that wait for them, and until when. Oldest first.
     late: Vec<(Instant, Answer)>,
     watchdog: Watchdog,
+    store: Option<Store>,
 }
 
 /// Who is told when a commit is visible.
@@ -85,7 +89,33 @@ impl Core {
             unsettled: false,
             late: Vec::new(),
             watchdog: Watchdog::default(),
+            store: None,
         }
+    }
+
+    /// Takes what a store has kept, before anything else is applied. Returns how many goal states that were.
+    ///
+    /// # Errors
+    /// The store cannot be read, or holds what is no goal state.
+    pub(crate) fn restore(&mut self, journal: &Journal) -> Result<usize, StoreError> {
+        let mut goals = 0;
+        journal.read(|goal| {
+            self.begin_goal(
+                "the store".to_owned(),
+                Instant::now(),
+                decode::resources(&goal)?,
+            );
+            self.make_visible(GRACE);
+            self.wanted.sweep();
+            goals += 1;
+            Ok(())
+        })?;
+        Ok(goals)
+    }
+
+    /// Keeps what is applied from now on. Replies wait until it is kept.
+    pub(crate) fn keep_in(&mut self, store: Store) {
+        self.store = Some(store);
     }
 
     /// Serves requests until all handles are gone. The body of the control thread; do not call it on an
@@ -114,13 +144,17 @@ impl Core {
     }
 
     /// Applies one goal state and waits until it is visible: for callers that own the core.
-    pub(crate) fn apply(&mut self, source: &str, goal: Goal) -> GoalStateOperationReply {
+    pub(crate) fn apply(
+        &mut self,
+        source: &str,
+        goal: &Encoded,
+    ) -> Result<GoalStateOperationReply, Malformed> {
         let received = Instant::now();
-        let applied = self.begin_goal(source.to_owned(), received, decode::resources(goal));
+        let applied = self.begin_goal(source.to_owned(), received, decode::resources(goal)?);
         let visible = self.make_visible(GRACE);
         let reply = applied.reply(&self.wanted, &self.program, visible);
         self.wanted.sweep();
-        reply
+        Ok(reply)
     }
 
     /// The next request; `None` when there will be none. Meanwhile, workers that lag are looked after.
@@ -143,9 +177,13 @@ impl Core {
             Request::Apply {
                 source,
                 received,
+                goal,
                 resources,
                 reply,
             } => {
+                if let Some(store) = self.store.as_ref().filter(|_| !resources.is_empty()) {
+                    store.record(goal);
+                }
                 let applied = self.begin_goal(source, received, resources);
                 Some(Answer::Applied(applied, reply))
             }
@@ -281,7 +319,13 @@ impl Core {
     fn answer(&self, answer: Answer, visible: bool) {
         match answer {
             Answer::Applied(applied, reply) => {
-                drop(reply.send(applied.reply(&self.wanted, &self.program, visible)))
+                let answer = applied.reply(&self.wanted, &self.program, visible);
+                match &self.store {
+                    None => drop(reply.send(answer)),
+                    Some(store) => store.then(move |kept| {
+                        drop(reply.send(if kept { answer } else { not_kept(answer) }));
+                    }),
+                }
             }
             Answer::Bound(result, reply) => {
                 let seen = if visible {

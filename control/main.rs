@@ -20,6 +20,7 @@ mod replay;
 mod run;
 mod southbound;
 mod state;
+mod store;
 mod switch;
 
 use std::process::ExitCode;

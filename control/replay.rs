@@ -17,6 +17,7 @@ use crate::config::Settings;
 use crate::core::{Core, Goal};
 use crate::northbound::render;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
+use crate::southbound::decode::Encoded;
 use crate::switch::{DeviceError, Switch, Totals};
 
 /// Without a packet for this long the replay has failed: a file gives packets as fast as they are taken.
@@ -76,7 +77,8 @@ fn program_and_forward(
     }
     let mut accepted = true;
     for (path, goal) in args.goal_state.iter().zip(goals) {
-        accepted &= report_refusals(path, &core.apply(&path.display().to_string(), goal));
+        let reply = core.apply(&path.display().to_string(), &Encoded::from(&goal))?;
+        accepted &= report_refusals(path, &reply);
     }
     switch.start();
     forward_all(switch, expected)?;

@@ -3,14 +3,17 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::Settings;
-use crate::core::{CoreHandle, channel};
+use crate::core::{Core, CoreHandle, channel};
 use crate::northbound::{Socket, socket};
+use crate::store::{Journal, Store};
 use crate::switch::{Operator, Switch, cores};
 use crate::{northbound, southbound};
 
@@ -29,7 +32,15 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
                 settings.southbound
             )
         })?;
-    let (switch, core) = Switch::bring_up(settings)?;
+    let journal = settings.store.as_deref().map(Journal::open).transpose()?;
+    let (switch, mut core) = Switch::bring_up(settings)?;
+    let store = match journal.map(|journal| keep(&mut core, journal)).transpose() {
+        Ok(store) => store,
+        Err(error) => {
+            switch.shut_down();
+            return Err(error);
+        }
+    };
     cores::leave_to_workers(&switch.worker_cores());
     let (handle, requests) = channel();
     let control = std::thread::Builder::new()
@@ -45,8 +56,26 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
     if control.join().is_err() {
         tracing::error!("the control thread panicked");
     }
+    // Its store went with it, and all that was handed over is written.
+    if store.is_some_and(|store| store.join().is_err()) {
+        tracing::error!("the store's thread panicked");
+    }
     switch.shut_down();
     served.map(|()| true)
+}
+
+/// Programs what the store has kept, and keeps what comes from now on. Returns the thread that writes.
+fn keep(core: &mut Core, journal: Journal) -> Result<JoinHandle<()>, Box<dyn Error>> {
+    let begun = Instant::now();
+    let goals = core.restore(&journal)?;
+    tracing::info!(
+        goals,
+        seconds = begun.elapsed().as_secs_f64(),
+        "what the store has kept is programmed"
+    );
+    let (store, thread) = Store::start(journal)?;
+    core.keep_in(store);
+    Ok(thread)
 }
 
 /// Binds what the configuration binds, starts forwarding, and serves controller and operators until a signal or

@@ -22,6 +22,7 @@ use crate::proto::schema::goal_state_v2::{
     NeighborStatesEntry, PortStatesEntry, RouterStatesEntry, SubnetStatesEntry, VpcStatesEntry,
 };
 use crate::proto::schema::*;
+use crate::southbound::decode::{Encoded, Form};
 use bytes::Bytes;
 
 /// Most messages and resources of one input.
@@ -33,8 +34,8 @@ pub(crate) fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let mut core = switch();
     match bytes.byte() {
-        0 => drop(GoalState::decode(bytes.0).map(|goal| apply(&mut core, Goal::V1(goal)))),
-        1 => drop(GoalStateV2::decode(bytes.0).map(|goal| apply(&mut core, Goal::V2(goal)))),
+        0 => raw(&mut core, Form::V1, bytes.0),
+        1 => raw(&mut core, Form::V2, bytes.0),
         _ => converse(&mut core, &mut bytes),
     }
 }
@@ -73,8 +74,30 @@ fn switch() -> Core {
     core
 }
 
+/// Whatever Alcor's own decoder takes is taken, and each resource gets a status.
+fn raw(core: &mut Core, form: Form, bytes: &[u8]) {
+    let goal = match form {
+        Form::V1 => GoalState::decode(bytes).map(Goal::V1),
+        Form::V2 => GoalStateV2::decode(bytes).map(Goal::V2),
+    };
+    let encoded = Encoded {
+        form,
+        bytes: bytes.to_vec().into(),
+    };
+    let applied = core.apply("fuzz", &encoded);
+    if let Ok(goal) = goal {
+        let reply = applied.expect("what is a goal state is applied");
+        assert_eq!(reply.operation_statuses.len(), resources(&goal));
+    }
+}
+
 fn apply(core: &mut Core, goal: Goal) {
-    let count = match &goal {
+    let reply = core.apply("fuzz", &Encoded::from(&goal)).unwrap();
+    assert_eq!(reply.operation_statuses.len(), resources(&goal));
+}
+
+fn resources(goal: &Goal) -> usize {
+    match goal {
         Goal::V1(goal) => {
             goal.vpc_states.len()
                 + goal.subnet_states.len()
@@ -95,8 +118,7 @@ fn apply(core: &mut Core, goal: Goal) {
                 + goal.router_states.len()
                 + goal.gateway_states.len()
         }
-    };
-    assert_eq!(core.apply("fuzz", goal).operation_statuses.len(), count);
+    }
 }
 
 fn converse(core: &mut Core, bytes: &mut Bytes<'_>) {

@@ -96,6 +96,10 @@ pub(crate) enum Setting {
     Southbound(Option<SocketAddr>),
     /// Where `alkaid exec` and `alkaid console` reach this switch.
     ControlSocket(PathBuf),
+    /// The file that keeps goal states across a restart.
+    Store(PathBuf),
+    /// Seconds after a restart until what was not said again is deleted; 0: never.
+    Resync(u32),
     /// Most neighbors.
     NeighborsCapacity(u32),
     /// Packet buffers.
@@ -260,6 +264,8 @@ impl fmt::Display for Setting {
             Self::ControlSocket(path) => {
                 write!(f, "control socket {}", quoted(&path.to_string_lossy()))
             }
+            Self::Store(path) => write!(f, "store {}", quoted(&path.to_string_lossy())),
+            Self::Resync(seconds) => write!(f, "resync {seconds}"),
             Self::NeighborsCapacity(n) => write!(f, "neighbors capacity {n}"),
             Self::Mbufs(n) => write!(f, "mbufs {n}"),
             Self::Log(level) => write!(f, "log {}", level.word()),

@@ -122,6 +122,16 @@ impl Applied {
     }
 }
 
+/// The reply when what it answers is programmed, and would be forgotten in a crash.
+pub(super) fn not_kept(mut reply: GoalStateOperationReply) -> GoalStateOperationReply {
+    for status in &mut reply.operation_statuses {
+        if status.operation_status == OperationStatus::Success as i32 {
+            status.operation_status = OperationStatus::Pending as i32;
+        }
+    }
+    reply
+}
+
 fn status_of_obstacle(obstacle: &Obstacle) -> OperationStatus {
     match obstacle {
         Obstacle::VniTaken(_) => OperationStatus::InvalidArg,

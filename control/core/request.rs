@@ -7,11 +7,12 @@
 
 use std::time::Instant;
 
+use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
-use crate::southbound::decode::{self, Resource};
+use crate::southbound::decode::{self, Encoded, Form, Malformed, Resource};
 
 /// Requests that may wait in the queue; senders beyond it wait themselves. Bounds memory (each may hold a
 /// whole goal state) and is far more than one group commit needs to be worth it.
@@ -24,6 +25,17 @@ pub(crate) enum Goal {
     V1(GoalState),
     /// Maps of states.
     V2(GoalStateV2),
+}
+
+impl From<&Goal> for Encoded {
+    fn from(goal: &Goal) -> Self {
+        let (form, bytes) = match goal {
+            Goal::V1(goal) => (Form::V1, goal.encode_to_vec()),
+            Goal::V2(goal) => (Form::V2, goal.encode_to_vec()),
+        };
+        let bytes = bytes.into();
+        Self { form, bytes }
+    }
 }
 
 /// What to list of the goal state.
@@ -87,6 +99,17 @@ pub(crate) enum BindError {
 #[error("the switch is shutting down")]
 pub(crate) struct Gone;
 
+/// Why a goal state is not applied at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotApplied {
+    /// It is none.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Nobody applies it any more.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+}
+
 /// One thing for the control thread to do. A reply nobody waits for any more is dropped.
 pub(crate) enum Request {
     /// Makes a goal state so. The reply has a status per resource, true for every worker.
@@ -95,7 +118,9 @@ pub(crate) enum Request {
         source: String,
         /// When it came, for the times in the reply.
         received: Instant,
-        /// The goal state, validated.
+        /// The goal state as it came, to be kept.
+        goal: Encoded,
+        /// The same, validated.
         resources: Vec<Resource>,
         /// Answered when the change is visible to every worker.
         reply: oneshot::Sender<GoalStateOperationReply>,
@@ -143,23 +168,25 @@ impl CoreHandle {
     pub(crate) async fn apply(
         &self,
         source: String,
-        goal: Goal,
-    ) -> Result<GoalStateOperationReply, Gone> {
-        self.submit(source, goal).await?.await.map_err(|_| Gone)
+        goal: Encoded,
+    ) -> Result<GoalStateOperationReply, NotApplied> {
+        let reply = self.submit(source, goal).await?;
+        Ok(reply.await.map_err(|_| Gone)?)
     }
 
     /// Queues a goal state, to be applied after those queued before, and returns where its reply will come.
     pub(crate) async fn submit(
         &self,
         source: String,
-        goal: Goal,
-    ) -> Result<oneshot::Receiver<GoalStateOperationReply>, Gone> {
+        goal: Encoded,
+    ) -> Result<oneshot::Receiver<GoalStateOperationReply>, NotApplied> {
         let received = Instant::now();
-        let resources = decode::resources(goal);
+        let resources = decode::resources(&goal)?;
         let (reply, answer) = oneshot::channel();
         let request = Request::Apply {
             source,
             received,
+            goal,
             resources,
             reply,
         };

@@ -4,17 +4,20 @@
 //! The entries of the controller's maps (second form) are taken in the order in which they were sent. A key
 //! serves to name the entry in an error, and nothing else: it is not always the resource's id.
 
+use prost::Message;
+use prost::bytes::Bytes;
+
 use super::field::{Field, FieldError};
+use super::wire::{Fields, Value};
 use super::{neighbor, port, router, subnet, vpc};
-use crate::core::Goal;
 use crate::proto::schema::goal_state_v2::{
-    DhcpStatesEntry, GatewayStatesEntry, NeighborStatesEntry, PortStatesEntry, RouterStatesEntry,
+    DhcpStatesEntry, GatewayStatesEntry, PortStatesEntry, RouterStatesEntry,
     SecurityGroupStatesEntry, SubnetStatesEntry, VpcStatesEntry,
 };
 use crate::proto::schema::{
-    DhcpConfiguration, DhcpState, GatewayConfiguration, GatewayState, NeighborConfiguration,
-    NeighborState, OperationType, PortConfiguration, PortState, ResourceType, RouterConfiguration,
-    RouterState, SecurityGroupConfiguration, SecurityGroupState, SubnetConfiguration, SubnetState,
+    DhcpConfiguration, DhcpState, GatewayConfiguration, GatewayState, GoalState, GoalStateV2,
+    OperationType, PortConfiguration, PortState, ResourceType, RouterConfiguration, RouterState,
+    SecurityGroupConfiguration, SecurityGroupState, SubnetConfiguration, SubnetState,
     VpcConfiguration, VpcState,
 };
 use crate::state::resource::Change;
@@ -112,13 +115,6 @@ state!(
     port::read
 );
 state!(
-    NeighborState,
-    NeighborConfiguration,
-    NeighborStatesEntry,
-    Neighbor,
-    neighbor::read
-);
-state!(
     SecurityGroupState,
     SecurityGroupConfiguration,
     SecurityGroupStatesEntry,
@@ -145,29 +141,56 @@ fn not_served<C>(at: &Field<'_>, _: Wish, _: C) -> Result<Change, FieldError> {
     Err(at.error("this switch does not serve resources of this kind yet"))
 }
 
-/// All resources of `goal`, what others depend on first.
-pub(crate) fn resources(goal: Goal) -> Vec<Resource> {
-    let mut all = Vec::new();
-    match goal {
-        Goal::V1(goal) => {
+/// The two forms of a goal state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// GoalState: lists of states.
+    V1,
+    /// GoalStateV2: maps of states.
+    V2,
+}
+
+/// A goal state as it is on the wire.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Encoded {
+    /// Which message it is.
+    pub form: Form,
+    /// Its bytes. Not checked in any way.
+    pub bytes: Bytes,
+}
+
+/// The bytes are no goal state at all.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not a goal state: {0}")]
+pub(crate) struct Malformed(String);
+
+/// All resources of a goal state, what others depend on first.
+pub(crate) fn resources(goal: &Encoded) -> Result<Vec<Resource>, Malformed> {
+    let (rest, neighbors) = split(goal)?;
+    let malformed = |error: prost::DecodeError| Malformed(error.to_string());
+    let mut all = Vec::with_capacity(neighbors.len());
+    match goal.form {
+        Form::V1 => {
+            let goal = GoalState::decode(rest.as_slice()).map_err(malformed)?;
             all.extend(list("vpc_states", goal.vpc_states));
             all.extend(list("subnet_states", goal.subnet_states));
             all.extend(list("router_states", goal.router_states));
             all.extend(list("port_states", goal.port_states));
-            all.extend(list("neighbor_states", goal.neighbor_states));
+            let states = neighbors.into_iter().enumerate();
+            all.extend(states.map(|(index, state)| {
+                neighbor::resource(&Field::element("neighbor_states", index), state)
+            }));
             all.extend(list("security_group_states", goal.security_group_states));
             all.extend(list("dhcp_states", goal.dhcp_states));
             all.extend(list("gateway_states", goal.gateway_states));
         }
-        Goal::V2(goal) => {
+        Form::V2 => {
+            let goal = GoalStateV2::decode(rest.as_slice()).map_err(malformed)?;
             all.extend(map::<VpcState>("vpc_states", goal.vpc_states));
             all.extend(map::<SubnetState>("subnet_states", goal.subnet_states));
             all.extend(map::<RouterState>("router_states", goal.router_states));
             all.extend(map::<PortState>("port_states", goal.port_states));
-            all.extend(map::<NeighborState>(
-                "neighbor_states",
-                goal.neighbor_states,
-            ));
+            all.extend(neighbors.into_iter().map(neighbor_entry));
             all.extend(map::<SecurityGroupState>(
                 "security_group_states",
                 goal.security_group_states,
@@ -176,7 +199,53 @@ pub(crate) fn resources(goal: Goal) -> Vec<Resource> {
             all.extend(map::<GatewayState>("gateway_states", goal.gateway_states));
         }
     }
-    all
+    Ok(all)
+}
+
+/// Sets the neighbors aside, each a state (first form) or an entry of the map (second form), and returns all other fields
+/// as they were.
+fn split(goal: &Encoded) -> Result<(Vec<u8>, Vec<&[u8]>), Malformed> {
+    let neighbor_states = match goal.form {
+        Form::V1 => 5,
+        Form::V2 => 7,
+    };
+    let (mut others, mut neighbors) = (Vec::new(), Vec::new());
+    let mut fields = Fields::of(&goal.bytes);
+    let mut before = fields.rest();
+    while let Some(field) = fields.next() {
+        match field.map_err(|damaged| Malformed(damaged.to_string()))? {
+            (number, Value::Bytes(neighbor)) if number == neighbor_states => {
+                neighbors.push(neighbor);
+            }
+            _ => others.extend_from_slice(&before[..before.len() - fields.rest().len()]),
+        }
+        before = fields.rest();
+    }
+    Ok((others, neighbors))
+}
+
+/// A neighbor of the second form's map.
+fn neighbor_entry(entry: &[u8]) -> Resource {
+    let (mut key, mut state): (&[u8], &[u8]) = (&[], &[]);
+    let mut damaged = None;
+    for field in Fields::of(entry) {
+        match field {
+            Ok((1, Value::Bytes(bytes))) => key = bytes,
+            Ok((2, Value::Bytes(bytes))) => state = bytes,
+            Ok(_) => {}
+            Err(error) => damaged = Some(error),
+        }
+    }
+    let key = String::from_utf8_lossy(key);
+    let at = Field::entry("neighbor_states", &key);
+    let resource = neighbor::resource(&at, state);
+    match damaged {
+        None => resource,
+        Some(damaged) => Resource {
+            change: Err(at.error(damaged)),
+            ..resource
+        },
+    }
 }
 
 fn list<S: State>(name: &'static str, states: Vec<S>) -> impl Iterator<Item = Resource> {
@@ -210,13 +279,7 @@ fn resource<S: State>(at: &Field<'_>, state: S) -> Resource {
     (resource.revision, resource.id) = S::head(&mut configuration);
     resource.change = wish(at, S::KIND, operation).and_then(|wish| {
         let Some(wish) = wish else { return Ok(None) };
-        // A neighbor without an id is still told apart by its addresses; old controllers send such.
-        let id = at_configuration.field("id");
-        if S::KIND == ResourceType::Neighbor {
-            id.text(&resource.id)?
-        } else {
-            id.id(&resource.id)?
-        }
+        at_configuration.field("id").id(&resource.id)?;
         S::read(&at_configuration, wish, configuration).map(Some)
     });
     resource
@@ -224,7 +287,11 @@ fn resource<S: State>(at: &Field<'_>, state: S) -> Resource {
 
 /// INFO means a state to keep, like CREATE and UPDATE: Alcor leaves a router's operation unset, which is
 /// INFO. GET asks for nothing, but for neighbors, where Alcor means "here is the next hop's neighbor".
-fn wish(at: &Field<'_>, kind: ResourceType, operation: i32) -> Result<Option<Wish>, FieldError> {
+pub(super) fn wish(
+    at: &Field<'_>,
+    kind: ResourceType,
+    operation: i32,
+) -> Result<Option<Wish>, FieldError> {
     match OperationType::try_from(operation) {
         Ok(OperationType::Info | OperationType::Create | OperationType::Update) => {
             Ok(Some(Wish::Present))

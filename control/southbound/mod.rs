@@ -4,7 +4,7 @@
 //! * [`service`] the gRPC services; **start there**: it hands each message to the control thread and awaits
 //!   its reply.
 //! * [`decode`] a message, flattened to resources; [`vpc`], [`subnet`], [`port`], [`neighbor`] and [`router`]
-//!   validate one kind each; [`field`] names what is wrong.
+//!   validate one kind each; [`field`] names what is wrong; [`wire`] reads neighbors where they lie.
 //! * [`reply`] keeps replies small enough for the controller's clients.
 
 pub(crate) mod decode;
@@ -16,3 +16,4 @@ pub(crate) mod router;
 pub(crate) mod service;
 pub(crate) mod subnet;
 pub(crate) mod vpc;
+pub(crate) mod wire;

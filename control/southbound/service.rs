@@ -17,14 +17,15 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::decode::{Encoded, Form};
 use super::reply;
-use crate::core::{CoreHandle, Goal, Gone};
-use crate::proto::schema::goal_state_provisioner_server::{
-    GoalStateProvisioner, GoalStateProvisionerServer,
-};
+use crate::core::{CoreHandle, Gone, NotApplied};
+use crate::proto::Raw;
 use crate::proto::schema::{
-    GoalState, GoalStateOperationReply, GoalStateV2, HostRequest, HostRequestReply,
-    NeighborRulesRequest,
+    GoalStateOperationReply, HostRequest, HostRequestReply, NeighborRulesRequest,
+};
+use crate::proto::served::goal_state_provisioner_server::{
+    GoalStateProvisioner, GoalStateProvisionerServer,
 };
 
 /// Largest message accepted: what gRPC can count, as Alcor's own agent does.
@@ -89,14 +90,13 @@ impl GoalStateProvisioner for Southbound {
 
     async fn push_network_resource_states(
         &self,
-        request: Request<GoalState>,
+        request: Request<Raw>,
     ) -> Result<Response<GoalStateOperationReply>, Status> {
         let source = source(request.remote_addr());
-        let reply = self
-            .core
-            .apply(source.clone(), Goal::V1(request.into_inner()))
-            .await
-            .map_err(unavailable)?;
+        let Raw(bytes) = request.into_inner();
+        let form = Form::V1;
+        let reply = self.core.apply(source.clone(), Encoded { form, bytes });
+        let reply = reply.await.map_err(not_applied)?;
         let (reply, left_out) = reply::shorten(reply);
         if left_out > 0 {
             tracing::warn!(
@@ -110,7 +110,7 @@ impl GoalStateProvisioner for Southbound {
 
     async fn push_goal_states_stream(
         &self,
-        request: Request<Streaming<GoalStateV2>>,
+        request: Request<Streaming<Raw>>,
     ) -> Result<Response<Self::PushGoalStatesStreamStream>, Status> {
         let source = source(request.remote_addr());
         let (replies, stream) = mpsc::channel(IN_FLIGHT);
@@ -146,14 +146,14 @@ impl GoalStateProvisioner for Southbound {
 async fn take_each(
     core: CoreHandle,
     source: String,
-    mut goals: Streaming<GoalStateV2>,
+    mut goals: Streaming<Raw>,
     replies: mpsc::Sender<Result<GoalStateOperationReply, Status>>,
 ) {
     let (begun, in_order) = mpsc::channel(IN_FLIGHT);
     tokio::spawn(answer_each(in_order, replies.clone()));
     loop {
-        let goal = match goals.message().await {
-            Ok(Some(goal)) => goal,
+        let bytes = match goals.message().await {
+            Ok(Some(Raw(bytes))) => bytes,
             Ok(None) => return,
             Err(status) => {
                 tracing::debug!(source, %status, "goal state stream broke");
@@ -161,9 +161,10 @@ async fn take_each(
                 return drop(replies.send(Err(status)).await);
             }
         };
-        let reply = match core.submit(source.clone(), Goal::V2(goal)).await {
+        let form = Form::V2;
+        let reply = match core.submit(source.clone(), Encoded { form, bytes }).await {
             Ok(reply) => reply,
-            Err(gone) => return drop(replies.send(Err(unavailable(gone))).await),
+            Err(error) => return drop(replies.send(Err(not_applied(error))).await),
         };
         if begun.send(reply).await.is_err() {
             return; // the client has left; what it sent is applied all the same
@@ -179,7 +180,7 @@ async fn answer_each(
     while let Some(reply) = in_order.recv().await {
         let parts = match reply.await {
             Ok(reply) => reply::split(reply).into_iter().map(Ok).collect(),
-            Err(_) => vec![Err(unavailable(Gone))],
+            Err(_) => vec![Err(not_applied(Gone.into()))],
         };
         for part in parts {
             if replies.send(part).await.is_err() {
@@ -193,6 +194,9 @@ fn source(peer: Option<SocketAddr>) -> String {
     peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string())
 }
 
-fn unavailable(gone: Gone) -> Status {
-    Status::unavailable(gone.to_string())
+fn not_applied(error: NotApplied) -> Status {
+    match error {
+        NotApplied::Malformed(malformed) => Status::invalid_argument(malformed.to_string()),
+        NotApplied::Gone(gone) => Status::unavailable(gone.to_string()),
+    }
 }

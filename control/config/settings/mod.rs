@@ -87,6 +87,10 @@ pub(crate) struct Settings {
     pub(crate) southbound: Option<SocketAddr>,
     /// The local socket; `None`: [`crate::northbound::socket::default_path`].
     pub(crate) control_socket: Option<PathBuf>,
+    /// The file that keeps goal states across a restart; `None`: nothing does.
+    pub(crate) store: Option<PathBuf>,
+    /// Seconds after a restart until what the controller has not said again is deleted; 0: never.
+    pub(crate) resync: u32,
     /// Most neighbors.
     pub(crate) neighbors_capacity: u32,
     /// Packet buffers.
@@ -112,6 +116,8 @@ impl Default for Settings {
             underlay_gateway: None,
             southbound: Some(DEFAULT_SOUTHBOUND),
             control_socket: None,
+            store: None,
+            resync: 0,
             neighbors_capacity: DEFAULT_NEIGHBORS,
             mbufs: DEFAULT_MBUFS,
             log: Level::default(),
@@ -168,6 +174,8 @@ impl Settings {
                 Setting::Southbound(self.southbound),
             ),
             self.control_socket.clone().map(Setting::ControlSocket),
+            self.store.clone().map(Setting::Store),
+            changed(self.resync != 0, Setting::Resync(self.resync)),
             changed(
                 self.neighbors_capacity != DEFAULT_NEIGHBORS,
                 Setting::NeighborsCapacity(self.neighbors_capacity),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! Rows for the underlay, the controller and the neighbors.
 
+use std::path::PathBuf;
+
 use super::super::argument::{Kind, Value};
 use super::super::command::{Command, Setting};
 use super::Part::Is;
@@ -8,6 +10,9 @@ use super::{Part, Spec, When, arg};
 
 /// Largest neighbor capacity: 2^24 entries are 1 GiB of tables.
 const MAX_NEIGHBORS: u32 = 1 << 24;
+
+/// Longest wait for a controller, in seconds: a day.
+const MAX_RESYNC: u32 = 86_400;
 
 const IP: Part = arg("IP", Kind::Address, "its address in the underlay");
 const MAC: Part = arg("MAC", Kind::Mac, "its MAC");
@@ -93,6 +98,40 @@ The connection has no authentication: name an address of the management network,
         summary: "Takes no goal states from the network",
         details: "For labs and for `alkaid replay`. Without a controller no `set vtep` is needed.",
         build: make!([] => Command::Set(Setting::Southbound(None))),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("store"),
+            arg(
+                "PATH",
+                Kind::Path,
+                "a file, made if it is not there; default: none",
+            ),
+        ],
+        when: When::Start,
+        summary: "Keeps goal states across a restart or a crash",
+        details: "\
+What was answered SUCCESS is in the file, and is programmed again at start before the controller connects. A relative path \
+is relative to the working directory. Without it the controller has to send everything again after a restart.",
+        build: make!([Value::Text(path)] => Command::Set(Setting::Store(PathBuf::from(path)))),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("resync"),
+            arg(
+                "SECONDS",
+                Kind::Number(0, MAX_RESYNC),
+                "seconds after start; default 0: never",
+            ),
+        ],
+        when: When::Start,
+        summary: "Sets when resources from the store are deleted that the controller has not sent again",
+        details: "\
+What comes from the store is stale until the controller says it again, and forwards like everything else. Set this only with \
+a controller that sends everything again after a restart; Alcor's does not.",
+        build: make!([Value::Number(n)] => Command::Set(Setting::Resync(*n))),
     },
     Spec {
         parts: &[

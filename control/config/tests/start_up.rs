@@ -50,7 +50,8 @@ fn a_whole_file_is_folded() {
          port attach net_vhost0,iface=/tmp/s\nport config all rxq 2\nport config 2 rxq 1\nport config 0 mtu 1600\n\
          set promisc 0 on\nset vtep 192.0.2.1/24 port 0\nset host port 1\nport bind 2 p-2\n\
          set underlay neighbor 192.0.2.9 02:00:00:00:00:09\nset underlay gateway 192.0.2.254 02:00:00:00:00:fe\n\
-         set log debug\nset control socket /tmp/x.sock\nstart",
+         set log debug\nset control socket /tmp/x.sock\n\
+         set store /tmp/x.store\nset resync 300\nstart",
     )
     .unwrap();
     assert_eq!(settings.eal, ["-l", "0", "--no-huge"]);

@@ -10,7 +10,7 @@ use crate::core::{BindError, Show};
 use crate::proto::schema::NeighborType::{L2, L3};
 use crate::proto::schema::OperationStatus::{Pending, Success};
 use crate::proto::schema::{OperationType, UpdateType};
-use crate::southbound::decode;
+use crate::southbound::decode::{self, Encoded};
 
 const MAC: &str = "02:00:00:00:01:63";
 
@@ -148,7 +148,7 @@ fn traffic_follows_a_guest_no_earlier_than_workers_see_its_port_and_never_stops(
         (vec![here.clone(), deleted(there.clone())], &host, &local),
         (vec![deleted(here), there], &host, &host),
     ] {
-        let resources = decode::resources(v1(states));
+        let resources = decode::resources(&Encoded::from(&v1(states))).unwrap();
         world
             .core
             .begin_goal("test".to_owned(), Instant::now(), resources);

@@ -12,6 +12,7 @@ use super::world::{PORT_A, PORT_B, World, statuses};
 use crate::core::watchdog::GRACE;
 use crate::core::{CoreHandle, Show, channel};
 use crate::proto::schema::OperationStatus::{self, Pending, Success};
+use crate::southbound::decode::Encoded;
 
 /// A round of the control thread, far above what it takes on any machine and far below [`GRACE`].
 const SOON: Duration = Duration::from_secs(1);
@@ -26,7 +27,9 @@ fn start() -> (CoreHandle, [Reader<Tables>; 2]) {
 }
 
 async fn put(core: &CoreHandle, states: impl IntoIterator<Item = State>) -> Vec<OperationStatus> {
-    let reply = core.apply("test".to_owned(), v1(states)).await;
+    let reply = core
+        .apply("test".to_owned(), Encoded::from(&v1(states)))
+        .await;
     statuses(&reply.unwrap())
 }
 

@@ -16,6 +16,7 @@ use super::goal::v1;
 use crate::core::watchdog::GRACE;
 use crate::core::{Core, Goal, Site, Uplink};
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
+use crate::southbound::decode::Encoded;
 
 pub(super) const UPLINK: PortId = PortId::new(0).unwrap();
 pub(super) const PORT_A: PortId = PortId::new(1).unwrap();
@@ -96,7 +97,7 @@ impl World {
     }
 
     pub(super) fn apply(&mut self, goal: Goal) -> GoalStateOperationReply {
-        let reply = self.core.apply("test", goal);
+        let reply = self.core.apply("test", &Encoded::from(&goal)).unwrap();
         self.check();
         reply
     }

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MIT
+//! [`Journal`]: goal states in a file, in an order in which applying them makes the wanted state.
+//!
+//! The file is a redb database: a transaction is whole or absent after a crash, and no other process has it meanwhile.
+
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+use crate::southbound::decode::{Encoded, Form, Malformed};
+
+/// Goal states by their place in the order. The first byte is the form, 1 or 2; the rest is the message.
+const GOALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("goal-states");
+
+/// What the file is: [`FORMAT`] under the key "format".
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+
+/// The only format so far.
+const FORMAT: u64 = 1;
+
+/// Memory that the database may use for what it read: goal states are read once.
+const CACHE: usize = 16 << 20;
+
+/// Places that a compaction keeps for the goal states that it writes; each holds thousands of resources.
+const RESERVED: u64 = 1 << 32;
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// It cannot be opened, read or written.
+    #[error("the store {}: {error}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: redb::Error,
+    },
+    /// It was written by another version.
+    #[error("the store {} has format {found}, this version knows {FORMAT}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+    /// What it holds is no goal state.
+    #[error("the store {}: entry {at} is no goal state", path.display())]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// Which entry.
+        at: u64,
+    },
+}
+
+/// Goal states in a file, in order.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    database: Database,
+    path: PathBuf,
+    next: u64,
+}
+
+impl Journal {
+    /// Opens the file, or creates it.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let database = Database::builder()
+            .set_cache_size(CACHE)
+            .create(path)
+            .map_err(|error| failed(path, error))?;
+        let mut journal = Self {
+            database,
+            path: path.to_owned(),
+            next: 0,
+        };
+        let found = journal.prepare().map_err(|error| failed(path, error))?;
+        match found {
+            FORMAT => Ok(journal),
+            found => Err(StoreError::Format {
+                path: journal.path,
+                found,
+            }),
+        }
+    }
+
+    /// Makes sure that the tables are there, and finds the end. Returns the format.
+    fn prepare(&mut self) -> Result<u64, redb::Error> {
+        let write = self.database.begin_write()?;
+        let format = {
+            let mut about = write.open_table(ABOUT)?;
+            let known = about.get("format")?.map(|format| format.value());
+            if known.is_none() {
+                about.insert("format", FORMAT)?;
+            }
+            let goals = write.open_table(GOALS)?;
+            self.next = goals.last()?.map_or(0, |(at, _)| at.value() + 1);
+            known.unwrap_or(FORMAT)
+        };
+        write.commit()?;
+        Ok(format)
+    }
+
+    /// Gives each goal state to `take`, in order.
+    pub(crate) fn read(
+        &self,
+        mut take: impl FnMut(Encoded) -> Result<(), Malformed>,
+    ) -> Result<(), StoreError> {
+        let goals =
+            || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(GOALS)?) };
+        let goals = goals().map_err(|error| failed(&self.path, error))?;
+        let entries = goals.range::<u64>(..);
+        for entry in entries.map_err(|error| failed(&self.path, error))? {
+            let (at, bytes) = entry.map_err(|error| failed(&self.path, error))?;
+            let no_goal = || StoreError::Entry {
+                path: self.path.clone(),
+                at: at.value(),
+            };
+            let goal = unpack(bytes.value()).ok_or_else(no_goal)?;
+            take(goal).map_err(|_| no_goal())?;
+        }
+        Ok(())
+    }
+
+    /// Appends goal states. When it returns they are on the disk.
+    pub(crate) fn append(&mut self, goals: &[Encoded]) -> Result<(), StoreError> {
+        self.next = self.write(self.next, goals)?;
+        Ok(())
+    }
+
+    /// Writes goal states at a place and behind, and returns the place behind them.
+    fn write(&self, at: u64, goals: &[Encoded]) -> Result<u64, StoreError> {
+        let write = || -> Result<(), redb::Error> {
+            let write = self.database.begin_write()?;
+            let mut table = write.open_table(GOALS)?;
+            for (at, goal) in (at..).zip(goals) {
+                let mut space = table.insert_reserve(at, 1 + goal.bytes.len())?;
+                pack(goal, space.as_mut());
+            }
+            drop(table);
+            Ok(write.commit()?)
+        };
+        write().map_err(|error| failed(&self.path, error))?;
+        Ok(at + goals.len() as u64)
+    }
+
+    /// Begins to replace all that is here with fewer goal states that say the same as they did, or what has become of
+    /// it since: what is appended from now on is applied after them.
+    pub(crate) fn begin_compaction(&mut self) -> Compaction {
+        let begin = self.next;
+        self.next += RESERVED;
+        Compaction { begin, next: begin }
+    }
+
+    /// Appends to those that replace.
+    pub(crate) fn compact(
+        &self,
+        compaction: &mut Compaction,
+        goals: &[Encoded],
+    ) -> Result<(), StoreError> {
+        compaction.next = self.write(compaction.next, goals)?;
+        Ok(())
+    }
+
+    /// Removes what was replaced. If this is never reached, nothing is lost: the goal states that were written then only
+    /// repeat what those before them say.
+    pub(crate) fn end_compaction(&self, compaction: Compaction) -> Result<(), StoreError> {
+        let remove = || -> Result<(), redb::Error> {
+            let write = self.database.begin_write()?;
+            let mut table = write.open_table(GOALS)?;
+            table.retain_in(..compaction.begin, |_, _| false)?;
+            drop(table);
+            Ok(write.commit()?)
+        };
+        remove().map_err(|error| failed(&self.path, error))
+    }
+}
+
+/// Goal states that replace all before them.
+#[derive(Debug)]
+pub(crate) struct Compaction {
+    /// Those before it are replaced.
+    begin: u64,
+    next: u64,
+}
+
+fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
+    StoreError::Database {
+        path: path.to_owned(),
+        error: error.into(),
+    }
+}
+
+fn pack(goal: &Encoded, into: &mut [u8]) {
+    if let Some((form, bytes)) = into.split_first_mut() {
+        *form = match goal.form {
+            Form::V1 => 1,
+            Form::V2 => 2,
+        };
+        bytes.copy_from_slice(&goal.bytes);
+    }
+}
+
+fn unpack(entry: &[u8]) -> Option<Encoded> {
+    let (form, bytes) = entry.split_first()?;
+    let form = match form {
+        1 => Form::V1,
+        2 => Form::V2,
+        _ => return None,
+    };
+    let bytes = bytes.to_vec().into();
+    Some(Encoded { form, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn goal(text: &str) -> Encoded {
+        Encoded {
+            form: if text.len() % 2 == 0 {
+                Form::V2
+            } else {
+                Form::V1
+            },
+            bytes: text.as_bytes().to_vec().into(),
+        }
+    }
+
+    fn texts(journal: &Journal) -> Vec<String> {
+        let mut texts = Vec::new();
+        journal
+            .read(|found| {
+                let text = String::from_utf8(found.bytes.to_vec()).unwrap();
+                assert_eq!(found, goal(&text));
+                texts.push(text);
+                Ok(())
+            })
+            .unwrap();
+        texts
+    }
+
+    #[test]
+    fn what_was_appended_is_there_again_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let mut journal = Journal::open(&path).unwrap();
+        journal.append(&[goal("a"), goal("bb")]).unwrap();
+        drop(journal);
+        let mut journal = Journal::open(&path).unwrap();
+        journal.append(&[goal("c"), goal("")]).unwrap();
+        assert_eq!(texts(&journal), ["a", "bb", "c", ""]);
+        drop(journal);
+        assert_eq!(texts(&Journal::open(&path).unwrap()), ["a", "bb", "c", ""]);
+    }
+
+    #[test]
+    fn compaction_replaces_what_was_before_it_and_keeps_what_came_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let mut journal = Journal::open(&path).unwrap();
+        journal.append(&[goal("old"), goal("older")]).unwrap();
+        let mut compaction = journal.begin_compaction();
+        journal.compact(&mut compaction, &[goal("1")]).unwrap();
+        journal.append(&[goal("new")]).unwrap();
+        journal.compact(&mut compaction, &[goal("2")]).unwrap();
+        // As a crash here would leave it: what is old, what replaces it, what is new.
+        assert_eq!(texts(&journal), ["old", "older", "1", "2", "new"]);
+        journal.end_compaction(compaction).unwrap();
+        assert_eq!(texts(&journal), ["1", "2", "new"]);
+        journal.append(&[goal("last")]).unwrap();
+        drop(journal);
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(texts(&journal), ["1", "2", "new", "last"]);
+    }
+
+    #[test]
+    fn what_is_no_store_is_refused_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        std::fs::write(&path, b"not a database, but long enough to be read as one").unwrap();
+        let error = Journal::open(&path).unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+
+        let path = folder.path().join("other");
+        let journal = Journal::open(&path).unwrap();
+        assert!(
+            Journal::open(&path).is_err(),
+            "two switches share one store"
+        );
+        let write = journal.database.begin_write().unwrap();
+        write
+            .open_table(ABOUT)
+            .unwrap()
+            .insert("format", 2)
+            .unwrap();
+        write.commit().unwrap();
+        drop(journal);
+        let error = Journal::open(&path).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Format { found: 2, .. }),
+            "{error}"
+        );
+    }
+}
