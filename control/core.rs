@@ -32,7 +32,7 @@ pub(crate) use site::{Site, Uplink};
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::southbound::decode::{self, Resource};
-use crate::state::{Subject, Wanted};
+use crate::state::{Revisions, Wanted};
 use applied::{Applied, Refusal};
 use watchdog::{GRACE, Watchdog};
 
@@ -151,6 +151,11 @@ impl Core {
             }
             Request::Bind { port, id, reply } => Some(Answer::Bound(self.bind(port, &id), reply)),
             Request::Unbind { port, reply } => Some(Answer::Bound(self.unbind(port), reply)),
+            Request::Revisions { revisions, reply } => {
+                self.set_revisions(revisions);
+                let _ = reply.send(());
+                None
+            }
             Request::Show { what, reply } => {
                 drop(reply.send(self.program.show(&self.wanted, what)));
                 None
@@ -172,7 +177,7 @@ impl Core {
                     let result = self.wanted.apply(&resource.id, resource.revision, change);
                     result.map_err(Refusal::Refused)
                 }
-                Ok(None) => Ok(Subject::Nothing),
+                Ok(None) => Ok(self.wanted.find(resource.kind, &resource.id)),
                 Err(error) => Err(Refusal::Invalid(error)),
             };
             applied.push(resource.kind, resource.id, resource.operation, outcome);
@@ -189,6 +194,11 @@ impl Core {
         self.wanted.bind(port, id)?;
         self.program.update(&mut self.wanted);
         Ok(())
+    }
+
+    /// Says what to make of revisions that go back.
+    pub(crate) fn set_revisions(&mut self, revisions: Revisions) {
+        self.wanted.set_revisions(revisions);
     }
 
     fn unbind(&mut self, port: PortId) -> Result<(), BindError> {

@@ -5,7 +5,7 @@
 //! serves to name the entry in an error, and nothing else: it is not always the resource's id.
 
 use super::field::{Field, FieldError};
-use super::{neighbor, port, router, subnet, vpc};
+use super::{dhcp, gateway, neighbor, port, router, security_group, subnet, vpc};
 use crate::core::Goal;
 use crate::proto::schema::goal_state_v2::{
     DhcpStatesEntry, GatewayStatesEntry, NeighborStatesEntry, PortStatesEntry, RouterStatesEntry,
@@ -30,7 +30,7 @@ pub(crate) struct Resource {
     pub operation: i32,
     /// The controller's revision of it, 0 when unset.
     pub revision: u32,
-    /// What to make so: `None` when nothing is asked for (GET).
+    /// What to make so: `None` when only the status is asked for (GET).
     pub change: Result<Option<Change>, FieldError>,
 }
 
@@ -39,6 +39,8 @@ pub(crate) struct Resource {
 pub(crate) enum Wish {
     /// As the configuration says.
     Present,
+    /// Likewise, and the operation was UPDATE.
+    Updated,
     /// Gone.
     Absent,
 }
@@ -123,27 +125,22 @@ state!(
     SecurityGroupConfiguration,
     SecurityGroupStatesEntry,
     Securitygroup,
-    not_served
+    security_group::read
 );
 state!(
     DhcpState,
     DhcpConfiguration,
     DhcpStatesEntry,
     Dhcp,
-    not_served
+    dhcp::read
 );
 state!(
     GatewayState,
     GatewayConfiguration,
     GatewayStatesEntry,
     Gateway,
-    not_served
+    gateway::read
 );
-
-/// Kinds that this switch does not act on yet say so, for every operation.
-fn not_served<C>(at: &Field<'_>, _: Wish, _: C) -> Result<Change, FieldError> {
-    Err(at.error("this switch does not serve resources of this kind yet"))
-}
 
 /// All resources of `goal`, what others depend on first.
 pub(crate) fn resources(goal: Goal) -> Vec<Resource> {
@@ -226,9 +223,8 @@ fn resource<S: State>(at: &Field<'_>, state: S) -> Resource {
 /// INFO. GET asks for nothing, but for neighbors, where Alcor means "here is the next hop's neighbor".
 fn wish(at: &Field<'_>, kind: ResourceType, operation: i32) -> Result<Option<Wish>, FieldError> {
     match OperationType::try_from(operation) {
-        Ok(OperationType::Info | OperationType::Create | OperationType::Update) => {
-            Ok(Some(Wish::Present))
-        }
+        Ok(OperationType::Info | OperationType::Create) => Ok(Some(Wish::Present)),
+        Ok(OperationType::Update) => Ok(Some(Wish::Updated)),
         Ok(OperationType::Get) if kind == ResourceType::Neighbor => Ok(Some(Wish::Present)),
         Ok(OperationType::Get) => Ok(None),
         Ok(OperationType::Delete) => Ok(Some(Wish::Absent)),

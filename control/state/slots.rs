@@ -15,7 +15,7 @@ use super::chunks::Chunks;
 
 /// Most resources of one kind, neighbors apart: a hundred times what a host has use for, and some hundred
 /// megabytes.
-const MAX_SLOTS: usize = 1 << 20;
+pub(crate) const MAX_SLOTS: usize = 1 << 20;
 
 /// The number of a slot of `T`. Once the slot is freed, the number may be given to another.
 pub(crate) struct Ix<T> {

@@ -214,6 +214,7 @@ impl<'a> Fold<'a> {
             }
             Setting::UnderlayGateway { ip, mac } => settings.underlay_gateway = Some((*ip, *mac)),
             Setting::Southbound(address) => settings.southbound = *address,
+            Setting::Revisions(revisions) => settings.revisions = *revisions,
             Setting::ControlSocket(path) => settings.control_socket = Some(path.clone()),
             Setting::NeighborsCapacity(n) => settings.neighbors_capacity = *n,
             Setting::Mbufs(n) => settings.mbufs = *n,
@@ -264,6 +265,7 @@ fn key(setting: &Setting) -> &'static str {
         Setting::UnderlayNeighbor { .. } => "set underlay neighbor",
         Setting::UnderlayGateway { .. } => "set underlay gateway",
         Setting::Southbound(_) => "set southbound",
+        Setting::Revisions(_) => "set revisions",
         Setting::ControlSocket(_) => "set control socket",
         Setting::NeighborsCapacity(_) => "set neighbors capacity",
         Setting::Mbufs(_) => "set mbufs",
