@@ -34,7 +34,8 @@ pub(crate) use site::{Site, Uplink};
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
-use crate::state::{Subject, Wanted};
+use crate::state::parts::Position;
+use crate::state::{Revisions, Wanted};
 use crate::store::{Journal, Store, StoreError};
 use applied::{Applied, Refusal, not_kept};
 use watchdog::{GRACE, Watchdog};
@@ -69,6 +70,8 @@ pub(crate) struct Core {
     late: Vec<(Instant, Answer)>,
     watchdog: Watchdog,
     store: Option<Store>,
+    /// How far the wanted state is written out to replace what the store has.
+    written: Option<Position>,
 }
 
 /// Who is told when a commit is visible.
@@ -90,6 +93,7 @@ impl Core {
             late: Vec::new(),
             watchdog: Watchdog::default(),
             store: None,
+            written: None,
         }
     }
 
@@ -159,16 +163,39 @@ impl Core {
 
     /// The next request; `None` when there will be none. Meanwhile, workers that lag are looked after.
     fn next(&mut self, requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
-        while self.unsettled {
+        self.write_out();
+        while self.unsettled || self.written.is_some() {
             match requests.try_recv() {
                 Ok(request) => return Some(request),
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) if self.written.is_some() => {}
                 Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(LONG_PAUSE),
             }
-            self.make_visible(Duration::ZERO);
-            self.answer_late();
+            if self.unsettled {
+                self.make_visible(Duration::ZERO);
+                self.answer_late();
+            }
+            self.write_out();
         }
         requests.blocking_recv()
+    }
+
+    /// Gives the store the next part of what replaces the goal states that it has, if they have become too many.
+    fn write_out(&mut self) {
+        let Some(store) = &self.store else { return };
+        if self.written.is_none() && store.wants_compaction() {
+            store.begin_compaction();
+            self.written = Some(Position::default());
+        }
+        if let Some(position) = &mut self.written {
+            match self.wanted.part(position) {
+                Some(goal) => store.compact(Encoded::from(&Goal::V2(goal))),
+                None => {
+                    store.end_compaction();
+                    self.written = None;
+                }
+            }
+        }
     }
 
     /// Does what a request asks for, up to the commit.
@@ -189,6 +216,11 @@ impl Core {
             }
             Request::Bind { port, id, reply } => Some(Answer::Bound(self.bind(port, &id), reply)),
             Request::Unbind { port, reply } => Some(Answer::Bound(self.unbind(port), reply)),
+            Request::Revisions { revisions, reply } => {
+                self.set_revisions(revisions);
+                let _ = reply.send(());
+                None
+            }
             Request::Show { what, reply } => {
                 drop(reply.send(self.program.show(&self.wanted, what)));
                 None
@@ -210,7 +242,7 @@ impl Core {
                     let result = self.wanted.apply(&resource.id, resource.revision, change);
                     result.map_err(Refusal::Refused)
                 }
-                Ok(None) => Ok(Subject::Nothing),
+                Ok(None) => Ok(self.wanted.find(resource.kind, &resource.id)),
                 Err(error) => Err(Refusal::Invalid(error)),
             };
             applied.push(resource.kind, resource.id, resource.operation, outcome);
@@ -227,6 +259,11 @@ impl Core {
         self.wanted.bind(port, id)?;
         self.program.update(&mut self.wanted);
         Ok(())
+    }
+
+    /// Says what to make of revisions that go back.
+    pub(crate) fn set_revisions(&mut self, revisions: Revisions) {
+        self.wanted.set_revisions(revisions);
     }
 
     fn unbind(&mut self, port: PortId) -> Result<(), BindError> {

@@ -296,7 +296,8 @@ fn neighbor(bytes: &mut Bytes<'_>) -> NeighborState {
         mac_address: mac(bytes),
         host_ip_address: bytes
             .choose(&["192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.1", ""])
-            .to_owned(),
+            .as_bytes()
+            .to_vec(),
         host_mac_address: mac(bytes),
         fixed_ips: (0..bytes.byte() % 4).map(|_| fixed_ip(bytes)).collect(),
         ..Default::default()

@@ -10,6 +10,7 @@ use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
 use super::lexer::quoted;
+use crate::state::Revisions;
 
 /// The ports that a command is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +95,8 @@ pub(crate) enum Setting {
     },
     /// Where the controller's goal states arrive; `None` is off.
     Southbound(Option<SocketAddr>),
+    /// What becomes of a resource whose revision goes back.
+    Revisions(Revisions),
     /// Where `alkaid exec` and `alkaid console` reach this switch.
     ControlSocket(PathBuf),
     /// The file that keeps goal states across a restart.
@@ -129,6 +132,12 @@ pub(crate) enum Show {
     Routes,
     /// Dropped packets by port and reason.
     Drops,
+    /// The controller's security groups.
+    SecurityGroups,
+    /// What the controller has ports told by DHCP.
+    Dhcp,
+    /// The controller's gateways.
+    Gateways,
     /// Resources of the controller that wait for another one.
     Pending,
     /// Bytes that the tables hold.
@@ -261,6 +270,8 @@ impl fmt::Display for Setting {
             Self::UnderlayGateway { ip, mac } => write!(f, "underlay gateway {ip} {mac}"),
             Self::Southbound(Some(address)) => write!(f, "southbound listen {address}"),
             Self::Southbound(None) => f.write_str("southbound off"),
+            Self::Revisions(Revisions::Check) => f.write_str("revisions check"),
+            Self::Revisions(Revisions::Ignore) => f.write_str("revisions ignore"),
             Self::ControlSocket(path) => {
                 write!(f, "control socket {}", quoted(&path.to_string_lossy()))
             }
@@ -285,6 +296,9 @@ impl fmt::Display for Show {
             Self::Neighbors => "neighbors",
             Self::Routes => "routes",
             Self::Drops => "drops",
+            Self::SecurityGroups => "security-groups",
+            Self::Dhcp => "dhcp",
+            Self::Gateways => "gateways",
             Self::Pending => "pending",
             Self::Memory => "memory",
             Self::Workers => "workers",

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_a_running_switch_refuses_is_not_offered() {
-        assert_eq!(words("set "), ["log", "promisc"]);
+        assert_eq!(words("set "), ["log", "promisc", "revisions"]);
         assert!(words("help set ").contains(&"burst"));
     }
 

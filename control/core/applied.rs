@@ -83,15 +83,21 @@ impl Applied {
                 .outcome
                 .as_ref()
                 .map(|subject| program.state(wanted, subject));
-            let (mut status, reason): (_, &dyn Display) = match &state {
-                Ok(Ok(())) => (OperationStatus::Success, &""),
-                Ok(Err(obstacle)) => (status_of_obstacle(obstacle), obstacle),
-                Err(refusal) => (status_of_refusal(refusal), refusal),
+            let mut status = match &state {
+                Ok(Ok(())) => OperationStatus::Success,
+                Ok(Err(obstacle)) => status_of_obstacle(obstacle),
+                Err(refusal) => status_of_refusal(refusal),
             };
             if status != OperationStatus::Success {
                 unhappy += 1;
                 if unhappy <= MAX_LOGGED {
-                    log(&self.source, &item, status, reason);
+                    match &state {
+                        Ok(Ok(())) => {}
+                        Ok(Err(obstacle)) => {
+                            log(&self.source, &item, status, &obstacle.explain(wanted))
+                        }
+                        Err(refusal) => log(&self.source, &item, status, refusal),
+                    }
                 }
             } else if !visible {
                 status = OperationStatus::Pending;
@@ -134,7 +140,7 @@ pub(super) fn not_kept(mut reply: GoalStateOperationReply) -> GoalStateOperation
 
 fn status_of_obstacle(obstacle: &Obstacle) -> OperationStatus {
     match obstacle {
-        Obstacle::VniTaken(_) => OperationStatus::InvalidArg,
+        obstacle if obstacle.is_invalid() => OperationStatus::InvalidArg,
         obstacle if obstacle.is_failure() => OperationStatus::Failure,
         _ => OperationStatus::Pending,
     }
@@ -144,7 +150,9 @@ fn status_of_refusal(refusal: &Refusal) -> OperationStatus {
     match refusal {
         Refusal::Invalid(_) => OperationStatus::InvalidArg,
         Refusal::Refused(Refused::Late { .. }) => OperationStatus::OutOfOrder,
-        Refusal::Refused(Refused::TooMany(_)) => OperationStatus::Failure,
+        Refusal::Refused(Refused::TooMany(_) | Refused::TooManyRules(_)) => {
+            OperationStatus::Failure
+        }
     }
 }
 

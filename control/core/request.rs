@@ -13,6 +13,7 @@ use vswitch::tables::PortId;
 
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 use crate::southbound::decode::{self, Encoded, Form, Malformed, Resource};
+use crate::state::Revisions;
 
 /// Requests that may wait in the queue; senders beyond it wait themselves. Bounds memory (each may hold a
 /// whole goal state) and is far more than one group commit needs to be worth it.
@@ -51,6 +52,12 @@ pub(crate) enum Show {
     Neighbors,
     /// Routes of each subnet that is in a router.
     Routes,
+    /// Security groups: id, VPC, how many rules.
+    SecurityGroups,
+    /// What ports are told by DHCP.
+    Dhcp,
+    /// Gateways: type, machines, who uses them.
+    Gateways,
     /// What is kept and not programmed yet, and why.
     Pending,
     /// Entries, capacities and bytes of the tables.
@@ -142,6 +149,13 @@ pub(crate) enum Request {
         /// Answered when the change is visible to every worker.
         reply: oneshot::Sender<Result<(), BindError>>,
     },
+    /// Says what to make of revisions that go back.
+    Revisions {
+        /// What.
+        revisions: Revisions,
+        /// Answered when it is so.
+        reply: oneshot::Sender<()>,
+    },
     /// Lists state.
     Show {
         /// Which.
@@ -211,6 +225,12 @@ impl CoreHandle {
     /// Lists state: an array of flat objects.
     pub(crate) async fn show(&self, what: Show) -> Result<serde_json::Value, Gone> {
         self.ask(|reply| Request::Show { what, reply }).await
+    }
+
+    /// Says what to make of revisions that go back, from now on.
+    pub(crate) async fn set_revisions(&self, revisions: Revisions) -> Result<(), Gone> {
+        self.ask(|reply| Request::Revisions { revisions, reply })
+            .await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Gone> {

@@ -8,8 +8,7 @@
 //! what it lacks is touched.
 //!
 //! [`addresses`] says in the tables who has an address; [`claims`] decides between resources that want the
-//! same one; [`numbers`] gives VPCs and VNIs short
-//! names.
+//! same one; [`numbers`] gives VPCs and VNIs short names; [`obstacle`] says what is missing.
 
 pub(crate) mod addresses;
 #[cfg(test)]
@@ -17,9 +16,11 @@ mod check;
 pub(crate) mod claims;
 pub(crate) mod neighbor;
 pub(crate) mod numbers;
+pub(crate) mod obstacle;
 pub(crate) mod port;
 pub(crate) mod routes;
 pub(crate) mod show;
+mod show_kept;
 pub(crate) mod subnet;
 
 use std::collections::BTreeSet;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use vswitch::tables::rcu::Lagging;
 use vswitch::tables::snapshot::{Commit, Memory, Writer};
-use vswitch::tables::{DomainId, HopId, PortId, Role, RouteTable, TableFull, VpcId};
+use vswitch::tables::{DomainId, HopId, PortId, Role, RouteTable, VpcId};
 use vswitch::wire::{Mac, Vni};
 
 use crate::core::Site;
@@ -41,6 +42,7 @@ use crate::state::{Subject, Touched, Wanted};
 use claims::Claims;
 use neighbor::Placement;
 use numbers::Numbers;
+pub(crate) use obstacle::Obstacle;
 use port::ProgrammedPort;
 use routes::SubnetRoutes;
 use subnet::Resolved;
@@ -53,51 +55,6 @@ const AHEAD: usize = 8;
 type IpKey = (VpcId, Ipv4Addr);
 /// A machine's MAC as tables know it.
 type MacKey = (DomainId, Mac);
-
-/// Why a resource is not, or not wholly, programmed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Obstacle {
-    /// A subnet that it names is not described.
-    #[error("its subnet is not known yet")]
-    NoSubnet,
-    /// A router's, likewise.
-    #[error("subnets of it are not known yet")]
-    NoSubnets,
-    /// The subnet has no VNI of its own, and its VPC none or is not described.
-    #[error("neither the subnet nor its VPC has a VNI yet")]
-    NoVni,
-    /// No port of the switch is bound to the port's id.
-    #[error("no port of the switch is bound to it yet")]
-    NoDevice,
-    /// The neighbor is on another host and this one has no VTEP.
-    #[error("this switch has no VTEP")]
-    NoVtep,
-    /// Nobody said which MAC the neighbor's host is reached by.
-    #[error("no underlay MAC for {0}")]
-    NoMac(Ipv4Addr),
-    /// No room.
-    #[error(transparent)]
-    Full(#[from] TableFull),
-    /// A subnet's routers have more routes for it than a table takes.
-    #[error("more than {} routes for one subnet", routes::MAX_ROUTES)]
-    TooManyRoutes,
-    /// Tenants are kept apart by their VNIs.
-    #[error("VNI {0} belongs to another VPC")]
-    VniTaken(Vni),
-    /// No number left for a VPC or a VNI.
-    #[error(
-        "more VPCs or VNIs than this switch can tell apart ({})",
-        numbers::MAX_NUMBERS
-    )]
-    NoNumber,
-}
-
-impl Obstacle {
-    /// True if waiting does not help: the controller has to know.
-    pub(crate) fn is_failure(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::TooManyRoutes | Self::NoNumber)
-    }
-}
 
 /// What is programmed, and the writer of the tables it is programmed in.
 pub(crate) struct Program {
@@ -253,9 +210,15 @@ impl Program {
         match subject {
             Subject::Nothing | Subject::Vpc => Ok(()),
             Subject::Subnet(ix) => self.resolved(*ix).map(|_| ()),
-            Subject::Router(ix) => self.router_state(wanted, *ix),
+            Subject::Router(ix) => self
+                .router_obstacles(wanted, *ix)
+                .next()
+                .map_or(Ok(()), Err),
             Subject::Port(ix) => self.port_state(*ix),
-            Subject::Neighbor(all) => all.iter().try_for_each(|ix| self.neighbor_state(*ix)),
+            Subject::Neighbor(all) => all
+                .iter()
+                .try_for_each(|ix| self.neighbor_state(wanted, *ix)),
+            Subject::Kept(unserved) => Err(Obstacle::Unserved(*unserved)),
         }
     }
 }

@@ -32,10 +32,16 @@ pub(crate) struct Placed {
 }
 
 impl Program {
-    /// Why the neighbor is not programmed.
-    pub(super) fn neighbor_state(&self, ix: NeighborIx) -> Result<(), Obstacle> {
-        match self.neighbors.get(ix.get()) {
-            Some(Placement::Waiting(obstacle)) => Err(obstacle.clone()),
+    /// Why the neighbor is not programmed, or of no use to anybody.
+    pub(super) fn neighbor_state(&self, wanted: &Wanted, ix: NeighborIx) -> Result<(), Obstacle> {
+        if let Some(Placement::Waiting(obstacle)) = self.neighbors.get(ix.get()) {
+            return Err(obstacle.clone());
+        }
+        let routed = wanted.neighbor(ix).filter(|slot| slot.routed);
+        match routed.and_then(|slot| Some((slot, wanted.subnet(slot.subnet)?))) {
+            Some((slot, subnet)) if subnet.routers.is_empty() => {
+                Err(Obstacle::NoRouter(slot.subnet))
+            }
             _ => Ok(()),
         }
     }

@@ -60,7 +60,7 @@ impl Program {
         let described = wanted
             .port(ix)
             .and_then(|slot| Some((slot, &slot.wanted.as_ref()?.value)));
-        let mut new = described.map(|(slot, port)| self.resolve_port(slot, port));
+        let mut new = described.map(|(slot, port)| self.resolve_port(ix, slot, port));
         let old = self.ports.remove(&ix);
         self.switch_roles(old.as_ref(), new.as_mut());
         let full = new.as_mut().and_then(|new| self.claim_all(&mut new.claims));
@@ -93,12 +93,12 @@ impl Program {
         mac.into_iter().for_each(|key| self.withdraw_mac(key, rank));
     }
 
-    fn resolve_port(&self, slot: &PortSlot, port: &WantedPort) -> ProgrammedPort {
+    fn resolve_port(&self, ix: PortIx, slot: &PortSlot, port: &WantedPort) -> ProgrammedPort {
         let Some(id) = slot.bound else {
             return ProgrammedPort {
                 role: None,
                 claims: PortClaims::default(),
-                obstacle: Some(Obstacle::NoDevice),
+                obstacle: Some(Obstacle::NoDevice(ix)),
             };
         };
         let mut obstacle = None;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 //! Route tables: a subnet's routers connect it to their other subnets, and add the rules written for it.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use ipnet::Ipv4Net;
 pub(crate) use vswitch::tables::routes::MAX_ROUTES;
 use vswitch::tables::routes::{Route, Target};
@@ -13,6 +15,7 @@ use vswitch::wire::Mac;
 use super::{Obstacle, Program};
 use crate::state::Wanted;
 use crate::state::network::SubnetIx;
+use crate::state::resource::{Rule, RuleKey};
 use crate::state::router::{Router, RouterIx};
 
 /// Priority of the route to a connected subnet: a rule for exactly the same prefix wins, so that a
@@ -43,21 +46,39 @@ impl SubnetRoutes {
 }
 
 impl Program {
-    /// The router's subnets are all known.
-    pub(super) fn router_state(&self, wanted: &Wanted, ix: RouterIx) -> Result<(), Obstacle> {
-        let Some(router) = wanted.router(ix).and_then(|slot| slot.wanted.as_ref()) else {
-            return Ok(());
+    /// What the router lacks, the worst first: room for its routes, subnets, next hops of rules that this host needs.
+    pub(super) fn router_obstacles<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        ix: RouterIx,
+    ) -> impl Iterator<Item = Obstacle> + 'a {
+        let router = wanted.router(ix).and_then(|slot| slot.wanted.as_ref());
+        let subnets = move || router.into_iter().flat_map(|router| &router.value.subnets);
+        let is_cut = |subnet| self.routes.get(subnet).is_some_and(|routes| routes.cut);
+        let cut = subnets()
+            .filter(move |(subnet, _)| is_cut(*subnet))
+            .map(|(subnet, _)| Obstacle::TooManyRoutes(*subnet));
+        let missing = subnets().filter_map(|(subnet, _)| self.resolved(*subnet).err());
+        let hops = subnets().flat_map(|(subnet, rules)| self.missing_hops(*subnet, rules));
+        cut.chain(missing).chain(hops)
+    }
+
+    /// Next hops of these rules for the subnet that no port and no neighbor has.
+    fn missing_hops(&self, subnet: SubnetIx, rules: &BTreeMap<RuleKey, Rule>) -> Vec<Obstacle> {
+        let Some(routes) = self.routes.get(&subnet) else {
+            return Vec::new();
         };
-        let subnets = || router.value.subnets.keys();
-        if subnets().any(|subnet| self.routes.get(subnet).is_some_and(|routes| routes.cut)) {
-            return Err(Obstacle::TooManyRoutes);
-        }
-        let mut obstacles = subnets().filter_map(|subnet| self.resolved(*subnet).err());
-        match obstacles.next() {
-            None => Ok(()),
-            Some(Obstacle::NoSubnet) => Err(Obstacle::NoSubnets),
-            Some(obstacle) => Err(obstacle),
-        }
+        let hops: HashSet<Ipv4Addr> = rules.values().filter_map(|rule| rule.next_hop).collect();
+        let missing = routes.routes.iter().filter_map(|route| match route.target {
+            Target::Via(vpc, hop) if hops.contains(&hop) => {
+                let nobody = self.by_ip.winner((vpc, hop)).is_none();
+                nobody.then_some(Obstacle::NoNextHop(subnet, hop))
+            }
+            _ => None,
+        });
+        let mut missing: Vec<_> = missing.collect();
+        missing.dedup();
+        missing
     }
 
     /// Works the subnet's routes out anew. True: ports in it have to know.

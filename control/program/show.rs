@@ -7,20 +7,21 @@ use vswitch::tables::VpcId;
 use vswitch::tables::routes::{Route, Target};
 
 use super::neighbor::Placement;
+use super::show_kept::{kept, show_dhcp, show_gateways, show_security_groups};
 use super::{Obstacle, Program};
 use crate::core::{MAX_ROWS, Show};
-use crate::state::Wanted;
 use crate::state::network::SubnetIx;
+use crate::state::{Revised, Wanted};
 
 /// Rows of an answer, up to [`MAX_ROWS`].
 #[derive(Default)]
-struct Rows {
+pub(super) struct Rows {
     rows: Vec<Value>,
     left_out: usize,
 }
 
 impl Rows {
-    fn push(&mut self, row: impl FnOnce() -> Value) {
+    pub(super) fn push(&mut self, row: impl FnOnce() -> Value) {
         if self.rows.len() < MAX_ROWS {
             self.rows.push(row())
         } else {
@@ -47,6 +48,9 @@ impl Program {
             Show::Ports => self.show_ports(wanted).finish("id"),
             Show::Neighbors => self.show_neighbors(wanted).finish("address"),
             Show::Routes => self.show_routes(wanted).finish("subnet"),
+            Show::SecurityGroups => show_security_groups(wanted).finish("id"),
+            Show::Dhcp => show_dhcp(wanted).finish("mac"),
+            Show::Gateways => show_gateways(wanted).finish("id"),
             Show::Pending => self.show_pending(wanted).finish("kind"),
             Show::Memory => self.show_memory(),
         }
@@ -55,13 +59,13 @@ impl Program {
     fn show_vpcs(&self, wanted: &Wanted) -> Rows {
         let mut rows = Rows::default();
         for (_, slot) in wanted.vpcs() {
-            let vpc = slot.wanted.as_ref().map(|vpc| &vpc.value);
+            let vpc = slot.wanted.as_ref();
             rows.push(|| {
                 json!({
                     "id": slot.id,
-                    "name": vpc.map(|vpc| &vpc.name),
-                    "cidr": vpc.and_then(|vpc| vpc.cidr).map(|cidr| cidr.to_string()),
-                    "vni": vpc.and_then(|vpc| vpc.vni).map(|vni| vni.get()),
+                    "name": vpc.map(|vpc| &vpc.said.name),
+                    "cidr": vpc.map(|vpc| &vpc.said.cidr).filter(|cidr| !cidr.is_empty()),
+                    "vni": vpc.and_then(|vpc| vpc.value.vni).map(|vni| vni.get()),
                     "subnets": slot.subnets.len(),
                 })
             });
@@ -72,13 +76,18 @@ impl Program {
     fn show_subnets(&self, wanted: &Wanted) -> Rows {
         let mut rows = Rows::default();
         for (ix, slot) in wanted.subnets() {
-            let Some(subnet) = slot.wanted.as_ref().map(|subnet| &subnet.value) else {
+            let Some(Revised {
+                value: subnet,
+                said,
+                ..
+            }) = &slot.wanted
+            else {
                 continue;
             };
             rows.push(|| {
                 json!({
                     "id": slot.id,
-                    "name": subnet.name,
+                    "name": said.name,
                     "vpc": subnet.vpc,
                     "cidr": subnet.cidr.to_string(),
                     "vni": self.resolved(ix).ok().map(|here| here.vni.get()),
@@ -87,7 +96,7 @@ impl Program {
                     "routers": slot.routers.len(),
                     "ports": slot.ports.len(),
                     "neighbors": slot.neighbors.len(),
-                    "state": state(self.resolved(ix).map(|_| ())),
+                    "state": state(wanted, self.resolved(ix).map(|_| ())),
                 })
             });
         }
@@ -97,19 +106,20 @@ impl Program {
     fn show_ports(&self, wanted: &Wanted) -> Rows {
         let mut rows = Rows::default();
         for (ix, slot) in wanted.ports() {
+            let said = slot.wanted.as_ref().map(|port| &port.said);
             let port = slot.wanted.as_ref().map(|port| &port.value);
             let fixed_ips = || port.into_iter().flat_map(|port| &port.fixed_ips);
             rows.push(|| {
                 json!({
                     "id": slot.id,
                     "port": slot.bound.map(|port| port.get()),
-                    "name": port.map(|port| &port.name),
+                    "name": said.map(|said| &said.name),
                     "mac": port.map(|port| port.mac.to_string()),
                     "addresses": join(fixed_ips().map(|(_, ip)| ip.to_string())),
                     "subnets": join(fixed_ips().map(|(subnet, _)| subnet_id(wanted, *subnet))),
                     "admin": port.map(|port| if port.admin_up { "up" } else { "down" }),
                     "state": match port {
-                        Some(_) => state(self.port_state(ix)),
+                        Some(_) => state(wanted, self.port_state(ix)),
                         None => "waiting: the controller has not described it yet".to_owned(),
                     },
                 })
@@ -132,7 +142,7 @@ impl Program {
                     "id": slot.id,
                     "state": match self.neighbors.get(ix.get()) {
                         Some(Placement::Here) => "on this host".to_owned(),
-                        _ => state(self.neighbor_state(ix)),
+                        _ => state(wanted, self.neighbor_state(wanted, ix)),
                     },
                 })
             });
@@ -184,22 +194,30 @@ impl Program {
 
     fn show_pending(&self, wanted: &Wanted) -> Rows {
         let mut rows = Rows::default();
-        let mut push = |kind: &str, id: &str, state: Result<(), Obstacle>| {
-            if let Err(obstacle) = state {
-                rows.push(|| json!({ "kind": kind, "id": id, "reason": obstacle.to_string() }));
-            }
+        let mut push = |kind: &str, id: &str, obstacle: Obstacle| {
+            rows.push(|| {
+                let reason = obstacle.explain(wanted).to_string();
+                json!({ "kind": kind, "id": id, "reason": reason })
+            });
         };
         for (ix, slot) in wanted.subnets().filter(|(_, slot)| slot.wanted.is_some()) {
-            push("subnet", &slot.id, self.resolved(ix).map(|_| ()));
+            let obstacle = self.resolved(ix).err();
+            obstacle.map(|obstacle| push("subnet", &slot.id, obstacle));
         }
         for (ix, slot) in wanted.routers() {
-            push("router", &slot.id, self.router_state(wanted, ix));
+            self.router_obstacles(wanted, ix)
+                .for_each(|obstacle| push("router", &slot.id, obstacle));
         }
         for (ix, slot) in wanted.ports() {
-            push("port", &slot.id, self.port_state(ix));
+            let obstacle = self.port_state(ix).err();
+            obstacle.map(|obstacle| push("port", &slot.id, obstacle));
         }
         for (ix, slot) in wanted.neighbors() {
-            push("neighbor", &slot.id, self.neighbor_state(ix));
+            let obstacle = self.neighbor_state(wanted, ix).err();
+            obstacle.map(|obstacle| push("neighbor", &slot.id, obstacle));
+        }
+        for (kind, id, unserved) in kept(wanted) {
+            push(kind, id, Obstacle::Unserved(unserved));
         }
         rows
     }
@@ -224,11 +242,11 @@ impl Program {
     }
 }
 
-fn state(state: Result<(), Obstacle>) -> String {
+fn state(wanted: &Wanted, state: Result<(), Obstacle>) -> String {
     match state {
         Ok(()) => "ready".to_owned(),
-        Err(obstacle) if obstacle.is_failure() => format!("failed: {obstacle}"),
-        Err(obstacle) => format!("waiting: {obstacle}"),
+        Err(obstacle) if obstacle.is_failure() => format!("failed: {}", obstacle.explain(wanted)),
+        Err(obstacle) => format!("waiting: {}", obstacle.explain(wanted)),
     }
 }
 
@@ -239,6 +257,6 @@ fn subnet_id(wanted: &Wanted, ix: SubnetIx) -> String {
         .unwrap_or_default()
 }
 
-fn join(parts: impl Iterator<Item = String>) -> String {
+pub(super) fn join(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }

@@ -32,7 +32,7 @@ impl Program {
         match self.subnets.get(&ix) {
             Some(Ok(resolved)) => Ok(resolved),
             Some(Err(obstacle)) => Err(obstacle.clone()),
-            None => Err(Obstacle::NoSubnet),
+            None => Err(Obstacle::NoSubnet(ix)),
         }
     }
 
@@ -64,15 +64,11 @@ impl Program {
         let vpc_ix = slot.vpc?;
         let vpc = wanted.vpc(vpc_ix)?.wanted.as_ref();
         let Some(vni) = subnet.vni.or(vpc.and_then(|vpc| vpc.value.vni)) else {
-            return Some(Err(Obstacle::NoVni));
+            return Some(Err(Obstacle::NoVni(ix)));
         };
-        if self
-            .vni_owners
-            .get(&vni)
-            .is_some_and(|owner| *owner != vpc_ix)
-        {
+        if let Some(owner) = self.vni_owners.get(&vni).filter(|owner| **owner != vpc_ix) {
             self.contested.insert(ix);
-            return Some(Err(Obstacle::VniTaken(vni)));
+            return Some(Err(Obstacle::VniTaken(vni, *owner)));
         }
         let Some(vpc) = self.vpcs.acquire(vpc_ix).map(VpcId) else {
             return Some(Err(Obstacle::NoNumber));

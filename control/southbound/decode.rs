@@ -9,7 +9,7 @@ use prost::bytes::Bytes;
 
 use super::field::{Field, FieldError};
 use super::wire::{Fields, Value};
-use super::{neighbor, port, router, subnet, vpc};
+use super::{dhcp, gateway, neighbor, port, router, security_group, subnet, vpc};
 use crate::proto::schema::goal_state_v2::{
     DhcpStatesEntry, GatewayStatesEntry, PortStatesEntry, RouterStatesEntry,
     SecurityGroupStatesEntry, SubnetStatesEntry, VpcStatesEntry,
@@ -33,7 +33,7 @@ pub(crate) struct Resource {
     pub operation: i32,
     /// The controller's revision of it, 0 when unset.
     pub revision: u32,
-    /// What to make so: `None` when nothing is asked for (GET).
+    /// What to make so: `None` when only the status is asked for (GET).
     pub change: Result<Option<Change>, FieldError>,
 }
 
@@ -42,6 +42,8 @@ pub(crate) struct Resource {
 pub(crate) enum Wish {
     /// As the configuration says.
     Present,
+    /// Likewise, and the operation was UPDATE.
+    Updated,
     /// Gone.
     Absent,
 }
@@ -119,27 +121,22 @@ state!(
     SecurityGroupConfiguration,
     SecurityGroupStatesEntry,
     Securitygroup,
-    not_served
+    security_group::read
 );
 state!(
     DhcpState,
     DhcpConfiguration,
     DhcpStatesEntry,
     Dhcp,
-    not_served
+    dhcp::read
 );
 state!(
     GatewayState,
     GatewayConfiguration,
     GatewayStatesEntry,
     Gateway,
-    not_served
+    gateway::read
 );
-
-/// Kinds that this switch does not act on yet say so, for every operation.
-fn not_served<C>(at: &Field<'_>, _: Wish, _: C) -> Result<Change, FieldError> {
-    Err(at.error("this switch does not serve resources of this kind yet"))
-}
 
 /// The two forms of a goal state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -293,9 +290,8 @@ pub(super) fn wish(
     operation: i32,
 ) -> Result<Option<Wish>, FieldError> {
     match OperationType::try_from(operation) {
-        Ok(OperationType::Info | OperationType::Create | OperationType::Update) => {
-            Ok(Some(Wish::Present))
-        }
+        Ok(OperationType::Info | OperationType::Create) => Ok(Some(Wish::Present)),
+        Ok(OperationType::Update) => Ok(Some(Wish::Updated)),
         Ok(OperationType::Get) if kind == ResourceType::Neighbor => Ok(Some(Wish::Present)),
         Ok(OperationType::Get) => Ok(None),
         Ok(OperationType::Delete) => Ok(Some(Wish::Absent)),

@@ -2,13 +2,17 @@
 //! Where in a goal state something is, and reading of single fields: every error names its field.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
+use prost::Message;
 use vswitch::wire::Mac;
 
 /// Longest id, name or key that is kept, in bytes. Alcor's ids are UUIDs of 36, sometimes with a prefix.
 pub(crate) const MAX_ID: usize = 255;
+
+/// Most bytes of a configuration that is kept as it was said. A port of a thousand addresses takes a quarter.
+const MAX_SAID: usize = 256 << 10;
 
 /// Most characters of a refused value that an error repeats.
 const MAX_QUOTE: usize = 64;
@@ -98,6 +102,20 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
+    /// A configuration that is kept as it was said, whatever is in it.
+    pub(crate) fn bounded(&self, said: &impl Message) -> Result<(), FieldError> {
+        let len = said.encoded_len();
+        if len > MAX_SAID {
+            return Err(self.error(format_args!("has {len} bytes, at most {MAX_SAID} are kept")));
+        }
+        Ok(())
+    }
+
+    /// A value of an enumeration, which is called `what` in the error.
+    pub(crate) fn one_of<E: TryFrom<i32>>(&self, value: i32, what: &str) -> Result<E, FieldError> {
+        E::try_from(value).map_err(|_| self.error(format_args!("{value} is no {what}")))
+    }
+
     /// A list that must not be longer than `limit`.
     pub(crate) fn at_most(&self, count: usize, limit: usize) -> Result<(), FieldError> {
         if count > limit {
@@ -121,6 +139,33 @@ impl<'a> Field<'a> {
     pub(crate) fn ipv4(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
         text.parse()
             .map_err(|_| self.error(format_args!("{} is not an IPv4 address", Quote(text))))
+    }
+
+    /// An IPv6 address that one machine has.
+    pub(crate) fn ipv6_host(&self, text: &str) -> Result<Ipv6Addr, FieldError> {
+        let address: Ipv6Addr = text
+            .parse()
+            .map_err(|_| self.error(format_args!("{} is not an IPv6 address", Quote(text))))?;
+        if address.is_unspecified() || address.is_multicast() {
+            return Err(self.error(format_args!("{address} is no machine's address")));
+        }
+        Ok(address)
+    }
+
+    /// A prefix or one address, of IPv4 or IPv6.
+    pub(crate) fn any_prefix(&self, text: &str) -> Result<IpNet, FieldError> {
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or_else(|_| address()).map_err(|_| {
+            self.error(format_args!(
+                "{} is neither an IP address nor a prefix",
+                Quote(text)
+            ))
+        })
+    }
+
+    /// A TCP or UDP port, 0 to 65535.
+    pub(crate) fn l4_port(&self, value: u32) -> Result<u16, FieldError> {
+        u16::try_from(value).map_err(|_| self.error(format_args!("{value} is no port number")))
     }
 
     /// A prefix; bits beyond its length are ignored.

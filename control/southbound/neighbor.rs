@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT
 //! Reads and validates a neighbor, straight from the wire.
 
+use std::net::IpAddr;
+
+use prost::Message;
+
 use super::decode::{Resource, Wish, wish};
 use super::field::{Field, FieldError};
+use super::port::{MAX_FIXED_IPS, address_pair};
 use super::wire::{Damaged, Fields, Value};
+use crate::proto::schema::neighbor_configuration::AllowAddressPair;
 use crate::proto::schema::{NeighborType, ResourceType};
-use crate::state::resource::{Change, NeighborAddress, NeighborPlace, NeighborUpdate};
-
-/// Most addresses of one neighbor. Alcor sends one; bounds what one neighbor can cause.
-const MAX_FIXED_IPS: usize = 1024;
+use crate::state::resource::{
+    Change, NeighborAddress, NeighborDetails, NeighborPlace, NeighborUpdate,
+};
 
 /// A NeighborState as it was sent: the fields that matter, in place. What is sent twice counts as protobuf says: the last
 /// of a value, all of a list, messages merged.
@@ -18,10 +23,12 @@ struct Sent<'a> {
     configured: bool,
     revision: u32,
     id: &'a [u8],
+    name: &'a [u8],
     mac: &'a [u8],
     host_mac: &'a [u8],
     host: &'a [u8],
     fixed_ips: Vec<&'a [u8]>,
+    pairs: Vec<&'a [u8]>,
 }
 
 /// Why a state cannot be read.
@@ -92,16 +99,20 @@ impl<'a> Sent<'a> {
             match field? {
                 (1, Value::Number(revision)) => self.revision = revision as u32,
                 (3, Value::Bytes(id)) => self.id = id,
+                (6, Value::Bytes(name)) => self.name = name,
                 (7, Value::Bytes(mac)) => self.mac = mac,
                 (8, Value::Bytes(mac)) => self.host_mac = mac,
                 (9, Value::Bytes(host)) => self.host = host,
                 (10, Value::Bytes(fixed_ip)) => self.fixed_ips.push(fixed_ip),
+                (11, Value::Bytes(pair)) => self.pairs.push(pair),
                 (1, _) => return Err(Unreadable::Type("revision_number")),
                 (3, _) => return Err(Unreadable::Type("id")),
+                (6, _) => return Err(Unreadable::Type("name")),
                 (7, _) => return Err(Unreadable::Type("mac_address")),
                 (8, _) => return Err(Unreadable::Type("host_mac_address")),
                 (9, _) => return Err(Unreadable::Type("host_ip_address")),
                 (10, _) => return Err(Unreadable::Type("fixed_ips")),
+                (11, _) => return Err(Unreadable::Type("allow_address_pairs")),
                 _ => {}
             }
         }
@@ -111,21 +122,42 @@ impl<'a> Sent<'a> {
 
 /// What to make so; to delete it, only its addresses count.
 fn update(at: &Field<'_>, wish: Wish, sent: &Sent<'_>) -> Result<Change, FieldError> {
+    refuse_old_numbers(at, sent)?;
     let place = match wish {
         Wish::Absent => None,
-        Wish::Present => Some(place(at, sent)?),
+        Wish::Present | Wish::Updated => Some(place(at, sent)?),
     };
     if sent.fixed_ips.is_empty() {
         return Err(at.field("fixed_ips").error("is empty"));
     }
     at.field("fixed_ips")
         .at_most(sent.fixed_ips.len(), MAX_FIXED_IPS)?;
+    let details = details(at, sent)?;
     let addresses = sent.fixed_ips.iter().enumerate();
-    let addresses = addresses.map(|(i, fixed_ip)| address(&at.item("fixed_ips", i), fixed_ip));
+    let addresses =
+        addresses.map(|(i, fixed_ip)| address(&at.item("fixed_ips", i), fixed_ip, &details));
     Ok(Change::Neighbor(NeighborUpdate {
         addresses: addresses.collect::<Result<_, _>>()?,
         place,
     }))
+}
+
+/// Before August 2022 Alcor had no host_mac_address: host_ip_address was field 8 and fixed_ips was field 9.
+fn refuse_old_numbers(at: &Field<'_>, sent: &Sent<'_>) -> Result<(), FieldError> {
+    let is_address =
+        |bytes| std::str::from_utf8(bytes).is_ok_and(|text| text.parse::<IpAddr>().is_ok());
+    let is_fixed_ip = |bytes| {
+        let fields: Result<Vec<_>, _> = Fields::of(bytes).collect();
+        fields.is_ok_and(|fields| fields.iter().any(|(number, _)| *number == 2))
+    };
+    let instead_of_host = sent.fixed_ips.is_empty() && is_fixed_ip(sent.host);
+    if !is_address(sent.host_mac) && !instead_of_host {
+        return Ok(());
+    }
+    Err(at.error(
+        "has host_ip_address as field 8 and fixed_ips as field 9: the sender speaks Alcor's protocol of before \
+         August 2022, which had no host_mac_address; this switch speaks the present one",
+    ))
 }
 
 fn place(at: &Field<'_>, sent: &Sent<'_>) -> Result<NeighborPlace, FieldError> {
@@ -142,33 +174,61 @@ fn place(at: &Field<'_>, sent: &Sent<'_>) -> Result<NeighborPlace, FieldError> {
     })
 }
 
-fn address(at: &Field<'_>, bytes: &[u8]) -> Result<NeighborAddress, FieldError> {
+/// What is said of all its addresses, and Alcor usually does not say.
+fn details(at: &Field<'_>, sent: &Sent<'_>) -> Result<NeighborDetails, FieldError> {
+    let at_name = at.field("name");
+    let name = text(&at_name, sent.name)?;
+    at_name.text(name)?;
+    at.field("allow_address_pairs")
+        .at_most(sent.pairs.len(), MAX_FIXED_IPS)?;
+    let pairs = sent.pairs.iter().enumerate().map(|(i, bytes)| {
+        let at = at.item("allow_address_pairs", i);
+        let pair = AllowAddressPair::decode(*bytes).map_err(|error| at.error(error))?;
+        address_pair(&at, &pair.ip_address, &pair.mac_address)?;
+        Ok(pair)
+    });
+    Ok(NeighborDetails {
+        name: name.to_owned(),
+        allow_address_pairs: pairs.collect::<Result<_, _>>()?,
+        ..NeighborDetails::default()
+    })
+}
+
+fn address(
+    at: &Field<'_>,
+    bytes: &[u8],
+    details: &NeighborDetails,
+) -> Result<NeighborAddress, FieldError> {
     let (mut kind, mut subnet, mut ip): (_, &[u8], &[u8]) = (0, &[], &[]);
+    let (mut arion_group, mut tunnel_id): (&[u8], _) = (&[], 0);
     for field in Fields::of(bytes) {
         match field.map_err(|damaged| at.error(damaged))? {
             (1, Value::Number(number)) => kind = number as i32,
             (2, Value::Bytes(bytes)) => subnet = bytes,
             (3, Value::Bytes(bytes)) => ip = bytes,
-            (1..=3, _) => return Err(at.error("is of another type than Alcor's schema says")),
+            (4, Value::Bytes(bytes)) => arion_group = bytes,
+            (5, Value::Number(number)) => tunnel_id = number as u32,
+            (1..=5, _) => return Err(at.error("is of another type than Alcor's schema says")),
             _ => {}
         }
     }
-    let routed = match NeighborType::try_from(kind) {
-        Ok(NeighborType::L2) => false,
-        Ok(NeighborType::L3) => true,
-        Err(_) => {
-            return Err(at
-                .field("neighbor_type")
-                .error(format_args!("{kind} is no neighbor type")));
-        }
-    };
+    let kind: NeighborType = at.field("neighbor_type").one_of(kind, "neighbor type")?;
     let (at_subnet, at_ip) = (at.field("subnet_id"), at.field("ip_address"));
     let subnet = text(&at_subnet, subnet)?;
     at_subnet.id(subnet)?;
+    let at_group = at.field("arion_group");
+    let arion_group = text(&at_group, arion_group)?;
+    at_group.text(arion_group)?;
+    let details = NeighborDetails {
+        arion_group: arion_group.to_owned(),
+        tunnel_id,
+        ..details.clone()
+    };
     Ok(NeighborAddress {
-        routed,
+        routed: kind == NeighborType::L3,
         subnet: subnet.to_owned(),
         ip: at_ip.host(text(&at_ip, ip)?)?,
+        details: (details != NeighborDetails::default()).then(|| Box::new(details)),
     })
 }
 

@@ -19,33 +19,29 @@ const MAX_SUBNETS: usize = 1 << 16;
 pub(crate) fn read(
     at: &Field<'_>,
     wish: Wish,
-    configuration: RouterConfiguration,
+    mut configuration: RouterConfiguration,
 ) -> Result<Change, FieldError> {
     if wish == Wish::Absent {
         return Ok(Change::Router(None));
     }
-    let full = match UpdateType::try_from(configuration.update_type) {
-        Ok(UpdateType::Full) => true,
-        Ok(UpdateType::Delta) => false,
-        Err(_) => {
-            return Err(at.field("update_type").error(format_args!(
-                "{} is no update type",
-                configuration.update_type
-            )));
-        }
-    };
+    let update: UpdateType = at
+        .field("update_type")
+        .one_of(configuration.update_type, "update type")?;
     let dvr_mac = match configuration.host_dvr_mac_address.as_str() {
         "" => None,
         text => Some(at.field("host_dvr_mac_address").mac(text)?),
     };
-    let at_tables = at.field("subnet_routing_tables");
-    at_tables.at_most(configuration.subnet_routing_tables.len(), MAX_SUBNETS)?;
-    let tables = configuration.subnet_routing_tables.into_iter().enumerate();
+    let tables = std::mem::take(&mut configuration.subnet_routing_tables);
+    at.field("subnet_routing_tables")
+        .at_most(tables.len(), MAX_SUBNETS)?;
+    at.bounded(&configuration)?;
+    let tables = tables.into_iter().enumerate();
     let subnets = tables.map(|(i, table)| subnet(&at.item("subnet_routing_tables", i), table));
     Ok(Change::Router(Some(RouterUpdate {
-        full,
+        full: update == UpdateType::Full,
         dvr_mac,
         subnets: subnets.collect::<Result<_, _>>()?,
+        said: Box::new(configuration),
     })))
 }
 
@@ -61,34 +57,39 @@ fn subnet(at: &Field<'_>, table: SubnetRoutingTable) -> Result<SubnetRules, Fiel
     })
 }
 
-fn read_rule(at: &Field<'_>, rule: RoutingRule) -> Result<(RuleKey, Option<Rule>), FieldError> {
-    let deleted = match OperationType::try_from(rule.operation_type) {
-        Ok(operation) => operation == OperationType::Delete,
-        Err(_) => {
-            return Err(at
-                .field("operation_type")
-                .error(format_args!("{} is no operation", rule.operation_type)));
-        }
-    };
-    at.field("id").text(&rule.id)?;
-    if deleted && !rule.id.is_empty() {
-        return Ok((RuleKey::Id(rule.id), None));
+fn read_rule(at: &Field<'_>, mut said: RoutingRule) -> Result<(RuleKey, Option<Rule>), FieldError> {
+    let operation: OperationType = at
+        .field("operation_type")
+        .one_of(said.operation_type, "operation")?;
+    let deleted = operation == OperationType::Delete;
+    at.field("id").text(&said.id)?;
+    if deleted && !said.id.is_empty() {
+        return Ok((RuleKey::Id(said.id), None));
     }
-    let destination = destination(&at.field("destination"), &rule.destination)?;
-    let next_hop = next_hop(&at.field("next_hop_ip"), &rule.next_hop_ip)?;
-    let key = if rule.id.is_empty() {
+    let destination = destination(&at.field("destination"), &said.destination)?;
+    let next_hop = next_hop(&at.field("next_hop_ip"), &said.next_hop_ip)?;
+    let key = if said.id.is_empty() {
         RuleKey::Path(destination, next_hop)
     } else {
-        RuleKey::Id(rule.id)
+        RuleKey::Id(said.id.clone())
     };
-    Ok((
-        key,
-        (!deleted).then_some(Rule {
-            destination,
-            next_hop,
-            priority: rule.priority,
-        }),
-    ))
+    if deleted {
+        return Ok((key, None));
+    }
+    at.field("name").text(&said.name)?;
+    if let Some(extra) = &said.routing_rule_extra_info {
+        at.field("routing_rule_extra_info")
+            .field("next_hop_mac")
+            .text(&extra.next_hop_mac)?;
+    }
+    said.operation_type = 0; // it is done, and no part of the rule
+    let rule = Rule {
+        destination,
+        next_hop,
+        priority: said.priority,
+        said: Box::new(said),
+    };
+    Ok((key, Some(rule)))
 }
 
 /// A prefix, or one address.

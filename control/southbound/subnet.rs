@@ -9,7 +9,7 @@ use super::decode::Wish;
 use super::field::{Field, FieldError};
 use crate::proto::schema::subnet_configuration::Gateway as GatewayField;
 use crate::proto::schema::{NetworkType, SubnetConfiguration};
-use crate::state::resource::{Change, Gateway, Subnet};
+use crate::state::resource::{Change, Described, Gateway, Subnet};
 
 /// What Alcor writes for a tunnel id that it does not know: Java's `Long.MAX_VALUE`.
 const UNKNOWN_TUNNEL_ID: u64 = i64::MAX as u64;
@@ -26,17 +26,17 @@ pub(crate) fn read(
     if configuration.network_type != NetworkType::Vxlan as i32 {
         return Err(at.field("network_type").error("only VXLAN is served"));
     }
+    at.bounded(&configuration)?;
     at.field("vpc_id").id(&configuration.vpc_id)?;
     at.field("name").text(&configuration.name)?;
-    Ok(Change::Subnet(Some(Subnet {
-        cidr: at.field("cidr").prefix(&configuration.cidr)?,
-        vni: vni(&at.field("tunnel_id"), configuration.tunnel_id)?,
-        gateway: gateway(
-            &at.field("gateway"),
-            configuration.gateway.unwrap_or_default(),
-        )?,
-        vpc: configuration.vpc_id,
-        name: configuration.name,
+    Ok(Change::Subnet(Some(Described {
+        value: Subnet {
+            cidr: at.field("cidr").prefix(&configuration.cidr)?,
+            vni: vni(&at.field("tunnel_id"), configuration.tunnel_id)?,
+            gateway: gateway(&at.field("gateway"), configuration.gateway.as_ref())?,
+            vpc: configuration.vpc_id.clone(),
+        },
+        said: Box::new(configuration),
     })))
 }
 
@@ -51,16 +51,17 @@ fn vni(at: &Field<'_>, tunnel_id: u64) -> Result<Option<Vni>, FieldError> {
 }
 
 /// A subnet without a gateway comes with empty fields, or with the address 0.0.0.0.
-fn gateway(at: &Field<'_>, gateway: GatewayField) -> Result<Option<Gateway>, FieldError> {
-    let ip = match gateway.ip_address.as_str() {
+fn gateway(at: &Field<'_>, said: Option<&GatewayField>) -> Result<Option<Gateway>, FieldError> {
+    let Some(said) = said else { return Ok(None) };
+    let ip = match said.ip_address.as_str() {
         "" => None,
         text => Some(at.field("ip_address").ipv4(text)?),
     };
-    if ip == Some(Ipv4Addr::UNSPECIFIED) || gateway.mac_address.is_empty() {
+    if ip == Some(Ipv4Addr::UNSPECIFIED) || said.mac_address.is_empty() {
         return Ok(None);
     }
     Ok(Some(Gateway {
         ip,
-        mac: at.field("mac_address").mac(&gateway.mac_address)?,
+        mac: at.field("mac_address").mac(&said.mac_address)?,
     }))
 }

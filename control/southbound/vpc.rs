@@ -6,7 +6,7 @@ use vswitch::wire::Vni;
 use super::decode::Wish;
 use super::field::{Field, FieldError};
 use crate::proto::schema::VpcConfiguration;
-use crate::state::resource::{Change, Vpc};
+use crate::state::resource::{Change, Described, Vpc};
 
 /// Reads a VPC's configuration; to delete it, only its id counts.
 pub(crate) fn read(
@@ -17,11 +17,11 @@ pub(crate) fn read(
     if wish == Wish::Absent {
         return Ok(Change::Vpc(None));
     }
+    at.bounded(&configuration)?;
     at.field("name").text(&configuration.name)?;
-    let cidr = match configuration.cidr.as_str() {
-        "" => None,
-        text => Some(at.field("cidr").prefix(text)?),
-    };
+    if !configuration.cidr.is_empty() {
+        at.field("cidr").prefix(&configuration.cidr)?;
+    }
     let vni = match configuration.tunnel_id {
         0 => None,
         id => Some(Vni::new(id).ok_or_else(|| {
@@ -29,9 +29,8 @@ pub(crate) fn read(
                 .error(format_args!("{id} is not a VNI: 1 to {} are", Vni::MAX))
         })?),
     };
-    Ok(Change::Vpc(Some(Vpc {
-        name: configuration.name,
-        cidr,
-        vni,
+    Ok(Change::Vpc(Some(Described {
+        value: Vpc { vni },
+        said: Box::new(configuration),
     })))
 }

@@ -3,14 +3,18 @@
 //!
 //! * [`resource`] what goal states are made of; [`slots`] ids as small numbers; [`chunks`] long lists.
 //! * [`network`] VPCs and subnets, [`router`], [`port`] and [`neighbor`]: how each changes, and whom that
-//!   touches.
+//!   touches; [`kept`] what nothing is made of yet.
+//! * [`export`] what is wanted, in the controller's own words; [`parts`] all of it, as goal states.
 //!
 //! [`Wanted::apply`] is the way in. What it touched is collected in [`Touched`] until [`crate::program`]
 //! takes it.
 
 pub(crate) mod chunks;
+pub(crate) mod export;
+pub(crate) mod kept;
 pub(crate) mod neighbor;
 pub(crate) mod network;
+pub(crate) mod parts;
 pub(crate) mod port;
 pub(crate) mod resource;
 pub(crate) mod router;
@@ -21,6 +25,8 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 use vswitch::tables::PortId;
 
+use crate::proto::schema::ResourceType;
+use kept::{Kept, Unserved};
 use neighbor::{NeighborIx, Neighbors};
 use network::{SubnetIx, SubnetSlot, VpcIx, VpcSlot};
 use port::{PortIx, PortSlot};
@@ -30,11 +36,23 @@ use slots::Slots;
 
 /// A resource with the controller's revision of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Revised<T> {
+pub(crate) struct Revised<T, C> {
     /// The highest one seen; 0: none was ever given.
     pub revision: u32,
-    /// What it says.
+    /// What it says, as far as it is acted on.
     pub value: T,
+    /// All that it says, updates merged.
+    pub said: Box<C>,
+}
+
+impl<T, C> Revised<T, C> {
+    fn new(revision: u32, value: T, said: Box<C>) -> Self {
+        Self {
+            revision,
+            value,
+            said,
+        }
+    }
 }
 
 /// Why a change is not made.
@@ -51,21 +69,35 @@ pub(crate) enum Refused {
     /// There are so many resources of its kind already.
     #[error("no room for more: at most {0} resources of a kind are kept")]
     TooMany(usize),
+    /// There would be so many rules in a security group.
+    #[error("no room for more: a security group has at most {0} rules")]
+    TooManyRules(usize),
 }
 
-/// The revision to keep when `new` follows `known`. Equal revisions follow each other, since Alcor sends the
-/// same one always; zero is no revision.
-fn next_revision(known: u32, new: u32) -> Result<u32, Refused> {
-    if known != 0 && new != 0 && new < known {
-        return Err(Refused::Late { known, new });
+/// What to make of a revision that is lower than the one known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Revisions {
+    /// It is older: refuse it.
+    #[default]
+    Check,
+    /// Controllers that start to count anew send such.
+    Ignore,
+}
+
+impl Revisions {
+    /// The revision to keep when `new` follows `known`. Equal revisions follow each other, since Alcor sends the
+    /// same one always; zero is no revision.
+    fn following(self, known: u32, new: u32) -> Result<u32, Refused> {
+        match self {
+            _ if new == 0 => Ok(known),
+            Self::Check if new < known => Err(Refused::Late { known, new }),
+            Self::Check | Self::Ignore => Ok(new),
+        }
     }
-    Ok(known.max(new))
-}
 
-impl<T> Revised<T> {
-    /// As [`next_revision`], for what may not be known yet.
-    fn next(known: &Option<Self>, new: u32) -> Result<u32, Refused> {
-        next_revision(known.as_ref().map_or(0, |known| known.revision), new)
+    /// The same for what may not be known yet.
+    fn next<T, C>(self, known: Option<&Revised<T, C>>, new: u32) -> Result<u32, Refused> {
+        self.following(known.map_or(0, |known| known.revision), new)
     }
 }
 
@@ -84,6 +116,8 @@ pub(crate) enum Subject {
     Port(PortIx),
     /// Addresses of a neighbor.
     Neighbor(Vec<NeighborIx>),
+    /// One that is kept and not acted on.
+    Kept(Unserved),
 }
 
 /// What has changed, or depends on something that has, and is to be looked at by [`crate::program`].
@@ -107,6 +141,8 @@ pub(crate) struct Wanted {
     routers: Slots<RouterSlot>,
     ports: Slots<PortSlot>,
     neighbors: Neighbors,
+    kept: Kept,
+    revisions: Revisions,
     bound: HashMap<PortId, PortIx>,
     touched: Touched,
     unused: Unused,
@@ -137,7 +173,32 @@ impl Wanted {
             Change::Router(router) => self.set_router(id, revision, router),
             Change::Port(port) => self.set_port(id, revision, port),
             Change::Neighbor(neighbor) => self.set_neighbor(id, revision, neighbor),
+            Change::SecurityGroup(group) => self.set_security_group(id, revision, group),
+            Change::Dhcp(dhcp) => self.set_dhcp(id, revision, dhcp),
+            Change::Gateway(gateway) => self.set_gateway(id, revision, gateway),
         }
+    }
+
+    /// The resource of this kind and id as it stands. Not for neighbors, whose id does not tell which is meant.
+    pub(crate) fn find(&self, kind: ResourceType, id: &str) -> Subject {
+        let described = match kind {
+            ResourceType::Subnet => self.subnets.find(id).and_then(|ix| {
+                let slot = self.subnets.get(ix)?;
+                slot.wanted.as_ref().map(|_| Subject::Subnet(ix))
+            }),
+            ResourceType::Router => self.routers.find(id).map(Subject::Router),
+            ResourceType::Port => self.ports.find(id).map(Subject::Port),
+            ResourceType::Securitygroup => Some(self.find_security_group(id)),
+            ResourceType::Dhcp => Some(self.find_dhcp(id)),
+            ResourceType::Gateway => Some(self.find_gateway(id)),
+            ResourceType::Vpc | ResourceType::Neighbor => None,
+        };
+        described.unwrap_or(Subject::Nothing)
+    }
+
+    /// Says what to make of revisions from now on.
+    pub(crate) fn set_revisions(&mut self, revisions: Revisions) {
+        self.revisions = revisions;
     }
 
     /// The next point in time of the state's own clock: no two changes happen at the same.

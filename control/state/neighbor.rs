@@ -3,12 +3,13 @@
 
 use std::net::Ipv4Addr;
 
+use hashbrown::HashMap;
 use vswitch::tables::snapshot::MAX_NEIGHBORS;
 
 use super::network::SubnetIx;
-use super::resource::{NeighborAddress, NeighborPlace, NeighborUpdate};
+use super::resource::{NeighborAddress, NeighborDetails, NeighborPlace, NeighborUpdate};
 use super::slots::{Arena, Ix, Keyed};
-use super::{Refused, Subject, Wanted, next_revision};
+use super::{Refused, Subject, Wanted};
 
 /// Number of a neighbor's slot.
 pub(crate) type NeighborIx = Ix<NeighborSlot>;
@@ -35,11 +36,16 @@ pub(crate) struct NeighborSlot {
     position: usize,
 }
 
+// A million of them: a cache line each.
+const _: () = assert!(size_of::<Option<NeighborSlot>>() == 64);
+
 /// All neighbors.
 #[derive(Debug, Default)]
 pub(crate) struct Neighbors {
     arena: Arena<NeighborSlot>,
     removed: Vec<NeighborIx>,
+    /// Of the few that have any.
+    details: HashMap<NeighborIx, Box<NeighborDetails>>,
 }
 
 /// What identifies one of the controller's neighbors.
@@ -68,7 +74,21 @@ impl Neighbors {
     fn remove(&mut self, ix: NeighborIx) -> Option<NeighborSlot> {
         let slot = self.arena.remove(ix)?;
         self.removed.push(ix);
+        self.set_details(ix, None);
         Some(slot)
+    }
+
+    fn set_details(&mut self, ix: NeighborIx, details: Option<Box<NeighborDetails>>) {
+        match details {
+            Some(details) => drop(self.details.insert(ix, details)),
+            None if self.details.is_empty() => {}
+            None => drop(self.details.remove(&ix)),
+        }
+    }
+
+    /// All numbers are below this.
+    pub(super) fn end(&self) -> usize {
+        self.arena.end()
     }
 
     pub(super) fn sweep(&mut self) {
@@ -87,6 +107,11 @@ impl Wanted {
         self.neighbors.arena.iter()
     }
 
+    /// What else was said of it, if anything.
+    pub(crate) fn neighbor_details(&self, ix: NeighborIx) -> Option<&NeighborDetails> {
+        self.neighbors.details.get(&ix).map(|details| &**details)
+    }
+
     /// Addresses that cannot be changed are left alone, the others change; one that is left alone is an error.
     pub(super) fn set_neighbor(
         &mut self,
@@ -96,10 +121,10 @@ impl Wanted {
     ) -> Result<Subject, Refused> {
         let mut subjects = Vec::with_capacity(update.addresses.len());
         let mut late = Ok(());
-        for address in &update.addresses {
+        for address in update.addresses {
             let subject = match update.place {
                 Some(place) => self.place_neighbor(id, revision, address, place).map(Some),
-                None => self.remove_neighbor(id, revision, address).map(|()| None),
+                None => self.remove_neighbor(id, revision, &address).map(|()| None),
             };
             match subject {
                 Ok(subject) => subjects.extend(subject),
@@ -119,7 +144,7 @@ impl Wanted {
         &mut self,
         id: &str,
         revision: u32,
-        address: &NeighborAddress,
+        address: NeighborAddress,
         place: NeighborPlace,
     ) -> Result<NeighborIx, Refused> {
         let (routed, ip, changed) = (address.routed, address.ip, self.tick());
@@ -133,11 +158,12 @@ impl Wanted {
         if let Some(ix) = self.neighbors.arena.find(key)
             && let Some(slot) = self.neighbors.arena.get_mut(ix)
         {
-            slot.revision = next_revision(slot.revision, revision)?;
+            slot.revision = self.revisions.following(slot.revision, revision)?;
             if slot.place != place {
                 slot.place = place;
                 slot.changed = changed;
             }
+            self.neighbors.set_details(ix, address.details);
             // Also when nothing has changed: the table may have been full the last time.
             self.touched.neighbors.push(ix);
             return Ok(ix);
@@ -161,6 +187,7 @@ impl Wanted {
             position,
         };
         let ix = self.neighbors.arena.insert(slot);
+        self.neighbors.set_details(ix, address.details);
         if let Some(slot) = self.subnets.get_mut(subnet) {
             slot.neighbors.push(ix);
         }
@@ -186,10 +213,8 @@ impl Wanted {
         let Some(ix) = self.neighbors.arena.find(key) else {
             return Ok(());
         };
-        next_revision(
-            self.neighbors.arena.get(ix).map_or(0, |slot| slot.revision),
-            revision,
-        )?;
+        let known = self.neighbors.arena.get(ix).map_or(0, |slot| slot.revision);
+        self.revisions.following(known, revision)?;
         self.touched.neighbors.push(ix);
         self.unused.subnets.push(subnet);
         let Some(slot) = self.neighbors.remove(ix) else {

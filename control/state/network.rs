@@ -3,12 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use vswitch::wire::Vni;
+
 use super::neighbor::NeighborIx;
 use super::port::PortIx;
-use super::resource::{Subnet, Vpc};
+use super::resource::{Described, Subnet, Vpc};
 use super::router::RouterIx;
 use super::slots::{Ix, Slot};
 use super::{Refused, Revised, Subject, Wanted};
+use crate::proto::schema::{SubnetConfiguration, VpcConfiguration};
 
 /// Number of a VPC's slot.
 pub(crate) type VpcIx = Ix<VpcSlot>;
@@ -21,7 +24,7 @@ pub(crate) struct VpcSlot {
     /// As the controller calls it.
     pub id: Box<str>,
     /// What the controller says of it.
-    pub wanted: Option<Revised<Vpc>>,
+    pub wanted: Option<Revised<Vpc, VpcConfiguration>>,
     /// Subnets that say they are in it.
     pub subnets: BTreeSet<SubnetIx>,
 }
@@ -32,7 +35,7 @@ pub(crate) struct SubnetSlot {
     /// As the controller calls it.
     pub id: Box<str>,
     /// What the controller says of it.
-    pub wanted: Option<Revised<Subnet>>,
+    pub wanted: Option<Revised<Subnet, SubnetConfiguration>>,
     /// Its VPC, while it is described.
     pub vpc: Option<VpcIx>,
     /// Ports with an address in it.
@@ -105,7 +108,7 @@ impl Wanted {
         &mut self,
         id: &str,
         revision: u32,
-        vpc: Option<Vpc>,
+        vpc: Option<Described<Vpc, VpcConfiguration>>,
     ) -> Result<Subject, Refused> {
         let Some(ix) = self.vpcs.slot_for(id, vpc.is_some())? else {
             return Ok(Subject::Nothing);
@@ -113,14 +116,15 @@ impl Wanted {
         let Some(slot) = self.vpcs.get_mut(ix) else {
             return Ok(Subject::Nothing);
         };
-        let revision = Revised::next(&slot.wanted, revision)?;
-        let old = slot.wanted.take().map(|old| old.value);
-        // A controller that leaves the VNI out does not take it back: Alcor often does not know it.
-        let new = vpc.map(|vpc| Vpc {
-            vni: vpc.vni.or(old.as_ref().and_then(|old| old.vni)),
-            ..vpc
+        let revision = self.revisions.next(slot.wanted.as_ref(), revision)?;
+        let old = slot.wanted.take();
+        let new = vpc.map(|Described { value, mut said }| {
+            // A controller that leaves the VNI out does not take it back: Alcor often does not know it.
+            let vni = value.vni.or(old.as_ref().and_then(|old| old.value.vni));
+            said.tunnel_id = vni.map_or(0, Vni::get);
+            Revised::new(revision, Vpc { vni }, said)
         });
-        if old != new {
+        if old.as_ref().map(|old| &old.value) != new.as_ref().map(|new| &new.value) {
             self.touched.subnets.extend(&slot.subnets);
         }
         self.unused.vpcs.push(ix);
@@ -129,7 +133,7 @@ impl Wanted {
         } else {
             Subject::Nothing
         };
-        slot.wanted = new.map(|value| Revised { revision, value });
+        slot.wanted = new;
         Ok(subject)
     }
 
@@ -137,7 +141,7 @@ impl Wanted {
         &mut self,
         id: &str,
         revision: u32,
-        subnet: Option<Subnet>,
+        subnet: Option<Described<Subnet, SubnetConfiguration>>,
     ) -> Result<Subject, Refused> {
         let Some(ix) = self.subnets.slot_for(id, subnet.is_some())? else {
             return Ok(Subject::Nothing);
@@ -145,7 +149,7 @@ impl Wanted {
         let Some(slot) = self.subnets.get_mut(ix) else {
             return Ok(Subject::Nothing);
         };
-        let revision = Revised::next(&slot.wanted, revision)?;
+        let revision = self.revisions.next(slot.wanted.as_ref(), revision)?;
         self.touched.subnets.insert(ix);
         self.unused.subnets.push(ix);
         let old = slot.wanted.take();
@@ -155,7 +159,11 @@ impl Wanted {
                 vpc.subnets.remove(&ix);
             }
         }
-        let Some(mut subnet) = subnet else {
+        let Some(Described {
+            value: mut subnet,
+            mut said,
+        }) = subnet
+        else {
             return Ok(Subject::Nothing);
         };
         let vpc = self.vpcs.intern(&subnet.vpc);
@@ -167,11 +175,11 @@ impl Wanted {
             .filter(|old| old.value.vpc == subnet.vpc)
             .and_then(|old| old.value.vni);
         subnet.vni = subnet.vni.or(known);
+        if let Some(vni) = subnet.vni {
+            said.tunnel_id = vni.get().into();
+        }
         slot.vpc = Some(vpc);
-        slot.wanted = Some(Revised {
-            revision,
-            value: subnet,
-        });
+        slot.wanted = Some(Revised::new(revision, subnet, said));
         Ok(Subject::Subnet(ix))
     }
 }

@@ -7,10 +7,11 @@ use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
 use super::network::SubnetIx;
-use super::resource::Port;
+use super::resource::{Described, Port};
 use super::slots::{Ix, Slot};
 use super::{Refused, Revised, Subject, Wanted};
 use crate::core::BindError;
+use crate::proto::schema::PortConfiguration;
 
 /// Number of a port's slot. Not the switch's own number of it: that is a [`PortId`].
 pub(crate) type PortIx = Ix<PortSlot>;
@@ -21,7 +22,7 @@ pub(crate) struct PortSlot {
     /// As the controller calls it.
     pub id: Box<str>,
     /// What the controller says of it.
-    pub wanted: Option<Revised<WantedPort>>,
+    pub wanted: Option<Revised<WantedPort, PortConfiguration>>,
     /// Which of the switch's ports it is.
     pub bound: Option<PortId>,
     /// When it was described last, on the state's own clock: among ports that claim one address the latest
@@ -32,8 +33,6 @@ pub(crate) struct PortSlot {
 /// A [`Port`] with its subnets found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WantedPort {
-    /// For people.
-    pub name: String,
     /// The guest's MAC.
     pub mac: Mac,
     /// False: nothing passes.
@@ -116,7 +115,7 @@ impl Wanted {
         &mut self,
         id: &str,
         revision: u32,
-        port: Option<Port>,
+        port: Option<Described<Port, PortConfiguration>>,
     ) -> Result<Subject, Refused> {
         let Some(ix) = self.ports.slot_for(id, port.is_some())? else {
             return Ok(Subject::Nothing);
@@ -125,22 +124,22 @@ impl Wanted {
         let Some(slot) = self.ports.get_mut(ix) else {
             return Ok(Subject::Nothing);
         };
-        let revision = Revised::next(&slot.wanted, revision)?;
+        let revision = self.revisions.next(slot.wanted.as_ref(), revision)?;
         let old = slot.wanted.take();
-        let new = port.map(|port| {
+        let new = port.map(|Described { value: port, said }| {
             let fixed_ips = port
                 .fixed_ips
                 .iter()
                 .map(|f| (self.subnets.intern(&f.subnet), f.ip))
                 .collect();
-            WantedPort {
-                name: port.name,
+            let port = WantedPort {
                 mac: port.mac,
                 admin_up: port.admin_up,
                 fixed_ips,
-            }
+            };
+            Revised::new(revision, port, said)
         });
-        if old.as_ref().map(|old| &old.value) != new.as_ref() {
+        if old.as_ref().map(|old| &old.value) != new.as_ref().map(|new| &new.value) {
             slot.changed = now;
         }
         for (subnet, _) in old.iter().flat_map(|old| &old.value.fixed_ips) {
@@ -150,7 +149,7 @@ impl Wanted {
                 subnet.ports.remove(&ix);
             }
         }
-        for (subnet, _) in new.iter().flat_map(|new| &new.fixed_ips) {
+        for (subnet, _) in new.iter().flat_map(|new| &new.value.fixed_ips) {
             self.touched.routed.insert(*subnet);
             if let Some(subnet) = self.subnets.get_mut(*subnet) {
                 subnet.ports.insert(ix);
@@ -163,7 +162,7 @@ impl Wanted {
         } else {
             Subject::Nothing
         };
-        slot.wanted = new.map(|value| Revised { revision, value });
+        slot.wanted = new;
         Ok(subject)
     }
 }

@@ -6,28 +6,48 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use vswitch::wire::{Mac, Vni};
 
+use crate::proto::schema::neighbor_configuration::AllowAddressPair;
+use crate::proto::schema::router_configuration::RoutingRule;
+use crate::proto::schema::security_group_configuration::SecurityGroupRule;
+use crate::proto::schema::{
+    DhcpConfiguration, GatewayConfiguration, PortConfiguration, RouterConfiguration,
+    SecurityGroupConfiguration, SubnetConfiguration, VpcConfiguration,
+};
+
 /// One resource as a goal state describes it, or `None` where it is to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Change {
     /// A VPC.
-    Vpc(Option<Vpc>),
+    Vpc(Option<Described<Vpc, VpcConfiguration>>),
     /// A subnet.
-    Subnet(Option<Subnet>),
+    Subnet(Option<Described<Subnet, SubnetConfiguration>>),
     /// A port of this host.
-    Port(Option<Port>),
+    Port(Option<Described<Port, PortConfiguration>>),
     /// A router.
     Router(Option<RouterUpdate>),
     /// A neighbor's addresses, each of them a resource of its own.
     Neighbor(NeighborUpdate),
+    /// A security group.
+    SecurityGroup(Option<SecurityGroupUpdate>),
+    /// What a port is told by DHCP.
+    Dhcp(DhcpUpdate),
+    /// A gateway.
+    Gateway(Option<Box<GatewayConfiguration>>),
+}
+
+/// A resource: what this switch makes of it, and all that was said.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Described<T, C> {
+    /// What is acted on.
+    pub value: T,
+    /// The controller's own words, without id and revision: also what is only shown, and what a later version may
+    /// act on.
+    pub said: Box<C>,
 }
 
 /// A VPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Vpc {
-    /// For people.
-    pub name: String,
-    /// Its address range, if the controller names one; only shown.
-    pub cidr: Option<Ipv4Net>,
     /// VNI of its subnets that have none of their own.
     pub vni: Option<Vni>,
 }
@@ -37,8 +57,6 @@ pub(crate) struct Vpc {
 pub(crate) struct Subnet {
     /// Id of its VPC.
     pub vpc: String,
-    /// For people.
-    pub name: String,
     /// Its addresses.
     pub cidr: Ipv4Net,
     /// Its VNI; `None`: the VPC's.
@@ -59,8 +77,6 @@ pub(crate) struct Gateway {
 /// A port of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Port {
-    /// For people.
-    pub name: String,
     /// The guest's MAC.
     pub mac: Mac,
     /// False: nothing passes.
@@ -79,7 +95,7 @@ pub(crate) struct FixedIp {
 }
 
 /// What a goal state says of a router. The update is merged into what is known, or replaces it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RouterUpdate {
     /// True: replaces what was said before. False: what is not mentioned stays.
     pub full: bool,
@@ -87,10 +103,12 @@ pub(crate) struct RouterUpdate {
     pub dvr_mac: Option<Mac>,
     /// What is said of each subnet; being mentioned connects it.
     pub subnets: Vec<SubnetRules>,
+    /// The controller's own words, without the subnets' tables.
+    pub said: Box<RouterConfiguration>,
 }
 
 /// What a router update says of one subnet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SubnetRules {
     /// Id of the subnet.
     pub subnet: String,
@@ -108,7 +126,7 @@ pub(crate) enum RuleKey {
 }
 
 /// A route of a subnet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rule {
     /// Where to.
     pub destination: Ipv4Net,
@@ -116,10 +134,12 @@ pub(crate) struct Rule {
     pub next_hop: Option<Ipv4Addr>,
     /// The lower number wins among equal destinations.
     pub priority: u32,
+    /// The controller's own words.
+    pub said: Box<RoutingRule>,
 }
 
 /// What a goal state says of a neighbor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NeighborUpdate {
     /// Which addresses it is about; at least one.
     pub addresses: Vec<NeighborAddress>,
@@ -128,7 +148,7 @@ pub(crate) struct NeighborUpdate {
 }
 
 /// One address of a neighbor. Together with the neighbor's id it identifies what the controller talks of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NeighborAddress {
     /// True: in another subnet than the ports that want it (Alcor: L3).
     pub routed: bool,
@@ -136,6 +156,21 @@ pub(crate) struct NeighborAddress {
     pub subnet: String,
     /// The address.
     pub ip: Ipv4Addr,
+    /// What else is said, if anything.
+    pub details: Option<Box<NeighborDetails>>,
+}
+
+/// What a controller may say of a neighbor and Alcor's usually does not. Only kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct NeighborDetails {
+    /// For people.
+    pub name: String,
+    /// Further addresses it may send from.
+    pub allow_address_pairs: Vec<AllowAddressPair>,
+    /// The group of Arion gateways that serves the address.
+    pub arion_group: String,
+    /// The VNI that those know it by.
+    pub tunnel_id: u32,
 }
 
 /// What is known of a neighbor, and where it is.
@@ -147,4 +182,43 @@ pub(crate) struct NeighborPlace {
     pub host: Ipv4Addr,
     /// The MAC of its host, if said.
     pub host_mac: Option<Mac>,
+}
+
+/// What a goal state says of a security group. The update is merged into what is known, or replaces it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SecurityGroupUpdate {
+    /// True: replaces what was said before. False: what is not mentioned stays.
+    pub full: bool,
+    /// Rules by key; `None`: delete it.
+    pub rules: Vec<(SecurityRuleKey, Option<SecurityGroupRule>)>,
+    /// The controller's own words, without the rules.
+    pub said: Box<SecurityGroupConfiguration>,
+}
+
+/// What tells rules of one security group apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SecurityRuleKey {
+    /// The rule's id.
+    Id(String),
+    /// The rule itself as protobuf, when it has no id.
+    Whole(Vec<u8>),
+}
+
+/// What a goal state says of DHCP for a port.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DhcpUpdate {
+    /// Whom it is for. Told to delete, the controller may leave it out.
+    pub client: Option<DhcpClient>,
+    /// What it is told; `None`: nothing any more.
+    pub said: Option<Box<DhcpConfiguration>>,
+}
+
+/// Whom DHCP serves: the id of a subnet, and a MAC in it. Alcor makes up a new id for every push of the same state, so
+/// that this is what tells them apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DhcpClient {
+    /// Id of its subnet.
+    pub subnet: String,
+    /// Its MAC.
+    pub mac: Mac,
 }

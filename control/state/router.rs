@@ -9,6 +9,7 @@ use super::network::SubnetIx;
 use super::resource::{RouterUpdate, Rule, RuleKey, SubnetRules};
 use super::slots::{Ix, Slot};
 use super::{Refused, Revised, Subject, Wanted};
+use crate::proto::schema::RouterConfiguration;
 
 /// Number of a router's slot.
 pub(crate) type RouterIx = Ix<RouterSlot>;
@@ -19,7 +20,7 @@ pub(crate) struct RouterSlot {
     /// As the controller calls it.
     pub id: Box<str>,
     /// What the controller said of it, all updates merged.
-    pub wanted: Option<Revised<Router>>,
+    pub wanted: Option<Revised<Router, RouterConfiguration>>,
 }
 
 /// What is known of a router.
@@ -66,7 +67,7 @@ impl Wanted {
         let Some(slot) = self.routers.get_mut(ix) else {
             return Ok(Subject::Nothing);
         };
-        let revision = Revised::next(&slot.wanted, revision)?;
+        let revision = self.revisions.next(slot.wanted.as_ref(), revision)?;
         let old = slot.wanted.take().map(|old| old.value).unwrap_or_default();
         self.unused.routers.push(ix);
         self.touched.routed.extend(old.subnets.keys());
@@ -74,36 +75,50 @@ impl Wanted {
             self.disconnect(ix, old.subnets.keys());
             return Ok(Subject::Nothing);
         };
-        let router = if update.full {
-            self.replace_router(ix, old, update)
+        let RouterUpdate {
+            full,
+            dvr_mac,
+            subnets,
+            said,
+        } = update;
+        let router = if full {
+            self.replace_router(ix, &old, dvr_mac, subnets)
         } else {
-            self.merge_router(ix, old, update)
+            self.merge_router(ix, old, dvr_mac, subnets)
         };
         self.touched.routed.extend(router.subnets.keys());
         if let Some(slot) = self.routers.get_mut(ix) {
-            slot.wanted = Some(Revised {
-                revision,
-                value: router,
-            });
+            slot.wanted = Some(Revised::new(revision, router, said));
         }
         Ok(Subject::Router(ix))
     }
 
-    fn replace_router(&mut self, ix: RouterIx, old: Router, update: RouterUpdate) -> Router {
-        let dvr_mac = update.dvr_mac;
-        let new = self.merge_router(ix, Router::default(), update);
+    fn replace_router(
+        &mut self,
+        ix: RouterIx,
+        old: &Router,
+        dvr_mac: Option<Mac>,
+        subnets: Vec<SubnetRules>,
+    ) -> Router {
+        let new = self.merge_router(ix, Router::default(), dvr_mac, subnets);
         self.disconnect(
             ix,
             old.subnets
                 .keys()
                 .filter(|subnet| !new.subnets.contains_key(subnet)),
         );
-        Router { dvr_mac, ..new }
+        new
     }
 
-    fn merge_router(&mut self, ix: RouterIx, mut router: Router, update: RouterUpdate) -> Router {
-        router.dvr_mac = update.dvr_mac.or(router.dvr_mac);
-        for SubnetRules { subnet, rules } in update.subnets {
+    fn merge_router(
+        &mut self,
+        ix: RouterIx,
+        mut router: Router,
+        dvr_mac: Option<Mac>,
+        subnets: Vec<SubnetRules>,
+    ) -> Router {
+        router.dvr_mac = dvr_mac.or(router.dvr_mac);
+        for SubnetRules { subnet, rules } in subnets {
             let subnet = self.subnets.intern(&subnet);
             if let Some(slot) = self.subnets.get_mut(subnet) {
                 slot.routers.insert(ix);

@@ -15,7 +15,7 @@ use super::chunks::Chunks;
 
 /// Most resources of one kind, neighbors apart: a hundred times what a host has use for, and some hundred
 /// megabytes.
-const MAX_SLOTS: usize = 1 << 20;
+pub(crate) const MAX_SLOTS: usize = 1 << 20;
 
 /// The number of a slot of `T`. Once the slot is freed, the number may be given to another.
 pub(crate) struct Ix<T> {
@@ -111,6 +111,11 @@ impl<T> Arena<T> {
     /// Values in the store.
     pub(crate) fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// All numbers are below this.
+    pub(crate) fn end(&self) -> usize {
+        self.slots.len()
     }
 
     /// The value, unless it has been removed.
@@ -246,6 +251,11 @@ impl<T: Slot> Slots<T> {
     /// The slot of `id`, if there is one.
     pub(crate) fn find(&self, id: &str) -> Option<Ix<T>> {
         self.0.find(id)
+    }
+
+    /// All numbers are below this.
+    pub(crate) fn end(&self) -> usize {
+        self.0.end()
     }
 
     /// The slot, unless it has been freed.

@@ -94,7 +94,8 @@ impl Switch {
                 return Err(error.into());
             }
         };
-        let core = Core::new(site, writer);
+        let mut core = Core::new(site, writer);
+        core.set_revisions(settings.revisions);
         Ok((
             Self {
                 settings,

@@ -16,6 +16,7 @@ use super::{DeviceError, Devices, Switch, Totals, report};
 use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone};
 use crate::northbound::{ExecError, Executor, Output};
+use crate::state::Revisions;
 
 /// The running switch, for operators.
 pub(crate) struct Operator {
@@ -23,6 +24,8 @@ pub(crate) struct Operator {
     settings: Settings,
     devices: Arc<Devices>,
     core: CoreHandle,
+    /// As set last.
+    revisions: Mutex<Revisions>,
     /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
     zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
     quit: watch::Sender<bool>,
@@ -39,6 +42,7 @@ impl Operator {
     pub(crate) fn new(switch: &Switch, core: CoreHandle, quit: watch::Sender<bool>) -> Self {
         let (settings, devices) = (switch.settings.clone(), Arc::clone(&switch.devices));
         Self {
+            revisions: Mutex::new(settings.revisions),
             settings,
             devices,
             core,
@@ -73,6 +77,9 @@ impl Operator {
             Show::Subnets => self.goal_state(core::Show::Subnets).await?,
             Show::Neighbors => self.goal_state(core::Show::Neighbors).await?,
             Show::Routes => self.goal_state(core::Show::Routes).await?,
+            Show::SecurityGroups => self.goal_state(core::Show::SecurityGroups).await?,
+            Show::Dhcp => self.goal_state(core::Show::Dhcp).await?,
+            Show::Gateways => self.goal_state(core::Show::Gateways).await?,
             Show::Pending => self.goal_state(core::Show::Pending).await?,
             Show::Memory => self.goal_state(core::Show::Memory).await?,
         };
@@ -154,6 +161,10 @@ impl Operator {
         let settings = Settings {
             ports: self.devices.settings(),
             start: self.devices.workers().forwarding(),
+            revisions: *self
+                .revisions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
             ..self.settings.clone()
         };
         settings
@@ -279,6 +290,15 @@ impl Executor for Operator {
             }
             Command::Set(Setting::Promisc { ports, on }) => {
                 self.all(ports, |port| self.devices.set_promiscuous(port, on))
+            }
+            Command::Set(Setting::Revisions(revisions)) => {
+                let set = self.core.set_revisions(revisions).await;
+                set.map_err(|Gone| ExecError::ShuttingDown)?;
+                *self
+                    .revisions
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = revisions;
+                Ok(Output::Done)
             }
             Command::Quit => {
                 let _ = self.quit.send(true);

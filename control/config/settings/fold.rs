@@ -214,6 +214,7 @@ impl<'a> Fold<'a> {
             }
             Setting::UnderlayGateway { ip, mac } => settings.underlay_gateway = Some((*ip, *mac)),
             Setting::Southbound(address) => settings.southbound = *address,
+            Setting::Revisions(revisions) => settings.revisions = *revisions,
             Setting::ControlSocket(path) => settings.control_socket = Some(path.clone()),
             Setting::Store(path) => settings.store = Some(path.clone()),
             Setting::Resync(seconds) => settings.resync = *seconds,
@@ -266,6 +267,7 @@ fn key(setting: &Setting) -> &'static str {
         Setting::UnderlayNeighbor { .. } => "set underlay neighbor",
         Setting::UnderlayGateway { .. } => "set underlay gateway",
         Setting::Southbound(_) => "set southbound",
+        Setting::Revisions(_) => "set revisions",
         Setting::ControlSocket(_) => "set control socket",
         Setting::Store(_) => "set store",
         Setting::Resync(_) => "set resync",

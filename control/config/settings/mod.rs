@@ -15,6 +15,7 @@ use vswitch::wire::Mac;
 
 use super::command::{Command, Level, PortItem, Ports, Setting};
 
+use crate::state::Revisions;
 pub(crate) use conflict::Conflict;
 
 /// Packets taken at once without `set burst`: testpmd's number.
@@ -85,6 +86,8 @@ pub(crate) struct Settings {
     pub(crate) underlay_gateway: Option<(Ipv4Addr, Mac)>,
     /// Where goal states arrive; `None`: nowhere.
     pub(crate) southbound: Option<SocketAddr>,
+    /// What becomes of a resource whose revision goes back.
+    pub(crate) revisions: Revisions,
     /// The local socket; `None`: [`crate::northbound::socket::default_path`].
     pub(crate) control_socket: Option<PathBuf>,
     /// The file that keeps goal states across a restart; `None`: nothing does.
@@ -115,6 +118,7 @@ impl Default for Settings {
             underlay_neighbors: BTreeMap::new(),
             underlay_gateway: None,
             southbound: Some(DEFAULT_SOUTHBOUND),
+            revisions: Revisions::default(),
             control_socket: None,
             store: None,
             resync: 0,
@@ -172,6 +176,10 @@ impl Settings {
             changed(
                 self.southbound != Some(DEFAULT_SOUTHBOUND),
                 Setting::Southbound(self.southbound),
+            ),
+            changed(
+                self.revisions != Revisions::default(),
+                Setting::Revisions(self.revisions),
             ),
             self.control_socket.clone().map(Setting::ControlSocket),
             self.store.clone().map(Setting::Store),

@@ -7,6 +7,7 @@ use super::super::argument::{Kind, Value};
 use super::super::command::{Command, Setting};
 use super::Part::Is;
 use super::{Part, Spec, When, arg};
+use crate::state::Revisions;
 
 /// Largest neighbor capacity: 2^24 entries are 1 GiB of tables.
 const MAX_NEIGHBORS: u32 = 1 << 24;
@@ -98,6 +99,20 @@ The connection has no authentication: name an address of the management network,
         summary: "Takes no goal states from the network",
         details: "For labs and for `alkaid replay`. Without a controller no `set vtep` is needed.",
         build: make!([] => Command::Set(Setting::Southbound(None))),
+    },
+    Spec {
+        parts: &[Is("set"), Is("revisions"), Is("check")],
+        when: When::Always,
+        summary: "Refuses a resource whose revision is lower than the one known: OUT_OF_ORDER (the default)",
+        details: "Equal revisions apply, and so does 0, which is none.",
+        build: make!([] => Command::Set(Setting::Revisions(Revisions::Check))),
+    },
+    Spec {
+        parts: &[Is("set"), Is("revisions"), Is("ignore")],
+        when: When::Always,
+        summary: "Takes resources as they come, whatever their revision",
+        details: "For a controller that was restarted and counts from the beginning again.",
+        build: make!([] => Command::Set(Setting::Revisions(Revisions::Ignore))),
     },
     Spec {
         parts: &[

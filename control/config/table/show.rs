@@ -66,6 +66,24 @@ pub(super) const ROWS: &[Spec] = &[
         ""
     ),
     show!(
+        "security-groups",
+        Show::SecurityGroups,
+        "Shows the controller's security groups",
+        "They are kept, and not enforced by this version."
+    ),
+    show!(
+        "dhcp",
+        Show::Dhcp,
+        "Shows what the controller has ports told by DHCP",
+        "It is kept; this version does not answer DHCP."
+    ),
+    show!(
+        "gateways",
+        Show::Gateways,
+        "Shows the controller's gateways",
+        "They are kept, and not used by this version."
+    ),
+    show!(
         "drops",
         Show::Drops,
         "Shows dropped packets by port and reason",

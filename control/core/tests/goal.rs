@@ -5,7 +5,8 @@
 
 use crate::core::Goal;
 use crate::proto::schema::goal_state_v2::{
-    NeighborStatesEntry, PortStatesEntry, RouterStatesEntry, SubnetStatesEntry, VpcStatesEntry,
+    DhcpStatesEntry, GatewayStatesEntry, NeighborStatesEntry, PortStatesEntry, RouterStatesEntry,
+    SecurityGroupStatesEntry, SubnetStatesEntry, VpcStatesEntry,
 };
 use crate::proto::schema::*;
 
@@ -19,6 +20,9 @@ pub(super) enum State {
     Port(PortState),
     Neighbor(NeighborState),
     Router(RouterState),
+    SecurityGroup(SecurityGroupState),
+    Dhcp(DhcpState),
+    Gateway(GatewayState),
 }
 
 /// The first form: lists.
@@ -34,6 +38,9 @@ pub(super) fn v1(states: impl IntoIterator<Item = State>) -> Goal {
             State::Port(state) => goal.port_states.push(state),
             State::Neighbor(state) => goal.neighbor_states.push(state),
             State::Router(state) => goal.router_states.push(state),
+            State::SecurityGroup(state) => goal.security_group_states.push(state),
+            State::Dhcp(state) => goal.dhcp_states.push(state),
+            State::Gateway(state) => goal.gateway_states.push(state),
         }
     }
     Goal::V1(goal)
@@ -68,6 +75,20 @@ pub(super) fn v2(states: impl IntoIterator<Item = State>) -> Goal {
                 key,
                 value: Some(state),
             }),
+            State::SecurityGroup(state) => {
+                goal.security_group_states.push(SecurityGroupStatesEntry {
+                    key,
+                    value: Some(state),
+                })
+            }
+            State::Dhcp(state) => goal.dhcp_states.push(DhcpStatesEntry {
+                key,
+                value: Some(state),
+            }),
+            State::Gateway(state) => goal.gateway_states.push(GatewayStatesEntry {
+                key,
+                value: Some(state),
+            }),
         }
     }
     Goal::V2(goal)
@@ -82,6 +103,9 @@ impl State {
             State::Port(state) => &mut state.operation_type,
             State::Neighbor(state) => &mut state.operation_type,
             State::Router(state) => &mut state.operation_type,
+            State::SecurityGroup(state) => &mut state.operation_type,
+            State::Dhcp(state) => &mut state.operation_type,
+            State::Gateway(state) => &mut state.operation_type,
         };
         *field = operation as i32;
         self
@@ -89,21 +113,19 @@ impl State {
 
     /// The same state with a revision.
     pub(super) fn at(mut self, revision: u32) -> Self {
-        match &mut self {
-            State::Vpc(state) => configuration(&mut state.configuration).revision_number = revision,
-            State::Subnet(state) => {
-                configuration(&mut state.configuration).revision_number = revision
+        let field = match &mut self {
+            State::Vpc(state) => &mut configuration(&mut state.configuration).revision_number,
+            State::Subnet(state) => &mut configuration(&mut state.configuration).revision_number,
+            State::Port(state) => &mut configuration(&mut state.configuration).revision_number,
+            State::Neighbor(state) => &mut configuration(&mut state.configuration).revision_number,
+            State::Router(state) => &mut configuration(&mut state.configuration).revision_number,
+            State::SecurityGroup(state) => {
+                &mut configuration(&mut state.configuration).revision_number
             }
-            State::Port(state) => {
-                configuration(&mut state.configuration).revision_number = revision
-            }
-            State::Neighbor(state) => {
-                configuration(&mut state.configuration).revision_number = revision
-            }
-            State::Router(state) => {
-                configuration(&mut state.configuration).revision_number = revision
-            }
-        }
+            State::Dhcp(state) => &mut configuration(&mut state.configuration).revision_number,
+            State::Gateway(state) => &mut configuration(&mut state.configuration).revision_number,
+        };
+        *field = revision;
         self
     }
 }
@@ -193,7 +215,7 @@ pub(super) fn neighbor(
             revision_number: 1,
             id: id.into(),
             mac_address: mac.into(),
-            host_ip_address: format!("192.0.2.{host}"),
+            host_ip_address: format!("192.0.2.{host}").into_bytes(),
             host_mac_address: format!("02:aa:00:00:00:{host:02x}"),
             fixed_ips: vec![neighbor_configuration::FixedIp {
                 neighbor_type: kind as i32,
@@ -237,6 +259,64 @@ pub(super) fn router(id: &str, update: UpdateType, subnets: &[(&str, &[RuleText<
             update_type: update as i32,
             host_dvr_mac_address: DVR.into(),
             subnet_routing_tables: tables.collect(),
+            ..Default::default()
+        }),
+    })
+}
+
+/// A security group with a rule for each (id, port), or with operation DELETE if the port is 0.
+pub(super) fn security_group(id: &str, update: UpdateType, rules: &[(&str, u32)]) -> State {
+    let rule = |(id, port): &(&str, u32)| security_group_configuration::SecurityGroupRule {
+        operation_type: if *port == 0 {
+            OperationType::Delete as i32
+        } else {
+            0
+        },
+        id: id.to_string(),
+        port_range_min: *port,
+        port_range_max: *port,
+        remote_ip_prefix: "10.0.0.0/8".into(),
+        ..Default::default()
+    };
+    State::SecurityGroup(SecurityGroupState {
+        operation_type: OperationType::Create as i32,
+        configuration: Some(SecurityGroupConfiguration {
+            revision_number: 1,
+            id: id.into(),
+            update_type: update as i32,
+            vpc_id: "vpc".into(),
+            security_group_rules: rules.iter().map(rule).collect(),
+            ..Default::default()
+        }),
+    })
+}
+
+pub(super) fn dhcp(id: &str, subnet: &str, mac: &str, ip: &str) -> State {
+    State::Dhcp(DhcpState {
+        operation_type: OperationType::Create as i32,
+        configuration: Some(DhcpConfiguration {
+            revision_number: 1,
+            id: id.into(),
+            subnet_id: subnet.into(),
+            mac_address: mac.into(),
+            ipv4_address: ip.into(),
+            ..Default::default()
+        }),
+    })
+}
+
+/// A gateway that is one machine.
+pub(super) fn gateway(id: &str, kind: GatewayType) -> State {
+    State::Gateway(GatewayState {
+        operation_type: OperationType::Create as i32,
+        configuration: Some(GatewayConfiguration {
+            revision_number: 1,
+            id: id.into(),
+            gateway_type: kind as i32,
+            destinations: vec![gateway_configuration::Destination {
+                ip_address: "192.0.2.200".into(),
+                mac_address: "02:aa:00:00:00:c8".into(),
+            }],
             ..Default::default()
         }),
     })

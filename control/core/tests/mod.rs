@@ -2,12 +2,15 @@
 //! Goal states in, tables as workers see them out.
 
 mod churn;
+mod export;
 mod fuzz;
 mod goal;
 mod grpc;
 mod hostile;
+mod kept;
 mod order;
 mod resources;
 mod statuses;
 mod stuck;
+mod traps;
 mod world;

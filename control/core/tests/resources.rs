@@ -85,6 +85,7 @@ fn a_neighbor_that_gets_another_mac_is_found_by_that_only() {
 #[test]
 fn a_neighbor_is_known_by_l2_and_l3_until_both_are_deleted() {
     let mut world = blue();
+    world.succeed([router("router", UpdateType::Full, &[("blue", &[])])]);
     let states = [L2, L3].map(|kind| neighbor("n", kind, MAC, "blue", "10.7.1.99", 9));
     world.succeed(states.clone());
     for state in states {
@@ -360,12 +361,12 @@ fn a_rule_beats_the_route_to_a_connected_subnet_and_the_lower_priority_beats_it(
 fn a_rule_without_a_next_hop_is_on_the_link() {
     for hop in ["", "0.0.0.0"] {
         let mut world = blue();
-        world.succeed([neighbor("n", L3, MAC, "blue", "10.7.2.99", 9)]);
         world.succeed([router(
             "router",
             UpdateType::Full,
             &[("blue", &[("local", "10.0.0.0/8", hop, 1)])],
         )]);
+        world.succeed([neighbor("n", L3, MAC, "blue", "10.7.2.99", 9)]);
         assert!(world.see().contains("  10.7.2.99: "), "{hop:?}");
     }
 }

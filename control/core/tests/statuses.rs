@@ -2,7 +2,7 @@
 //! Every resource gets a status that says what became of it.
 
 use super::goal::*;
-use super::world::{World, statuses};
+use super::world::World;
 use crate::core::Goal;
 use crate::proto::schema::NeighborType::L2;
 use crate::proto::schema::OperationStatus::{InvalidArg, OutOfOrder, Success};
@@ -99,30 +99,6 @@ fn an_empty_goal_state_is_answered_with_an_empty_reply() {
             .is_empty()
     );
     assert_eq!(world.publications(), before);
-}
-
-#[test]
-fn kinds_that_are_not_served_yet_say_so() {
-    let mut world = World::new();
-    let goal = GoalState {
-        security_group_states: vec![SecurityGroupState {
-            operation_type: OperationType::Create as i32,
-            configuration: Some(SecurityGroupConfiguration {
-                id: "sg".into(),
-                ..Default::default()
-            }),
-        }],
-        dhcp_states: vec![DhcpState::default()],
-        gateway_states: vec![GatewayState {
-            operation_type: OperationType::Delete as i32,
-            configuration: Some(GatewayConfiguration {
-                id: "gw".into(),
-                ..Default::default()
-            }),
-        }],
-        ..Default::default()
-    };
-    assert_eq!(statuses(&world.apply(Goal::V1(goal))), [InvalidArg; 3]);
 }
 
 #[test]

@@ -5,16 +5,18 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
+use serde_json::Value;
 use vswitch::tables::rcu::Reader;
 use vswitch::tables::routes::Target;
 use vswitch::tables::snapshot::{Registrar, tables};
 use vswitch::tables::{Hop, Neighbor, PortId, Role, Tables, Underlay};
 use vswitch::wire::Mac;
 
+use super::export::exported;
 use super::goal::State;
 use super::goal::v1;
 use crate::core::watchdog::GRACE;
-use crate::core::{Core, Goal, Site, Uplink};
+use crate::core::{Core, Goal, Show, Site, Uplink};
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
 use crate::southbound::decode::Encoded;
 
@@ -116,6 +118,40 @@ impl World {
                 .all(|status| *status == OperationStatus::Success),
             "{statuses:?}"
         );
+    }
+
+    /// The rows of a list, as operators see it.
+    pub(super) fn show(&mut self, what: Show) -> Vec<Value> {
+        let rows = self.core.program.show(&self.core.wanted, what);
+        rows.as_array().unwrap().clone()
+    }
+
+    /// Why resources wait, in the order of the list.
+    pub(super) fn reasons(&mut self) -> Vec<String> {
+        let rows = self.show(Show::Pending).into_iter();
+        rows.map(|row| row["reason"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// All that is wanted, in the controller's shape, and how each list looks to operators.
+    pub(super) fn wanted(&mut self) -> String {
+        let mut lines: Vec<_> = exported(&self.core.wanted)
+            .into_iter()
+            .map(|state| format!("{state:?}"))
+            .collect();
+        for what in [Show::Vpcs, Show::Subnets, Show::Ports, Show::Neighbors] {
+            lines.extend(self.show(what).iter().map(Value::to_string));
+        }
+        for what in [
+            Show::SecurityGroups,
+            Show::Dhcp,
+            Show::Gateways,
+            Show::Pending,
+        ] {
+            lines.extend(self.show(what).iter().map(Value::to_string));
+        }
+        lines.sort_unstable();
+        lines.join("\n")
     }
 
     /// How many snapshots were published.

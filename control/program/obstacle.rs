@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+//! [`Obstacle`]: what a resource waits for, as a few bytes; put into words when somebody asks.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use vswitch::tables::TableFull;
+use vswitch::wire::Vni;
+
+use super::{numbers, routes};
+use crate::southbound::field::Quote;
+use crate::state::Wanted;
+use crate::state::kept::Unserved;
+use crate::state::network::{SubnetIx, VpcIx};
+use crate::state::port::PortIx;
+
+/// Why a resource is not, or not wholly, programmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// A subnet that it names is not described.
+    NoSubnet(SubnetIx),
+    /// The subnet has no VNI of its own, and its VPC none or is not described.
+    NoVni(SubnetIx),
+    /// No port of the switch is bound to the port's id.
+    NoDevice(PortIx),
+    /// An L3 neighbor's subnet, to which no router leads.
+    NoRouter(SubnetIx),
+    /// Nobody has the address that a rule of the subnet leads to.
+    NoNextHop(SubnetIx, Ipv4Addr),
+    /// The neighbor is on another host and this one has no VTEP.
+    NoVtep,
+    /// Nobody said which MAC the neighbor's host is reached by.
+    NoMac(Ipv4Addr),
+    /// No room.
+    Full(TableFull),
+    /// The subnet's routers have more routes for it than a table takes.
+    TooManyRoutes(SubnetIx),
+    /// The subnet's VNI is that of another VPC, from which tenants are kept apart by it.
+    VniTaken(Vni, VpcIx),
+    /// No number left for a VPC or a VNI.
+    NoNumber,
+    /// It is kept for a version that acts on it.
+    Unserved(Unserved),
+}
+
+impl From<TableFull> for Obstacle {
+    fn from(full: TableFull) -> Self {
+        Self::Full(full)
+    }
+}
+
+impl Obstacle {
+    /// True if waiting does not help: the controller has to know.
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::Full(_) | Self::TooManyRoutes(_) | Self::NoNumber
+        )
+    }
+
+    /// True if the resource itself makes no sense.
+    pub(crate) fn is_invalid(&self) -> bool {
+        matches!(
+            self,
+            Self::VniTaken(..) | Self::Unserved(Unserved::Unreachable(_) | Unserved::NoArionInfo)
+        )
+    }
+
+    /// The same in words, with the names of what is concerned.
+    pub(crate) fn explain<'a>(&'a self, wanted: &'a Wanted) -> Explained<'a> {
+        Explained {
+            obstacle: self,
+            wanted,
+        }
+    }
+}
+
+/// An [`Obstacle`] in words.
+pub(crate) struct Explained<'a> {
+    obstacle: &'a Obstacle,
+    wanted: &'a Wanted,
+}
+
+impl Explained<'_> {
+    fn subnet(&self, ix: SubnetIx) -> Quote<'_> {
+        Quote(self.wanted.subnet(ix).map_or("", |slot| &slot.id))
+    }
+
+    fn no_vni(&self, f: &mut fmt::Formatter<'_>, ix: SubnetIx) -> fmt::Result {
+        let vpc = self.wanted.subnet(ix).and_then(|slot| slot.vpc);
+        let vpc = vpc.and_then(|vpc| self.wanted.vpc(vpc));
+        let (subnet, id) = (self.subnet(ix), Quote(vpc.map_or("", |vpc| &vpc.id)));
+        if vpc.is_some_and(|vpc| vpc.wanted.is_some()) {
+            write!(f, "neither subnet {subnet} nor its VPC {id} has a VNI yet")
+        } else {
+            write!(
+                f,
+                "subnet {subnet} has no VNI, and its VPC {id} is not known yet"
+            )
+        }
+    }
+}
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.obstacle {
+            Obstacle::NoSubnet(ix) => write!(f, "its subnet {} is not known yet", self.subnet(*ix)),
+            Obstacle::NoVni(ix) => self.no_vni(f, *ix),
+            Obstacle::NoDevice(ix) => {
+                let id = self.wanted.port(*ix).map_or("", |slot| &slot.id);
+                write!(f, "no port of the switch is bound to {} yet", Quote(id))
+            }
+            Obstacle::NoRouter(ix) => {
+                write!(f, "its subnet {} is in no router yet", self.subnet(*ix))
+            }
+            Obstacle::NoNextHop(ix, hop) => write!(
+                f,
+                "next hop {hop} of a rule for subnet {} is no port and no neighbor that is reached yet",
+                self.subnet(*ix)
+            ),
+            Obstacle::NoVtep => f.write_str("this switch has no VTEP"),
+            Obstacle::NoMac(host) => write!(f, "no underlay MAC for {host}"),
+            Obstacle::Full(full) => full.fmt(f),
+            Obstacle::TooManyRoutes(ix) => write!(
+                f,
+                "more than {} routes for subnet {}",
+                routes::MAX_ROUTES,
+                self.subnet(*ix)
+            ),
+            Obstacle::VniTaken(vni, owner) => {
+                let owner = self.wanted.vpc(*owner).map_or("", |slot| &slot.id);
+                write!(f, "VNI {vni} belongs to another VPC, {}", Quote(owner))
+            }
+            Obstacle::NoNumber => write!(
+                f,
+                "more VPCs or VNIs than this switch can tell apart ({})",
+                numbers::MAX_NUMBERS
+            ),
+            Obstacle::Unserved(why) => why.fmt(f),
+        }
+    }
+}

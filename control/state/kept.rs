@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+//! Security groups, DHCP and gateways: kept for the code that will act on them, and merged as the contract says.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use super::resource::{DhcpClient, DhcpUpdate, SecurityGroupUpdate, SecurityRuleKey};
+use super::slots::MAX_SLOTS;
+use super::{Refused, Revised, Subject, Wanted};
+use crate::proto::schema::gateway_configuration::ExtraInfo;
+use crate::proto::schema::security_group_configuration::SecurityGroupRule;
+use crate::proto::schema::{
+    DhcpConfiguration, GatewayConfiguration, GatewayType, SecurityGroupConfiguration,
+};
+
+/// Most rules of one security group, all updates merged: forty times Neutron's default quota of a project.
+pub(crate) const MAX_SECURITY_RULES: usize = 4096;
+
+/// Rules by what tells them apart, and the rest of what was said of the group.
+pub(crate) type SecurityGroup =
+    Revised<BTreeMap<SecurityRuleKey, SecurityGroupRule>, SecurityGroupConfiguration>;
+/// What a client is told.
+pub(crate) type Dhcp = Revised<(), DhcpConfiguration>;
+/// A gateway.
+pub(crate) type Gateway = Revised<(), GatewayConfiguration>;
+
+/// All resources of these kinds, at most [`MAX_SLOTS`] of each. Their words have the id, too.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    security_groups: BTreeMap<Box<str>, SecurityGroup>,
+    dhcp: BTreeMap<DhcpClient, Dhcp>,
+    /// Whom an id of DHCP is for.
+    dhcp_clients: HashMap<Box<str>, DhcpClient>,
+    gateways: BTreeMap<Box<str>, Gateway>,
+}
+
+/// Why a resource that is kept is not acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unserved {
+    /// It is a security group.
+    #[error("kept; this version of the switch does not enforce security groups yet")]
+    SecurityGroup,
+    /// It is about DHCP.
+    #[error("kept; this version of the switch does not answer DHCP yet")]
+    Dhcp,
+    /// It is a gateway that a later version may use.
+    #[error("kept; this version of the switch does not use gateways yet")]
+    Gateway,
+    /// It is a gateway that no version can use.
+    #[error("kept, but a goal state does not say how a gateway of type {} is reached", .0.as_str_name())]
+    Unreachable(GatewayType),
+    /// It is an Arion gateway.
+    #[error("kept, but without arion_info nobody knows which VNI and subnet the gateway serves")]
+    NoArionInfo,
+}
+
+impl Unserved {
+    /// Whether and why a gateway is of no use.
+    pub(crate) fn of_gateway(gateway: &GatewayConfiguration) -> Self {
+        match gateway.gateway_type() {
+            GatewayType::Arion if !matches!(gateway.extra_info, Some(ExtraInfo::ArionInfo(_))) => {
+                Self::NoArionInfo
+            }
+            GatewayType::Default | GatewayType::Zeta | GatewayType::Arion => Self::Gateway,
+            of_no_use => Self::Unreachable(of_no_use),
+        }
+    }
+}
+
+impl Wanted {
+    /// All security groups, by id.
+    pub(crate) fn security_groups(&self) -> impl Iterator<Item = (&str, &SecurityGroup)> {
+        let all = self.kept.security_groups.iter();
+        all.map(|(id, group)| (&**id, group))
+    }
+
+    /// All that DHCP has to say, by client.
+    pub(crate) fn dhcp(&self) -> impl Iterator<Item = (&DhcpClient, &Dhcp)> {
+        self.kept.dhcp.iter()
+    }
+
+    /// All gateways, by id.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = (&str, &Gateway)> {
+        let all = self.kept.gateways.iter();
+        all.map(|(id, gateway)| (&**id, gateway))
+    }
+
+    pub(super) fn find_security_group(&self, id: &str) -> Subject {
+        let known = self.kept.security_groups.contains_key(id);
+        subject(known.then_some(Unserved::SecurityGroup))
+    }
+
+    pub(super) fn find_dhcp(&self, id: &str) -> Subject {
+        let known = self.kept.dhcp_clients.contains_key(id);
+        subject(known.then_some(Unserved::Dhcp))
+    }
+
+    pub(super) fn find_gateway(&self, id: &str) -> Subject {
+        let gateway = self.kept.gateways.get(id);
+        subject(gateway.map(|gateway| Unserved::of_gateway(&gateway.said)))
+    }
+
+    pub(super) fn set_security_group(
+        &mut self,
+        id: &str,
+        revision: u32,
+        update: Option<SecurityGroupUpdate>,
+    ) -> Result<Subject, Refused> {
+        let all = &mut self.kept.security_groups;
+        let old = all.get(id);
+        let revision = self.revisions.next(old, revision)?;
+        let Some(SecurityGroupUpdate {
+            full,
+            rules,
+            mut said,
+        }) = update
+        else {
+            all.remove(id);
+            return Ok(Subject::Nothing);
+        };
+        room(all.len(), old.is_some())?;
+        let mut value = BTreeMap::new();
+        if let Some(old) = old.filter(|_| !full) {
+            value.clone_from(&old.value);
+            keep(&mut said.vpc_id, &old.said.vpc_id);
+            keep(&mut said.name, &old.said.name);
+        }
+        for (key, rule) in rules {
+            match rule {
+                Some(rule) => value.insert(key, rule),
+                None => value.remove(&key),
+            };
+        }
+        if value.len() > MAX_SECURITY_RULES {
+            return Err(Refused::TooManyRules(MAX_SECURITY_RULES));
+        }
+        said.id = id.to_owned();
+        all.insert(id.into(), Revised::new(revision, value, said));
+        Ok(Subject::Kept(Unserved::SecurityGroup))
+    }
+
+    pub(super) fn set_dhcp(
+        &mut self,
+        id: &str,
+        revision: u32,
+        update: DhcpUpdate,
+    ) -> Result<Subject, Refused> {
+        let Kept {
+            dhcp, dhcp_clients, ..
+        } = &mut self.kept;
+        let of_id = dhcp_clients.get(id).cloned();
+        let Some(client) = update.client.or_else(|| of_id.clone()) else {
+            return Ok(Subject::Nothing);
+        };
+        // An id that serves another client now serves the former one no longer.
+        let moved = of_id.filter(|former| *former != client);
+        let mut next = self.revisions.next(dhcp.get(&client), revision)?;
+        if let Some(former) = &moved {
+            next = next.max(self.revisions.next(dhcp.get(former), revision)?);
+        }
+        let room = room(dhcp.len(), dhcp.contains_key(&client));
+        if update.said.is_some() {
+            room?;
+        }
+        for gone in moved.iter().chain([&client]) {
+            if let Some(old) = dhcp.remove(gone) {
+                dhcp_clients.remove(old.said.id.as_str());
+            }
+        }
+        let Some(mut said) = update.said else {
+            return Ok(Subject::Nothing);
+        };
+        said.id = id.to_owned();
+        dhcp_clients.insert(id.into(), client.clone());
+        dhcp.insert(client, Revised::new(next, (), said));
+        Ok(Subject::Kept(Unserved::Dhcp))
+    }
+
+    pub(super) fn set_gateway(
+        &mut self,
+        id: &str,
+        revision: u32,
+        gateway: Option<Box<GatewayConfiguration>>,
+    ) -> Result<Subject, Refused> {
+        let all = &mut self.kept.gateways;
+        let old = all.get(id);
+        let revision = self.revisions.next(old, revision)?;
+        let Some(mut said) = gateway else {
+            all.remove(id);
+            return Ok(Subject::Nothing);
+        };
+        room(all.len(), old.is_some())?;
+        said.id = id.to_owned();
+        let unserved = Unserved::of_gateway(&said);
+        all.insert(id.into(), Revised::new(revision, (), said));
+        Ok(Subject::Kept(unserved))
+    }
+}
+
+fn subject(unserved: Option<Unserved>) -> Subject {
+    unserved.map_or(Subject::Nothing, Subject::Kept)
+}
+
+/// An error if there is no room for one more, which it takes unless it is `known`.
+fn room(count: usize, known: bool) -> Result<(), Refused> {
+    if count >= MAX_SLOTS && !known {
+        return Err(Refused::TooMany(MAX_SLOTS));
+    }
+    Ok(())
+}
+
+/// An update that leaves a text out does not take it back.
+fn keep(new: &mut String, old: &str) {
+    if new.is_empty() {
+        new.push_str(old);
+    }
+}
