@@ -12,14 +12,7 @@ import grpc
 import pytest
 
 import goal
-from alcor.schema import (
-    dhcp_pb2,
-    gateway_pb2,
-    goalstateprovisioner_pb2,
-    router_pb2,
-    securitygroup_pb2,
-    subnet_pb2,
-)
+from alcor.schema import goalstateprovisioner_pb2, router_pb2, subnet_pb2
 from frames import assert_encapsulated, assert_frames, to_gateway, udp, vxlan
 from plan import A, B, C, DVR_MAC, Subnet
 from program import DEADLINE, Port, eventually, pcap_ports
@@ -272,23 +265,6 @@ def test_a_wrong_field_is_invalid_and_named_and_all_else_is_applied(switch):
             named = f"configuration.{field}"
             eventually(f"{named} is in the log", lambda: named in switch.log.read_text())
     assert views(switch) == before, "what is wrong changes nothing"
-    assert_forwards(switch)
-
-
-def test_kinds_that_are_not_served_yet_say_so(switch):
-    others = [
-        dhcp_pb2.DHCPState(operation_type=goal.CREATE, configuration={"id": "dhcp", "subnet_id": NEAR.id, "mac_address": HERE.mac}),
-        securitygroup_pb2.SecurityGroupState(operation_type=goal.CREATE, configuration={"id": "group", "vpc_id": NEAR.vpc}),
-        gateway_pb2.GatewayState(operation_type=goal.CREATE, configuration={"id": "gateway"}),
-    ]
-    for push in (switch.push, switch.push_stream):
-        found = goal.statuses(push(*EVERYTHING, *others))
-        wrong = {key: status for key, status in found.items() if status != "SUCCESS"}
-        assert wrong == {
-            ("DHCP", "dhcp"): "INVALID_ARG",
-            ("SECURITYGROUP", "group"): "INVALID_ARG",
-            ("GATEWAY", "gateway"): "INVALID_ARG",
-        }
     assert_forwards(switch)
 
 

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use prost::Message;
 
+use super::export::exported;
 use super::goal::*;
 use super::world::{PORT_A, PORT_B, World};
 use crate::core::{Goal, Show};
@@ -113,6 +114,43 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn group_state()(
+        operation_type in operation(), id in id(), update_type in 0..3i32, revision_number in 0..3u32,
+        rules in prop::collection::vec((operation(), id(), 0..6i32, 0..70_000u32, cidr()), 0..4),
+    ) -> SecurityGroupState {
+        let security_group_rules = rules.into_iter().map(|(operation_type, id, protocol, port, remote_ip_prefix)| {
+            security_group_configuration::SecurityGroupRule {
+                operation_type, id, protocol, port_range_max: port, remote_ip_prefix, ..Default::default()
+            }
+        }).collect();
+        let configuration = Some(SecurityGroupConfiguration { id, update_type, revision_number, security_group_rules, ..Default::default() });
+        SecurityGroupState { operation_type, configuration }
+    }
+}
+
+prop_compose! {
+    fn dhcp_state()(
+        operation_type in operation(), id in id(), subnet_id in id(), mac_address in mac(), ipv4_address in ip(),
+        revision_number in 0..3u32,
+    ) -> DhcpState {
+        let configuration = Some(DhcpConfiguration { id, subnet_id, mac_address, ipv4_address, revision_number, ..Default::default() });
+        DhcpState { operation_type, configuration }
+    }
+}
+
+prop_compose! {
+    fn gateway_state()(
+        operation_type in operation(), id in id(), gateway_type in 0..7i32, destinations in prop::collection::vec((ip(), mac()), 0..3),
+    ) -> GatewayState {
+        let destinations = destinations.into_iter().map(|(ip_address, mac_address)| {
+            gateway_configuration::Destination { ip_address, mac_address }
+        }).collect();
+        let configuration = Some(GatewayConfiguration { id, gateway_type, destinations, ..Default::default() });
+        GatewayState { operation_type, configuration }
+    }
+}
+
 fn state() -> impl Strategy<Value = State> {
     prop_oneof![
         1 => vpc_state().prop_map(State::Vpc),
@@ -120,6 +158,9 @@ fn state() -> impl Strategy<Value = State> {
         2 => port_state().prop_map(State::Port),
         3 => neighbor_state().prop_map(State::Neighbor),
         1 => router_state().prop_map(State::Router),
+        1 => group_state().prop_map(State::SecurityGroup),
+        1 => dhcp_state().prop_map(State::Dhcp),
+        1 => gateway_state().prop_map(State::Gateway),
     ]
 }
 
@@ -151,9 +192,15 @@ proptest! {
         messages in prop::collection::vec(prop::collection::vec(state(), 0..12), 1..12),
     ) {
         let mut world = apply_all(messages);
-        for what in [Show::Vpcs, Show::Subnets, Show::Ports, Show::Neighbors, Show::Routes, Show::Pending, Show::Memory] {
+        for what in [Show::Routes, Show::Memory] {
             prop_assert!(world.core.program.show(&world.core.wanted, what).is_array());
         }
+        // And what is wanted can be said again.
+        let (publications, wanted) = (world.publications(), world.wanted());
+        let again = exported(&world.core.wanted);
+        let refused = |status: &OperationStatus| *status == OperationStatus::OutOfOrder;
+        prop_assert!(!world.put(again).iter().any(refused));
+        prop_assert_eq!((world.publications(), world.wanted()), (publications, wanted));
     }
 
     #[test]

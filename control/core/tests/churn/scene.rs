@@ -265,7 +265,8 @@ fn neighbor(subnet: &str, ip: Ipv4Addr, at: At) -> Resource {
     let Place::Host(host) = at.place else {
         unreachable!("a neighbor is elsewhere")
     };
-    let kind = if ip.octets()[3].is_multiple_of(2) {
+    // No router leads to the crowd.
+    let kind = if subnet == "crowd" || ip.octets()[3].is_multiple_of(2) {
         NeighborType::L2
     } else {
         NeighborType::L3
