@@ -86,11 +86,6 @@ impl Neighbors {
         }
     }
 
-    /// All numbers are below this.
-    pub(super) fn end(&self) -> usize {
-        self.arena.end()
-    }
-
     pub(super) fn sweep(&mut self) {
         self.removed.drain(..).for_each(|ix| self.arena.recycle(ix));
     }

@@ -113,11 +113,6 @@ impl<T> Arena<T> {
         self.index.len()
     }
 
-    /// All numbers are below this.
-    pub(crate) fn end(&self) -> usize {
-        self.slots.len()
-    }
-
     /// The value, unless it has been removed.
     pub(crate) fn get(&self, ix: Ix<T>) -> Option<&T> {
         self.slots.get(ix.get())?.as_ref()
@@ -253,9 +248,9 @@ impl<T: Slot> Slots<T> {
         self.0.find(id)
     }
 
-    /// All numbers are below this.
-    pub(crate) fn end(&self) -> usize {
-        self.0.end()
+    /// The numbers of all slots, in order.
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        self.iter().map(|(ix, _)| ix.number()).collect()
     }
 
     /// The slot, unless it has been freed.

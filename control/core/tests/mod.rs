@@ -10,6 +10,7 @@ mod hostile;
 mod kept;
 mod order;
 mod resources;
+mod restart;
 mod statuses;
 mod stuck;
 mod traps;

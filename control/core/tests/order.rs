@@ -20,14 +20,14 @@ use Step::{Bind, Say, Unbind};
 /// One step of a story.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // some dozens of them, and no other place for a state
-enum Step {
+pub(super) enum Step {
     Say(State),
     /// Port 1 or 2 of the switch is this one of the controller's.
     Bind(u16, &'static str),
     Unbind(u16),
 }
 
-type Story = Vec<Step>;
+pub(super) type Story = Vec<Step>;
 
 fn say(states: impl IntoIterator<Item = State>) -> Story {
     states.into_iter().map(Say).collect()
@@ -43,7 +43,7 @@ fn kept() -> Vec<State> {
 }
 
 /// Everything is said once.
-fn once() -> Vec<Story> {
+pub(super) fn once() -> Vec<Story> {
     let states = scenario().into_iter().chain(kept());
     let stories = states.map(|state| vec![Say(state)]);
     stories
@@ -52,7 +52,7 @@ fn once() -> Vec<Story> {
 }
 
 /// Ports come, go and are plugged in elsewhere; guests move between hosts.
-fn ports_and_guests() -> Vec<Story> {
+pub(super) fn ports_and_guests() -> Vec<Story> {
     let a = port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]);
     let b = port(
         "port-b",
@@ -101,7 +101,7 @@ fn ports_and_guests() -> Vec<Story> {
 }
 
 /// Subnets change range, VNI and VPC; a VNI goes from one VPC to another; routers are patched and replaced.
-fn networks() -> Vec<Story> {
+pub(super) fn networks() -> Vec<Story> {
     let blue = |cidr| subnet("blue", "vpc", cidr, 0, 1);
     let red = |tunnel_id, gateway| subnet("red", "vpc", "10.7.2.0/24", tunnel_id, gateway);
     let green = |vpc| subnet("green", vpc, "10.8.3.0/24", 8, 3);
@@ -172,7 +172,7 @@ fn networks() -> Vec<Story> {
 }
 
 /// What is kept is patched, replaced, renamed and deleted.
-fn keeping() -> Vec<Story> {
+pub(super) fn keeping() -> Vec<Story> {
     let mac = "02:00:00:00:00:0a";
     let zeta = gateway("zeta", GatewayType::Zeta);
     vec![
@@ -228,7 +228,7 @@ fn tell(
     world
 }
 
-fn switch_port(n: u16) -> vswitch::tables::PortId {
+pub(super) fn switch_port(n: u16) -> vswitch::tables::PortId {
     if n == 1 { PORT_A } else { PORT_B }
 }
 
@@ -243,7 +243,7 @@ fn reference(stories: Vec<Story>) -> [String; 2] {
 }
 
 /// The stories, told in turns: `turns` names the story that goes on.
-fn interleave(stories: Vec<Story>, turns: &[usize]) -> Vec<Step> {
+pub(super) fn interleave(stories: Vec<Story>, turns: &[usize]) -> Vec<Step> {
     let mut stories: Vec<_> = stories.into_iter().map(Vec::into_iter).collect();
     turns
         .iter()
@@ -252,7 +252,7 @@ fn interleave(stories: Vec<Story>, turns: &[usize]) -> Vec<Step> {
 }
 
 /// Each story's number as often as it has steps, in any order.
-fn turns(stories: &[Story]) -> impl Strategy<Value = Vec<usize>> + use<> {
+pub(super) fn turns(stories: &[Story]) -> impl Strategy<Value = Vec<usize>> + use<> {
     let turns = stories.iter().enumerate();
     let turns = turns.flat_map(|(n, story)| std::iter::repeat_n(n, story.len()));
     Just(turns.collect::<Vec<_>>()).prop_shuffle()

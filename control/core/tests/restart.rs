@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+//! What is in the store makes the same state again, whenever the process ends.
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use super::order::{
+    Step, Story, interleave, keeping, networks, once, ports_and_guests, switch_port, turns,
+};
+use super::world::World;
+use crate::core::Goal;
+use crate::southbound::decode::Encoded;
+use crate::state::parts::Position;
+use crate::store::Journal;
+
+/// Lets the steps happen, each as a message that is kept, then the process ends. After `compact_after` of them the
+/// store begins to be written anew, a part between two steps, which the end of the process may come before.
+fn restarted(steps: Vec<Step>, compact_after: usize) -> [World; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut journal = Journal::open(&path).unwrap();
+    let mut before = World::unbound(1 << 10);
+    let mut after = World::unbound(1 << 10);
+    let mut compaction = None;
+    let mut bound = [None; 3];
+    for (n, step) in steps.into_iter().enumerate() {
+        match step {
+            Step::Say(state) => {
+                let goal = super::goal::v2([state]);
+                journal.append(&[Encoded::from(&goal)]).unwrap();
+                before.apply(goal);
+            }
+            Step::Bind(port, id) => {
+                before.bind(switch_port(port), id);
+                bound[usize::from(port)] = Some(id);
+            }
+            Step::Unbind(port) => {
+                before.unbind(switch_port(port));
+                bound[usize::from(port)] = None;
+            }
+        }
+        if n == compact_after {
+            compaction = Some((journal.begin_compaction(), Position::default()));
+        }
+        if let Some((mut part, mut position)) = compaction.take() {
+            match before.core.wanted.part(&mut position) {
+                Some(goal) => {
+                    let goal = Encoded::from(&Goal::V2(goal));
+                    journal.compact(&mut part, &[goal]).unwrap();
+                    compaction = Some((part, position));
+                }
+                None => journal.end_compaction(part).unwrap(),
+            }
+        }
+    }
+    drop(journal);
+    after.core.restore(&Journal::open(&path).unwrap()).unwrap();
+    for (port, id) in (0..).zip(bound) {
+        id.into_iter()
+            .for_each(|id| after.bind(switch_port(port), id));
+    }
+    [before, after]
+}
+
+fn assert_restarts_as_it_was(stories: &[Story], cases: u32) {
+    let steps = stories.concat().len();
+    let any_way = (turns(stories), 0..=steps, 0..=steps);
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None, // is for tests that `proptest!` makes
+        ..ProptestConfig::default()
+    });
+    let told = runner.run(&any_way, |(turns, end, compact_after)| {
+        let mut steps = interleave(stories.to_vec(), &turns);
+        steps.truncate(end);
+        let [mut before, mut after] = restarted(steps, compact_after);
+        prop_assert_eq!(after.wanted(), before.wanted());
+        prop_assert_eq!(after.see(), before.see());
+        after.check();
+        Ok(())
+    });
+    if let Err(failure) = told {
+        panic!("{failure}");
+    }
+}
+
+#[test]
+fn whenever_the_process_ends_everything_is_as_it_was() {
+    assert_restarts_as_it_was(&once(), 100);
+    assert_restarts_as_it_was(&keeping(), 100);
+}
+
+#[test]
+fn ports_and_guests_are_as_they_were() {
+    assert_restarts_as_it_was(&ports_and_guests(), 200);
+}
+
+#[test]
+fn networks_are_as_they_were() {
+    assert_restarts_as_it_was(&networks(), 200);
+}
