@@ -201,20 +201,23 @@ impl Program {
             });
         };
         for (ix, slot) in wanted.subnets().filter(|(_, slot)| slot.wanted.is_some()) {
-            let obstacle = self.resolved(ix).err();
-            obstacle.map(|obstacle| push("subnet", &slot.id, obstacle));
+            if let Some(obstacle) = self.resolved(ix).err() {
+                push("subnet", &slot.id, obstacle);
+            }
         }
         for (ix, slot) in wanted.routers() {
             self.router_obstacles(wanted, ix)
                 .for_each(|obstacle| push("router", &slot.id, obstacle));
         }
         for (ix, slot) in wanted.ports() {
-            let obstacle = self.port_state(ix).err();
-            obstacle.map(|obstacle| push("port", &slot.id, obstacle));
+            if let Some(obstacle) = self.port_state(ix).err() {
+                push("port", &slot.id, obstacle);
+            }
         }
         for (ix, slot) in wanted.neighbors() {
-            let obstacle = self.neighbor_state(wanted, ix).err();
-            obstacle.map(|obstacle| push("neighbor", &slot.id, obstacle));
+            if let Some(obstacle) = self.neighbor_state(wanted, ix).err() {
+                push("neighbor", &slot.id, obstacle);
+            }
         }
         for (kind, id, unserved) in kept(wanted) {
             push(kind, id, Obstacle::Unserved(unserved));
