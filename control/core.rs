@@ -34,7 +34,7 @@ pub(crate) use site::{Site, Uplink};
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
-use crate::state::parts::Position;
+use crate::state::parts::{Position, Which};
 use crate::state::{Revisions, Wanted};
 use crate::store::{Journal, Store, StoreError};
 use applied::{Applied, Refusal, not_kept};
@@ -72,6 +72,8 @@ pub(crate) struct Core {
     store: Option<Store>,
     /// How far the wanted state is written out to replace what the store has.
     written: Option<Position>,
+    /// How far the stale resources are deleted.
+    swept: Option<Position>,
 }
 
 /// Who is told when a commit is visible.
@@ -94,6 +96,7 @@ impl Core {
             watchdog: Watchdog::default(),
             store: None,
             written: None,
+            swept: None,
         }
     }
 
@@ -114,6 +117,7 @@ impl Core {
             goals += 1;
             Ok(())
         })?;
+        self.wanted.expect_again();
         Ok(goals)
     }
 
@@ -164,18 +168,22 @@ impl Core {
     /// The next request; `None` when there will be none. Meanwhile, workers that lag are looked after.
     fn next(&mut self, requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
         self.write_out();
-        while self.unsettled || self.written.is_some() {
+        self.sweep_stale();
+        while self.unsettled || self.written.is_some() || self.swept.is_some() {
             match requests.try_recv() {
                 Ok(request) => return Some(request),
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
-                Err(mpsc::error::TryRecvError::Empty) if self.written.is_some() => {}
-                Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(LONG_PAUSE),
+                Err(mpsc::error::TryRecvError::Empty) if self.unsettled => {
+                    std::thread::sleep(LONG_PAUSE);
+                }
+                Err(mpsc::error::TryRecvError::Empty) => {}
             }
             if self.unsettled {
                 self.make_visible(Duration::ZERO);
                 self.answer_late();
             }
             self.write_out();
+            self.sweep_stale();
         }
         requests.blocking_recv()
     }
@@ -188,13 +196,41 @@ impl Core {
             self.written = Some(Position::default());
         }
         if let Some(position) = &mut self.written {
-            match self.wanted.part(position) {
+            match self.wanted.part(position, Which::All) {
                 Some(goal) => store.compact(Encoded::from(&Goal::V2(goal))),
                 None => {
                     store.end_compaction();
                     self.written = None;
                 }
             }
+        }
+    }
+
+    /// Deletes the next part of what is stale, as if the controller had said so, if it is time.
+    fn sweep_stale(&mut self) {
+        let Some(position) = &mut self.swept else {
+            return;
+        };
+        let Some(goal) = self.wanted.part(position, Which::Stale) else {
+            tracing::info!("what the controller has not sent again is deleted");
+            self.swept = None;
+            return;
+        };
+        let goal = Encoded::from(&Goal::V2(goal));
+        match decode::resources(&goal) {
+            Ok(resources) if resources.is_empty() => {}
+            Ok(resources) => {
+                if let Some(store) = &self.store {
+                    store.record(goal);
+                }
+                self.begin_goal(
+                    "the end of the resync".to_owned(),
+                    Instant::now(),
+                    resources,
+                );
+                self.make_visible(PATIENCE);
+            }
+            Err(error) => tracing::error!("stale resources stay: {error}"),
         }
     }
 
@@ -219,6 +255,10 @@ impl Core {
             Request::Revisions { revisions, reply } => {
                 self.set_revisions(revisions);
                 let _ = reply.send(());
+                None
+            }
+            Request::EndResync => {
+                self.swept = Some(Position::default());
                 None
             }
             Request::Show { what, reply } => {

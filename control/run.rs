@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -104,6 +104,14 @@ async fn serve(
     let (quit, _) = watch::channel(false);
     let operator = Arc::new(Operator::new(switch, core.clone(), quit.clone()));
     let mut tasks = tokio::task::JoinSet::new();
+    let resync = switch.settings().resync;
+    if resync != 0 && switch.settings().store.is_some() {
+        let core = core.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(resync.into())).await;
+            let _ = core.end_resync().await;
+        });
+    }
     if let Some(listener) = listener {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;

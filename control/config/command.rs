@@ -140,6 +140,8 @@ pub(crate) enum Show {
     Gateways,
     /// Resources of the controller that wait for another one.
     Pending,
+    /// `show stale`: what the controller has not sent since the restart.
+    Stale,
     /// Bytes that the tables hold.
     Memory,
     /// Each worker: its core, its queues, how busy it is.
@@ -300,6 +302,7 @@ impl fmt::Display for Show {
             Self::Dhcp => "dhcp",
             Self::Gateways => "gateways",
             Self::Pending => "pending",
+            Self::Stale => "stale",
             Self::Memory => "memory",
             Self::Workers => "workers",
             Self::Config => "config",

@@ -60,6 +60,8 @@ pub(crate) enum Show {
     Gateways,
     /// What is kept and not programmed yet, and why.
     Pending,
+    /// What was wanted before a restart, and the controller has not sent since.
+    Stale,
     /// Entries, capacities and bytes of the tables.
     Memory,
 }
@@ -156,6 +158,8 @@ pub(crate) enum Request {
         /// Answered when it is so.
         reply: oneshot::Sender<()>,
     },
+    /// Deletes what the controller has not sent again since the restart.
+    EndResync,
     /// Lists state.
     Show {
         /// Which.
@@ -220,6 +224,12 @@ impl CoreHandle {
     /// Takes a binding back.
     pub(crate) async fn unbind(&self, port: PortId) -> Result<Result<(), BindError>, Gone> {
         self.ask(|reply| Request::Unbind { port, reply }).await
+    }
+
+    /// Deletes what is stale.
+    pub(crate) async fn end_resync(&self) -> Result<(), Gone> {
+        let request = Request::EndResync;
+        self.requests.send(request).await.map_err(|_| Gone)
     }
 
     /// Lists state: an array of flat objects.

@@ -51,6 +51,7 @@ impl Program {
             Show::SecurityGroups => show_security_groups(wanted).finish("id"),
             Show::Dhcp => show_dhcp(wanted).finish("mac"),
             Show::Gateways => show_gateways(wanted).finish("id"),
+            Show::Stale => show_stale(wanted).finish("kind"),
             Show::Pending => self.show_pending(wanted).finish("kind"),
             Show::Memory => self.show_memory(),
         }
@@ -243,6 +244,14 @@ impl Program {
         });
         Value::Array(rows.chain([old]).collect())
     }
+}
+
+fn show_stale(wanted: &Wanted) -> Rows {
+    let mut rows = Rows::default();
+    for (kind, id) in wanted.stale_names() {
+        rows.push(|| json!({ "kind": kind.to_lowercase(), "id": id }));
+    }
+    rows
 }
 
 fn state(wanted: &Wanted, state: Result<(), Obstacle>) -> String {

@@ -4,7 +4,8 @@
 //! * [`resource`] what goal states are made of; [`slots`] ids as small numbers; [`chunks`] long lists.
 //! * [`network`] VPCs and subnets, [`router`], [`port`] and [`neighbor`]: how each changes, and whom that
 //!   touches; [`kept`] what nothing is made of yet.
-//! * [`export`] what is wanted, in the controller's own words; [`parts`] all of it, as goal states.
+//! * [`export`] what is wanted, in the controller's own words; [`parts`] all of it, as goal states;
+//!   [`stale`] what was wanted before a restart and not since.
 //!
 //! [`Wanted::apply`] is the way in. What it touched is collected in [`Touched`] until [`crate::program`]
 //! takes it.
@@ -19,6 +20,7 @@ pub(crate) mod port;
 pub(crate) mod resource;
 pub(crate) mod router;
 pub(crate) mod slots;
+pub(crate) mod stale;
 
 use std::collections::BTreeSet;
 
@@ -33,6 +35,7 @@ use port::{PortIx, PortSlot};
 use resource::Change;
 use router::{RouterIx, RouterSlot};
 use slots::Slots;
+use stale::Stale;
 
 /// A resource with the controller's revision of it.
 #[derive(Clone, Debug)]
@@ -144,6 +147,7 @@ pub(crate) struct Wanted {
     kept: Kept,
     revisions: Revisions,
     bound: HashMap<PortId, PortIx>,
+    stale: Stale,
     touched: Touched,
     unused: Unused,
     clock: u64,
@@ -167,7 +171,8 @@ impl Wanted {
         revision: u32,
         change: Change,
     ) -> Result<Subject, Refused> {
-        match change {
+        let kind = change.kind();
+        let subject = match change {
             Change::Vpc(vpc) => self.set_vpc(id, revision, vpc),
             Change::Subnet(subnet) => self.set_subnet(id, revision, subnet),
             Change::Router(router) => self.set_router(id, revision, router),
@@ -176,7 +181,11 @@ impl Wanted {
             Change::SecurityGroup(group) => self.set_security_group(id, revision, group),
             Change::Dhcp(dhcp) => self.set_dhcp(id, revision, dhcp),
             Change::Gateway(gateway) => self.set_gateway(id, revision, gateway),
+        };
+        if let Ok(subject) = &subject {
+            self.stale.said(kind, id, subject);
         }
+        subject
     }
 
     /// The resource of this kind and id as it stands. Not for neighbors, whose id does not tell which is meant.

@@ -212,6 +212,7 @@ impl Wanted {
         self.revisions.following(known, revision)?;
         self.touched.neighbors.push(ix);
         self.unused.subnets.push(subnet);
+        self.stale.forget_neighbor(ix);
         let Some(slot) = self.neighbors.remove(ix) else {
             return Ok(());
         };

@@ -11,8 +11,8 @@ use crate::proto::schema::goal_state_v2::{
     SecurityGroupStatesEntry, SubnetStatesEntry, VpcStatesEntry,
 };
 use crate::proto::schema::{
-    DhcpState, GatewayState, GoalStateV2, NeighborState, OperationType, PortState, RouterState,
-    SecurityGroupState, SubnetState, VpcState,
+    DhcpState, GatewayState, GoalStateV2, NeighborState, OperationType, PortState, ResourceType,
+    RouterState, SecurityGroupState, SubnetState, VpcState,
 };
 
 /// Most resources of a part: some milliseconds' work, and a megabyte. To begin with a million neighbors takes a tenth of a
@@ -56,16 +56,32 @@ fn by_age<T>(slots: impl Iterator<Item = (Ix<T>, u64)>) -> Vec<u32> {
     aged.into_iter().map(|(_, number)| number).collect()
 }
 
-/// The entries of a part: what `$get` gives of each number.
+/// Which resources a part has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Which {
+    /// All, as they are wanted.
+    All,
+    /// Stale ones, to be deleted.
+    Stale,
+}
+
+impl Which {
+    fn operation(self) -> i32 {
+        match self {
+            Self::All => OperationType::Create.into(),
+            Self::Stale => OperationType::Delete.into(),
+        }
+    }
+}
+
+/// The entries of a part, of these configurations.
 macro_rules! entries {
-    ($state:ident, $entry:ident, $part:expr, $get:expr) => {
-        $part
-            .into_iter()
-            .filter_map($get)
+    ($state:ident, $entry:ident, $which:expr, $configurations:expr) => {
+        $configurations
             .map(|configuration| $entry {
                 key: configuration.id.clone(),
                 value: Some($state {
-                    operation_type: OperationType::Create.into(),
+                    operation_type: $which.operation(),
                     configuration: Some(configuration),
                 }),
             })
@@ -75,51 +91,60 @@ macro_rules! entries {
 
 impl Wanted {
     /// The part at `position`, which moves on. `None`: that was all. A part may be empty.
-    pub(crate) fn part(&self, position: &mut Position) -> Option<GoalStateV2> {
+    pub(crate) fn part(&self, position: &mut Position, which: Which) -> Option<GoalStateV2> {
         let mut goal = GoalStateV2::default();
+        let of = |kind, id: &str| which == Which::All || self.stale.is(kind, id);
         match position.kind {
             0 => {
-                let part = position.take(|| self.vpcs.numbers());
-                let get = |n| self.vpc_configuration(Ix::new(n));
-                goal.vpc_states = entries!(VpcState, VpcStatesEntry, part, get);
+                let part = position.take(|| self.vpcs.numbers()).into_iter();
+                let part = part.filter_map(|n| self.vpc_configuration(Ix::new(n)));
+                let part = part.filter(|vpc| of(ResourceType::Vpc, &vpc.id));
+                goal.vpc_states = entries!(VpcState, VpcStatesEntry, which, part);
             }
             1 => {
-                let part = position.take(|| self.subnets.numbers());
-                let get = |n| self.subnet_configuration(Ix::new(n));
-                goal.subnet_states = entries!(SubnetState, SubnetStatesEntry, part, get);
+                let part = position.take(|| self.subnets.numbers()).into_iter();
+                let part = part.filter_map(|n| self.subnet_configuration(Ix::new(n)));
+                let part = part.filter(|subnet| of(ResourceType::Subnet, &subnet.id));
+                goal.subnet_states = entries!(SubnetState, SubnetStatesEntry, which, part);
             }
             2 => {
-                let part = position.take(|| self.routers.numbers());
-                let get = |n| self.router_configuration(Ix::new(n));
-                goal.router_states = entries!(RouterState, RouterStatesEntry, part, get);
+                let part = position.take(|| self.routers.numbers()).into_iter();
+                let part = part.filter_map(|n| self.router_configuration(Ix::new(n)));
+                let part = part.filter(|router| of(ResourceType::Router, &router.id));
+                goal.router_states = entries!(RouterState, RouterStatesEntry, which, part);
             }
             3 => {
                 let ports = || by_age(self.ports().map(|(ix, slot)| (ix, slot.changed)));
-                let part = position.take(ports);
-                let get = |n| self.port_configuration(Ix::new(n));
-                goal.port_states = entries!(PortState, PortStatesEntry, part, get);
+                let part = position.take(ports).into_iter();
+                let part = part.filter_map(|n| self.port_configuration(Ix::new(n)));
+                let part = part.filter(|port| of(ResourceType::Port, &port.id));
+                goal.port_states = entries!(PortState, PortStatesEntry, which, part);
             }
             4 => {
                 let neighbors = || by_age(self.neighbors().map(|(ix, slot)| (ix, slot.changed)));
-                let part = position.take(neighbors);
-                let get = |n| self.neighbor_configuration(Ix::new(n));
-                goal.neighbor_states = entries!(NeighborState, NeighborStatesEntry, part, get);
+                let part = position.take(neighbors).into_iter().map(Ix::new);
+                let part = part.filter(|ix| which == Which::All || self.stale.is_neighbor(*ix));
+                let part = part.filter_map(|ix| self.neighbor_configuration(ix));
+                goal.neighbor_states = entries!(NeighborState, NeighborStatesEntry, which, part);
             }
-            // What nothing is made of yet is few; and has no numbers.
+            // What nothing is made of yet is few, and has no numbers.
             5 => {
                 let all = self.security_group_configurations();
+                let all = all.filter(|group| of(ResourceType::Securitygroup, &group.id));
                 goal.security_group_states =
-                    entries!(SecurityGroupState, SecurityGroupStatesEntry, all, Some);
+                    entries!(SecurityGroupState, SecurityGroupStatesEntry, which, all);
                 position.next_kind();
             }
             6 => {
                 let all = self.dhcp_configurations();
-                goal.dhcp_states = entries!(DhcpState, DhcpStatesEntry, all, Some);
+                let all = all.filter(|dhcp| of(ResourceType::Dhcp, &dhcp.id));
+                goal.dhcp_states = entries!(DhcpState, DhcpStatesEntry, which, all);
                 position.next_kind();
             }
             7 => {
                 let all = self.gateway_configurations();
-                goal.gateway_states = entries!(GatewayState, GatewayStatesEntry, all, Some);
+                let all = all.filter(|gateway| of(ResourceType::Gateway, &gateway.id));
+                goal.gateway_states = entries!(GatewayState, GatewayStatesEntry, which, all);
                 position.next_kind();
             }
             _ => return None,

@@ -81,6 +81,7 @@ impl Operator {
             Show::Dhcp => self.goal_state(core::Show::Dhcp).await?,
             Show::Gateways => self.goal_state(core::Show::Gateways).await?,
             Show::Pending => self.goal_state(core::Show::Pending).await?,
+            Show::Stale => self.goal_state(core::Show::Stale).await?,
             Show::Memory => self.goal_state(core::Show::Memory).await?,
         };
         Ok(Output::Rows(rows))

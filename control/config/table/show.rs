@@ -96,6 +96,12 @@ pub(super) const ROWS: &[Spec] = &[
         ""
     ),
     show!(
+        "stale",
+        Show::Stale,
+        "Shows what the store kept over a restart and the controller has not sent since",
+        "It forwards like everything else, until `set resync` ends it."
+    ),
+    show!(
         "memory",
         Show::Memory,
         "Shows the memory of tables and packet buffers",

@@ -4,13 +4,15 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
+use super::goal::{port, subnet, vpc};
 use super::order::{
     Step, Story, interleave, keeping, networks, once, ports_and_guests, switch_port, turns,
 };
 use super::world::World;
 use crate::core::Goal;
-use crate::southbound::decode::Encoded;
-use crate::state::parts::Position;
+use crate::proto::schema::GoalStateV2;
+use crate::southbound::decode::{self, Encoded};
+use crate::state::parts::{Position, Which};
 use crate::store::Journal;
 
 /// Lets the steps happen, each as a message that is kept, then the process ends. After `compact_after` of them the
@@ -43,7 +45,7 @@ fn restarted(steps: Vec<Step>, compact_after: usize) -> [World; 2] {
             compaction = Some((journal.begin_compaction(), Position::default()));
         }
         if let Some((mut part, mut position)) = compaction.take() {
-            match before.core.wanted.part(&mut position) {
+            match before.core.wanted.part(&mut position, Which::All) {
                 Some(goal) => {
                     let goal = Encoded::from(&Goal::V2(goal));
                     journal.compact(&mut part, &[goal]).unwrap();
@@ -62,6 +64,22 @@ fn restarted(steps: Vec<Step>, compact_after: usize) -> [World; 2] {
     [before, after]
 }
 
+fn resources(goal: &GoalStateV2) -> usize {
+    let goal = Encoded::from(&Goal::V2(goal.clone()));
+    decode::resources(&goal).unwrap().len()
+}
+
+/// Nothing has been said since the restart.
+fn assert_all_stale(world: &World) {
+    let wanted = &world.core.wanted;
+    let mut position = Position::default();
+    let mut stale = Position::default();
+    while let Some(all) = wanted.part(&mut position, Which::All) {
+        let stale = wanted.part(&mut stale, Which::Stale).unwrap();
+        assert_eq!(resources(&stale), resources(&all));
+    }
+}
+
 fn assert_restarts_as_it_was(stories: &[Story], cases: u32) {
     let steps = stories.concat().len();
     let any_way = (turns(stories), 0..=steps, 0..=steps);
@@ -77,6 +95,7 @@ fn assert_restarts_as_it_was(stories: &[Story], cases: u32) {
         prop_assert_eq!(after.wanted(), before.wanted());
         prop_assert_eq!(after.see(), before.see());
         after.check();
+        assert_all_stale(&after);
         Ok(())
     });
     if let Err(failure) = told {
@@ -98,4 +117,31 @@ fn ports_and_guests_are_as_they_were() {
 #[test]
 fn networks_are_as_they_were() {
     assert_restarts_as_it_was(&networks(), 200);
+}
+
+#[test]
+fn what_is_said_again_stays_and_the_rest_goes() {
+    let [_, mut world] = restarted(once().concat(), usize::MAX);
+    let again = [
+        vpc("vpc", 7),
+        subnet("blue", "vpc", "10.7.1.0/24", 7, 1),
+        port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
+    ];
+    world.succeed(again.clone());
+    let stale = world.core.wanted.stale().len();
+    world.core.swept = Some(Position::default());
+    while world.core.swept.is_some() {
+        world.core.sweep_stale();
+    }
+    world.core.wanted.sweep();
+    assert!(stale > 0 && world.core.wanted.stale().len() == 0);
+    let mut expected = World::new();
+    expected.succeed(again);
+    assert_eq!(world.see(), expected.see());
+    let of_goal_state = |text: String| text.replace("port-b", "");
+    assert_eq!(
+        of_goal_state(world.wanted()),
+        of_goal_state(expected.wanted())
+    );
+    world.check();
 }

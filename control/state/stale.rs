@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+//! [`Stale`]: what was wanted before a restart, and that the controller has not said since.
+
+use hashbrown::HashSet;
+
+use super::neighbor::NeighborIx;
+use super::parts::{Position, Which};
+use super::resource::Change;
+use super::{Subject, Wanted};
+use crate::proto::schema::{GoalStateV2, ResourceType};
+
+/// Stale resources. Empty but for the time after a restart.
+#[derive(Debug, Default)]
+pub(crate) struct Stale {
+    /// By kind and id.
+    described: HashSet<(ResourceType, Box<str>)>,
+    neighbors: HashSet<NeighborIx>,
+}
+
+impl Stale {
+    /// Number of resources; of neighbors, each address counts.
+    pub(crate) fn len(&self) -> usize {
+        self.described.len() + self.neighbors.len()
+    }
+
+    pub(super) fn is(&self, kind: ResourceType, id: &str) -> bool {
+        // No look-up takes a pair of borrowed parts; and who asks asks once per resource.
+        self.described.contains(&(kind, id.into()))
+    }
+
+    pub(super) fn is_neighbor(&self, ix: NeighborIx) -> bool {
+        self.neighbors.contains(&ix)
+    }
+
+    /// The number may be another neighbor's soon.
+    pub(super) fn forget_neighbor(&mut self, ix: NeighborIx) {
+        if !self.neighbors.is_empty() {
+            self.neighbors.remove(&ix);
+        }
+    }
+
+    /// What the controller has said is stale no longer.
+    pub(super) fn said(&mut self, kind: ResourceType, id: &str, subject: &Subject) {
+        if self.len() == 0 {
+            return;
+        }
+        match subject {
+            Subject::Neighbor(all) => {
+                for ix in all {
+                    self.neighbors.remove(ix);
+                }
+            }
+            _ => {
+                self.described.remove(&(kind, id.into()));
+            }
+        }
+    }
+}
+
+impl Change {
+    /// The kind of resource that it changes.
+    pub(super) const fn kind(&self) -> ResourceType {
+        match self {
+            Self::Vpc(_) => ResourceType::Vpc,
+            Self::Subnet(_) => ResourceType::Subnet,
+            Self::Router(_) => ResourceType::Router,
+            Self::Port(_) => ResourceType::Port,
+            Self::Neighbor(_) => ResourceType::Neighbor,
+            Self::SecurityGroup(_) => ResourceType::Securitygroup,
+            Self::Dhcp(_) => ResourceType::Dhcp,
+            Self::Gateway(_) => ResourceType::Gateway,
+        }
+    }
+}
+
+impl Wanted {
+    /// From now on everything is stale that the controller does not say again. Returns how much that is.
+    pub(crate) fn expect_again(&mut self) -> usize {
+        let mut stale = Stale::default();
+        let mut position = Position::default();
+        while let Some(goal) = self.part(&mut position, Which::All) {
+            stale.described.extend(ids(&goal));
+        }
+        stale.neighbors.extend(self.neighbors().map(|(ix, _)| ix));
+        self.stale = stale;
+        self.stale.len()
+    }
+
+    /// What is stale.
+    pub(crate) fn stale(&self) -> &Stale {
+        &self.stale
+    }
+
+    /// Stale resources, to show them: kind and id, or address.
+    pub(crate) fn stale_names(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let described = self.stale.described.iter();
+        let described = described.map(|(kind, id)| (kind.as_str_name(), id.to_string()));
+        let neighbors = self.stale.neighbors.iter().filter_map(|ix| {
+            let slot = self.neighbor(*ix)?;
+            let name = format!("{} ({})", slot.ip, slot.id);
+            Some((ResourceType::Neighbor.as_str_name(), name))
+        });
+        described.chain(neighbors)
+    }
+}
+
+/// Kinds and ids of a goal state's resources but neighbors.
+fn ids(goal: &GoalStateV2) -> impl Iterator<Item = (ResourceType, Box<str>)> {
+    macro_rules! ids {
+        ($kind:ident, $states:ident) => {
+            goal.$states
+                .iter()
+                .map(|entry| (ResourceType::$kind, entry.key.as_str().into()))
+        };
+    }
+    ids!(Vpc, vpc_states)
+        .chain(ids!(Subnet, subnet_states))
+        .chain(ids!(Router, router_states))
+        .chain(ids!(Port, port_states))
+        .chain(ids!(Securitygroup, security_group_states))
+        .chain(ids!(Dhcp, dhcp_states))
+        .chain(ids!(Gateway, gateway_states))
+}
