@@ -10,7 +10,8 @@ use super::field::{Field, FieldError};
 use crate::proto::schema::PortConfiguration;
 use crate::state::resource::{Change, Described, FixedIp, Port};
 
-/// Most addresses of one port, and most allowed address pairs. Far above any machine's; bounds the work that one port can cause.
+/// Most addresses of one port, and most allowed address pairs. Far above any machine's; bounds the work that one port
+/// can cause.
 pub(super) const MAX_FIXED_IPS: usize = 1024;
 
 /// Reads a port's configuration; to delete it, only its id counts.

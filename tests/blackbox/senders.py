@@ -109,4 +109,5 @@ def old_neighbor_message(guest) -> bytes:
 
 
 def goalstate_reply(raw: bytes):
+    """What a call that is made of bytes is answered."""
     return goalstateprovisioner_pb2.GoalStateOperationReply.FromString(raw)

@@ -183,8 +183,8 @@ def vni_of_the_vpc_only(message):
         state.configuration.tunnel_id = senders.UNKNOWN_TUNNEL_ID
 
 
-def rename_neighbors(message):
-    for n, state in enumerate(message.neighbor_states.values()):
+def forget_neighbor_ids(message):
+    for state in message.neighbor_states.values():
         state.configuration.id = ""
 
 
@@ -193,7 +193,7 @@ ODDITIES = {
     "MACs of single digits": respell(lambda mac: ":".join(f"{int(byte, 16):x}" for byte in mac.split(":"))),
     "Long.MAX_VALUE": vni_of_the_vpc_only,
     "a VPC of other addresses": each("vpc_states", lambda state: setattr(state.configuration, "cidr", "172.16.0.0/16")),
-    "neighbors without ids": rename_neighbors,
+    "neighbors without ids": forget_neighbor_ids,
     "GET on neighbors": each("neighbor_states", lambda state: setattr(state, "operation_type", goal.GET)),
     "INFO on everything": lambda message: [setattr(state, "operation_type", goal.INFO) for state in states_of(message)],
     "no revisions": lambda message: [setattr(state.configuration, "revision_number", 0) for state in states_of(message)],

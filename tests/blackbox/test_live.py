@@ -251,7 +251,7 @@ def test_what_the_controller_changes_counts_from_the_next_packet_on(lab, rpc):
     sends(routed, leaves(), 6)
 
     # The MAC of a guest here.
-    accept(changed(PORT, mac_address=fresh))
+    accept(changed(PORT, mac_address=fresh, device_id="vm"))
     gets(back, 5, None)
     renamed = udp(THERE, HERE, eth_dst=fresh)
     gets(renamed, 5, renamed)
