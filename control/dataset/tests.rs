@@ -102,7 +102,10 @@ fn the_same_arguments_give_the_same_bytes_for_ever() {
         "0e0578bce73587251da702c01f1707db423d0da1861b80ade6e37dd4270bac8f"
     );
     let other = request(Shape::TestController, Form::V1);
-    assert_eq!(digest(other), "6bd191a7b1bd93d04e3c4a9b43258bb387640d2c1c5dc30b1b245ef645d595f9");
+    assert_eq!(
+        digest(other),
+        "6bd191a7b1bd93d04e3c4a9b43258bb387640d2c1c5dc30b1b245ef645d595f9"
+    );
 }
 
 #[test]
