@@ -44,7 +44,7 @@ pub(crate) fn cpu(process: u32, cores: impl Fn(usize) -> bool) -> Duration {
     let of = |thread: std::path::PathBuf| {
         let stat = fs::read_to_string(thread.join("stat")).ok()?;
         // Fields from the third on, which follow the name in parentheses; the core is the 39th.
-        let core = stat.rsplit_once(") ")?.1.split(' ').nth(36)?.parse().ok();
+        let core = stat.rsplit_once(") ")?.1.split(' ').nth(36)?.parse().ok()?;
         // Nanoseconds on a CPU come first.
         let spent = fs::read_to_string(thread.join("schedstat")).ok()?;
         let spent = spent.split(' ').next()?.parse().ok()?;

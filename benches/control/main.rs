@@ -74,8 +74,7 @@ fn main() {
     drop((switch, pages));
 }
 
-/// Makes a dataset and reads it: messages with ports, and messages with neighbors. In the first form of each the ports of
-/// a host come first.
+/// Makes a dataset and reads it: messages with ports, which come first, and messages with neighbors.
 fn dataset(folder: &Path) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let count = setting("NEIGHBORS", 1_000_000);
     let per_message = setting("PER_MESSAGE", 10_000);
@@ -150,6 +149,10 @@ async fn load(what: &str, switch: &Switch, client: &Client, messages: Vec<Vec<u8
     line.add("visible_s", format_args!("{:.2}", outcome.seconds));
     line.add("lost", switch.lost().await);
     line.add("slowdown_pct", slowdown(&before, &meanwhile, &after));
+    line.add(
+        "mpps",
+        rate(&[&before, &after]).map_or(0.0, |rate| (rate / 1e5).round() / 10.0),
+    );
     line.add("switch_cpu_s", format_args!("{:.2}", cpu.as_secs_f64()));
     line.add("client_cpu_s", format_args!("{:.2}", own.as_secs_f64()));
     line.add("resident_mb", memory_after);
@@ -169,22 +172,18 @@ fn answers(statuses: &BTreeMap<(String, String), usize>, kind: &str) -> String {
 
 /// How much slower the worker was, in percent.
 fn slowdown(before: &[Sample], meanwhile: &[Sample], after: &[Sample]) -> String {
-    let rates = |samples: &[Sample]| -> Vec<f64> {
-        samples
-            .windows(2)
-            .map(|pair| pair[1].rate_since(&pair[0]))
-            .collect()
-    };
-    let calm = median([rates(before), rates(after)].concat());
-    match (calm, median(rates(meanwhile))) {
+    match (rate(&[before, after]), rate(&[meanwhile])) {
         (Some(calm), Some(busy)) => format!("{:.1}", 100.0 * (1.0 - busy / calm)),
         _ => "unknown".to_owned(), // over before two samples were taken
     }
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+/// The worker's rate: the median of all windows, packets per second.
+fn rate(phases: &[&[Sample]]) -> Option<f64> {
+    let windows = phases.iter().flat_map(|samples| samples.windows(2));
+    let mut rates: Vec<f64> = windows.map(|pair| pair[1].rate_since(&pair[0])).collect();
+    rates.sort_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied()
 }
 
 /// A line of results: names and values.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::message::Messages;
-use super::network::Network;
+use super::network::{Network, Scale};
 use super::states::Resources;
 use super::{Form, Request, Shape};
 
@@ -57,20 +57,10 @@ impl Totals {
 
 /// See [`super::write`].
 pub(super) fn write(request: &Request, folder: &Path) -> Result<Totals, DatasetError> {
-    let scale = request.scale;
-    let hosts = match request.host {
-        Some(host) if host >= scale.hosts => {
-            let what = format!("there is no host {host}: they are 0 to {}", scale.hosts - 1);
-            return Err(DatasetError::Arguments(what));
-        }
-        Some(host) => host..host + 1,
-        None => 0..scale.hosts,
-    };
-    check(request)?;
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| DatasetError::Write { path, error }
-    };
+    check(request).map_err(DatasetError::Arguments)?;
+    let hosts = request
+        .host
+        .map_or(0..request.scale.hosts, |host| host..host + 1);
     fs::create_dir_all(folder).map_err(failed(folder))?;
     if fs::read_dir(folder)
         .map_err(failed(folder))?
@@ -81,7 +71,7 @@ pub(super) fn write(request: &Request, folder: &Path) -> Result<Totals, DatasetE
     }
     let path = folder.join("manifest.json");
     let file = File::create(&path).map_err(failed(&path))?;
-    let network = Network::new(scale);
+    let network = Network::new(request.scale);
     let mut manifest = Manifest::new(BufWriter::new(file), request).map_err(failed(&path))?;
     let mut all = Totals::default();
     for host in hosts {
@@ -95,24 +85,39 @@ pub(super) fn write(request: &Request, folder: &Path) -> Result<Totals, DatasetE
     Ok(all)
 }
 
-fn check(request: &Request) -> Result<(), DatasetError> {
-    let scale = request.scale;
-    let room = (1_u64 << (32 - scale.underlay.prefix_len())).saturating_sub(2);
-    if scale.ports < scale.vpcs {
-        let what = format!(
-            "{} ports are too few for {} VPCs: each has one",
-            scale.ports, scale.vpcs
-        );
-        return Err(DatasetError::Arguments(what));
+/// What is wrong with the request.
+fn check(request: &Request) -> Result<(), String> {
+    let Scale {
+        vpcs,
+        ports,
+        hosts,
+        underlay,
+        ..
+    } = request.scale;
+    let room = (1_u64 << (32 - underlay.prefix_len())).saturating_sub(2);
+    if ports < vpcs {
+        return Err(format!(
+            "{ports} ports are too few for {vpcs} VPCs: each has one"
+        ));
     }
-    if u64::from(scale.hosts) > room {
-        let what = format!(
-            "{} has room for {room} hosts, not for {}",
-            scale.underlay, scale.hosts
-        );
-        return Err(DatasetError::Arguments(what));
+    if u64::from(hosts) > room {
+        return Err(format!(
+            "{underlay} has room for {room} hosts, not for {hosts}"
+        ));
     }
-    Ok(())
+    match request.host {
+        Some(host) if host >= hosts => Err(format!(
+            "there is no host {host}: they are 0 to {}",
+            hosts - 1
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Names what cannot be written.
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> DatasetError {
+    let path = path.to_owned();
+    move |error| DatasetError::Write { path, error }
 }
 
 /// Writes the files of one host. Returns a row of the manifest for each, and what is in all of them.
@@ -128,14 +133,8 @@ fn write_host(
         Form::V2 => "v2",
     };
     let (mut rows, mut totals) = (Vec::new(), Totals::default());
-    let write = |path: &Path, result: io::Result<()>| {
-        result.map_err(|error| DatasetError::Write {
-            path: path.to_owned(),
-            error,
-        })
-    };
     let own = folder.join(&name);
-    write(&own, fs::create_dir(&own))?;
+    fs::create_dir(&own).map_err(failed(&own))?;
     let sink = |bytes: &[u8], resources: Resources| {
         totals.add(Totals {
             messages: 1,
@@ -150,7 +149,7 @@ fn write_host(
             "sha256": hex(&Sha256::digest(bytes)),
             "resources": resources,
         }));
-        write(&path, fs::write(&path, bytes))
+        fs::write(&path, bytes).map_err(failed(&path))
     };
     Messages::new(network, request, host, sink).write()?;
     Ok((rows, totals))
