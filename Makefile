@@ -71,11 +71,16 @@ fmt: ## format the Rust code
 	$(CARGO) fmt
 
 .PHONY: bench
-bench: ## measure beside testpmd and Open vSwitch, and how fast neighbors load; root; reserves huge pages; see benches/run
+bench: ## measure beside testpmd and Open vSwitch; root; reserves huge pages; see benches/run
 	@scripts/setup bench
 	@$(CARGO) build $(LOCKED) --release
-	@if [[ "$(CASES)" != load_neighbors ]]; then ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/run; fi
-	@if [[ -z "$(CASES)" || "$(CASES)" == load_neighbors ]]; then ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/load; fi
+	@ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/run
+
+.PHONY: bench-control
+bench-control: ## measure a million neighbors by gRPC into a switch that forwards; root; cores 0 and 1; see benches/control
+	@scripts/setup build
+	@$(CARGO) build $(LOCKED) --release
+	@ALKAID=$(TARGET)/release/alkaid $(CARGO) run --quiet $(LOCKED) --release --example bench-control
 
 .PHONY: bench-quick
 bench-quick: ## check in a minute that no case has become much slower beside testpmd; root; reserves huge pages if it can

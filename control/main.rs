@@ -13,6 +13,7 @@
 mod cli;
 mod config;
 mod core;
+mod dataset;
 mod northbound;
 mod program;
 mod proto;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Goal states from files: protobuf's canonical JSON, in either of the controller's forms.
+//! Goal states from files, in either of the controller's forms: protobuf's canonical JSON, and its binary form as
+//! `alkaid dataset` writes it.
 
 mod json;
 
@@ -7,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 
 use super::Rpc;
@@ -57,18 +59,89 @@ pub(crate) enum GoalError {
         /// A field that is a map.
         map: String,
     },
+    /// It is not what it should be by its name.
+    #[error("{} is not protobuf's binary form: {error}", path.display())]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: prost::DecodeError,
+    },
+    /// It could be of either form.
+    #[error("{} could be a GoalState or a GoalStateV2: name it *.v1.pb or *.v2.pb, or say which with --rpc", .0.display())]
+    Form(PathBuf),
+    /// It is a folder without goal states.
+    #[error("there is no file *.pb or *.json in {}", .0.display())]
+    Empty(PathBuf),
     /// The schema that was compiled in is unusable.
     #[error("the compiled-in schema: {0}")]
     Schema(String),
 }
 
-/// Reads a goal state; `-` is standard input. Lists of states make it a GoalState (v1), maps a GoalStateV2; without
-/// any states it is a GoalStateV2.
+/// Reads a goal state; `-` is standard input. A file `*.pb` is in binary form, any other is JSON. In JSON lists of states
+/// make it a GoalState (v1), maps a GoalStateV2; without any states it is a GoalStateV2.
 ///
 /// # Errors
-/// The file cannot be read or is no goal state; the error names line, column and JSON path.
+/// The file cannot be read or is no goal state; of JSON, the error names line, column and path.
 pub(crate) fn load_goal(path: &Path) -> Result<Goal, GoalError> {
-    parse_goal(path, &read(path)?, None)
+    load(path, None)
+}
+
+/// The same; `form` instead of what it looks like or is called.
+pub(super) fn load(path: &Path, form: Option<Rpc>) -> Result<Goal, GoalError> {
+    match path.extension().is_some_and(|ending| ending == "pb") {
+        true => decode(path, &bytes(path)?, form),
+        false => parse_goal(path, &read(path)?, form),
+    }
+}
+
+/// The files that `path` stands for: itself, or the goal states in the folder that it is, by name.
+///
+/// # Errors
+/// It is a folder that cannot be read, or that has none.
+pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, GoalError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let failed = |error| GoalError::Read {
+        path: path.to_owned(),
+        error,
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let ending = file.extension();
+        if ending.is_some_and(|ending| ending == "pb" || ending == "json") {
+            files.push(file);
+        }
+    }
+    files.sort();
+    match files.is_empty() {
+        true => Err(GoalError::Empty(path.to_owned())),
+        false => Ok(files),
+    }
+}
+
+/// The goal state that `bytes`, the content of `path`, is in binary form.
+fn decode(path: &Path, bytes: &[u8], form: Option<Rpc>) -> Result<Goal, GoalError> {
+    let named = |middle| {
+        path.file_stem()
+            .map(Path::new)?
+            .extension()
+            .filter(|e| *e == middle)
+    };
+    let form = form
+        .or_else(|| named("v1").map(|_| Rpc::V1))
+        .or_else(|| named("v2").map(|_| Rpc::V2))
+        .ok_or_else(|| GoalError::Form(path.to_owned()))?;
+    let goal = match form {
+        Rpc::V1 => GoalState::decode(bytes).map(Goal::V1),
+        Rpc::V2 => GoalStateV2::decode(bytes).map(Goal::V2),
+    };
+    goal.map_err(|error| GoalError::Binary {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 /// The goal state that `text`, the content of `path`, is; `form` instead of what it looks like.
@@ -96,25 +169,30 @@ pub(super) fn parse_goal(path: &Path, text: &str, form: Option<Rpc>) -> Result<G
     }
 }
 
-/// The content of `path`; `-` is standard input.
-pub(super) fn read(path: &Path) -> Result<String, GoalError> {
+/// The text of `path`; `-` is standard input.
+fn read(path: &Path) -> Result<String, GoalError> {
+    String::from_utf8(bytes(path)?).map_err(|_| GoalError::Read {
+        path: path.to_owned(),
+        error: io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"),
+    })
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, GoalError> {
     let failed = |error| GoalError::Read {
         path: path.to_owned(),
         error,
     };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let length = match path.as_os_str() == "-" {
         true => io::stdin()
             .lock()
             .take(MAX_FILE + 1)
-            .read_to_string(&mut text),
-        false => {
-            File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text))
-        }
+            .read_to_end(&mut bytes),
+        false => File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)),
     };
     match length.map_err(failed)? as u64 > MAX_FILE {
         true => Err(GoalError::TooLarge(path.to_owned())),
-        false => Ok(text),
+        false => Ok(bytes),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod client;
 mod console;
+mod dataset;
 mod exec;
 pub(crate) mod goal;
 mod push;
@@ -118,11 +119,17 @@ Examples:
   alkaid show port stats all
   alkaid show neighbors --json")]
     Show(ShowArgs),
-    /// Send a goal state to a switch, as a controller would
+    /// Send goal states to a switch, as a controller would
     ///
-    /// FILE is a GoalState or a GoalStateV2 in protobuf's JSON. Prints a status per resource; exits with 0 only if
-    /// all are SUCCESS.
+    /// FILE is a GoalState or a GoalStateV2 in protobuf's JSON, or in its binary form (*.v1.pb, *.v2.pb), or a folder of
+    /// such files, which are sent in the order of their names. Prints a status per resource; exits with 0 only if all are
+    /// SUCCESS.
     Push(PushArgs),
+    /// Write a set of goal states of any size, the same for the same arguments
+    ///
+    /// The messages that each host of a made-up cloud gets, as files in protobuf's binary form, and a manifest. For
+    /// benchmarks and tests of this switch and of other agents; `alkaid push DIR/host-000000` sends those of a host.
+    Dataset(dataset::DatasetArgs),
 }
 
 /// Arguments of `alkaid check`.
@@ -165,14 +172,14 @@ pub(crate) struct ShowArgs {
 /// Arguments of `alkaid push`.
 #[derive(Args, Debug)]
 pub(crate) struct PushArgs {
-    /// The goal state; `-` reads standard input
+    /// The goal state, or a folder of them; `-` reads standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// The switch's southbound address
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:50001")]
     pub(crate) to: String,
     /// The call: v1 is PushNetworkResourceStates with a GoalState, v2 is PushGoalStatesStream with a GoalStateV2
-    /// [default: what FILE is, by whether its states are lists (v1) or maps (v2)]
+    /// [default: what FILE is, by its name or by whether its states are lists (v1) or maps (v2)]
     #[arg(long, value_enum)]
     pub(crate) rpc: Option<Rpc>,
     /// Print only statuses that are not SUCCESS
@@ -208,6 +215,7 @@ impl Client {
             }
             Self::Console(socket) => console::run(&socket, Streams::standard()),
             Self::Push(args) => push::run(&args, streams),
+            Self::Dataset(args) => dataset::run(&args, streams),
         };
         ExitCode::from(code)
     }

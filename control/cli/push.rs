@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: MIT
-//! `alkaid push`: sends a goal state as a controller would, and says what became of each resource.
+//! `alkaid push`: sends goal states as a controller would, and says what became of each resource.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
-use super::goal::{GoalError, parse_goal, read};
+use super::goal::{GoalError, files, load};
 use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, PushArgs, Streams};
 use crate::core::Goal;
 use crate::northbound::render;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::proto::schema::goal_state_provisioner_client::GoalStateProvisionerClient;
-use crate::proto::schema::{GoalStateOperationReply, OperationStatus, OperationType, ResourceType};
+use crate::proto::schema::{
+    GoalStateOperationReply, GoalStateV2, OperationStatus, OperationType, ResourceType,
+};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -26,6 +31,9 @@ pub(super) enum PushError {
     /// The file is no goal state.
     #[error("{0}")]
     Goal(#[from] GoalError),
+    /// One call cannot take both forms.
+    #[error("{} is of another form than the files before it", .0.display())]
+    Forms(PathBuf),
     /// No address and port.
     #[error("`{0}` is not ADDR:PORT")]
     Address(String),
@@ -95,20 +103,17 @@ impl Answer {
 }
 
 pub(super) fn push(args: &PushArgs) -> Result<Answer, PushError> {
-    let goal = parse_goal(&args.file, &read(&args.file)?, args.rpc)?;
-    let sent = resources(&goal);
-    let to = || args.to.clone();
-    let replies = super::runtime()?.block_on(async {
+    let files = files(&args.file)?;
+    // What is wrong with the first is said before anybody is asked; the others are read as they are sent.
+    let first = load(&files[0], args.rpc)?;
+    let (sent, replies) = super::runtime()?.block_on(async {
         let mut client = connect(&args.to).await?;
-        let call = tokio::time::timeout(Duration::from_secs(args.timeout), call(&mut client, goal));
-        let replies = call.await.map_err(|_| PushError::Timeout {
-            to: to(),
+        let all = call(args, &mut client, first, &files[1..]);
+        let seconds = Duration::from_secs(args.timeout);
+        (tokio::time::timeout(seconds, all).await).map_err(|_| PushError::Timeout {
+            to: args.to.clone(),
             seconds: args.timeout,
-        })?;
-        replies.map_err(|status| PushError::Call {
-            to: to(),
-            status: Box::new(status),
-        })
+        })?
     })?;
     let took_us = replies.iter().fold(0, |sum: u32, reply| {
         sum.saturating_add(reply.message_total_operation_time)
@@ -148,29 +153,68 @@ async fn connect(to: &str) -> Result<GoalStateProvisionerClient<Channel>, PushEr
     Ok(GoalStateProvisionerClient::new(channel).max_decoding_message_size(MAX_REPLY))
 }
 
+/// Sends `first` and what is in `more`: by a call for each in the first form, by one stream in the second. Returns how many
+/// resources these were, and the replies.
 async fn call(
+    args: &PushArgs,
     client: &mut GoalStateProvisionerClient<Channel>,
-    goal: Goal,
-) -> Result<Vec<GoalStateOperationReply>, tonic::Status> {
-    match goal {
-        Goal::V1(goal) => Ok(vec![
-            client
-                .push_network_resource_states(goal)
-                .await?
-                .into_inner(),
-        ]),
-        Goal::V2(goal) => {
-            let stream = client
-                .push_goal_states_stream(tokio_stream::once(goal))
-                .await?;
-            let mut stream = stream.into_inner();
-            let mut replies = Vec::new();
-            while let Some(reply) = stream.message().await? {
-                replies.push(reply);
+    first: Goal,
+    more: &[PathBuf],
+) -> Result<(usize, Vec<GoalStateOperationReply>), PushError> {
+    let refused = |status| PushError::Call {
+        to: args.to.clone(),
+        status: Box::new(status),
+    };
+    let mut sent = resources(&first);
+    match first {
+        Goal::V1(first) => {
+            let reply = client.push_network_resource_states(first).await;
+            let mut replies = vec![reply.map_err(refused)?.into_inner()];
+            for file in more {
+                let goal = load(file, args.rpc)?;
+                sent += resources(&goal);
+                let Goal::V1(goal) = goal else {
+                    return Err(PushError::Forms(file.clone()));
+                };
+                let reply = client.push_network_resource_states(goal).await;
+                replies.push(reply.map_err(refused)?.into_inner());
             }
-            Ok(replies)
+            Ok((sent, replies))
+        }
+        Goal::V2(first) => {
+            let (queue, goals) = mpsc::channel(1);
+            let feed = async move {
+                // Nobody takes them any more when the call has failed, which its result says.
+                let _ = queue.send(first).await;
+                for file in more {
+                    let goal = load(file, args.rpc)?;
+                    sent += resources(&goal);
+                    let Goal::V2(goal) = goal else {
+                        return Err(PushError::Forms(file.clone()));
+                    };
+                    if queue.send(goal).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(sent)
+            };
+            let (sent, replies) = tokio::join!(feed, stream(client, goals));
+            Ok((sent?, replies.map_err(refused)?))
         }
     }
+}
+
+async fn stream(
+    client: &mut GoalStateProvisionerClient<Channel>,
+    goals: mpsc::Receiver<GoalStateV2>,
+) -> Result<Vec<GoalStateOperationReply>, tonic::Status> {
+    let goals = ReceiverStream::new(goals);
+    let mut stream = client.push_goal_states_stream(goals).await?.into_inner();
+    let mut replies = Vec::new();
+    while let Some(reply) = stream.message().await? {
+        replies.push(reply);
+    }
+    Ok(replies)
 }
 
 /// Number of resources in `goal`: as many statuses are due.

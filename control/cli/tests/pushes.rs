@@ -3,17 +3,20 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::thread::JoinHandle;
 
+use prost::Message;
 use tokio::sync::oneshot;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::goals::{V1, V2};
 use super::streams;
+use crate::cli::goal::parse_goal;
 use crate::cli::{PushArgs, Rpc, push};
+use crate::core::Goal;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::proto::schema::goal_state_provisioner_server::{
     GoalStateProvisioner, GoalStateProvisionerServer,
@@ -208,6 +211,84 @@ fn a_v2_goal_state_goes_by_the_stream() {
     let (status, out, err) = push(V2, |_| ());
     assert_eq!((status, err.as_str()), (0, ""));
     assert!(out.contains("NEIGHBOR  n   INFO       SUCCESS"), "{out}");
+}
+
+/// Pushes a folder of these files: status, stdout, stderr.
+fn push_folder(files: &[(&str, &[u8])]) -> (u8, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let server = Server::start();
+    let (mut streams, out, err) = streams();
+    let args = args(folder.path().to_owned(), server.address.to_string());
+    let status = push::run(&args, &mut streams);
+    (status, out.take(), err.take())
+}
+
+fn binary(text: &str) -> Vec<u8> {
+    match parse_goal(Path::new("g"), text, None).unwrap() {
+        Goal::V1(goal) => goal.encode_to_vec(),
+        Goal::V2(goal) => goal.encode_to_vec(),
+    }
+}
+
+#[test]
+fn the_files_of_a_folder_go_in_the_order_of_their_names() {
+    let (one, two) = (
+        binary(V2),
+        binary(&V2.replace("\"id\": \"n\"", "\"id\": \"m\"")),
+    );
+    let files: [(&str, &[u8]); 4] = [
+        ("2.v2.pb", &two),
+        ("1.v2.pb", &one),
+        ("3.json", V2.as_bytes()),
+        ("manifest.txt", b"not this one"),
+    ];
+    let (status, out, err) = push_folder(&files);
+    assert_eq!((status, err.as_str()), (0, ""));
+    let ids: Vec<&str> = (out.lines().filter(|line| line.starts_with("NEIGHBOR")))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    assert_eq!(ids, ["n", "m", "n"]);
+    assert!(
+        out.ends_with("3 of 3 resources SUCCESS, 4.5 ms in the switch\n"),
+        "{out}"
+    );
+    let one = binary(V1);
+    let (status, out, _) = push_folder(&[("1.v1.pb", &one), ("2.v1.pb", &one)]);
+    assert_eq!((status, out.matches("SUBNET").count()), (0, 2), "{out}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_pushed_is_status_2() {
+    let (one, two) = (binary(V1), binary(V2));
+    for (files, expected) in [
+        (vec![], "there is no file *.pb or *.json in "),
+        (
+            vec![("1.pb", &two[..])],
+            "could be a GoalState or a GoalStateV2",
+        ),
+        (
+            vec![("1.v2.pb", &b"\xff"[..])],
+            "1.v2.pb is not protobuf's binary form: ",
+        ),
+        (
+            vec![("1.v2.pb", &two[..]), ("2.v2.pb", b"\xff")],
+            "2.v2.pb is not",
+        ),
+        (
+            vec![("1.v2.pb", &two[..]), ("2.v1.pb", &one[..])],
+            "2.v1.pb is of another form",
+        ),
+        (
+            vec![("1.v1.pb", &one[..]), ("2.v2.pb", &two[..])],
+            "2.v2.pb is of another form",
+        ),
+    ] {
+        let (status, _, err) = push_folder(&files);
+        assert!(status == 2 && err.contains(expected), "{err}");
+    }
 }
 
 #[test]
