@@ -8,7 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
-use prost_types::field_descriptor_proto::Type;
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
 const ROOT: &str = "proto";
@@ -23,7 +22,6 @@ pub(crate) fn compile() -> Result<(), String> {
     fs::write(&encoded, descriptors.encode_to_vec()).map_err(|e| failed(&encoded, &e))?;
     for file in &mut descriptors.file {
         file.message_type.iter_mut().for_each(maps_as_lists);
-        file.message_type.iter_mut().for_each(text_as_bytes);
         file.source_code_info = None; // has no comments on messages that were maps
     }
     tonic_prost_build::configure()
@@ -55,18 +53,6 @@ fn maps_as_lists(message: &mut DescriptorProto) {
             options.map_entry = None;
         }
         maps_as_lists(nested);
-    }
-}
-
-/// Takes `host_ip_address` of a neighbor for bytes, which is the same on the wire. Before August 2022 Alcor had a message
-/// under its number. That is seldom UTF-8, and text that is none would fail the whole goal state: as bytes it fails
-/// that neighbor, with a reason.
-fn text_as_bytes(message: &mut DescriptorProto) {
-    if message.name() == "NeighborConfiguration" {
-        let fields = message.field.iter_mut();
-        fields
-            .filter(|field| field.name() == "host_ip_address")
-            .for_each(|field| field.set_type(Type::Bytes));
     }
 }
 

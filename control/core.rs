@@ -100,25 +100,20 @@ impl Core {
         }
     }
 
-    /// Takes what a store has kept, before anything else is applied. Returns how many goal states that were.
+    /// Takes what a store has kept, before anything else is applied. Returns how many resources that are; all are stale
+    /// from then on.
     ///
     /// # Errors
     /// The store cannot be read, or holds what is no goal state.
     pub(crate) fn restore(&mut self, journal: &Journal) -> Result<usize, StoreError> {
-        let mut goals = 0;
         journal.read(|goal| {
-            self.begin_goal(
-                "the store".to_owned(),
-                Instant::now(),
-                decode::resources(&goal)?,
-            );
+            let resources = decode::resources(&goal)?;
+            self.begin_goal("the store".to_owned(), Instant::now(), resources);
             self.make_visible(GRACE);
             self.wanted.sweep();
-            goals += 1;
             Ok(())
         })?;
-        self.wanted.expect_again();
-        Ok(goals)
+        Ok(self.wanted.expect_again())
     }
 
     /// Keeps what is applied from now on. Replies wait until it is kept.

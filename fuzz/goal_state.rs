@@ -296,8 +296,7 @@ fn neighbor(bytes: &mut Bytes<'_>) -> NeighborState {
         mac_address: mac(bytes),
         host_ip_address: bytes
             .choose(&["192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.1", ""])
-            .as_bytes()
-            .to_vec(),
+            .to_string(),
         host_mac_address: mac(bytes),
         fixed_ips: (0..bytes.byte() % 4).map(|_| fixed_ip(bytes)).collect(),
         ..Default::default()

@@ -110,7 +110,7 @@ impl Wanted {
                 .host_mac
                 .map(|mac| mac.to_string())
                 .unwrap_or_default(),
-            host_ip_address: slot.place.host.to_string().into_bytes(),
+            host_ip_address: slot.place.host.to_string(),
             fixed_ips: vec![fixed_ip],
             allow_address_pairs: details.allow_address_pairs,
             ..NeighborConfiguration::default()

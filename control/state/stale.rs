@@ -19,7 +19,7 @@ pub(crate) struct Stale {
 
 impl Stale {
     /// Number of resources; of neighbors, each address counts.
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.described.len() + self.neighbors.len()
     }
 
@@ -84,11 +84,6 @@ impl Wanted {
         stale.neighbors.extend(self.neighbors().map(|(ix, _)| ix));
         self.stale = stale;
         self.stale.len()
-    }
-
-    /// What is stale.
-    pub(crate) fn stale(&self) -> &Stale {
-        &self.stale
     }
 
     /// Stale resources, to show them: kind and id, or address.

@@ -215,7 +215,7 @@ pub(super) fn neighbor(
             revision_number: 1,
             id: id.into(),
             mac_address: mac.into(),
-            host_ip_address: format!("192.0.2.{host}").into_bytes(),
+            host_ip_address: format!("192.0.2.{host}"),
             host_mac_address: format!("02:aa:00:00:00:{host:02x}"),
             fixed_ips: vec![neighbor_configuration::FixedIp {
                 neighbor_type: kind as i32,

@@ -90,7 +90,7 @@ prop_compose! {
         });
         let configuration = Some(NeighborConfiguration {
             id, mac_address, revision_number, fixed_ips: fixed_ips.collect(),
-            host_ip_address: format!("192.0.2.{host}").into_bytes(),
+            host_ip_address: format!("192.0.2.{host}"),
             host_mac_address: if host == 3 { String::new() } else { "02:aa:00:00:00:01".into() },
             ..Default::default()
         });

@@ -5,10 +5,11 @@ use prost::Message;
 
 use super::goal::*;
 use super::world::{World, statuses};
-use crate::core::{Goal, Show};
+use crate::core::Show;
 use crate::proto::schema::NeighborType::{L2, L3};
 use crate::proto::schema::OperationStatus::{InvalidArg, OutOfOrder, Pending, Success};
 use crate::proto::schema::*;
+use crate::southbound::decode::{Encoded, resources};
 use crate::state::Revisions;
 
 const MAC: &str = "02:00:00:00:01:63";
@@ -225,6 +226,36 @@ struct OldNeighbor {
     fixed_ips: Vec<neighbor_configuration::FixedIp>,
 }
 
+/// A neighbor's state whose configuration is any message.
+#[derive(Clone, PartialEq, prost::Message)]
+struct AnyNeighbor {
+    #[prost(int32, tag = "1")]
+    operation_type: i32,
+    #[prost(bytes = "vec", tag = "2")]
+    configuration: Vec<u8>,
+}
+
+/// What is in both forms where neighbors are.
+#[derive(Clone, PartialEq, prost::Message)]
+struct AnyNeighbors {
+    #[prost(message, repeated, tag = "5")]
+    first_form: Vec<AnyNeighbor>,
+}
+
+/// Subnet and VPC of the tests, and a neighbor of this configuration.
+fn blue_and(operation: OperationType, configuration: &impl Message) -> Encoded {
+    let Encoded { form, bytes } = Encoded::from(&v1(blue()));
+    let neighbor = AnyNeighbor {
+        operation_type: operation as i32,
+        configuration: configuration.encode_to_vec(),
+    };
+    let neighbors = AnyNeighbors {
+        first_form: vec![neighbor],
+    };
+    let bytes = [&*bytes, &neighbors.encode_to_vec()].concat().into();
+    Encoded { form, bytes }
+}
+
 #[test]
 fn a_neighbor_by_the_numbers_of_before_2022_is_refused_by_that_name_and_alone() {
     let mut world = World::new();
@@ -241,41 +272,42 @@ fn a_neighbor_by_the_numbers_of_before_2022_is_refused_by_that_name_and_alone() 
                 ..Default::default()
             }],
         };
-        let configuration = NeighborConfiguration::decode(old.encode_to_vec().as_slice()).unwrap();
         for operation in [OperationType::Create, OperationType::Delete] {
-            let state = NeighborState {
-                operation_type: operation as i32,
-                configuration: Some(configuration.clone()),
-            };
-            let goal = v1(blue().into_iter().chain([State::Neighbor(state)]));
-            let Goal::V1(goal) = goal else { unreachable!() };
-            let bytes = goal.encode_to_vec();
-            let goal = GoalState::decode(bytes.as_slice()).unwrap();
-            let resources = crate::southbound::decode::resources(
-                &crate::southbound::decode::Encoded::from(&Goal::V1(goal.clone())),
-            )
-            .unwrap();
+            let goal = blue_and(operation, &old);
+            let resources = resources(&goal).unwrap();
             let error = resources[3].change.as_ref().unwrap_err().to_string();
             assert!(error.contains("before August 2022"), "{error}");
-            let found = statuses(&world.apply(Goal::V1(goal)));
+            let found = statuses(&world.core.apply("test", &goal).unwrap());
             assert_eq!(found, [Success, Success, Success, InvalidArg]);
+            world.check();
         }
     }
     assert_eq!(world.core.wanted.neighbors().count(), 0);
 }
 
+/// A neighbor whose texts are none.
+#[derive(Clone, PartialEq, prost::Message)]
+struct NoText {
+    #[prost(bytes = "vec", tag = "3")]
+    id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "9")]
+    host_ip_address: Vec<u8>,
+}
+
 #[test]
-fn a_host_address_that_is_no_text_is_that_neighbor_s_fault_alone() {
-    let mut world = World::new();
-    let mut state = neighbor("n", L2, MAC, "blue", "10.7.1.99", 9);
-    if let State::Neighbor(state) = &mut state {
-        state.configuration.as_mut().unwrap().host_ip_address = vec![0xff, 0xfe];
+fn a_neighbor_whose_texts_are_no_texts_is_at_fault_alone() {
+    let bad = vec![0xff, 0xfe];
+    for (id, host_ip_address) in [(b"n".to_vec(), bad.clone()), (bad, Vec::new())] {
+        let mut world = World::new();
+        let configuration = NoText {
+            id,
+            host_ip_address,
+        };
+        let goal = blue_and(OperationType::Create, &configuration);
+        let found = statuses(&world.core.apply("test", &goal).unwrap());
+        assert_eq!(found, [Success, Success, Success, InvalidArg]);
+        world.check();
     }
-    let goal = v1(blue().into_iter().chain([state]));
-    assert_eq!(
-        statuses(&world.apply(goal)),
-        [Success, Success, Success, InvalidArg]
-    );
 }
 
 #[test]
