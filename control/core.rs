@@ -13,6 +13,7 @@
 //! other workers see what it programs.
 
 mod applied;
+mod on_demand;
 mod request;
 mod site;
 mod watchdog;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Writer};
 
+pub(crate) use on_demand::Aged;
 pub(crate) use request::{BindError, CoreHandle, Goal, Gone, MAX_ROWS, Request, Show, channel};
 pub(crate) use site::{Site, Uplink};
 
@@ -34,6 +36,7 @@ use crate::proto::schema::GoalStateOperationReply;
 use crate::southbound::decode::{self, Resource};
 use crate::state::{Subject, Wanted};
 use applied::{Applied, Refusal};
+use on_demand::OnDemand;
 use watchdog::{GRACE, Watchdog};
 
 /// How long requests are gathered for one commit once there is work: short against a controller's round trip.
@@ -65,6 +68,9 @@ pub(crate) struct Core {
     /// Answers that wait for them, and until when. Oldest first.
     late: Vec<(Instant, Answer)>,
     watchdog: Watchdog,
+    on_demand: OnDemand,
+    /// Told after each commit.
+    on_commit: Option<Box<dyn Fn() + Send>>,
 }
 
 /// Who is told when a commit is visible.
@@ -85,7 +91,14 @@ impl Core {
             unsettled: false,
             late: Vec::new(),
             watchdog: Watchdog::default(),
+            on_demand: OnDemand::default(),
+            on_commit: None,
         }
+    }
+
+    /// Has `told` called after each commit, when all workers that do not lag see it.
+    pub(crate) fn on_commit(&mut self, told: impl Fn() + Send + 'static) {
+        self.on_commit = Some(Box::new(told));
     }
 
     /// Serves requests until all handles are gone. The body of the control thread; do not call it on an
@@ -107,6 +120,9 @@ impl Core {
                     .extend(answers.into_iter().map(|answer| (deadline, answer)));
                 let room = self.late.len() <= MAX_LATE;
                 self.make_visible(if room { PATIENCE } else { GRACE });
+                if let Some(told) = &self.on_commit {
+                    told();
+                }
                 self.answer_late();
             }
         }
@@ -155,6 +171,25 @@ impl Core {
                 drop(reply.send(self.program.show(&self.wanted, what)));
                 None
             }
+            Request::Asking(destinations) => {
+                self.on_demand.asking(&destinations, Instant::now());
+                None
+            }
+            Request::Wake(sought) => {
+                let (wanted, program) = (&self.wanted, &mut self.program);
+                self.on_demand
+                    .wake(wanted, program, &sought, Instant::now());
+                self.unsettled = true; // nobody waits for an answer, and it is to be committed
+                None
+            }
+            Request::Age { idle, reply } => {
+                let (wanted, program) = (&mut self.wanted, &mut self.program);
+                let aged = self.on_demand.age(wanted, program, idle, Instant::now());
+                self.program.update(&mut self.wanted);
+                self.unsettled |= !aged.is_empty();
+                drop(reply.send(aged));
+                None
+            }
         }
     }
 
@@ -166,6 +201,7 @@ impl Core {
         resources: Vec<Resource>,
     ) -> Applied {
         let mut applied = Applied::new(source, received, resources.len());
+        let before = self.wanted.clock();
         for resource in resources {
             let outcome = match resource.change {
                 Ok(Some(change)) => {
@@ -175,9 +211,14 @@ impl Core {
                 Ok(None) => Ok(Subject::Nothing),
                 Err(error) => Err(Refusal::Invalid(error)),
             };
+            if let Ok(subject) = &outcome {
+                self.on_demand.told(subject);
+            }
             applied.push(resource.kind, resource.id, resource.operation, outcome);
         }
         self.program.update(&mut self.wanted);
+        let (wanted, program) = (&self.wanted, &mut self.program);
+        self.on_demand.tell_apart(wanted, program, before, received);
         applied
     }
 

@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod core;
 mod northbound;
+mod ondemand;
 mod program;
 mod proto;
 mod replay;

@@ -132,6 +132,7 @@ impl Program {
                     "id": slot.id,
                     "state": match self.neighbors.get(ix.get()) {
                         Some(Placement::Here) => "on this host".to_owned(),
+                        Some(Placement::Idle) => "idle".to_owned(),
                         _ => state(self.neighbor_state(ix)),
                     },
                 })

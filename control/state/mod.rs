@@ -140,6 +140,11 @@ impl Wanted {
         }
     }
 
+    /// The latest point in time of the state's own clock.
+    pub(crate) fn clock(&self) -> u64 {
+        self.clock
+    }
+
     /// The next point in time of the state's own clock: no two changes happen at the same.
     fn tick(&mut self) -> u64 {
         self.clock += 1;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
 use vswitch::counters::{self, PortTotals};
-use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
+use vswitch::dpdk::{Mbuf, Port, PortStats, tsc, tsc_hz};
 use vswitch::tables::PortId;
 
 use super::workers::Seat;
@@ -16,6 +16,7 @@ use super::{DeviceError, Devices, Switch, Totals, report};
 use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone};
 use crate::northbound::{ExecError, Executor, Output};
+use crate::ondemand::desk as on_demand;
 
 /// The running switch, for operators.
 pub(crate) struct Operator {
@@ -23,6 +24,7 @@ pub(crate) struct Operator {
     settings: Settings,
     devices: Arc<Devices>,
     core: CoreHandle,
+    on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
     /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
     zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
     quit: watch::Sender<bool>,
@@ -36,12 +38,18 @@ impl From<DeviceError> for ExecError {
 
 impl Operator {
     /// Of this switch; `quit` is told when an operator ends it.
-    pub(crate) fn new(switch: &Switch, core: CoreHandle, quit: watch::Sender<bool>) -> Self {
+    pub(crate) fn new(
+        switch: &Switch,
+        core: CoreHandle,
+        on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
+        quit: watch::Sender<bool>,
+    ) -> Self {
         let (settings, devices) = (switch.settings.clone(), Arc::clone(&switch.devices));
         Self {
             settings,
             devices,
             core,
+            on_demand,
             zero: Mutex::default(),
             quit,
         }
@@ -75,6 +83,11 @@ impl Operator {
             Show::Routes => self.goal_state(core::Show::Routes).await?,
             Show::Pending => self.goal_state(core::Show::Pending).await?,
             Show::Memory => self.goal_state(core::Show::Memory).await?,
+            Show::OnDemand => {
+                let shared = self.on_demand.as_ref();
+                let figures = shared.map(|shared| block_in_place(|| shared.figures()).row());
+                figures.into_iter().collect()
+            }
         };
         Ok(Output::Rows(rows))
     }

@@ -4,6 +4,7 @@
 mod check;
 mod conflict;
 mod fold;
+mod on_demand;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,6 +17,7 @@ use vswitch::wire::Mac;
 use super::command::{Command, Level, PortItem, Ports, Setting};
 
 pub(crate) use conflict::Conflict;
+pub(crate) use on_demand::{NCM_PORT, OnDemand};
 
 /// Packets taken at once without `set burst`: testpmd's number.
 pub(crate) const DEFAULT_BURST: u16 = 32;
@@ -85,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) underlay_gateway: Option<(Ipv4Addr, Mac)>,
     /// Where goal states arrive; `None`: nowhere.
     pub(crate) southbound: Option<SocketAddr>,
+    /// What the controller is asked for.
+    pub(crate) on_demand: OnDemand,
     /// The local socket; `None`: [`crate::northbound::socket::default_path`].
     pub(crate) control_socket: Option<PathBuf>,
     /// Most neighbors.
@@ -111,6 +115,7 @@ impl Default for Settings {
             underlay_neighbors: BTreeMap::new(),
             underlay_gateway: None,
             southbound: Some(DEFAULT_SOUTHBOUND),
+            on_demand: OnDemand::default(),
             control_socket: None,
             neighbors_capacity: DEFAULT_NEIGHBORS,
             mbufs: DEFAULT_MBUFS,
@@ -177,6 +182,7 @@ impl Settings {
         ]
         .into_iter()
         .flatten()
+        .chain(self.on_demand.settings())
         .collect()
     }
 
