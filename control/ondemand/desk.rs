@@ -5,6 +5,9 @@
 //! It looks at the workers' tables as a worker does, by a reader of its own; what it finds there, every worker finds that
 //! takes a frame back from it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -54,8 +54,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Pause after a call that failed; doubled with each further one up to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Time between two looks at everything that waits.
+/// Time between two looks at everything that waits, and at everything that is unknown.
 const SWEEP: Duration = Duration::from_millis(10);
+const LONG_SWEEP: Duration = Duration::from_millis(500);
 
 /// What operators may set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,6 +163,7 @@ pub(crate) struct Engine<F> {
     /// The controller was told that this switch has started; `None`: it is being told.
     announced: Option<bool>,
     swept: Instant,
+    forgot: Instant,
     /// Frames that wait here or on their way back.
     held: usize,
     todo: Todo<F>,
@@ -184,6 +186,7 @@ impl<F: Frame> Engine<F> {
             back_off: BACK_OFF.0,
             announced: Some(false),
             swept: now,
+            forgot: now,
             held: 0,
             todo: Todo::default(),
             figures: Figures::default(),
@@ -211,12 +214,11 @@ impl<F: Frame> Engine<F> {
             self.answer(now, &destination); // what waits goes first
             return self.release(held, question.protocol);
         }
-        if self
-            .unknown
-            .get(&destination)
-            .is_some_and(|until| now < *until)
-        {
-            return self.drop(held, DropReason::OnDemandUnknown);
+        if let Some(until) = self.unknown.get(&destination) {
+            if now < *until {
+                return self.drop(held, DropReason::OnDemandUnknown);
+            }
+            self.unknown.remove(&destination);
         }
         if self.waiting.contains_key(&destination) {
             self.figures.dedups += 1;
@@ -359,7 +361,10 @@ impl<F: Frame> Engine<F> {
             return;
         }
         self.swept = now;
-        self.unknown.retain(|_, until| now < *until);
+        if now >= self.forgot + LONG_SWEEP {
+            self.forgot = now;
+            self.unknown.retain(|_, until| now < *until);
+        }
         let (mut late, mut over, mut dropped) = (Vec::new(), false, Vec::new());
         let hold = self.limits.hold;
         self.waiting.retain(|destination, waiting| {

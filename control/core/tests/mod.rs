@@ -6,6 +6,7 @@ mod fuzz;
 mod goal;
 mod grpc;
 mod hostile;
+mod on_demand;
 mod order;
 mod resources;
 mod statuses;
