@@ -120,9 +120,7 @@ impl Core {
                     .extend(answers.into_iter().map(|answer| (deadline, answer)));
                 let room = self.late.len() <= MAX_LATE;
                 self.make_visible(if room { PATIENCE } else { GRACE });
-                if let Some(told) = &self.on_commit {
-                    told();
-                }
+                self.tell();
                 self.answer_late();
             }
         }
@@ -148,9 +146,17 @@ impl Core {
                 Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(LONG_PAUSE),
             }
             self.make_visible(Duration::ZERO);
+            self.tell();
             self.answer_late();
         }
         requests.blocking_recv()
+    }
+
+    /// Says that workers may see more than before.
+    fn tell(&self) {
+        if let Some(told) = &self.on_commit {
+            told();
+        }
     }
 
     /// Does what a request asks for, up to the commit.

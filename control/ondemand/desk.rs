@@ -209,7 +209,7 @@ impl<F: Frame> Desk<F> {
                     back.push_front(Held { frame, ..held });
                     break;
                 }
-                engine.let_go();
+                engine.let_go(held.from);
             }
             while back.front().is_some_and(|held| held.until <= now)
                 && let Some(held) = back.pop_front()

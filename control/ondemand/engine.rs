@@ -12,6 +12,7 @@
 //! ```
 
 mod figures;
+mod parts;
 mod tokens;
 
 #[cfg(test)]
@@ -29,6 +30,8 @@ use vswitch::tables::PortId;
 use super::question::Question;
 use crate::proto::schema::Protocol;
 pub(crate) use figures::Figures;
+use parts::Shares;
+pub(crate) use parts::{Call, Failed, Held, Limits, Todo};
 use tokens::Tokens;
 
 /// Most frames that wait for one destination: what a host sends in a round trip or two. The first ones are kept.
@@ -58,71 +61,6 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 const SWEEP: Duration = Duration::from_millis(10);
 const LONG_SWEEP: Duration = Duration::from_millis(500);
 
-/// What operators may set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Limits {
-    /// How long a frame waits.
-    pub(crate) hold: Duration,
-    /// Destinations asked for per second, at least 1.
-    pub(crate) rate: u32,
-    /// How long a destination that the controller does not know is not asked for again.
-    pub(crate) negative: Duration,
-    /// Most frames that wait.
-    pub(crate) frames: usize,
-}
-
-/// A frame that waits.
-#[derive(Debug)]
-pub(crate) struct Held<F> {
-    /// The frame, as it arrived.
-    pub(crate) frame: F,
-    /// The port it arrived on.
-    pub(crate) from: PortId,
-    /// Number of the worker that it arrived at.
-    pub(crate) worker: usize,
-    /// Until then.
-    pub(crate) until: Instant,
-}
-
-/// One call of the controller.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Call {
-    /// Number of its first question; the others follow.
-    pub(crate) first: u64,
-    /// What is asked. Empty: it says that this switch has started.
-    pub(crate) questions: Vec<Question>,
-}
-
-/// Why a call failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Failed {
-    /// There is nobody, or nobody answers.
-    Unavailable,
-    /// There is somebody who cannot answer it.
-    Refused,
-}
-
-/// What is to be done now.
-#[derive(Debug)]
-pub(crate) struct Todo<F> {
-    /// Back to their workers, in order.
-    pub(crate) releases: Vec<Held<F>>,
-    /// To be dropped, for a reason.
-    pub(crate) drops: Vec<(Held<F>, DropReason)>,
-    /// To be put back into the workers' tables: nobody had sent anything there for long.
-    pub(crate) wakes: Vec<Sought>,
-}
-
-impl<F> Default for Todo<F> {
-    fn default() -> Self {
-        Self {
-            releases: Vec::new(),
-            drops: Vec::new(),
-            wakes: Vec::new(),
-        }
-    }
-}
-
 /// What is known of a destination that is not in the tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -139,6 +77,8 @@ enum State {
 struct Waiting<F> {
     state: State,
     question: Question,
+    /// The port that asked first, and when.
+    from: PortId,
     since: Instant,
     held: VecDeque<Held<F>>,
 }
@@ -164,8 +104,8 @@ pub(crate) struct Engine<F> {
     announced: Option<bool>,
     swept: Instant,
     forgot: Instant,
-    /// Frames that wait here or on their way back.
-    held: usize,
+    /// Of frames that wait here or on their way back.
+    shares: Shares,
     todo: Todo<F>,
     figures: Figures,
 }
@@ -187,7 +127,7 @@ impl<F: Frame> Engine<F> {
             announced: Some(false),
             swept: now,
             forgot: now,
-            held: 0,
+            shares: Shares::new(limits.frames),
             todo: Todo::default(),
             figures: Figures::default(),
         }
@@ -208,7 +148,7 @@ impl<F: Frame> Engine<F> {
             worker,
             until: now + self.limits.hold,
         };
-        self.held += 1;
+        self.shares.hold(from);
         if found {
             self.unknown.remove(&destination);
             self.answer(now, &destination); // what waits goes first
@@ -222,15 +162,15 @@ impl<F: Frame> Engine<F> {
         }
         if self.waiting.contains_key(&destination) {
             self.figures.dedups += 1;
-        } else if self.waiting.len() >= MAX_DESTINATIONS {
+        } else if self.waiting.len() >= MAX_DESTINATIONS || !self.shares.begin(from) {
             return self.drop(held, DropReason::OnDemandFull);
         } else {
-            self.begin(now, destination, question);
+            self.begin(now, from, destination, question);
         }
         if question.protocol == Protocol::Arp {
             return self.drop(held, DropReason::NotFlooded);
         }
-        let full = self.held > self.limits.frames;
+        let full = self.shares.are_exceeded(from);
         match self.waiting.get_mut(&destination) {
             Some(waiting) if !full && waiting.held.len() < MAX_PER_DESTINATION => {
                 waiting.held.push_back(held)
@@ -239,7 +179,7 @@ impl<F: Frame> Engine<F> {
         }
     }
 
-    fn begin(&mut self, now: Instant, destination: Destination, question: Question) {
+    fn begin(&mut self, now: Instant, from: PortId, destination: Destination, question: Question) {
         let state = if self.idle.remove(&destination.sought) {
             self.todo.wakes.push(destination.sought);
             State::Woken(now + SETTLE)
@@ -253,6 +193,7 @@ impl<F: Frame> Engine<F> {
         let waiting = Waiting {
             state,
             question,
+            from,
             since: now,
             held: VecDeque::new(),
         };
@@ -326,10 +267,11 @@ impl<F: Frame> Engine<F> {
         for (id, destination) in (first..).zip(destinations) {
             if found(&destination) {
                 self.answer(now, &destination);
-            } else if refused.contains(&id) {
-                self.give_up(now, &destination);
-            } else if let Some(waiting) = self.waiting.get_mut(&destination) {
+            } else if let Some(waiting) = self.asked_for(&destination) {
                 waiting.state = State::Answered(now + SETTLE);
+                if refused.contains(&id) {
+                    self.give_up(now, &destination);
+                }
             }
         }
     }
@@ -340,11 +282,17 @@ impl<F: Frame> Engine<F> {
         self.not_before = now + self.back_off;
         self.back_off = (self.back_off * 2).min(BACK_OFF.1);
         for destination in destinations {
-            if let Some(waiting) = self.waiting.get_mut(&destination) {
+            if let Some(waiting) = self.asked_for(&destination) {
                 waiting.state = State::Queued;
                 self.queue.push_back(destination);
             }
         }
+    }
+
+    /// What waits for a destination that is asked for. It may have come and gone since the call was made.
+    fn asked_for(&mut self, destination: &Destination) -> Option<&mut Waiting<F>> {
+        let waiting = self.waiting.get_mut(destination);
+        waiting.filter(|waiting| waiting.state == State::Asked)
     }
 
     /// The tables may have more than before: what they have goes on.
@@ -371,18 +319,21 @@ impl<F: Frame> Engine<F> {
             while waiting.held.front().is_some_and(|held| held.until <= now) {
                 dropped.extend(waiting.held.pop_front());
             }
-            match &mut waiting.state {
-                State::Answered(until) if *until <= now => late.push(*destination),
+            match waiting.state {
+                State::Answered(until) if until <= now => late.push(*destination),
                 // It is not there after all.
-                state @ State::Woken(_) if now >= waiting.since + SETTLE => {
-                    *state = State::Queued;
+                State::Woken(until) if until <= now => {
+                    waiting.state = State::Queued;
                     self.queue.push_back(*destination);
                 }
                 _ => {}
             }
             let unasked = waiting.state == State::Queued && waiting.held.is_empty();
             let gone = unasked && waiting.since + hold <= now;
-            over |= gone;
+            if gone {
+                over = true;
+                self.shares.end(waiting.from);
+            }
             !gone
         });
         for held in dropped {
@@ -403,6 +354,7 @@ impl<F: Frame> Engine<F> {
         let Some(waiting) = self.waiting.remove(destination) else {
             return;
         };
+        self.shares.end(waiting.from);
         self.figures.answered(now - waiting.since);
         self.todo.releases.extend(waiting.held);
     }
@@ -412,6 +364,7 @@ impl<F: Frame> Engine<F> {
         let Some(waiting) = self.waiting.remove(destination) else {
             return;
         };
+        self.shares.end(waiting.from);
         self.figures.unknown += 1;
         for held in waiting.held {
             self.drop(held, DropReason::OnDemandUnknown);
@@ -436,7 +389,7 @@ impl<F: Frame> Engine<F> {
             DropReason::OnDemandExpired => self.figures.expired += 1,
             _ => {}
         }
-        self.held -= 1;
+        self.shares.let_go(held.from);
         self.todo.drops.push((held, reason));
     }
 
@@ -446,8 +399,8 @@ impl<F: Frame> Engine<F> {
     }
 
     /// A released frame is its worker's again.
-    pub(crate) fn let_go(&mut self) {
-        self.held -= 1;
+    pub(crate) fn let_go(&mut self, from: PortId) {
+        self.shares.let_go(from);
     }
 
     /// A released frame that its worker did not take in time is to be dropped.
@@ -465,18 +418,18 @@ impl<F: Frame> Engine<F> {
     pub(crate) fn clear(&mut self) {
         self.waiting.clear();
         self.todo = Todo::default();
-        self.held = 0;
+        self.shares = Shares::new(self.limits.frames);
     }
 
     /// True if something waits.
     pub(crate) fn is_busy(&self) -> bool {
-        self.held != 0 || !self.waiting.is_empty()
+        self.shares.held() != 0 || !self.waiting.is_empty()
     }
 
     /// What happened so far, and what is the case now.
     pub(crate) fn figures(&self) -> Figures {
         Figures {
-            held: self.held,
+            held: self.shares.held(),
             waiting: self.waiting.len(),
             in_flight: self.calls.len(),
             negative: self.unknown.len(),

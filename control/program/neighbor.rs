@@ -81,18 +81,13 @@ impl Program {
 
     /// Works the neighbor out anew and programs the difference.
     pub(super) fn update_neighbor(&mut self, wanted: &Wanted, ix: NeighborIx) {
-        let idle = self.idle.contains(&ix);
-        let slot = wanted.neighbor(ix);
-        let mut new = match slot.map(|slot| {
-            if idle {
-                Ok(Placement::Idle)
-            } else {
-                self.place(slot)
-            }
-        }) {
+        let mut new = match wanted.neighbor(ix) {
             None => Placement::Unknown,
-            Some(Ok(placement)) => placement,
-            Some(Err(obstacle)) => self.waiting(ix, obstacle),
+            Some(_) if self.idle.contains(&ix) => Placement::Idle,
+            Some(slot) => match self.place(slot) {
+                Ok(placement) => placement,
+                Err(obstacle) => self.waiting(ix, obstacle),
+            },
         };
         let old = self.set_placement(ix, Placement::Unknown);
         if let Placement::Placed(placed) = &new

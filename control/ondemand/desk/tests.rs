@@ -73,7 +73,7 @@ impl Lab {
             hold: Duration::from_secs(2),
             rate: 1_000_000,
             negative: Duration::from_secs(1),
-            frames: 4096,
+            frames: 8 * PUNT_CAPACITY * 2,
         };
         let (sender, calls) = mpsc::channel(4);
         let (core, requests) = channel();
@@ -123,6 +123,7 @@ impl Lab {
         let hop = Hop::Local(OTHER);
         let neighbor = Neighbor { mac: to, vni, hop };
         self.writer.upsert_mac(DOMAIN, to, neighbor).unwrap();
+        let _ = self.writer.commit(); // the table may have grown
         self.shared.tables_changed();
     }
 

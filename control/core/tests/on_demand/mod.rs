@@ -104,8 +104,8 @@ fn an_answer_is_set_aside_put_back_by_who_misses_it_and_forgotten_when_nobody_do
     for n in [20, 21] {
         lab.answered(n);
     }
-    assert!(lab.after(55).is_empty() && lab.is(20) == USED);
-    let mut idle = lab.after(10).idle;
+    assert!(lab.after(45).is_empty() && lab.is(20) == USED);
+    let mut idle = lab.after(20).idle;
     idle.sort_by_key(|sought| format!("{sought:?}"));
     let mut expected = [lab.sought(20), lab.sought(21)].concat();
     expected.sort_by_key(|sought| format!("{sought:?}"));
