@@ -105,15 +105,16 @@ impl OnDemand {
             let Some(slot) = wanted.neighbor(ix) else {
                 continue;
             };
-            let asked = program.place_of(slot.subnet).is_some_and(|(vpc, domain)| {
+            let open = answered.len();
+            if let Some((vpc, domain)) = program.place_of(slot.subnet) {
                 let questions = [Asked::InVpc(vpc, slot.ip), Asked::InDomain(domain, slot.ip)];
-                let open = questions.map(|question| {
-                    let until = self.asked.get(&question);
+                let is_open = |question: &Asked| {
+                    let until = self.asked.get(question);
                     until.is_some_and(|until| now < *until)
-                });
-                answered.extend(questions);
-                open.contains(&true)
-            });
+                };
+                answered.extend(questions.into_iter().filter(is_open));
+            }
+            let asked = answered.len() > open;
             if let Some(Stage::Idle(_, sought)) = self.entries.remove(&ix) {
                 self.forget(ix, sought);
                 program.set_idle(wanted, ix, false);
