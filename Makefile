@@ -120,6 +120,12 @@ churn: ## measure forwarding while everything changes, and check each packet's t
 	$(CARGO) bench $(LOCKED) --no-default-features --bench churn
 	ALKAID_CHURN_SECONDS=$(or $(ALKAID_CHURN_SECONDS),10) $(CARGO) test $(LOCKED) --bin alkaid core::tests::churn -- --nocapture
 
+.PHONY: ondemand
+ondemand: ## measure asking the controller for destinations: questions a second, and what a first packet waits; two cores
+	@scripts/setup build
+	ALKAID_ONDEMAND_REQUESTS=$(or $(ALKAID_ONDEMAND_REQUESTS),300000) $(CARGO) test $(LOCKED) --release --bin alkaid \
+	  core::tests::on_demand::whole -- --nocapture --test-threads=1
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fuzz
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \

@@ -13,6 +13,7 @@
 //! other workers see what it programs.
 
 mod applied;
+mod on_demand;
 mod request;
 mod site;
 mod watchdog;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Writer};
 
+pub(crate) use on_demand::Aged;
 pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
 };
@@ -38,6 +40,7 @@ use crate::state::parts::{Position, Which};
 use crate::state::{Revisions, Wanted};
 use crate::store::{Journal, Store, StoreError};
 use applied::{Applied, Refusal, not_kept};
+use on_demand::OnDemand;
 use watchdog::{GRACE, Watchdog};
 
 /// How long requests are gathered for one commit once there is work: short against a controller's round trip.
@@ -74,6 +77,9 @@ pub(crate) struct Core {
     written: Option<Position>,
     /// How far the stale resources are deleted.
     swept: Option<Position>,
+    on_demand: OnDemand,
+    /// Told after each commit.
+    on_commit: Option<Box<dyn Fn() + Send>>,
 }
 
 /// Who is told when a commit is visible.
@@ -97,7 +103,14 @@ impl Core {
             store: None,
             written: None,
             swept: None,
+            on_demand: OnDemand::default(),
+            on_commit: None,
         }
+    }
+
+    /// Has `told` called after each commit, when all workers that do not lag see it.
+    pub(crate) fn on_commit(&mut self, told: impl Fn() + Send + 'static) {
+        self.on_commit = Some(Box::new(told));
     }
 
     /// Takes what a store has kept, before anything else is applied. Returns how many resources that are; all are stale
@@ -140,6 +153,7 @@ impl Core {
                     .extend(answers.into_iter().map(|answer| (deadline, answer)));
                 let room = self.late.len() <= MAX_LATE;
                 self.make_visible(if room { PATIENCE } else { GRACE });
+                self.tell();
                 self.answer_late();
             }
         }
@@ -175,6 +189,7 @@ impl Core {
             }
             if self.unsettled {
                 self.make_visible(Duration::ZERO);
+                self.tell();
                 self.answer_late();
             }
             self.write_out();
@@ -229,6 +244,13 @@ impl Core {
         }
     }
 
+    /// Says that workers may see more than before.
+    fn tell(&self) {
+        if let Some(told) = &self.on_commit {
+            told();
+        }
+    }
+
     /// Does what a request asks for, up to the commit.
     fn begin(&mut self, request: Request) -> Option<Answer> {
         match request {
@@ -260,6 +282,30 @@ impl Core {
                 drop(reply.send(self.program.show(&self.wanted, what)));
                 None
             }
+            Request::Asking(destinations) => {
+                self.on_demand.asking(&destinations, Instant::now());
+                None
+            }
+            Request::Wake(sought) => {
+                let (wanted, program) = (&self.wanted, &mut self.program);
+                self.on_demand
+                    .wake(wanted, program, &sought, Instant::now());
+                self.unsettled = true; // nobody waits for an answer, and it is to be committed
+                None
+            }
+            Request::Age { idle, reply } => {
+                let (wanted, program) = (&mut self.wanted, &mut self.program);
+                let (aged, forgotten) = self.on_demand.age(wanted, program, idle, Instant::now());
+                self.program.update(&mut self.wanted);
+                if let Some(store) = &self.store
+                    && !forgotten.neighbor_states.is_empty()
+                {
+                    store.record(Encoded::from(&Goal::V2(forgotten)));
+                }
+                self.unsettled |= !aged.is_empty();
+                drop(reply.send(aged));
+                None
+            }
         }
     }
 
@@ -271,6 +317,7 @@ impl Core {
         resources: Vec<Resource>,
     ) -> Applied {
         let mut applied = Applied::new(source, received, resources.len());
+        let before = self.wanted.clock();
         for resource in resources {
             let outcome = match resource.change {
                 Ok(Some(change)) => {
@@ -280,9 +327,14 @@ impl Core {
                 Ok(None) => Ok(self.wanted.find(resource.kind, &resource.id)),
                 Err(error) => Err(Refusal::Invalid(error)),
             };
+            if let Ok(subject) = &outcome {
+                self.on_demand.told(subject);
+            }
             applied.push(resource.kind, resource.id, resource.operation, outcome);
         }
         self.program.update(&mut self.wanted);
+        let (wanted, program) = (&self.wanted, &mut self.program);
+        self.on_demand.tell_apart(wanted, program, before, received);
         applied
     }
 

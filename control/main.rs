@@ -15,6 +15,7 @@ mod config;
 mod core;
 mod dataset;
 mod northbound;
+mod ondemand;
 mod program;
 mod proto;
 mod replay;

@@ -13,7 +13,7 @@ use vswitch::tables::PortId;
 
 use crate::cli::ReplayArgs;
 use crate::cli::goal::load_goal;
-use crate::config::Settings;
+use crate::config::{OnDemand, Settings};
 use crate::core::{Core, Goal};
 use crate::northbound::render;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
@@ -107,6 +107,7 @@ fn ordinary_user(settings: Settings) -> Settings {
         eal,
         workers: 1,
         corelist: None,
+        on_demand: OnDemand::default(), // a recording's packets wait for nobody
         ..settings
     }
 }

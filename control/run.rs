@@ -13,9 +13,10 @@ use tokio::sync::watch;
 use crate::config::Settings;
 use crate::core::{Core, CoreHandle, channel};
 use crate::northbound::{Socket, socket};
+use crate::ondemand::OnDemand;
 use crate::store::{Journal, Store};
 use crate::switch::{Operator, Switch, cores};
-use crate::{northbound, southbound};
+use crate::{northbound, ondemand, southbound};
 
 /// Threads of the gRPC runtime: one decodes a large goal state while the other answers an operator.
 const RPC_THREADS: usize = 2;
@@ -43,6 +44,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
     };
     cores::leave_to_workers(&switch.worker_cores());
     let (handle, requests) = channel();
+    let (on_demand, client) = OnDemand::start(&switch, &mut core, &handle)?.unzip();
     let control = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || core.run(requests))?;
@@ -50,8 +52,11 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
         .worker_threads(RPC_THREADS)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(&switch, handle, listener));
+    let served = runtime.block_on(serve(&switch, handle, listener, client));
     drop(runtime);
+    if let Some(on_demand) = on_demand {
+        on_demand.end();
+    }
     // The last handle is gone, so the control thread ends; then the workers, then the ports.
     if control.join().is_err() {
         tracing::error!("the control thread panicked");
@@ -84,6 +89,7 @@ async fn serve(
     switch: &Switch,
     core: CoreHandle,
     listener: Option<std::net::TcpListener>,
+    client: Option<ondemand::Client>,
 ) -> Result<(), Box<dyn Error>> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
@@ -102,7 +108,9 @@ async fn serve(
         switch.start();
     }
     let (quit, _) = watch::channel(false);
-    let operator = Arc::new(Operator::new(switch, core.clone(), quit.clone()));
+    let on_demand = client.as_ref().map(ondemand::Client::shared);
+    let operator = Operator::new(switch, core.clone(), on_demand, quit.clone());
+    let operator = Arc::new(operator);
     let mut tasks = tokio::task::JoinSet::new();
     let resync = switch.settings().resync;
     if resync != 0 && switch.settings().store.is_some() {
@@ -110,6 +118,16 @@ async fn serve(
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(resync.into())).await;
             let _ = core.end_resync().await;
+        });
+    }
+    if let Some(client) = client {
+        let stop = ended(quit.subscribe());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = client.run() => {}
+                () = stop => {}
+            }
+            Ok(())
         });
     }
     if let Some(listener) = listener {

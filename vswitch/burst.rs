@@ -50,6 +50,8 @@ pub struct Meta {
     pub neighbor: Entry,
     /// The port it leaves by. By `deliver` or `encap`.
     pub out: PortId,
+    /// Why it is not kept. By [`Burst::keep_or_offer`].
+    refused: DropReason,
 }
 const _: () = assert!(size_of::<Meta>() == 64);
 
@@ -71,6 +73,7 @@ impl Meta {
         home: Home::START,
         neighbor: Entry::NONE,
         out: NOWHERE,
+        refused: DropReason::Truncated,
     };
 }
 
@@ -121,33 +124,50 @@ impl<F: Frame> Burst<F> {
         self.frames.iter_mut().zip(&mut self.meta)
     }
 
-    /// Decides over each frame: `Ok` keeps it, `Err` drops it. The one place that counts and frees a drop.
+    /// Decides over each frame: `Ok` keeps it, `Err` drops it.
     #[inline(always)]
-    pub fn keep(&mut self, mut decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>) {
-        let mut dropped = 0;
+    pub fn keep(&mut self, decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>) {
+        self.keep_or_offer(decide, |frame, _, reason| Err((frame, reason)));
+    }
+
+    /// Decides over each frame: `Ok` keeps it, `Err` offers it, in order, to somebody who either takes it or gives it back
+    /// with the reason to drop it for. The one place that counts and frees a drop.
+    #[inline(always)]
+    pub fn keep_or_offer(
+        &mut self,
+        mut decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
+        offer: impl FnMut(F, &Meta, DropReason) -> Result<(), (F, DropReason)>,
+    ) {
+        let mut refused = 0;
         for (i, (frame, meta)) in self.frames.iter_mut().zip(&mut self.meta).enumerate() {
             if let Err(reason) = decide(frame, meta) {
-                dropped |= 1 << i;
-                self.drops[reason as usize] += 1;
+                refused |= 1 << i;
+                meta.refused = reason;
             }
         }
-        if dropped != 0 {
-            self.remove(dropped);
+        if refused != 0 {
+            self.remove(refused, offer);
         }
     }
 
-    /// Frees the frames whose bits are set; the others close up, in order.
+    /// Offers the frames whose bits are set, and frees those that nobody takes; the others close up, in order.
     #[cold]
     #[inline(never)]
-    fn remove(&mut self, dropped: u64) {
+    fn remove(
+        &mut self,
+        refused: u64,
+        mut offer: impl FnMut(F, &Meta, DropReason) -> Result<(), (F, DropReason)>,
+    ) {
         let mut gone = Frames::new();
         let all = std::mem::take(&mut self.frames);
         for (i, frame) in all.into_iter().enumerate() {
-            if dropped >> i & 1 == 1 {
-                gone.push(frame);
-            } else {
-                self.meta[self.frames.len()] = self.meta[i];
+            let meta = &self.meta[i];
+            if refused >> i & 1 == 0 {
+                self.meta[self.frames.len()] = *meta;
                 self.frames.push(frame);
+            } else if let Err((frame, reason)) = offer(frame, meta, meta.refused) {
+                self.drops[reason as usize] += 1;
+                gone.push(frame);
             }
         }
         F::free_all(&mut gone);
@@ -226,6 +246,34 @@ mod tests {
         burst.settle(worker.port(NOWHERE));
         burst.settle(worker.port(NOWHERE));
         assert_eq!(total(&[worker], NOWHERE).drops_for(DropReason::NoRoute), 2);
+    }
+
+    #[test]
+    fn what_is_offered_is_taken_or_dropped_for_the_reason_that_comes_back() {
+        let mut burst = burst(&[1, 2, 3, 4]);
+        let mut taken = Vec::new();
+        burst.keep_or_offer(
+            |frame, _| match frame.len() {
+                1 => Ok(()),
+                2 => Err(DropReason::NoRoute),
+                _ => Err(DropReason::UnknownMac),
+            },
+            |frame, meta, reason| match (meta.len, reason) {
+                (3, DropReason::UnknownMac) => {
+                    taken.push(frame.len());
+                    Ok(())
+                }
+                (4, _) => Err((frame, DropReason::TooBig)),
+                _ => Err((frame, reason)),
+            },
+        );
+        assert_eq!((taken, lens(&burst)), (vec![3], vec![(1, 1)]));
+        let worker = std::sync::Arc::new(crate::counters::WorkerCounters::default());
+        burst.settle(worker.port(NOWHERE));
+        let total = total(&[worker], NOWHERE);
+        assert_eq!(total.dropped(), 2);
+        assert_eq!(total.drops_for(DropReason::NoRoute), 1);
+        assert_eq!(total.drops_for(DropReason::TooBig), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Every packet is accounted for: per port, summed over workers, `rx = forwarded + sum(drops)`
-//! once nothing is on its way.
+//! Every packet is accounted for: per port, summed over workers, `rx = forwarded + held + sum(drops)`
+//! once nothing is on its way. Held are those that wait for the controller to say where they go.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -80,6 +80,12 @@ drop_reasons! {
     TooBig = "too_big",
     /// The port it was to leave by took no more (its ring is full, or it is stopped).
     TxFull = "tx_full",
+    /// The controller was to be asked where it goes, and too many packets wait for answers already.
+    OnDemandFull = "on_demand_full",
+    /// The controller was asked where it goes, and did not say in time.
+    OnDemandExpired = "on_demand_expired",
+    /// The controller was asked where it goes, and does not know.
+    OnDemandUnknown = "on_demand_unknown",
 }
 
 /// Number of drop reasons.
@@ -92,6 +98,8 @@ pub struct PortCounters {
     rx: AtomicU64,
     rx_bytes: AtomicU64,
     forwarded: AtomicU64,
+    held: AtomicU64,
+    released: AtomicU64,
     tx: AtomicU64,
     tx_bytes: AtomicU64,
     drops: [AtomicU64; DROP_REASONS],
@@ -115,6 +123,18 @@ impl PortCounters {
     #[inline]
     pub fn add_forwarded(&self, packets: usize) {
         add(&self.forwarded, packets as u64);
+    }
+
+    /// A packet that arrived on this port waits for the controller from now on.
+    #[inline]
+    pub fn add_held(&self) {
+        add(&self.held, 1);
+    }
+
+    /// Packets that arrived on this port wait for the controller no longer.
+    #[inline]
+    pub fn add_released(&self, packets: usize) {
+        add(&self.released, packets as u64);
     }
 
     /// A burst left by this port.
@@ -177,6 +197,8 @@ pub struct PortTotals {
     pub rx_bytes: u64,
     /// Of `rx`: packets that left, by whatever port.
     pub forwarded: u64,
+    /// Of `rx`: packets that wait for the controller now.
+    pub held: u64,
     /// Packets that left by the port.
     pub tx: u64,
     /// Their bytes.
@@ -196,11 +218,13 @@ impl PortTotals {
         self.drops.iter().sum()
     }
 
-    /// `self` since `earlier`: what `clear port stats` makes of counters that never go back.
+    /// `self` since `earlier`: what `clear port stats` makes of counters that never go back. What was held then counts as
+    /// received since.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
-            rx: self.rx.wrapping_sub(earlier.rx),
+            rx: self.rx.wrapping_sub(earlier.rx).wrapping_add(earlier.held),
+            held: self.held,
             rx_bytes: self.rx_bytes.wrapping_sub(earlier.rx_bytes),
             forwarded: self.forwarded.wrapping_sub(earlier.forwarded),
             tx: self.tx.wrapping_sub(earlier.tx),
@@ -217,11 +241,44 @@ pub fn total(workers: &[Arc<WorkerCounters>], port: PortId) -> PortTotals {
         sum.rx += counters.rx.load(Relaxed);
         sum.rx_bytes += counters.rx_bytes.load(Relaxed);
         sum.forwarded += counters.forwarded.load(Relaxed);
+        sum.held = sum
+            .held
+            .wrapping_add(counters.held.load(Relaxed))
+            .wrapping_sub(counters.released.load(Relaxed));
         sum.tx += counters.tx.load(Relaxed);
         sum.tx_bytes += counters.tx_bytes.load(Relaxed);
         for (sum, drops) in sum.drops.iter_mut().zip(&counters.drops) {
             *sum += drops.load(Relaxed);
         }
     }
+    // Who holds a packet and who lets it go are different threads: the second may be read before the first.
+    sum.held = if sum.held > sum.rx { 0 } else { sum.held };
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_in_the_balance_also_after_counters_are_cleared() {
+        let port = PortId::new(3).unwrap();
+        let workers = [(); 2].map(|()| Arc::new(WorkerCounters::default()));
+        let (worker, other) = (workers[0].port(port), workers[1].port(port));
+        let balanced = |at: PortTotals| at.rx == at.forwarded + at.held + at.dropped();
+        worker.add_rx(3, 300);
+        (0..3).for_each(|_| worker.add_held());
+        let zero = total(&workers, port);
+        assert!((zero.rx, zero.held) == (3, 3) && balanced(zero));
+        other.add_released(2);
+        worker.add_forwarded(1);
+        other.add_drops(DropReason::OnDemandUnknown, 1);
+        let since = total(&workers, port).since(&zero);
+        assert!(
+            (since.rx, since.held) == (3, 1) && balanced(since),
+            "{since:?}"
+        );
+        other.add_released(2); // one more than was held: read too early
+        assert_eq!(total(&workers, port).held, 0);
+    }
 }

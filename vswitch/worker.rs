@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
+use crate::stage::punt::{Punt, PuntQueues};
 use crate::stage::{decap, deliver, encap, neighbor, parse, route, transmit};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
@@ -26,6 +27,7 @@ struct Lane<T: TxQueue> {
     strangers: Frames<T::Frame>,
     egress: transmit::Egress<T>,
     counters: Arc<WorkerCounters>,
+    punt: Option<Arc<PuntQueues<T::Frame>>>,
 }
 
 impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
@@ -36,6 +38,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
             strangers: Frames::new(),
             egress: transmit::Egress::default(),
             counters,
+            punt: None,
         };
         Self {
             queues: Vec::new(),
@@ -43,6 +46,11 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
             lane,
             burst_size: burst_size.clamp(1, MAX_BURST),
         }
+    }
+
+    /// Lets it leave what lacks a neighbor with the control side, instead of dropping it.
+    pub fn punt_to(&mut self, queues: Arc<PuntQueues<R::Frame>>) {
+        self.lane.punt = Some(queues);
     }
 
     /// Gives it a port: the rx queues it is to poll, and its way out. Not while it polls.
@@ -78,8 +86,12 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
     /// One round over the queues; returns how many frames arrived. Between two rounds the worker holds nothing
     /// of the tables. Never blocks, allocates or logs.
     pub fn poll(&mut self) -> usize {
+        let returned = self.lane.has_returned();
         let tables = self.tables.pin();
         let mut arrived = self.lane.egress.send_handed_over(&self.lane.counters);
+        if returned {
+            arrived += self.lane.forward_returned(self.burst_size, &tables);
+        }
         for (port, queue) in &mut self.queues {
             let received = queue.rx_burst(self.lane.burst.frames_mut(), self.burst_size);
             if received == 0 {
@@ -88,13 +100,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
             arrived += received;
             let bytes = prefetch(self.lane.burst.frames_mut());
             self.lane.counters.port(*port).add_rx(received, bytes);
-            match tables.role(*port) {
-                Role::Tenant(guest) => self.lane.forward_from_guest(*port, guest, &tables),
-                Role::Uplink => self.lane.forward_from_underlay(*port, &tables),
-                Role::Host => self.lane.forward_from_host(*port, &tables),
-                Role::Unbound => self.lane.burst.drop_all(DropReason::PortUnbound),
-            }
-            self.lane.burst.settle(self.lane.counters.port(*port));
+            self.lane.forward(*port, &tables);
         }
         self.lane.counters.add_poll(arrived == 0);
         arrived
@@ -113,6 +119,49 @@ fn prefetch<F: Frame>(frames: &Frames<F>) -> usize {
 }
 
 impl<T: TxQueue> Lane<T> {
+    /// A burst that came from a port, by what that port is for.
+    #[inline]
+    fn forward(&mut self, from: PortId, tables: &Tables) {
+        match tables.role(from) {
+            Role::Tenant(guest) => self.forward_from_guest(from, guest, tables),
+            Role::Uplink => self.forward_from_underlay(from, tables),
+            Role::Host => self.forward_from_host(from, tables),
+            Role::Unbound => self.burst.drop_all(DropReason::PortUnbound),
+        }
+        self.burst.settle(self.counters.port(from));
+    }
+
+    #[inline]
+    fn has_returned(&self) -> bool {
+        self.punt.as_ref().is_some_and(|punt| punt.has_returned())
+    }
+
+    /// Up to `most` frames that come back from the control side, as if they arrived now. What still lacks a neighbor is
+    /// dropped: it went away in the meantime.
+    #[cold]
+    fn forward_returned(&mut self, most: usize, tables: &Tables) -> usize {
+        let Some(punt) = self.punt.take() else {
+            return 0;
+        };
+        let (mut count, mut from) = (0, None);
+        while count < most
+            && let Some((frame, port)) = punt.take_returned()
+        {
+            count += 1;
+            self.counters.port(port).add_released(1);
+            if let Some(from) = from.filter(|from| *from != port) {
+                self.forward(from, tables);
+            }
+            from = Some(port);
+            self.burst.frames_mut().push(frame);
+        }
+        if let Some(from) = from {
+            self.forward(from, tables);
+        }
+        self.punt = Some(punt);
+        count
+    }
+
     /// A burst that a guest sent.
     #[inline]
     fn forward_from_guest(&mut self, from: PortId, guest: &TenantPort, tables: &Tables) {
@@ -120,9 +169,16 @@ impl<T: TxQueue> Lane<T> {
             self.burst.drop_all(DropReason::PortDown);
             return;
         }
+        let punt = Punt {
+            queues: self.punt.as_ref(),
+            from,
+            guest,
+            neighbors: &tables.neighbors,
+            counters: &self.counters,
+        };
         parse::run(&mut self.burst);
-        route::run(&mut self.burst, guest, &tables.neighbors);
-        neighbor::run(&mut self.burst, &tables.neighbors);
+        route::run(&mut self.burst, guest, &tables.neighbors, punt);
+        neighbor::run_or_punt(&mut self.burst, &tables.neighbors, punt);
         encap::run(&mut self.burst, from, guest, tables);
         self.egress.send(&mut self.burst, from, &self.counters);
     }

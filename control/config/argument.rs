@@ -2,7 +2,7 @@
 //! The arguments of commands: what they are called, what they may be, and how a word becomes a value.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
 use vswitch::tables::{MAX_PORTS, PortId};
@@ -38,6 +38,10 @@ pub(crate) enum Kind {
     Mac,
     /// An address and a TCP port.
     Socket,
+    /// An address and a TCP port, or the address alone and this port.
+    Server(u16),
+    /// An address of this host itself.
+    OwnAddress,
     /// A file.
     Path,
     /// Any one word.
@@ -82,8 +86,10 @@ pub(crate) enum Value {
     AddressPrefix(Ipv4Net),
     /// [`Kind::Mac`]
     Mac(Mac),
-    /// [`Kind::Socket`]
+    /// [`Kind::Socket`] and [`Kind::Server`]
     Socket(SocketAddr),
+    /// [`Kind::OwnAddress`]
+    OwnAddress(IpAddr),
     /// [`Kind::Path`] and [`Kind::Text`]
     Text(String),
     /// [`Kind::Words`] and [`Kind::Topic`]
@@ -120,6 +126,11 @@ impl fmt::Display for Kind {
             Self::Socket => {
                 f.write_str("an address and a TCP port, as in `0.0.0.0:50001` or `[::]:50001`")
             }
+            Self::Server(port) => write!(
+                f,
+                "an address, with or without a TCP port, as in `192.0.2.9` or `192.0.2.9:{port}`"
+            ),
+            Self::OwnAddress => f.write_str("an address of this host, as in `192.0.2.1`"),
             Self::Path => f.write_str("the path of a file (in quotes if it has spaces)"),
             Self::Text => f.write_str("one word (in quotes if it has spaces)"),
             Self::Words => f.write_str("one or more words"),
@@ -181,6 +192,14 @@ impl Kind {
                     .ok()
                     .filter(|socket: &SocketAddr| socket.port() != 0)?,
             ),
+            Self::Server(port) => {
+                let address = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, port));
+                let address = address.or_else(|_| text.parse()).ok();
+                Value::Socket(address.filter(|address: &SocketAddr| {
+                    address.port() != 0 && is_one_host(&address.ip())
+                })?)
+            }
+            Self::OwnAddress => Value::OwnAddress(text.parse().ok().filter(is_one_host)?),
             Self::Path | Self::Text => {
                 Value::Text(Some(text.to_owned()).filter(|text| !text.is_empty())?)
             }
@@ -239,6 +258,12 @@ fn is_host(address: &Ipv4Addr) -> bool {
         && !address.is_multicast()
         && !address.is_broadcast()
         && !address.is_loopback()
+}
+
+/// The same for either family, and a host may speak to itself.
+fn is_one_host(address: &IpAddr) -> bool {
+    let broadcast = IpAddr::V4(Ipv4Addr::BROADCAST);
+    !address.is_unspecified() && !address.is_multicast() && *address != broadcast
 }
 
 #[cfg(test)]
@@ -306,6 +331,27 @@ mod tests {
         }
         assert!(Kind::Socket.value("[::]:50001").is_some());
         assert_eq!(Kind::Socket.value("0.0.0.0:0"), None);
+        for (text, address) in [
+            ("192.0.2.9", "192.0.2.9:7"),
+            ("127.0.0.2:8", "127.0.0.2:8"),
+            ("[2001:db8::1]:9", "[2001:db8::1]:9"),
+            ("2001:db8::1", "[2001:db8::1]:7"),
+        ] {
+            let expected = Value::Socket(address.parse().unwrap());
+            assert_eq!(Kind::Server(7).value(text), Some(expected), "{text}");
+        }
+        for text in [
+            "0.0.0.0",
+            "0.0.0.0:7",
+            "192.0.2.9:0",
+            "224.0.0.1",
+            "ncm",
+            "255.255.255.255",
+        ] {
+            assert_eq!(Kind::Server(7).value(text), None, "{text}");
+            assert_eq!(Kind::OwnAddress.value(text), None, "{text}");
+        }
+        assert!(Kind::OwnAddress.value("127.0.0.2").is_some());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! A command as a value. What words make it is in [`super::table`]; `Display` writes those words again.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
@@ -97,6 +97,12 @@ pub(crate) enum Setting {
     Southbound(Option<SocketAddr>),
     /// What becomes of a resource whose revision goes back.
     Revisions(Revisions),
+    /// Where the controller is asked (NCM).
+    Ncm(SocketAddr),
+    /// The address to ask from.
+    NcmSource(IpAddr),
+    /// How it is asked.
+    OnDemand(OnDemandSetting),
     /// Where `alkaid exec` and `alkaid console` reach this switch.
     ControlSocket(PathBuf),
     /// The file that keeps goal states across a restart.
@@ -109,6 +115,21 @@ pub(crate) enum Setting {
     Mbufs(u32),
     /// How much is logged.
     Log(Level),
+}
+
+/// What `set on-demand` sets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OnDemandSetting {
+    /// Whether the controller is asked.
+    On(bool),
+    /// How long a packet waits, in milliseconds.
+    Hold(u32),
+    /// Destinations asked for per second.
+    Rate(u32),
+    /// How long what the controller does not know is not asked for again, in seconds.
+    Negative(u32),
+    /// How long an entry stays without use, in seconds; 0: for ever.
+    Idle(u32),
 }
 
 /// What `show` shows.
@@ -144,6 +165,8 @@ pub(crate) enum Show {
     Stale,
     /// Bytes that the tables hold.
     Memory,
+    /// What the controller is asked for.
+    OnDemand,
     /// Each worker: its core, its queues, how busy it is.
     Workers,
     /// The settings in force, as commands.
@@ -206,6 +229,29 @@ impl PortItem {
             Self::Rxd => "rxd",
             Self::Txd => "txd",
             Self::Mtu => "mtu",
+        }
+    }
+}
+
+impl OnDemandSetting {
+    /// The word for it with a space before, nothing for on and off.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::On(_) => "",
+            Self::Hold(_) => " hold",
+            Self::Rate(_) => " rate",
+            Self::Negative(_) => " negative",
+            Self::Idle(_) => " idle",
+        }
+    }
+}
+
+impl fmt::Display for OnDemandSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())?;
+        match self {
+            Self::On(on) => write!(f, " {}", if *on { "on" } else { "off" }),
+            Self::Hold(n) | Self::Rate(n) | Self::Negative(n) | Self::Idle(n) => write!(f, " {n}"),
         }
     }
 }
@@ -274,6 +320,9 @@ impl fmt::Display for Setting {
             Self::Southbound(None) => f.write_str("southbound off"),
             Self::Revisions(Revisions::Check) => f.write_str("revisions check"),
             Self::Revisions(Revisions::Ignore) => f.write_str("revisions ignore"),
+            Self::Ncm(address) => write!(f, "ncm {address}"),
+            Self::NcmSource(address) => write!(f, "ncm source {address}"),
+            Self::OnDemand(item) => write!(f, "on-demand{item}"),
             Self::ControlSocket(path) => {
                 write!(f, "control socket {}", quoted(&path.to_string_lossy()))
             }
@@ -304,6 +353,7 @@ impl fmt::Display for Show {
             Self::Pending => "pending",
             Self::Stale => "stale",
             Self::Memory => "memory",
+            Self::OnDemand => "on-demand",
             Self::Workers => "workers",
             Self::Config => "config",
         };

@@ -32,7 +32,7 @@ pub(crate) use file::{parse_command, parse_file, parse_text};
 pub(crate) use line::Line;
 #[cfg(test)]
 pub(crate) use settings::Vtep;
-pub(crate) use settings::{PortSettings, Settings};
+pub(crate) use settings::{OnDemand, PortSettings, Settings};
 
 /// The settings that a start-up file makes.
 ///

@@ -5,11 +5,14 @@
 //! [`CoreHandle`] and awaits the answer; a bounded queue pushes back when requests come faster than they
 //! are served.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
+use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
+
+use super::Aged;
 
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 use crate::southbound::decode::{self, Encoded, Form, Malformed, Resource};
@@ -167,6 +170,27 @@ pub(crate) enum Request {
         /// An array of flat objects whose keys are the column names, in order.
         reply: oneshot::Sender<serde_json::Value>,
     },
+    /// The controller is about to be asked for these; what it then says of them is an answer.
+    Asking(Vec<Destination>),
+    /// Puts entries back that aged: see [`Request::Age`].
+    Wake(Vec<Sought>),
+    /// Looks for entries that came in answer to a question and that nobody may have used for long.
+    Age {
+        /// For so long.
+        idle: Duration,
+        /// What was taken out of the workers' tables.
+        reply: oneshot::Sender<Aged>,
+    },
+}
+
+/// A place in the queue for [`Request::Asking`].
+pub(crate) struct Note<'a>(mpsc::Permit<'a, Request>);
+
+impl Note<'_> {
+    /// Queues it.
+    pub(crate) fn send(self, destinations: Vec<Destination>) {
+        self.0.send(Request::Asking(destinations));
+    }
 }
 
 /// The way to the control thread, for any number of tasks.
@@ -241,6 +265,25 @@ impl CoreHandle {
     pub(crate) async fn set_revisions(&self, revisions: Revisions) -> Result<(), Gone> {
         self.ask(|reply| Request::Revisions { revisions, reply })
             .await
+    }
+
+    /// A place in the queue to tell what is asked for; `None` while it is full.
+    pub(crate) fn try_asking(&self) -> Option<Note<'_>> {
+        self.requests.try_reserve().ok().map(Note)
+    }
+
+    /// Puts entries back that aged, unless the queue is full.
+    pub(crate) fn wake(&self, sought: Vec<Sought>) {
+        let _ = self.requests.try_send(Request::Wake(sought));
+    }
+
+    /// Looks for entries that may have been idle for so long; `None` while the queue is full.
+    pub(crate) fn age(&self, idle: Duration) -> Option<oneshot::Receiver<Aged>> {
+        let (reply, answer) = oneshot::channel();
+        self.requests
+            .try_send(Request::Age { idle, reply })
+            .ok()
+            .map(|()| answer)
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Gone> {

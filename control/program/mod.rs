@@ -71,6 +71,8 @@ pub(crate) struct Program {
     no_routes: Arc<RouteTable>,
     ports: HashMap<PortIx, ProgrammedPort>,
     neighbors: Chunks<Placement>,
+    /// Neighbors that are kept out of the tables since nobody used them, see `core::on_demand`.
+    idle: HashSet<NeighborIx>,
     by_ip: Claims<IpKey>,
     by_mac: Claims<MacKey>,
     /// Ports whose role workers may not see yet.
@@ -105,6 +107,7 @@ impl Program {
             no_routes: Arc::new(RouteTable::empty()),
             ports: HashMap::new(),
             neighbors: Chunks::default(),
+            idle: HashSet::new(),
             by_ip: Claims::default(),
             by_mac: Claims::default(),
             unseen: HashSet::new(),

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 //! Neighbors: where each is reached, and its claims on its address and its MAC.
 
-use vswitch::tables::{Hop, Neighbor, NextHop};
+use vswitch::stage::punt::Sought;
+use vswitch::tables::{DomainId, Hop, Neighbor, NextHop, VpcId};
 
 use super::claims::Rank;
 use super::{IpKey, MacKey, Obstacle, Program};
 use crate::state::Wanted;
 use crate::state::neighbor::{NeighborIx, NeighborSlot};
+use crate::state::network::SubnetIx;
 
 /// What is programmed of a neighbor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub(crate) enum Placement {
     Unknown,
     /// It is on this host: its port says all there is to say.
     Here,
+    /// Nothing: nobody used it for long.
+    Idle,
     /// Nothing, for this reason.
     Waiting(Obstacle),
     /// It claims its address and its MAC.
@@ -46,6 +50,31 @@ impl Program {
         }
     }
 
+    /// Takes a neighbor out of the tables although it is wanted, or puts it back.
+    pub(crate) fn set_idle(&mut self, wanted: &Wanted, ix: NeighborIx, idle: bool) {
+        let changed = match idle {
+            true => self.idle.insert(ix),
+            false => self.idle.remove(&ix),
+        };
+        if changed {
+            self.update_neighbor(wanted, ix);
+        }
+    }
+
+    /// What finds the neighbor in the tables, if it is there.
+    pub(crate) fn keys(&self, ix: NeighborIx) -> Option<[Sought; 2]> {
+        let Placement::Placed(Placed { ip, mac, .. }) = self.neighbors.get(ix.get())? else {
+            return None;
+        };
+        Some([Sought::Ip(ip.0, ip.1), Sought::Mac(mac.0, mac.1)])
+    }
+
+    /// The VPC and the L2 domain of a subnet as the tables know them.
+    pub(crate) fn place_of(&self, subnet: SubnetIx) -> Option<(VpcId, DomainId)> {
+        let here = self.resolved(subnet).ok()?;
+        Some((here.vpc, here.domain))
+    }
+
     /// Asks the CPU to fetch the entries of the tables that [`Program::update_neighbor`] will look for.
     pub(super) fn prefetch(&self, wanted: &Wanted, ix: NeighborIx) {
         if let Some(slot) = wanted.neighbor(ix)
@@ -58,10 +87,13 @@ impl Program {
 
     /// Works the neighbor out anew and programs the difference.
     pub(super) fn update_neighbor(&mut self, wanted: &Wanted, ix: NeighborIx) {
-        let mut new = match wanted.neighbor(ix).map(|slot| self.place(slot)) {
+        let mut new = match wanted.neighbor(ix) {
             None => Placement::Unknown,
-            Some(Ok(placement)) => placement,
-            Some(Err(obstacle)) => self.waiting(ix, obstacle),
+            Some(_) if self.idle.contains(&ix) => Placement::Idle,
+            Some(slot) => match self.place(slot) {
+                Ok(placement) => placement,
+                Err(obstacle) => self.waiting(ix, obstacle),
+            },
         };
         let old = self.set_placement(ix, Placement::Unknown);
         if let Placement::Placed(placed) = &new

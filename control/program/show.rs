@@ -143,6 +143,7 @@ impl Program {
                     "id": slot.id,
                     "state": match self.neighbors.get(ix.get()) {
                         Some(Placement::Here) => "on this host".to_owned(),
+                        Some(Placement::Idle) => "idle".to_owned(),
                         _ => state(wanted, self.neighbor_state(wanted, ix)),
                     },
                 })

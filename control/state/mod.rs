@@ -210,6 +210,11 @@ impl Wanted {
         self.revisions = revisions;
     }
 
+    /// The latest point in time of the state's own clock.
+    pub(crate) fn clock(&self) -> u64 {
+        self.clock
+    }
+
     /// The next point in time of the state's own clock: no two changes happen at the same.
     fn tick(&mut self) -> u64 {
         self.clock += 1;

@@ -210,18 +210,24 @@ impl Wanted {
         };
         let known = self.neighbors.arena.get(ix).map_or(0, |slot| slot.revision);
         self.revisions.following(known, revision)?;
-        self.touched.neighbors.push(ix);
-        self.unused.subnets.push(subnet);
+        self.forget_neighbor(ix);
+        Ok(())
+    }
+
+    /// Removes one address of a neighbor, whatever its revision.
+    pub(crate) fn forget_neighbor(&mut self, ix: NeighborIx) {
         self.stale.forget_neighbor(ix);
         let Some(slot) = self.neighbors.remove(ix) else {
-            return Ok(());
+            return;
         };
+        self.touched.neighbors.push(ix);
+        self.unused.subnets.push(slot.subnet);
         let Some(list) = self
             .subnets
-            .get_mut(subnet)
+            .get_mut(slot.subnet)
             .map(|subnet| &mut subnet.neighbors)
         else {
-            return Ok(());
+            return;
         };
         // The last of the list takes the place of the one that goes.
         if slot.position < list.len() {
@@ -232,6 +238,5 @@ impl Wanted {
         {
             moved.position = slot.position;
         }
-        Ok(())
     }
 }

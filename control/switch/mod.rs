@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use vswitch::counters;
 use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
-use vswitch::tables::rcu::TooManyReaders;
-use vswitch::tables::snapshot::tables;
-use vswitch::tables::{PortId, Underlay};
+use vswitch::tables::rcu::{Reader, TooManyReaders};
+use vswitch::tables::snapshot::{Registrar, tables};
+use vswitch::tables::{PortId, Tables, Underlay};
 
 use crate::config::Settings;
 use crate::core::{Core, Site, Uplink};
@@ -22,6 +22,7 @@ use crate::core::{Core, Site, Uplink};
 pub(crate) use devices::{DeviceError, Devices};
 pub(crate) use operator::Operator;
 pub(crate) use report::Totals;
+pub(crate) use workers::PuntSide;
 use workers::Workers;
 
 /// Bytes of a packet buffer: DPDK's default, a frame of 1,920 bytes behind the headroom of 128. Longer frames take
@@ -66,6 +67,7 @@ pub(crate) enum BringUpError {
 pub(crate) struct Switch {
     settings: Settings,
     devices: Arc<Devices>,
+    registrar: Registrar,
 }
 
 impl Switch {
@@ -81,7 +83,8 @@ impl Switch {
             host_port: settings.host_port,
         });
         let (writer, registrar) = tables(underlay, settings.neighbors_capacity as usize);
-        let workers = Workers::spawn(&eal, settings.burst, &registrar, &cores)?;
+        let punt = settings.on_demand.asks();
+        let workers = Workers::spawn(&eal, settings.burst, &registrar, &cores, punt)?;
         let devices = Devices::new(eal, pool, workers, &settings);
         let started = settings.ports.iter().try_for_each(|port| {
             let id = devices.attach(port.clone())?;
@@ -100,6 +103,7 @@ impl Switch {
             Self {
                 settings,
                 devices: Arc::new(devices),
+                registrar,
             },
             core,
         ))
@@ -132,6 +136,13 @@ impl Switch {
     /// Lets the workers forward.
     pub(crate) fn start(&self) {
         self.devices.workers().start();
+    }
+
+    /// What the workers leave with the control side, if they do, and a view of the tables to go with it.
+    pub(crate) fn punt(&self) -> Result<Option<(PuntSide, Reader<Tables>)>, TooManyReaders> {
+        let punt = self.devices.workers().punt().cloned();
+        punt.map(|punt| Ok((punt, self.registrar.reader("on-demand")?)))
+            .transpose()
     }
 
     /// The counters of all ports.

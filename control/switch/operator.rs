@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
 use vswitch::counters::{self, PortTotals};
-use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
+use vswitch::dpdk::{Mbuf, Port, PortStats, tsc, tsc_hz};
 use vswitch::tables::PortId;
 
 use super::workers::Seat;
@@ -16,6 +16,7 @@ use super::{DeviceError, Devices, Switch, Totals, report};
 use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone};
 use crate::northbound::{ExecError, Executor, Output};
+use crate::ondemand::desk as on_demand;
 use crate::state::Revisions;
 
 /// The running switch, for operators.
@@ -26,6 +27,7 @@ pub(crate) struct Operator {
     core: CoreHandle,
     /// As set last.
     revisions: Mutex<Revisions>,
+    on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
     /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
     zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
     quit: watch::Sender<bool>,
@@ -39,13 +41,19 @@ impl From<DeviceError> for ExecError {
 
 impl Operator {
     /// Of this switch; `quit` is told when an operator ends it.
-    pub(crate) fn new(switch: &Switch, core: CoreHandle, quit: watch::Sender<bool>) -> Self {
+    pub(crate) fn new(
+        switch: &Switch,
+        core: CoreHandle,
+        on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
+        quit: watch::Sender<bool>,
+    ) -> Self {
         let (settings, devices) = (switch.settings.clone(), Arc::clone(&switch.devices));
         Self {
             revisions: Mutex::new(settings.revisions),
             settings,
             devices,
             core,
+            on_demand,
             zero: Mutex::default(),
             quit,
         }
@@ -83,6 +91,11 @@ impl Operator {
             Show::Pending => self.goal_state(core::Show::Pending).await?,
             Show::Stale => self.goal_state(core::Show::Stale).await?,
             Show::Memory => self.goal_state(core::Show::Memory).await?,
+            Show::OnDemand => {
+                let shared = self.on_demand.as_ref();
+                let figures = shared.map(|shared| block_in_place(|| shared.figures()).row());
+                figures.into_iter().collect()
+            }
         };
         Ok(Output::Rows(rows))
     }

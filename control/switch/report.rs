@@ -29,6 +29,7 @@ impl Totals {
             "rx_packets": switch.rx,
             "rx_bytes": switch.rx_bytes,
             "forwarded": switch.forwarded,
+            "held": switch.held,
             "dropped": switch.dropped(),
             "tx_packets": switch.tx,
             "tx_bytes": switch.tx_bytes,

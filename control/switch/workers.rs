@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::WorkerCounters;
-use vswitch::dpdk::{Eal, Port, PortError, PortRx, PortTx};
+use vswitch::dpdk::{Eal, Mbuf, Port, PortError, PortRx, PortTx};
+use vswitch::stage::punt::PuntQueues;
 use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::Registrar;
@@ -27,6 +28,16 @@ pub(crate) struct Workers {
     /// Workers are to forward.
     forward: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    punt: Option<PuntSide>,
+}
+
+/// What workers leave with the control side, and what that counts.
+#[derive(Clone, Default)]
+pub(crate) struct PuntSide {
+    /// By worker.
+    pub(crate) queues: Vec<Arc<PuntQueues<Mbuf>>>,
+    /// Of those that the control side drops and lets go of.
+    pub(crate) counters: Arc<WorkerCounters>,
 }
 
 /// What is known of one worker from outside.
@@ -70,23 +81,31 @@ impl Seat {
 }
 
 impl Workers {
-    /// Starts a worker on each core, parked and without ports.
+    /// Starts a worker on each core, parked and without ports. With `punt`, what lacks a neighbor is not dropped but left
+    /// with the control side.
     pub(super) fn spawn(
         eal: &Eal,
         burst: u16,
         registrar: &Registrar,
         cores: &[usize],
+        punt: bool,
     ) -> Result<Self, BringUpError> {
+        let mut punt = punt.then(PuntSide::default);
         let forward = Arc::new(AtomicBool::new(false));
         let (mut seats, mut threads) = (Vec::new(), Vec::new());
         for (number, &core) in cores.iter().enumerate() {
             let name = format!("worker{number}");
             let counters = Arc::new(WorkerCounters::default());
-            let worker = Worker::new(
+            let mut worker = Worker::new(
                 registrar.reader(&name)?,
                 Arc::clone(&counters),
                 burst.into(),
             );
+            if let Some(punt) = &mut punt {
+                let queues = Arc::<PuntQueues<Mbuf>>::default();
+                worker.punt_to(Arc::clone(&queues));
+                punt.queues.push(queues);
+            }
             let (queues, mail) = (Mutex::default(), Mutex::default());
             let (run, end) = (AtomicBool::new(false), AtomicBool::new(false));
             let seat = Arc::new(Seat {
@@ -106,6 +125,7 @@ impl Workers {
             seats,
             forward,
             threads: Mutex::new(threads),
+            punt,
         })
     }
 
@@ -114,12 +134,16 @@ impl Workers {
         &self.seats
     }
 
-    /// What the workers count.
+    /// What workers leave with the control side, if they do.
+    pub(super) fn punt(&self) -> Option<&PuntSide> {
+        self.punt.as_ref()
+    }
+
+    /// What the workers count, and the control side for them.
     pub(crate) fn counters(&self) -> Vec<Arc<WorkerCounters>> {
-        self.seats
-            .iter()
-            .map(|seat| Arc::clone(&seat.counters))
-            .collect()
+        let workers = self.seats.iter().map(|seat| &seat.counters);
+        let punt = self.punt.iter().map(|punt| &punt.counters);
+        workers.chain(punt).map(Arc::clone).collect()
     }
 
     /// True while workers forward.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::{DropReason, WorkerCounters, total};
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx};
+use vswitch::stage::punt::{PORT_SHARE, PuntQueues};
 use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
 use vswitch::tables::PortId;
 use vswitch::worker::Worker;
@@ -157,6 +158,39 @@ fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
         }
         reasons.extend(scene.pair.drops().1);
     }
-    let all: BTreeSet<_> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+    reasons.extend(misses());
+    // The control side drops for these.
+    let others = [DropReason::OnDemandExpired, DropReason::OnDemandUnknown];
+    let workers = DropReason::ALL
+        .iter()
+        .filter(|reason| !others.contains(reason));
+    let all: BTreeSet<_> = workers.map(|reason| reason.name()).collect();
     assert_eq!(reasons, all, "every way to drop a frame was taken");
+}
+
+/// Frames that lack a neighbor, to the control side and back. Why some were dropped.
+fn misses() -> BTreeSet<&'static str> {
+    let mut lab = Lab::new();
+    let subnet = Subnet::new(7, 1, 1, 0);
+    lab.guest(port(2), 1, std::slice::from_ref(&subnet));
+    lab.commit();
+    let queues = Arc::new(PuntQueues::default());
+    lab.worker.punt_to(Arc::clone(&queues));
+    let (from, to) = (guest_mac(7, 1), guest_mac(7, 9));
+    let frame = udp(from, to, subnet.ip(1), subnet.ip(9));
+    (0..PORT_SHARE + 32).for_each(|_| lab.inject(port(2), &frame));
+    let (_, out) = counted(|| while lab.worker.poll() != 0 {});
+    assert_eq!((out.allocations, out.frees), (0, 32));
+    lab.remote(9, &subnet);
+    lab.commit();
+    let held: Vec<_> = std::iter::from_fn(|| queues.next_miss()).collect();
+    for miss in held {
+        queues.give_back(miss.frame, miss.from).unwrap();
+    }
+    let (_, back) = counted(|| while lab.worker.poll() != 0 {});
+    assert_eq!(back, Counts::default());
+    let totals = lab.totals(port(2));
+    assert_eq!(totals.forwarded, PORT_SHARE as u64);
+    assert_eq!(totals.drops_for(DropReason::OnDemandFull), 32);
+    BTreeSet::from([DropReason::OnDemandFull.name()])
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
 mod lab;
+mod on_demand;
 mod routing;
 mod underlay;
 

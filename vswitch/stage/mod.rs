@@ -8,5 +8,6 @@ pub mod deliver;
 pub mod encap;
 pub mod neighbor;
 pub mod parse;
+pub mod punt;
 pub mod route;
 pub mod transmit;

@@ -11,6 +11,7 @@
 use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::Frame;
+use crate::stage::punt::Punt;
 use crate::tables::neighbors::NeighborTable;
 use crate::tables::{Hop, Neighbors};
 
@@ -24,11 +25,25 @@ pub fn aim(meta: &mut Meta, routed: bool, key: u64, table: &NeighborTable) {
     table.prefetch_at(meta.home);
 }
 
-/// Runs the stage over one burst. Never blocks, allocates or logs.
+/// Runs the stage over one burst from the underlay. Never blocks, allocates or logs.
 #[inline]
 pub fn run<F: Frame>(burst: &mut Burst<F>, neighbors: &Neighbors) {
+    let look_up = look_up(neighbors);
+    burst.keep(|_, meta| look_up(meta));
+}
+
+/// The same over one burst from a guest: what is not found is offered to `punt`.
+#[inline]
+pub fn run_or_punt<F: Frame>(burst: &mut Burst<F>, neighbors: &Neighbors, punt: Punt<'_, F>) {
+    let look_up = look_up(neighbors);
+    let offer = |frame, meta: &_, reason| punt.take(frame, meta, reason);
+    burst.keep_or_offer(|_, meta| look_up(meta), offer);
+}
+
+#[inline(always)]
+fn look_up(neighbors: &Neighbors) -> impl Fn(&mut Meta) -> Result<(), DropReason> {
     let (by_ip, by_mac, hops) = (&*neighbors.by_ip, &*neighbors.by_mac, &*neighbors.hops);
-    burst.keep(|_, meta| {
+    move |meta| {
         let (table, unknown) = if meta.routed {
             (by_ip, DropReason::UnknownNeighbor)
         } else {
@@ -39,5 +54,5 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, neighbors: &Neighbors) {
             hops.prefetch(hop);
         }
         Ok(())
-    });
+    }
 }

@@ -13,32 +13,52 @@ use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::stage::neighbor;
+use crate::stage::punt::Punt;
 use crate::tables::routes::Way;
 use crate::tables::{Attachment, Neighbors, TenantPort};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Mac};
 
-/// Runs the stage over one burst that came from `port`. Never blocks, allocates or logs.
+/// Runs the stage over one burst that came from `port`; `punt` may take what would be flooded. Never blocks, allocates or
+/// logs.
 #[inline]
-pub fn run<F: Frame>(burst: &mut Burst<F>, port: &TenantPort, neighbors: &Neighbors) {
+pub fn run<F: Frame>(
+    burst: &mut Burst<F>,
+    port: &TenantPort,
+    neighbors: &Neighbors,
+    punt: Punt<'_, F>,
+) {
     match port.attachments.as_slice() {
         [] => burst.drop_all(DropReason::PortUnbound),
-        [only] => in_one(burst, only, neighbors),
-        several => in_several(burst, several, neighbors),
+        [only] => in_one(burst, only, neighbors, punt),
+        several => in_several(burst, several, neighbors, punt),
     }
+}
+
+/// The subnet that a guest speaks in with a frame that was parsed.
+pub(super) fn subnet<'t>(port: &'t TenantPort, head: &[u8], meta: &Meta) -> Option<&'t Attachment> {
+    let subnets = &port.attachments;
+    let at_gateway = subnets.iter().filter(|subnet| is_gateway(subnet, meta));
+    of_source(at_gateway, head, meta).or_else(|| of_source(subnets.iter(), head, meta))
 }
 
 /// The guest is in one subnet. Then most bursts go one way altogether: its route is looked up once.
 #[inline(always)]
-fn in_one<F: Frame>(burst: &mut Burst<F>, subnet: &Attachment, neighbors: &Neighbors) {
+fn in_one<F: Frame>(
+    burst: &mut Burst<F>,
+    subnet: &Attachment,
+    neighbors: &Neighbors,
+    punt: Punt<'_, F>,
+) {
     let (mut lowest, mut highest) = (u32::MAX, 0);
-    burst.keep(|_, meta| {
+    let decide = |_: &mut F, meta: &mut Meta| {
         if !is_gateway(subnet, meta) {
             return switch(subnet, meta, neighbors);
         }
         meta.routed = true;
         (lowest, highest) = (lowest.min(meta.dst_ip), highest.max(meta.dst_ip));
         may_be_routed(meta)
-    });
+    };
+    burst.keep_or_offer(decide, |frame, meta, reason| punt.take(frame, meta, reason));
     if lowest > highest {
         return; // nothing is routed
     }
@@ -53,8 +73,13 @@ fn in_one<F: Frame>(burst: &mut Burst<F>, subnet: &Attachment, neighbors: &Neigh
 }
 
 /// The guest is in several subnets, each with routes of its own.
-fn in_several<F: Frame>(burst: &mut Burst<F>, subnets: &[Attachment], neighbors: &Neighbors) {
-    burst.keep(|frame, meta| {
+fn in_several<F: Frame>(
+    burst: &mut Burst<F>,
+    subnets: &[Attachment],
+    neighbors: &Neighbors,
+    punt: Punt<'_, F>,
+) {
+    let decide = |frame: &mut F, meta: &mut Meta| {
         let at_gateway = subnets.iter().filter(|subnet| is_gateway(subnet, meta));
         if let Some(subnet) = of_source(at_gateway, frame.head(), meta) {
             may_be_routed(meta)?;
@@ -62,7 +87,8 @@ fn in_several<F: Frame>(burst: &mut Burst<F>, subnets: &[Attachment], neighbors:
         }
         let subnet = of_source(subnets.iter(), frame.head(), meta);
         switch(subnet.ok_or(DropReason::PortUnbound)?, meta, neighbors)
-    });
+    };
+    burst.keep_or_offer(decide, |frame, meta, reason| punt.take(frame, meta, reason));
 }
 
 /// To the next hop of a route.

@@ -8,6 +8,8 @@ use super::Mac;
 
 /// EtherType of IPv4 (RFC 894).
 pub const IPV4: u16 = 0x0800;
+/// EtherType of ARP (RFC 826).
+pub const ARP: u16 = 0x0806;
 /// EtherType of IPv6 (RFC 2464).
 pub const IPV6: u16 = 0x86dd;
 /// EtherType of an IEEE 802.1Q tag.

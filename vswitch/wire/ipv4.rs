@@ -4,6 +4,8 @@
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+/// Protocol number of ICMP (RFC 792).
+pub const ICMP: u8 = 1;
 /// Protocol number of TCP (RFC 9293).
 pub const TCP: u8 = 6;
 /// Protocol number of UDP (RFC 768).

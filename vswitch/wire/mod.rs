@@ -3,6 +3,7 @@
 //! Knows no table, port or stage.
 
 pub mod addr;
+pub mod arp;
 pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;
@@ -10,6 +11,7 @@ pub mod udp;
 pub mod vxlan;
 
 pub use addr::{Mac, Vni};
+pub use arp::ArpHdr;
 pub use ethernet::EthernetHdr;
 pub use ipv4::Ipv4Hdr;
 pub use ipv6::Ipv6Hdr;

@@ -12,6 +12,7 @@ impl Fold<'_> {
     pub(super) fn check(&mut self) {
         self.check_cores();
         self.check_underlay();
+        self.check_ncm();
         self.check_roles();
     }
 
@@ -65,6 +66,26 @@ impl Fold<'_> {
                     },
                     &[vtep],
                 );
+            }
+            _ => {}
+        }
+    }
+
+    fn check_ncm(&mut self) {
+        let on_demand = self.settings.on_demand;
+        let vtep = self.settings.vtep.map(|vtep| vtep.address.addr().into());
+        let (at, source_at) = (self.line("set ncm"), self.line("set ncm source"));
+        match (on_demand.ncm, on_demand.source.or(vtep)) {
+            (None, _) if on_demand.source.is_some() => {
+                self.error(source_at, Conflict::NeedsNcm, &[])
+            }
+            (Some(_), None) => self.error(at, Conflict::NeedsVtep, &[]),
+            (Some(ncm), Some(from)) if ncm.is_ipv4() != from.is_ipv4() => {
+                let note = (
+                    source_at.or(self.line("set vtep")),
+                    "the address to ask from",
+                );
+                self.error(at, Conflict::TwoFamilies { ncm, from }, &[note]);
             }
             _ => {}
         }

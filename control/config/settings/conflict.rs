@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! What contradicts in a start-up file, line by line correct as it may be.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
 use vswitch::tables::MAX_PORTS;
@@ -52,6 +52,17 @@ pub(crate) enum Conflict {
     /// Something about the underlay, without a tunnel endpoint.
     #[error("this needs a tunnel endpoint, and there is no `set vtep`")]
     NeedsVtep,
+    /// An address to ask from, and nobody to ask.
+    #[error("this says where the controller is asked from, and there is no `set ncm`")]
+    NeedsNcm,
+    /// No connection leads from one to the other.
+    #[error("{ncm} cannot be reached from {from}")]
+    TwoFamilies {
+        /// Where the controller is asked.
+        ncm: SocketAddr,
+        /// From where.
+        from: IpAddr,
+    },
     /// A port that is to be two things.
     #[error("port {0} cannot be both")]
     TwoRoles(u16),
@@ -102,6 +113,8 @@ impl Conflict {
             Self::FewCores { .. } => "name more cores or lower `set nbcore`",
             Self::NoVtep => "add `set vtep ADDR/LEN port N`, or `set southbound off`",
             Self::NeedsVtep => "add `set vtep ADDR/LEN port N`",
+            Self::NeedsNcm => "add `set ncm ADDR`",
+            Self::TwoFamilies { .. } => "name an address of the same kind with `set ncm source`",
             Self::NotPolled(_) => "add it there, or leave `set portlist` out",
             Self::NotAtStart(_) => "give it with `alkaid exec` or in `alkaid console`",
             Self::OnlyAtStart(_) => "change it there and restart the switch",

@@ -188,6 +188,7 @@ impl<'a> Fold<'a> {
                 self.once(line, format!("set underlay neighbor {ip}"))
             }
             Setting::Promisc { ports, .. } => self.once(line, format!("set promisc {ports}")),
+            Setting::OnDemand(item) => self.once(line, format!("set on-demand{}", item.word())),
             Setting::Vtep { port, .. } => return self.vtep(line, setting, *port),
             other => self.once(line, key(other)),
         }
@@ -215,6 +216,9 @@ impl<'a> Fold<'a> {
             Setting::UnderlayGateway { ip, mac } => settings.underlay_gateway = Some((*ip, *mac)),
             Setting::Southbound(address) => settings.southbound = *address,
             Setting::Revisions(revisions) => settings.revisions = *revisions,
+            Setting::Ncm(address) => settings.on_demand.ncm = Some(*address),
+            Setting::NcmSource(address) => settings.on_demand.source = Some(*address),
+            Setting::OnDemand(item) => settings.on_demand.set(*item),
             Setting::ControlSocket(path) => settings.control_socket = Some(path.clone()),
             Setting::Store(path) => settings.store = Some(path.clone()),
             Setting::Resync(seconds) => settings.resync = *seconds,
@@ -268,6 +272,9 @@ fn key(setting: &Setting) -> &'static str {
         Setting::UnderlayGateway { .. } => "set underlay gateway",
         Setting::Southbound(_) => "set southbound",
         Setting::Revisions(_) => "set revisions",
+        Setting::Ncm(_) => "set ncm",
+        Setting::NcmSource(_) => "set ncm source",
+        Setting::OnDemand(_) => "set on-demand",
         Setting::ControlSocket(_) => "set control socket",
         Setting::Store(_) => "set store",
         Setting::Resync(_) => "set resync",

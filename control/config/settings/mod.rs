@@ -4,6 +4,7 @@
 mod check;
 mod conflict;
 mod fold;
+mod on_demand;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,6 +18,7 @@ use super::command::{Command, Level, PortItem, Ports, Setting};
 
 use crate::state::Revisions;
 pub(crate) use conflict::Conflict;
+pub(crate) use on_demand::{NCM_PORT, OnDemand};
 
 /// Packets taken at once without `set burst`: testpmd's number.
 pub(crate) const DEFAULT_BURST: u16 = 32;
@@ -88,6 +90,8 @@ pub(crate) struct Settings {
     pub(crate) southbound: Option<SocketAddr>,
     /// What becomes of a resource whose revision goes back.
     pub(crate) revisions: Revisions,
+    /// What the controller is asked for.
+    pub(crate) on_demand: OnDemand,
     /// The local socket; `None`: [`crate::northbound::socket::default_path`].
     pub(crate) control_socket: Option<PathBuf>,
     /// The file that keeps goal states across a restart; `None`: nothing does.
@@ -119,6 +123,7 @@ impl Default for Settings {
             underlay_gateway: None,
             southbound: Some(DEFAULT_SOUTHBOUND),
             revisions: Revisions::default(),
+            on_demand: OnDemand::default(),
             control_socket: None,
             store: None,
             resync: 0,
@@ -193,6 +198,7 @@ impl Settings {
         ]
         .into_iter()
         .flatten()
+        .chain(self.on_demand.settings())
         .collect()
     }
 

@@ -19,6 +19,7 @@ macro_rules! make {
 
 mod general;
 mod network;
+mod on_demand;
 mod ports;
 mod show;
 mod workers;
@@ -113,6 +114,10 @@ pub(crate) static GROUPS: &[Group] = &[
     Group {
         title: "Underlay and controller",
         rows: network::ROWS,
+    },
+    Group {
+        title: "Asking the controller",
+        rows: on_demand::ROWS,
     },
     Group {
         title: "What is going on",

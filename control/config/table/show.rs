@@ -108,6 +108,15 @@ pub(super) const ROWS: &[Spec] = &[
         ""
     ),
     show!(
+        "on-demand",
+        Show::OnDemand,
+        "Shows what the controller was asked for, and what waits for its answers",
+        "\
+Counted since start: packets that missed, destinations asked for and found or not. As of now: packets held, destinations \
+waited for, calls under way, unknown ones that are remembered, idle entries. Times are from a destination's first packet to \
+its release, in microseconds, over the latest answers."
+    ),
+    show!(
         "workers",
         Show::Workers,
         "Shows each worker: core, queues, how busy it is",

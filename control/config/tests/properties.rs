@@ -57,6 +57,13 @@ fn words(kind: Kind) -> BoxedStrategy<String> {
         Kind::Socket => (address(), 1u16..)
             .prop_map(|(ip, port)| format!("{ip}:{port}"))
             .boxed(),
+        Kind::Server(_) => (address(), proptest::option::of(1u16..))
+            .prop_map(|(ip, port)| match port {
+                Some(port) => format!("{ip}:{port}"),
+                None => ip,
+            })
+            .boxed(),
+        Kind::OwnAddress => address().boxed(),
         Kind::Path | Kind::Text => text().prop_map(|word| quoted(&word).into_owned()).boxed(),
         Kind::Words => several(1).boxed(),
         Kind::Topic => several(0).boxed(),

@@ -89,6 +89,32 @@ fn a_whole_file_is_folded() {
 }
 
 #[test]
+fn the_controller_is_asked_from_an_address_that_it_can_be_reached_from() {
+    let vtep = "port attach net_null0\nset vtep 192.0.2.1/24 port 0";
+    let asked = settings(&format!("{vtep}\nset ncm 192.0.2.9\nset on-demand hold 5")).unwrap();
+    assert_eq!(asked.on_demand.ncm, "192.0.2.9:9016".parse().ok());
+    assert!(asked.on_demand.asks() && asked.on_demand.hold == 5);
+    assert!(!settings(vtep).unwrap().on_demand.asks());
+    let off = settings(&format!("{vtep}\nset ncm 192.0.2.9\nset on-demand off")).unwrap();
+    assert!(!off.on_demand.asks());
+    assert!(settings("set southbound off\nset ncm 192.0.2.9\nset ncm source 127.0.0.1").is_ok());
+
+    assert!(error("set ncm 192.0.2.9").starts_with("f:1:1: this needs a tunnel endpoint"));
+    assert!(error("set ncm source 192.0.2.1").ends_with("add `set ncm ADDR`"));
+    let families = error(&format!("{vtep}\nset ncm [2001:db8::9]:9016"));
+    assert!(
+        families.contains("[2001:db8::9]:9016 cannot be reached from 192.0.2.1"),
+        "{families}"
+    );
+    assert!(
+        error(&format!(
+            "{vtep}\nset on-demand rate 1\nset on-demand rate 2"
+        ))
+        .contains("twice")
+    );
+}
+
+#[test]
 fn unless_told_otherwise_dpdk_takes_no_device_by_itself() {
     let args = |text: &str| {
         settings(&format!("{text}\nset southbound off"))

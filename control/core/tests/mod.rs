@@ -8,6 +8,7 @@ mod goal;
 mod grpc;
 mod hostile;
 mod kept;
+mod on_demand;
 mod order;
 mod resources;
 mod restart;

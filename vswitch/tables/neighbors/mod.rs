@@ -17,6 +17,7 @@ mod table;
 mod tests;
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::{DomainId, VpcId};
@@ -56,6 +57,12 @@ impl Neighbors {
     #[inline]
     pub const fn ip_key(vpc: VpcId, ip: u32) -> u64 {
         (vpc.0.get() as u64) << 32 | ip as u64
+    }
+
+    /// What [`Neighbors::ip_key`] made the key of.
+    pub fn of_ip_key(key: u64) -> Option<(VpcId, Ipv4Addr)> {
+        let vpc = NonZeroU16::new((key >> 32) as u16)?;
+        Some((VpcId(vpc), Ipv4Addr::from(key as u32)))
     }
 
     /// Looks a MAC up, for callers that do not work in bursts.

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+//! Neighbors that came in answer to a question of this switch's own, and what becomes of them when nobody uses them.
+//!
+//! Workers do not say which entries they use: that would be a store per packet. So after the idle time an entry is taken out
+//! of the workers' tables, and kept. If a packet goes there it misses, waits for the entry to be put back, which takes no
+//! question, and goes on: an entry in use costs one late packet per idle time. If none does for as long again, the neighbor
+//! is forgotten. One that the controller sends of its own accord is like any other and never ages.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use vswitch::stage::punt::{Destination, Sought};
+use vswitch::tables::{DomainId, VpcId};
+
+use crate::program::Program;
+use crate::proto::schema::goal_state_v2::NeighborStatesEntry;
+use crate::proto::schema::{GoalStateV2, NeighborState, OperationType};
+use crate::state::neighbor::NeighborIx;
+use crate::state::{Subject, Wanted};
+
+/// How long after a question its answer is known as such: longer than a call may take.
+const ANSWER: Duration = Duration::from_secs(90);
+
+/// Most questions that are remembered, some 40 bytes each. The answers to others are kept for good.
+const MAX_ASKED: usize = 65_536;
+
+/// What a question was about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Asked {
+    InVpc(VpcId, Ipv4Addr),
+    InDomain(DomainId, Ipv4Addr),
+}
+
+/// Where an entry is.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// In the workers' tables, since.
+    Used(Instant),
+    /// Apart from them, since; what finds it.
+    Idle(Instant, [Sought; 2]),
+}
+
+/// What changed when entries aged.
+#[derive(Debug, Default)]
+pub(crate) struct Aged {
+    /// They can be put back, see [`OnDemand::wake`].
+    pub(crate) idle: Vec<Sought>,
+    /// They cannot any more.
+    pub(crate) gone: Vec<Sought>,
+}
+
+impl Aged {
+    /// True if nothing did.
+    pub(super) fn is_empty(&self) -> bool {
+        self.idle.is_empty() && self.gone.is_empty()
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct OnDemand {
+    asked: HashMap<Asked, Instant>,
+    entries: HashMap<NeighborIx, Stage>,
+    idle: HashMap<Sought, NeighborIx>,
+    /// Neighbors of the goal state that is being applied.
+    told: Vec<NeighborIx>,
+    gone: Vec<Sought>,
+}
+
+impl OnDemand {
+    /// The controller is about to be asked for these.
+    pub(super) fn asking(&mut self, destinations: &[Destination], now: Instant) {
+        if self.asked.len() + destinations.len() > MAX_ASKED {
+            self.asked.retain(|_, until| now < *until);
+        }
+        let room = MAX_ASKED.saturating_sub(self.asked.len());
+        for Destination { ip, sought, .. } in destinations.iter().take(room) {
+            let asked = match sought {
+                Sought::Ip(vpc, _) => Asked::InVpc(*vpc, *ip),
+                Sought::Mac(domain, _) => Asked::InDomain(*domain, *ip),
+            };
+            self.asked.insert(asked, now + ANSWER);
+        }
+    }
+
+    /// The controller described this.
+    pub(super) fn told(&mut self, subject: &Subject) {
+        if let Subject::Neighbor(neighbors) = subject
+            && !(self.asked.is_empty() && self.entries.is_empty())
+        {
+            self.told.extend(neighbors);
+        }
+    }
+
+    /// Tells answers from what the controller sent of its own accord, once a goal state is programmed. What has not
+    /// changed since `before` on the state's clock was there already.
+    pub(super) fn tell_apart(
+        &mut self,
+        wanted: &Wanted,
+        program: &mut Program,
+        before: u64,
+        now: Instant,
+    ) {
+        let mut answered = Vec::new();
+        for ix in std::mem::take(&mut self.told) {
+            let Some(slot) = wanted.neighbor(ix) else {
+                continue;
+            };
+            let open = answered.len();
+            if let Some((vpc, domain)) = program.place_of(slot.subnet) {
+                let questions = [Asked::InVpc(vpc, slot.ip), Asked::InDomain(domain, slot.ip)];
+                let is_open = |question: &Asked| {
+                    let until = self.asked.get(question);
+                    until.is_some_and(|until| now < *until)
+                };
+                answered.extend(questions.into_iter().filter(is_open));
+            }
+            let asked = answered.len() > open;
+            if let Some(Stage::Idle(_, sought)) = self.entries.remove(&ix) {
+                self.forget(ix, sought);
+                program.set_idle(wanted, ix, false);
+            }
+            if asked && slot.changed > before {
+                self.entries.insert(ix, Stage::Used(now));
+            }
+        }
+        // Not before all are looked at: one address may come as an L2 and as an L3 neighbor.
+        answered
+            .iter()
+            .for_each(|question| _ = self.asked.remove(question));
+    }
+
+    /// Puts entries back into the workers' tables.
+    pub(super) fn wake(
+        &mut self,
+        wanted: &Wanted,
+        program: &mut Program,
+        sought: &[Sought],
+        now: Instant,
+    ) {
+        for sought in sought {
+            let Some(&ix) = self.idle.get(sought) else {
+                continue;
+            };
+            if let Some(Stage::Idle(_, sought)) = self.entries.insert(ix, Stage::Used(now)) {
+                self.forget(ix, sought);
+            }
+            program.set_idle(wanted, ix, false);
+        }
+    }
+
+    /// Moves what was in the workers' tables for `idle` out of them, and forgets what nobody wanted for as long again.
+    /// Returns this also as the goal state that would have done it, for the store.
+    pub(super) fn age(
+        &mut self,
+        wanted: &mut Wanted,
+        program: &mut Program,
+        idle: Duration,
+        now: Instant,
+    ) -> (Aged, GoalStateV2) {
+        let (mut aged, mut forgotten) = (Aged::default(), GoalStateV2::default());
+        let due = |since: Instant| since + idle <= now;
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.retain(|&ix, stage| match *stage {
+            _ if wanted.neighbor(ix).is_none() => {
+                if let Stage::Idle(_, sought) = *stage {
+                    self.forget(ix, sought);
+                }
+                program.set_idle(wanted, ix, false);
+                false
+            }
+            Stage::Used(since) if due(since) => {
+                if let Some(sought) = program.keys(ix) {
+                    program.set_idle(wanted, ix, true);
+                    self.idle.extend(sought.map(|sought| (sought, ix)));
+                    aged.idle.extend(sought);
+                    *stage = Stage::Idle(now, sought);
+                }
+                true
+            }
+            Stage::Idle(since, sought) if due(since) => {
+                self.forget(ix, sought);
+                program.set_idle(wanted, ix, false);
+                forgotten.neighbor_states.extend(deletion(wanted, ix));
+                wanted.forget_neighbor(ix);
+                false
+            }
+            _ => true,
+        });
+        self.entries = entries;
+        aged.gone = std::mem::take(&mut self.gone);
+        (aged, forgotten)
+    }
+
+    fn forget(&mut self, ix: NeighborIx, sought: [Sought; 2]) {
+        for sought in sought {
+            if self.idle.get(&sought) == Some(&ix) {
+                self.idle.remove(&sought);
+                self.gone.push(sought);
+            }
+        }
+    }
+}
+
+/// The controller's words to delete a neighbor.
+fn deletion(wanted: &Wanted, ix: NeighborIx) -> Option<NeighborStatesEntry> {
+    let configuration = wanted.neighbor_configuration(ix)?;
+    Some(NeighborStatesEntry {
+        key: configuration.id.clone(),
+        value: Some(NeighborState {
+            operation_type: OperationType::Delete.into(),
+            configuration: Some(configuration),
+        }),
+    })
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+//! Neighbors that came in answer to a question: they age, others do not. [`whole`] is the whole way, with real gRPC.
+
+mod ncm;
+mod whole;
+
+use std::time::{Duration, Instant};
+
+use vswitch::stage::punt::{Destination, Sought};
+use vswitch::wire::{Mac, Vni};
+
+use super::goal::*;
+use super::world::World;
+use crate::core::Aged;
+use crate::core::watchdog::GRACE;
+use crate::proto::schema::NeighborType::{L2, L3};
+use crate::southbound::decode::Encoded;
+
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A world with one subnet, and the time.
+struct Lab {
+    world: World,
+    now: Instant,
+}
+
+fn answer(n: u8) -> State {
+    let (mac, ip) = (format!("02:00:00:00:00:{n:02x}"), format!("10.7.1.{n}"));
+    neighbor(&format!("n{n}"), L2, &mac, "s", &ip, 9)
+}
+
+impl Lab {
+    fn new() -> Self {
+        let mut world = World::new();
+        let guest = port("port-a", "02:00:00:00:00:0a", &[("s", "10.7.1.10")]);
+        world.succeed([vpc("v", 7), subnet("s", "v", "10.7.1.0/24", 0, 1), guest]);
+        // Ahead of the clock that goal states are applied by.
+        let now = Instant::now() + Duration::from_secs(10);
+        Self { world, now }
+    }
+
+    /// What asks for guest `n`: by address, and by MAC.
+    fn sought(&self, n: u8) -> [Sought; 2] {
+        let core = &self.world.core;
+        let (subnet, _) = core.wanted.subnets().next().unwrap();
+        let (vpc, domain) = core.program.place_of(subnet).unwrap();
+        let mac = Mac::new([2, 0, 0, 0, 0, n]);
+        [
+            Sought::Ip(vpc, [10, 7, 1, n].into()),
+            Sought::Mac(domain, mac),
+        ]
+    }
+
+    fn ask(&mut self, n: u8, by: usize) {
+        let destination = Destination {
+            vni: Vni::new(7).unwrap(),
+            ip: [10, 7, 1, n].into(),
+            sought: self.sought(n)[by],
+        };
+        self.world.core.on_demand.asking(&[destination], self.now);
+    }
+
+    fn answered(&mut self, n: u8) {
+        self.ask(n, usize::from(n % 2));
+        self.world.succeed([answer(n)]);
+    }
+
+    fn wake(&mut self, sought: Sought) {
+        let core = &mut self.world.core;
+        core.on_demand
+            .wake(&core.wanted, &mut core.program, &[sought], self.now);
+        assert!(core.make_visible(GRACE));
+        self.world.check();
+    }
+
+    fn after(&mut self, seconds: u64) -> Aged {
+        self.now += Duration::from_secs(seconds);
+        let core = &mut self.world.core;
+        let (aged, _) = core
+            .on_demand
+            .age(&mut core.wanted, &mut core.program, IDLE, self.now);
+        core.program.update(&mut core.wanted);
+        assert!(core.make_visible(GRACE));
+        core.wanted.sweep();
+        self.world.check();
+        aged
+    }
+
+    /// Whether workers find it, and whether it is wanted at all.
+    fn is(&mut self, n: u8) -> (bool, bool) {
+        let found = self.world.find(&format!("10.7.1.{n}")).is_some();
+        let wanted = self.world.core.wanted.neighbors();
+        let wanted = wanted.filter(|(_, slot)| slot.ip.octets()[3] == n).count();
+        (found, wanted != 0)
+    }
+}
+
+const USED: (bool, bool) = (true, true);
+const IS_IDLE: (bool, bool) = (false, true);
+const GONE: (bool, bool) = (false, false);
+
+#[test]
+fn an_answer_is_set_aside_put_back_by_who_misses_it_and_forgotten_when_nobody_does() {
+    let mut lab = Lab::new();
+    for n in [20, 21] {
+        lab.answered(n);
+    }
+    assert!(lab.after(45).is_empty() && lab.is(20) == USED);
+    let mut idle = lab.after(20).idle;
+    idle.sort_by_key(|sought| format!("{sought:?}"));
+    let mut expected = [lab.sought(20), lab.sought(21)].concat();
+    expected.sort_by_key(|sought| format!("{sought:?}"));
+    assert_eq!(idle, expected);
+    assert_eq!((lab.is(20), lab.is(21)), (IS_IDLE, IS_IDLE));
+
+    lab.wake(lab.sought(20)[1]);
+    assert_eq!((lab.is(20), lab.is(21)), (USED, IS_IDLE));
+    let mut gone = lab.after(59).gone;
+    gone.sort_by_key(|sought| format!("{sought:?}"));
+    assert_eq!(gone, lab.sought(20), "it need not be put back");
+    let aged = lab.after(1);
+    assert_eq!((aged.gone.len(), aged.idle.len()), (2, 2));
+    assert_eq!((lab.is(20), lab.is(21)), (IS_IDLE, GONE));
+    lab.wake(lab.sought(21)[0]); // too late
+    assert_eq!(lab.is(21), GONE);
+    lab.after(60);
+    assert_eq!(lab.is(20), GONE);
+}
+
+#[test]
+fn what_the_controller_sends_of_its_own_accord_stays() {
+    let mut lab = Lab::new();
+    lab.world.succeed([answer(20)]);
+    lab.ask(21, 0);
+    lab.world.succeed([answer(22)]);
+    lab.after(1000);
+    assert_eq!((lab.is(20), lab.is(22)), (USED, USED));
+    // An answer, then the same again.
+    lab.answered(23);
+    lab.world.succeed([answer(23)]);
+    lab.after(1000);
+    assert_eq!(lab.is(23), USED);
+    // Also when it is idle.
+    lab.answered(24);
+    lab.after(60);
+    assert_eq!(lab.is(24), IS_IDLE);
+    lab.world.succeed([answer(24)]);
+    assert_eq!(lab.is(24), USED);
+    lab.after(1000);
+    assert_eq!(lab.is(24), USED);
+}
+
+#[test]
+fn a_question_does_not_make_an_answer_of_what_was_there_or_comes_much_later() {
+    let mut lab = Lab::new();
+    lab.world.succeed([answer(20)]);
+    lab.answered(20);
+    lab.after(1000);
+    assert_eq!(lab.is(20), USED);
+    lab.ask(21, 0);
+    lab.world.core.on_demand.asking(&[], lab.now);
+    let late = lab.now + Duration::from_secs(91);
+    let core = &mut lab.world.core;
+    let before = core.wanted.clock();
+    let goal = Encoded::from(&v1([answer(21)]));
+    let reply = core.apply("test", &goal).unwrap();
+    assert_eq!(reply.operation_statuses.len(), 1);
+    // Applied now, that is in time; told much later it is not.
+    let (ix, _) = core.wanted.neighbors().last().unwrap();
+    lab.ask(21, 0);
+    let core = &mut lab.world.core;
+    let subject = crate::state::Subject::Neighbor(vec![ix]);
+    core.on_demand.told(&subject);
+    core.on_demand
+        .tell_apart(&core.wanted, &mut core.program, before, late);
+    lab.after(1000);
+    assert_eq!(lab.is(21), USED);
+}
+
+#[test]
+fn an_address_that_is_an_l2_and_an_l3_neighbor_ages_as_one() {
+    let mut lab = Lab::new();
+    lab.ask(20, 0);
+    let routed = neighbor("n20", L3, "02:00:00:00:00:14", "s", "10.7.1.20", 9);
+    lab.world.succeed([answer(20), routed]);
+    lab.after(60);
+    assert_eq!(lab.is(20), IS_IDLE);
+    lab.wake(lab.sought(20)[0]);
+    assert_eq!(lab.is(20), USED);
+    lab.after(60);
+    lab.after(60);
+    assert_eq!(lab.is(20), GONE);
+}
+
+#[test]
+fn an_idle_neighbor_that_is_deleted_leaves_nothing_behind() {
+    let mut lab = Lab::new();
+    lab.answered(20);
+    lab.after(60);
+    lab.world.succeed([deleted(answer(20))]);
+    assert_eq!(lab.is(20), GONE);
+    lab.world.succeed([answer(21)]); // may get its number
+    assert_eq!(lab.is(21), USED);
+    lab.after(60);
+    lab.after(60);
+    assert_eq!(lab.is(21), USED);
+    lab.answered(22);
+    lab.after(60);
+    lab.world.succeed([deleted(answer(22))]);
+    assert_eq!(lab.after(1).gone.len(), 2);
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+//! What a guest sends to a neighbor that nobody told us of is not dropped but held, if there is somebody to ask: it goes
+//! through a queue to the control side, and comes back through another one when the neighbor is there.
+//!
+//! Reads the frame, `meta.payload`, `routed`, `key`, `dst_ip`, `dst_mac`.
+//! Drops `OnDemandFull`.
+//!
+//! All of it is off the path of frames that are forwarded.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crossbeam_queue::ArrayQueue;
+use zerocopy::FromBytes;
+
+use crate::burst::{Meta, Payload};
+use crate::counters::{DropReason, WorkerCounters};
+use crate::io::Frame;
+use crate::stage::route;
+use crate::tables::{DomainId, MAX_PORTS, Neighbors, PortId, TenantPort, VpcId};
+use crate::wire::{ArpHdr, EthernetHdr, Mac, Vni, ethernet};
+
+/// Frames of one worker that may wait in either queue. 512: at a million misses a second, half a millisecond, which is
+/// longer than the control side sleeps.
+pub const PUNT_CAPACITY: usize = 512;
+
+/// Of these, frames of one port: a guest that scans its subnet leaves room for the others.
+pub const PORT_SHARE: usize = PUNT_CAPACITY / 4;
+
+/// The entry of the neighbor tables that a frame lacks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Sought {
+    /// By address: the frame is routed, or asks by ARP.
+    Ip(VpcId, Ipv4Addr),
+    /// By MAC: the frame is switched.
+    Mac(DomainId, Mac),
+}
+
+impl Sought {
+    /// True if the tables have it.
+    pub fn is_found(self, neighbors: &Neighbors) -> bool {
+        match self {
+            Self::Ip(vpc, ip) => neighbors.find_ip(vpc, ip),
+            Self::Mac(domain, mac) => neighbors.find_mac(domain, mac),
+        }
+        .is_some()
+    }
+}
+
+/// Whom to ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Destination {
+    /// The VNI of the subnet that the guest speaks in.
+    pub vni: Vni,
+    /// The address to ask for: the frame's destination, or a route's next hop.
+    pub ip: Ipv4Addr,
+    /// What the tables lack.
+    pub sought: Sought,
+}
+
+/// A frame that lacks a neighbor. It is as it arrived.
+#[derive(Debug)]
+pub struct Miss<F> {
+    /// The frame.
+    pub frame: F,
+    /// The port it arrived on.
+    pub from: PortId,
+    /// What it lacks.
+    pub destination: Destination,
+}
+
+/// The two queues between one worker and the control side. Lock-free; neither side waits for the other.
+pub struct PuntQueues<F> {
+    misses: ArrayQueue<Miss<F>>,
+    returned: ArrayQueue<(F, PortId)>,
+    /// Frames in `misses`, by port.
+    waiting: [AtomicUsize; MAX_PORTS],
+}
+
+impl<F> Default for PuntQueues<F> {
+    fn default() -> Self {
+        Self {
+            misses: ArrayQueue::new(PUNT_CAPACITY),
+            returned: ArrayQueue::new(PUNT_CAPACITY),
+            waiting: std::array::from_fn(|_| AtomicUsize::new(0)),
+        }
+    }
+}
+
+impl<F> PuntQueues<F> {
+    /// The worker's: a frame for the control side.
+    fn push(&self, miss: Miss<F>) -> Result<(), F> {
+        let waiting = &self.waiting[miss.from.index()];
+        if waiting.load(Relaxed) >= PORT_SHARE {
+            return Err(miss.frame);
+        }
+        waiting.fetch_add(1, Relaxed); // before the push, so that it never falls below zero
+        self.misses.push(miss).map_err(|miss| {
+            waiting.fetch_sub(1, Relaxed);
+            miss.frame
+        })
+    }
+
+    /// The worker's: true if frames have come back. To be asked before the tables are looked at, see
+    /// [`PuntQueues::give_back`].
+    #[inline]
+    pub fn has_returned(&self) -> bool {
+        !self.returned.is_empty()
+    }
+
+    /// The worker's: the oldest frame that came back.
+    pub fn take_returned(&self) -> Option<(F, PortId)> {
+        self.returned.pop()
+    }
+
+    /// The control side's: the oldest frame that lacks a neighbor.
+    pub fn next_miss(&self) -> Option<Miss<F>> {
+        let miss = self.misses.pop()?;
+        self.waiting[miss.from.index()].fetch_sub(1, Relaxed);
+        Some(miss)
+    }
+
+    /// The control side's: gives a frame back, to be forwarded as if it arrived now. A worker that finds it and looks at
+    /// the tables afterwards sees at least what the caller saw.
+    ///
+    /// # Errors
+    /// No room: the frame.
+    pub fn give_back(&self, frame: F, from: PortId) -> Result<(), F> {
+        self.returned
+            .push((frame, from))
+            .map_err(|(frame, _)| frame)
+    }
+
+    /// Frames that came back and that the worker has not taken yet.
+    pub fn returning(&self) -> usize {
+        self.returned.len()
+    }
+}
+
+/// Where a guest's burst may leave what lacks a neighbor.
+pub struct Punt<'a, F> {
+    /// `None`: nowhere, it is dropped.
+    pub queues: Option<&'a Arc<PuntQueues<F>>>,
+    /// The port that the burst came from.
+    pub from: PortId,
+    /// The guest there.
+    pub guest: &'a TenantPort,
+    /// What was looked at.
+    pub neighbors: &'a Neighbors,
+    /// The worker's.
+    pub counters: &'a WorkerCounters,
+}
+
+impl<F> Clone for Punt<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F> Copy for Punt<'_, F> {}
+
+impl<F: Frame> Punt<'_, F> {
+    /// Takes a frame that a stage refused, if there is somebody to ask about it.
+    ///
+    /// # Errors
+    /// It is to be dropped, for this reason.
+    pub(super) fn take(
+        &self,
+        frame: F,
+        meta: &Meta,
+        reason: DropReason,
+    ) -> Result<(), (F, DropReason)> {
+        let Some(queues) = self.queues else {
+            return Err((frame, reason));
+        };
+        let Some(destination) = self.destination(frame.head(), meta, reason) else {
+            return Err((frame, reason));
+        };
+        let from = self.from;
+        let miss = Miss {
+            frame,
+            from,
+            destination,
+        };
+        // Before the push: the other side may let go of it at once.
+        self.counters.port(from).add_held();
+        queues.push(miss).map_err(|frame| {
+            self.counters.port(from).add_released(1);
+            (frame, DropReason::OnDemandFull)
+        })
+    }
+
+    /// Whom to ask for. `None`: nobody can be.
+    fn destination(&self, head: &[u8], meta: &Meta, reason: DropReason) -> Option<Destination> {
+        match reason {
+            DropReason::UnknownNeighbor => {
+                let (vpc, ip) = Neighbors::of_ip_key(meta.key)?;
+                let vni = route::subnet(self.guest, head, meta)?.vni;
+                let sought = Sought::Ip(vpc, ip);
+                Some(Destination { vni, ip, sought })
+            }
+            DropReason::UnknownMac if meta.payload == Payload::Ipv4 => {
+                let subnet = route::subnet(self.guest, head, meta)?;
+                let ip = Ipv4Addr::from(meta.dst_ip);
+                let sought = Sought::Mac(subnet.domain, Mac::from_word(meta.dst_mac));
+                let vni = subnet.vni;
+                is_host(ip).then_some(Destination { vni, ip, sought })
+            }
+            DropReason::NotFlooded => self.target_of_arp(head),
+            _ => None,
+        }
+    }
+
+    /// The first packet of most conversations: a request for the MAC of an address that nobody told us of.
+    fn target_of_arp(&self, head: &[u8]) -> Option<Destination> {
+        let (ethernet, rest) = EthernetHdr::ref_from_prefix(head).ok()?;
+        let (arp, _) = ArpHdr::ref_from_prefix(rest).ok()?;
+        let (sender, ip) = (arp.sender_ip(), arp.target_ip());
+        // Who announces an address, or probes for one (RFC 5227), does not want to speak to it.
+        let asks = ethernet.ethertype() == ethernet::ARP
+            && arp.is_request()
+            && sender != ip
+            && !sender.is_unspecified();
+        let mut subnets = self.guest.attachments.iter();
+        let subnet = subnets.find(|subnet| subnet.cidr.contains(&ip))?;
+        let unknown = self.neighbors.find_ip(subnet.vpc, ip).is_none();
+        let (vni, sought) = (subnet.vni, Sought::Ip(subnet.vpc, ip));
+        (asks && unknown && is_host(ip)).then_some(Destination { vni, ip, sought })
+    }
+}
+
+/// False for addresses that no single host has.
+fn is_host(ip: Ipv4Addr) -> bool {
+    !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip.is_loopback())
+}
