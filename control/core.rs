@@ -13,6 +13,7 @@
 //! other workers see what it programs.
 
 mod applied;
+mod metrics;
 mod request;
 mod site;
 mod watchdog;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Writer};
 
+pub(crate) use metrics::TARGET as METRICS;
 pub(crate) use request::{BindError, CoreHandle, Goal, Gone, MAX_ROWS, Request, Show, channel};
 pub(crate) use site::{Site, Uplink};
 

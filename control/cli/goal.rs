@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-//! Goal states from files: protobuf's canonical JSON, in either of the controller's forms.
+//! Goal states from files: protobuf's canonical JSON, or the message itself, in either of the controller's forms.
 
+mod binary;
 mod json;
 
 use std::fs::File;
@@ -47,6 +48,14 @@ pub(crate) enum GoalError {
         /// What is wrong.
         what: String,
     },
+    /// It is no message.
+    #[error("{}: no goal state: {error}", path.display())]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: prost::DecodeError,
+    },
     /// It has lists and maps.
     #[error("{}: `{list}` is a list as in a GoalState, `{map}` a map as in a GoalStateV2: which one is it?", path.display())]
     Mixed {
@@ -62,13 +71,19 @@ pub(crate) enum GoalError {
     Schema(String),
 }
 
-/// Reads a goal state; `-` is standard input. Lists of states make it a GoalState (v1), maps a GoalStateV2; without
-/// any states it is a GoalStateV2.
+/// Reads a goal state; `-` is standard input, and `*.pb` the message itself. Lists of states make it a GoalState (v1), maps
+/// a GoalStateV2; without any states it is a GoalStateV2.
 ///
 /// # Errors
 /// The file cannot be read or is no goal state; the error names line, column and JSON path.
 pub(crate) fn load_goal(path: &Path) -> Result<Goal, GoalError> {
-    parse_goal(path, &read(path)?, None)
+    match path.extension().is_some_and(|extension| extension == "pb") {
+        true => binary::decode(&bytes(path)?).map_err(|error| GoalError::Binary {
+            path: path.to_owned(),
+            error,
+        }),
+        false => parse_goal(path, &read(path)?, None),
+    }
 }
 
 /// The goal state that `text`, the content of `path`, is; `form` instead of what it looks like.
@@ -96,25 +111,31 @@ pub(super) fn parse_goal(path: &Path, text: &str, form: Option<Rpc>) -> Result<G
     }
 }
 
-/// The content of `path`; `-` is standard input.
+/// The content of `path`, which is text; `-` is standard input.
 pub(super) fn read(path: &Path) -> Result<String, GoalError> {
+    String::from_utf8(bytes(path)?).map_err(|error| GoalError::Read {
+        path: path.to_owned(),
+        error: io::Error::new(io::ErrorKind::InvalidData, format!("no UTF-8: {error}")),
+    })
+}
+
+/// The content of `path`; `-` is standard input.
+fn bytes(path: &Path) -> Result<Vec<u8>, GoalError> {
     let failed = |error| GoalError::Read {
         path: path.to_owned(),
         error,
     };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let length = match path.as_os_str() == "-" {
         true => io::stdin()
             .lock()
             .take(MAX_FILE + 1)
-            .read_to_string(&mut text),
-        false => {
-            File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text))
-        }
+            .read_to_end(&mut bytes),
+        false => File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)),
     };
     match length.map_err(failed)? as u64 > MAX_FILE {
         true => Err(GoalError::TooLarge(path.to_owned())),
-        false => Ok(text),
+        false => Ok(bytes),
     }
 }
 

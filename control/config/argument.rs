@@ -2,7 +2,7 @@
 //! The arguments of commands: what they are called, what they may be, and how a word becomes a value.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
 use vswitch::tables::{MAX_PORTS, PortId};
@@ -38,6 +38,10 @@ pub(crate) enum Kind {
     Mac,
     /// An address and a TCP port.
     Socket,
+    /// An address, and a TCP port if it is not this one.
+    Server(u16),
+    /// Names with commas between, each once.
+    Names,
     /// A file.
     Path,
     /// Any one word.
@@ -82,8 +86,10 @@ pub(crate) enum Value {
     AddressPrefix(Ipv4Net),
     /// [`Kind::Mac`]
     Mac(Mac),
-    /// [`Kind::Socket`]
+    /// [`Kind::Socket`] and [`Kind::Server`]
     Socket(SocketAddr),
+    /// [`Kind::Names`]
+    Names(Vec<String>),
     /// [`Kind::Path`] and [`Kind::Text`]
     Text(String),
     /// [`Kind::Words`] and [`Kind::Topic`]
@@ -119,6 +125,13 @@ impl fmt::Display for Kind {
             Self::Mac => f.write_str("a MAC address of one station, as in `02:00:00:00:00:09`"),
             Self::Socket => {
                 f.write_str("an address and a TCP port, as in `0.0.0.0:50001` or `[::]:50001`")
+            }
+            Self::Server(port) => write!(
+                f,
+                "an address, and a TCP port if it is not {port}, as in `192.0.2.9` or `192.0.2.9:{port}`"
+            ),
+            Self::Names => {
+                f.write_str("names with commas between, each once, as in `dpm.alcor,ncm.alcor`")
             }
             Self::Path => f.write_str("the path of a file (in quotes if it has spaces)"),
             Self::Text => f.write_str("one word (in quotes if it has spaces)"),
@@ -181,6 +194,8 @@ impl Kind {
                     .ok()
                     .filter(|socket: &SocketAddr| socket.port() != 0)?,
             ),
+            Self::Server(port) => Value::Socket(server(text, port)?),
+            Self::Names => Value::Names(names(text)?),
             Self::Path | Self::Text => {
                 Value::Text(Some(text.to_owned()).filter(|text| !text.is_empty())?)
             }
@@ -229,6 +244,26 @@ fn list(text: &str, max: u16) -> Option<Vec<u16>> {
             }
             all.push(n);
         }
+    }
+    Some(all)
+}
+
+/// An address, and `port` unless it says another.
+fn server(text: &str, port: u16) -> Option<SocketAddr> {
+    let address = |ip: IpAddr| SocketAddr::new(ip, port);
+    let socket = text.parse().or_else(|_| text.parse().map(address)).ok()?;
+    let usable = socket.port() != 0 && !socket.ip().is_unspecified() && !socket.ip().is_multicast();
+    usable.then_some(socket)
+}
+
+/// Names with commas between. `None` also if one is empty or comes twice.
+fn names(text: &str) -> Option<Vec<String>> {
+    let mut all: Vec<String> = Vec::new();
+    for name in text.split(',') {
+        if name.is_empty() || all.iter().any(|other| other == name) {
+            return None;
+        }
+        all.push(name.to_owned());
     }
     Some(all)
 }
@@ -306,6 +341,42 @@ mod tests {
         }
         assert!(Kind::Socket.value("[::]:50001").is_some());
         assert_eq!(Kind::Socket.value("0.0.0.0:0"), None);
+    }
+
+    #[test]
+    fn a_server_has_a_port_without_being_given_one() {
+        let kind = Kind::Server(9016);
+        for (text, address) in [
+            ("192.0.2.9", "192.0.2.9:9016"),
+            ("192.0.2.9:80", "192.0.2.9:80"),
+            ("2001:db8::9", "[2001:db8::9]:9016"),
+            ("[2001:db8::9]:80", "[2001:db8::9]:80"),
+        ] {
+            let value = Some(Value::Socket(address.parse().unwrap()));
+            assert_eq!(kind.value(text), value, "{text}");
+        }
+        for text in [
+            "",
+            "ncm",
+            "192.0.2.9:",
+            "192.0.2.9:0",
+            "0.0.0.0",
+            "224.0.0.1",
+            "[::]:80",
+        ] {
+            assert_eq!(kind.value(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_each_given_once() {
+        assert_eq!(
+            Kind::Names.value("a,b c"),
+            Some(Value::Names(vec!["a".into(), "b c".into()]))
+        );
+        for text in ["", ",", "a,", "a,a"] {
+            assert_eq!(Kind::Names.value(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -94,6 +94,18 @@ pub(crate) enum Setting {
     },
     /// Where the controller's goal states arrive; `None` is off.
     Southbound(Option<SocketAddr>),
+    /// Who may call the southbound servers.
+    SouthboundTls(ServerTls),
+    /// Where the controller says which topics to listen to; `None` is off.
+    Subscribe(Option<SocketAddr>),
+    /// The network configuration manager.
+    Ncm(SocketAddr),
+    /// How the network configuration manager is talked to.
+    NcmTls(ClientTls),
+    /// A file or folder of goal states.
+    GoalStateWatch(PathBuf),
+    /// Whether the log has the agent's `[METRICS]` lines.
+    MetricsLog(bool),
     /// Where `alkaid exec` and `alkaid console` reach this switch.
     ControlSocket(PathBuf),
     /// Most neighbors.
@@ -102,6 +114,35 @@ pub(crate) enum Setting {
     Mbufs(u32),
     /// How much is logged.
     Log(Level),
+}
+
+/// One side's certificate, and who vouches for the other side's. All are PEM files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct TlsFiles {
+    /// This side's certificate, with those between it and the authority's.
+    pub(crate) cert: PathBuf,
+    /// Its private key.
+    pub(crate) key: PathBuf,
+    /// The authorities that the other side's certificate may be of.
+    pub(crate) ca: PathBuf,
+}
+
+/// Mutual TLS of the southbound servers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ServerTls {
+    /// The files.
+    pub(crate) files: TlsFiles,
+    /// Names of callers; empty: whoever has a certificate of the authority.
+    pub(crate) allow: Vec<String>,
+}
+
+/// Mutual TLS towards a server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ClientTls {
+    /// The files.
+    pub(crate) files: TlsFiles,
+    /// The name in the server's certificate; `None`: its address.
+    pub(crate) name: Option<String>,
 }
 
 /// What `show` shows.
@@ -131,6 +172,8 @@ pub(crate) enum Show {
     Memory,
     /// Each worker: its core, its queues, how busy it is.
     Workers,
+    /// The topics that the controller subscribed this host to.
+    Subscriptions,
     /// The settings in force, as commands.
     Config,
 }
@@ -237,6 +280,19 @@ fn list<T: fmt::Display>(
     Ok(())
 }
 
+impl fmt::Display for TlsFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [cert, key, ca] = [&self.cert, &self.key, &self.ca].map(|path| path.to_string_lossy());
+        write!(
+            f,
+            "cert {} key {} ca {}",
+            quoted(&cert),
+            quoted(&key),
+            quoted(&ca)
+        )
+    }
+}
+
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -257,6 +313,25 @@ impl fmt::Display for Setting {
             Self::UnderlayGateway { ip, mac } => write!(f, "underlay gateway {ip} {mac}"),
             Self::Southbound(Some(address)) => write!(f, "southbound listen {address}"),
             Self::Southbound(None) => f.write_str("southbound off"),
+            Self::SouthboundTls(ServerTls { files, allow }) => {
+                write!(f, "southbound tls {files}")?;
+                match allow.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, " allow {}", quoted(&allow.join(","))),
+                }
+            }
+            Self::Subscribe(Some(address)) => write!(f, "subscribe listen {address}"),
+            Self::Subscribe(None) => f.write_str("subscribe off"),
+            Self::Ncm(address) => write!(f, "ncm {address}"),
+            Self::NcmTls(ClientTls { files, name }) => {
+                write!(f, "ncm tls {files}")?;
+                name.iter()
+                    .try_for_each(|name| write!(f, " name {}", quoted(name)))
+            }
+            Self::GoalStateWatch(path) => {
+                write!(f, "goal-state watch {}", quoted(&path.to_string_lossy()))
+            }
+            Self::MetricsLog(on) => write!(f, "metrics-log {}", if *on { "on" } else { "off" }),
             Self::ControlSocket(path) => {
                 write!(f, "control socket {}", quoted(&path.to_string_lossy()))
             }
@@ -282,6 +357,7 @@ impl fmt::Display for Show {
             Self::Pending => "pending",
             Self::Memory => "memory",
             Self::Workers => "workers",
+            Self::Subscriptions => "subscriptions",
             Self::Config => "config",
         };
         f.write_str(word)

@@ -7,9 +7,11 @@
 
 use std::time::Instant;
 
+use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 
+use super::metrics;
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 use crate::southbound::decode::{self, Resource};
 
@@ -24,6 +26,16 @@ pub(crate) enum Goal {
     V1(GoalState),
     /// Maps of states.
     V2(GoalStateV2),
+}
+
+impl Goal {
+    /// Bytes that it is on the wire.
+    fn encoded_len(&self) -> usize {
+        match self {
+            Self::V1(goal) => goal.encoded_len(),
+            Self::V2(goal) => goal.encoded_len(),
+        }
+    }
 }
 
 /// What to list of the goal state.
@@ -155,6 +167,9 @@ impl CoreHandle {
         goal: Goal,
     ) -> Result<oneshot::Receiver<GoalStateOperationReply>, Gone> {
         let received = Instant::now();
+        if metrics::are_logged() {
+            metrics::log_size(goal.encoded_len());
+        }
         let resources = decode::resources(goal);
         let (reply, answer) = oneshot::channel();
         let request = Request::Apply {

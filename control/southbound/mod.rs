@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! Alcor's services: receive, validate, answer.
 //!
-//! * [`service`] the gRPC services; **start there**: it hands each message to the control thread and awaits
-//!   its reply.
+//! * [`service`] the gRPC service; **start there**: it hands each message to the control thread and awaits
+//!   its reply. [`subscribe`] is the other one.
 //! * [`decode`] a message, flattened to resources; [`vpc`], [`subnet`], [`port`], [`neighbor`] and [`router`]
 //!   validate one kind each; [`field`] names what is wrong.
 //! * [`reply`] keeps replies small enough for the controller's clients.
@@ -15,4 +15,5 @@ pub(crate) mod reply;
 pub(crate) mod router;
 pub(crate) mod service;
 pub(crate) mod subnet;
+pub(crate) mod subscribe;
 pub(crate) mod vpc;

@@ -16,6 +16,7 @@ use super::{DeviceError, Devices, Switch, Totals, report};
 use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone};
 use crate::northbound::{ExecError, Executor, Output};
+use crate::southbound::subscribe::Subscriptions;
 
 /// The running switch, for operators.
 pub(crate) struct Operator {
@@ -23,6 +24,7 @@ pub(crate) struct Operator {
     settings: Settings,
     devices: Arc<Devices>,
     core: CoreHandle,
+    subscriptions: Arc<Subscriptions>,
     /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
     zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
     quit: watch::Sender<bool>,
@@ -36,12 +38,18 @@ impl From<DeviceError> for ExecError {
 
 impl Operator {
     /// Of this switch; `quit` is told when an operator ends it.
-    pub(crate) fn new(switch: &Switch, core: CoreHandle, quit: watch::Sender<bool>) -> Self {
+    pub(crate) fn new(
+        switch: &Switch,
+        core: CoreHandle,
+        subscriptions: Arc<Subscriptions>,
+        quit: watch::Sender<bool>,
+    ) -> Self {
         let (settings, devices) = (switch.settings.clone(), Arc::clone(&switch.devices));
         Self {
             settings,
             devices,
             core,
+            subscriptions,
             zero: Mutex::default(),
             quit,
         }
@@ -68,6 +76,7 @@ impl Operator {
             }
             Show::Ports => self.show_ports().await?,
             Show::Workers => block_in_place(|| self.show_workers()),
+            Show::Subscriptions => self.subscriptions.rows(),
             Show::Config => return Ok(Output::Text(block_in_place(|| self.config()))),
             Show::Vpcs => self.goal_state(core::Show::Vpcs).await?,
             Show::Subnets => self.goal_state(core::Show::Subnets).await?,

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::goals::{V1, V2};
 use super::streams;
-use crate::cli::{PushArgs, Rpc, push};
+use crate::cli::{PushArgs, Rpc, TlsArgs, push};
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::proto::schema::goal_state_provisioner_server::{
     GoalStateProvisioner, GoalStateProvisionerServer,
@@ -170,6 +170,7 @@ impl Drop for Server {
 
 fn args(file: PathBuf, to: String) -> PushArgs {
     PushArgs {
+        tls: TlsArgs::default(),
         file,
         to,
         rpc: None,

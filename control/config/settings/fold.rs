@@ -15,8 +15,20 @@ impl Settings {
     ///
     /// # Errors
     /// All contradictions among them.
+    #[cfg(test)]
     pub(crate) fn from_commands(commands: &[(Line, Command)]) -> Result<Self, ConfigErrors> {
-        let mut fold = Fold::default();
+        Self::default().with_commands(commands)
+    }
+
+    /// These settings, changed by `commands` in their order.
+    ///
+    /// # Errors
+    /// All contradictions among them.
+    pub(crate) fn with_commands(self, commands: &[(Line, Command)]) -> Result<Self, ConfigErrors> {
+        let mut fold = Fold {
+            settings: self,
+            ..Fold::default()
+        };
         for (line, command) in commands {
             fold.command(line, command);
         }
@@ -214,6 +226,12 @@ impl<'a> Fold<'a> {
             }
             Setting::UnderlayGateway { ip, mac } => settings.underlay_gateway = Some((*ip, *mac)),
             Setting::Southbound(address) => settings.southbound = *address,
+            Setting::SouthboundTls(tls) => settings.southbound_tls = Some(tls.clone()),
+            Setting::Subscribe(address) => settings.subscribe = *address,
+            Setting::Ncm(address) => settings.ncm = Some(*address),
+            Setting::NcmTls(tls) => settings.ncm_tls = Some(tls.clone()),
+            Setting::GoalStateWatch(path) => settings.goal_state = Some(path.clone()),
+            Setting::MetricsLog(on) => settings.metrics_log = *on,
             Setting::ControlSocket(path) => settings.control_socket = Some(path.clone()),
             Setting::NeighborsCapacity(n) => settings.neighbors_capacity = *n,
             Setting::Mbufs(n) => settings.mbufs = *n,
@@ -264,6 +282,12 @@ fn key(setting: &Setting) -> &'static str {
         Setting::UnderlayNeighbor { .. } => "set underlay neighbor",
         Setting::UnderlayGateway { .. } => "set underlay gateway",
         Setting::Southbound(_) => "set southbound",
+        Setting::SouthboundTls(_) => "set southbound tls",
+        Setting::Subscribe(_) => "set subscribe",
+        Setting::Ncm(_) => "set ncm",
+        Setting::NcmTls(_) => "set ncm tls",
+        Setting::GoalStateWatch(_) => "set goal-state watch",
+        Setting::MetricsLog(_) => "set metrics-log",
         Setting::ControlSocket(_) => "set control socket",
         Setting::NeighborsCapacity(_) => "set neighbors capacity",
         Setting::Mbufs(_) => "set mbufs",

@@ -13,7 +13,7 @@ use ipnet::Ipv4Net;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
-use super::command::{Command, Level, PortItem, Ports, Setting};
+use super::command::{ClientTls, Command, Level, PortItem, Ports, ServerTls, Setting};
 
 pub(crate) use conflict::Conflict;
 
@@ -29,6 +29,10 @@ pub(crate) const DEFAULT_MBUFS: u32 = 16_383;
 /// Where the controller connects without `set southbound`.
 pub(crate) const DEFAULT_SOUTHBOUND: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50_001);
+
+/// Where the controller connects when the switch is started with the Alcor Control Agent's flags.
+pub(crate) const AGENT_SUBSCRIBE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50_002);
 
 /// What a start-up file says of one port. `None`: nothing, the device decides.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -85,6 +89,18 @@ pub(crate) struct Settings {
     pub(crate) underlay_gateway: Option<(Ipv4Addr, Mac)>,
     /// Where goal states arrive; `None`: nowhere.
     pub(crate) southbound: Option<SocketAddr>,
+    /// Who may call the southbound servers; `None`: anyone, in plain.
+    pub(crate) southbound_tls: Option<ServerTls>,
+    /// Where subscriptions arrive; `None`: nowhere.
+    pub(crate) subscribe: Option<SocketAddr>,
+    /// The network configuration manager.
+    pub(crate) ncm: Option<SocketAddr>,
+    /// How it is talked to; `None`: in plain.
+    pub(crate) ncm_tls: Option<ClientTls>,
+    /// A file or folder of goal states to apply.
+    pub(crate) goal_state: Option<PathBuf>,
+    /// Whether the log has the agent's `[METRICS]` lines.
+    pub(crate) metrics_log: bool,
     /// The local socket; `None`: [`crate::northbound::socket::default_path`].
     pub(crate) control_socket: Option<PathBuf>,
     /// Most neighbors.
@@ -111,6 +127,12 @@ impl Default for Settings {
             underlay_neighbors: BTreeMap::new(),
             underlay_gateway: None,
             southbound: Some(DEFAULT_SOUTHBOUND),
+            southbound_tls: None,
+            subscribe: None,
+            ncm: None,
+            ncm_tls: None,
+            goal_state: None,
+            metrics_log: false,
             control_socket: None,
             neighbors_capacity: DEFAULT_NEIGHBORS,
             mbufs: DEFAULT_MBUFS,
@@ -121,6 +143,15 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What the file starts from when the switch is started with the Alcor Control Agent's flags.
+    pub(crate) fn of_agent() -> Self {
+        Self {
+            subscribe: Some(AGENT_SUBSCRIBE),
+            metrics_log: true,
+            ..Self::default()
+        }
+    }
+
     /// The arguments to start DPDK with (without a program name). Unless they say something of PCI devices, DPDK is
     /// kept from taking all that it finds: those would become ports, and `port attach` gives ports their numbers.
     pub(crate) fn eal_args(&self) -> Vec<String> {
@@ -132,6 +163,20 @@ impl Settings {
             args.extend(["-a".to_owned(), "0000:00:00.0".to_owned()]);
         }
         args
+    }
+
+    /// What contradicts in where the controller connects.
+    pub(crate) fn listening_conflict(&self) -> Option<Conflict> {
+        let southbound = self.southbound?;
+        if self.vtep.is_none() {
+            return Some(Conflict::NoVtep);
+        }
+        let overlaps = |other: &SocketAddr| {
+            let (ip, other_ip) = (southbound.ip(), other.ip());
+            let same = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
+            same && southbound.port() == other.port()
+        };
+        self.subscribe.filter(overlaps).map(Conflict::SameSocket)
     }
 
     /// Commands that make these settings: defaults are left out, but what was chosen is in.
@@ -167,6 +212,13 @@ impl Settings {
                 self.southbound != Some(DEFAULT_SOUTHBOUND),
                 Setting::Southbound(self.southbound),
             ),
+            self.southbound_tls.clone().map(Setting::SouthboundTls),
+            self.subscribe
+                .map(|address| Setting::Subscribe(Some(address))),
+            self.ncm.map(Setting::Ncm),
+            self.ncm_tls.clone().map(Setting::NcmTls),
+            self.goal_state.clone().map(Setting::GoalStateWatch),
+            self.metrics_log.then_some(Setting::MetricsLog(true)),
             self.control_socket.clone().map(Setting::ControlSocket),
             changed(
                 self.neighbors_capacity != DEFAULT_NEIGHBORS,

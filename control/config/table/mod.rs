@@ -17,6 +17,7 @@ macro_rules! make {
     };
 }
 
+mod controller;
 mod general;
 mod network;
 mod ports;
@@ -90,6 +91,8 @@ impl Spec {
     }
 }
 
+pub(crate) use controller::NCM_PORT;
+
 use Part::{Arg, Is};
 
 /// Rows that belong together.
@@ -113,6 +116,10 @@ pub(crate) static GROUPS: &[Group] = &[
     Group {
         title: "Underlay and controller",
         rows: network::ROWS,
+    },
+    Group {
+        title: "Edges of the controller's contract",
+        rows: controller::ROWS,
     },
     Group {
         title: "What is going on",

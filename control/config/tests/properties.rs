@@ -57,6 +57,14 @@ fn words(kind: Kind) -> BoxedStrategy<String> {
         Kind::Socket => (address(), 1u16..)
             .prop_map(|(ip, port)| format!("{ip}:{port}"))
             .boxed(),
+        Kind::Server(_) => prop_oneof![
+            address(),
+            (address(), 1u16..).prop_map(|(ip, port)| format!("{ip}:{port}"))
+        ]
+        .boxed(),
+        Kind::Names => proptest::collection::btree_set("[a-z .\"-]{1,9}", 1..4)
+            .prop_map(|names| quoted(&names.into_iter().collect::<Vec<_>>().join(",")).into_owned())
+            .boxed(),
         Kind::Path | Kind::Text => text().prop_map(|word| quoted(&word).into_owned()).boxed(),
         Kind::Words => several(1).boxed(),
         Kind::Topic => several(0).boxed(),
