@@ -13,6 +13,7 @@
 //! other workers see what it programs.
 
 mod applied;
+mod metrics;
 mod on_demand;
 mod request;
 mod site;
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Writer};
 
+pub(crate) use metrics::TARGET as METRICS;
 pub(crate) use on_demand::Aged;
 pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,

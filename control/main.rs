@@ -14,21 +14,26 @@ mod cli;
 mod config;
 mod core;
 mod dataset;
+mod goal_watch;
 mod northbound;
 mod ondemand;
 mod program;
 mod proto;
 mod replay;
 mod run;
+mod server;
 mod southbound;
+mod stamp;
 mod state;
 mod store;
 mod switch;
+mod tls;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use cli::agent::{Agent, AgentFlags};
 use cli::{Cli, EXIT_FAILED, EXIT_OK, EXIT_USAGE, Subcommands};
 use config::Settings;
 
@@ -37,28 +42,48 @@ use config::Settings;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if Agent::is_called() {
+        return with_settings(&Agent::file(), Some(&Agent::parse().flags), run::run);
+    }
     match Cli::parse().command {
-        Subcommands::Run(args) => with_settings(&args.file, run::run),
+        Subcommands::Run(args) => {
+            let flags = args.agent.are_given().then_some(&args.agent);
+            with_settings(&args.file, flags, run::run)
+        }
         Subcommands::Replay(args) => {
-            with_settings(&args.config, |settings| replay::run(settings, &args))
+            with_settings(&args.config, None, |settings| replay::run(settings, &args))
         }
         Subcommands::Client(client) => client.run(),
     }
 }
 
-/// Reads a configuration, and does something with it if nothing in it is wrong.
+/// Reads a configuration, and does something with it if nothing in it is wrong. Flags of the Alcor Control Agent win over
+/// it.
 fn with_settings(
     file: &std::path::Path,
+    flags: Option<&AgentFlags>,
     body: impl FnOnce(Settings) -> Result<bool, Box<dyn std::error::Error>>,
 ) -> ExitCode {
-    let settings = match config::read(file) {
+    let base = flags.map_or_else(Settings::default, |_| Settings::of_agent());
+    let read =
+        config::read(file, base).map_err(|errors| format!("{:?}", miette::Report::new(errors)));
+    let settings = read.and_then(|settings| match flags {
+        Some(flags) => flags
+            .applied(settings)
+            .map_err(|error| format!("alkaid: {error}")),
+        None => Ok(settings),
+    });
+    let settings = match settings {
         Ok(settings) => settings,
-        Err(errors) => {
-            eprintln!("{:?}", miette::Report::new(errors));
+        Err(wrong) => {
+            eprintln!("{wrong}");
             return ExitCode::from(EXIT_USAGE);
         }
     };
     log_to_stderr(&settings);
+    for ignored in flags.iter().flat_map(|flags| flags.ignored()) {
+        tracing::warn!("{ignored}");
+    }
     match body(settings) {
         Ok(true) => ExitCode::from(EXIT_OK),
         Ok(false) => ExitCode::from(EXIT_FAILED),
@@ -71,8 +96,13 @@ fn with_settings(
 
 /// Logs to stderr, as much as `set log` says; the variable `RUST_LOG` says it more finely.
 fn log_to_stderr(settings: &Settings) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+    let mut filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(settings.log.word()));
+    // Whatever is logged otherwise: scripts read these lines.
+    let metrics = if settings.metrics_log { "info" } else { "off" };
+    if let Ok(directive) = format!("{}={metrics}", core::METRICS).parse() {
+        filter = filter.add_directive(directive);
+    }
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -2,6 +2,7 @@
 //! `alkaid run`: the daemon, from its configuration to its end.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -9,30 +10,26 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tonic::service::Routes;
 
 use crate::config::Settings;
 use crate::core::{Core, CoreHandle, channel};
 use crate::northbound::{Socket, socket};
 use crate::ondemand::OnDemand;
+use crate::southbound::service;
+use crate::southbound::subscribe::{self, Subscriptions};
 use crate::store::{Journal, Store};
 use crate::switch::{Operator, Switch, cores};
-use crate::{northbound, ondemand, southbound};
+use crate::tls::{self, ServerKeys};
+use crate::{goal_watch, northbound, ondemand, server};
 
 /// Threads of the gRPC runtime: one decodes a large goal state while the other answers an operator.
 const RPC_THREADS: usize = 2;
 
 /// Runs the switch until it is told to end.
 pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
-    let listener = settings
-        .southbound
-        .map(std::net::TcpListener::bind)
-        .transpose()
-        .map_err(|error| {
-            format!(
-                "the southbound address {:?} cannot be listened on: {error}",
-                settings.southbound
-            )
-        })?;
+    let doors = Doors::open(&settings)?;
     let journal = settings.store.as_deref().map(Journal::open).transpose()?;
     let (switch, mut core) = Switch::bring_up(settings)?;
     let store = match journal.map(|journal| keep(&mut core, journal)).transpose() {
@@ -52,7 +49,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
         .worker_threads(RPC_THREADS)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(&switch, handle, listener, client));
+    let served = runtime.block_on(serve(&switch, handle, doors, client));
     drop(runtime);
     if let Some(on_demand) = on_demand {
         on_demand.end();
@@ -83,12 +80,42 @@ fn keep(core: &mut Core, journal: Journal) -> Result<JoinHandle<()>, Box<dyn Err
     Ok(thread)
 }
 
+/// Where the controller comes in.
+struct Doors {
+    southbound: Option<std::net::TcpListener>,
+    subscribe: Option<std::net::TcpListener>,
+    keys: Option<Arc<ServerKeys>>,
+}
+
+impl Doors {
+    /// Opens them, and checks what is needed to go out, before anything is started.
+    fn open(settings: &Settings) -> Result<Self, Box<dyn Error>> {
+        if let Some(address) = settings.on_demand.ncm {
+            tls::endpoint(&address.to_string(), settings.ncm_tls.as_ref())?;
+        } else if settings.ncm_tls.is_some() {
+            tracing::warn!("`set ncm tls` has no effect without `set ncm`");
+        }
+        let tls = settings.southbound_tls.clone();
+        Ok(Self {
+            southbound: settings.southbound.map(listen).transpose()?,
+            subscribe: settings.subscribe.map(listen).transpose()?,
+            keys: tls.map(ServerKeys::load).transpose()?,
+        })
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<std::net::TcpListener, String> {
+    std::net::TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|error| format!("the address {address} cannot be listened on: {error}"))
+}
+
 /// Binds what the configuration binds, starts forwarding, and serves controller and operators until a signal or
 /// `quit`.
 async fn serve(
     switch: &Switch,
     core: CoreHandle,
-    listener: Option<std::net::TcpListener>,
+    doors: Doors,
     client: Option<ondemand::Client>,
 ) -> Result<(), Box<dyn Error>> {
     let (mut terminate, mut interrupt) = (
@@ -108,68 +135,118 @@ async fn serve(
         switch.start();
     }
     let (quit, _) = watch::channel(false);
-    let on_demand = client.as_ref().map(ondemand::Client::shared);
-    let operator = Operator::new(switch, core.clone(), on_demand, quit.clone());
-    let operator = Arc::new(operator);
-    let mut tasks = tokio::task::JoinSet::new();
-    let resync = switch.settings().resync;
-    if resync != 0 && switch.settings().store.is_some() {
+    let subscriptions = Arc::<Subscriptions>::default();
+    let operator = Arc::new(Operator::new(
+        switch,
+        core.clone(),
+        client.as_ref().map(ondemand::Client::shared),
+        Arc::clone(&subscriptions),
+        quit.clone(),
+    ));
+    let mut tasks = Tasks::new(&quit);
+    if let Some(client) = client {
+        tasks.until_quit(async move {
+            client.run().await;
+            Ok::<(), String>(())
+        });
+    }
+    let resync = Duration::from_secs(switch.settings().resync.into());
+    if !resync.is_zero() && switch.settings().store.is_some() {
         let core = core.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(resync.into())).await;
+            tokio::time::sleep(resync).await;
             let _ = core.end_resync().await;
         });
     }
-    if let Some(client) = client {
-        let stop = ended(quit.subscribe());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = client.run() => {}
-                () = stop => {}
-            }
-            Ok(())
-        });
+    if let Some(path) = switch.settings().goal_state.clone() {
+        let follow = goal_watch::follow(path, core.clone());
+        tasks.until_quit(follow);
     }
-    if let Some(listener) = listener {
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        tracing::info!("serving goal states on {}", listener.local_addr()?);
-        let stop = ended(quit.subscribe());
-        tasks.spawn(async move {
-            southbound::service::serve(listener, core, stop)
-                .await
-                .map_err(|error| error.to_string())
-        });
+    if let Some(keys) = doors.keys.clone() {
+        tasks.until_quit(async move { keys.follow().await });
+    }
+    if let Some(listener) = doors.southbound {
+        tasks.door("goal states", listener, service::routes(core), &doors.keys)?;
+    }
+    if let Some(listener) = doors.subscribe {
+        let routes = subscribe::routes(subscriptions);
+        tasks.door("subscriptions", listener, routes, &doors.keys)?;
     }
     tracing::info!("serving operators on {}", path.display());
     let stop = ended(quit.subscribe());
-    tasks.spawn(async move {
-        northbound::serve(local, operator, stop)
-            .await
-            .map_err(|error| error.to_string())
-    });
+    tasks.spawn(northbound::serve(local, operator, stop));
     let failure = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
         () = ended(quit.subscribe()) => None,
-        Some(ended) = tasks.join_next() => Some(ended),
+        ended = tasks.next() => ended,
     };
     tracing::info!("shutting down");
     let _ = quit.send(true);
-    let first = failure.into_iter().map(|ended| {
-        ended
-            .map_err(|error| error.to_string())
-            .and_then(|result| result)
-    });
-    let mut result = first.collect::<Result<(), String>>();
-    while let Some(ended) = tasks.join_next().await {
-        result = result.and(
+    let mut result = failure.unwrap_or(Ok(()));
+    while let Some(ended) = tasks.next().await {
+        result = result.and(ended);
+    }
+    result.map_err(Into::into)
+}
+
+/// What goes on until the end is called.
+struct Tasks<'a> {
+    set: JoinSet<Result<(), String>>,
+    quit: &'a watch::Sender<bool>,
+}
+
+impl<'a> Tasks<'a> {
+    fn new(quit: &'a watch::Sender<bool>) -> Self {
+        let set = JoinSet::new();
+        Self { set, quit }
+    }
+
+    /// One that ends by itself when the end is called.
+    fn spawn<E: Error>(&mut self, task: impl Future<Output = Result<(), E>> + Send + 'static) {
+        self.set
+            .spawn(async { task.await.map_err(|error| error.to_string()) });
+    }
+
+    /// One that is to be dropped then.
+    fn until_quit<E: ToString>(
+        &mut self,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let quit = ended(self.quit.subscribe());
+        self.set.spawn(async {
+            tokio::select! {
+                () = quit => Ok(()),
+                result = task => result.map_err(|error| error.to_string()),
+            }
+        });
+    }
+
+    /// A service of the controller.
+    fn door(
+        &mut self,
+        what: &str,
+        listener: std::net::TcpListener,
+        routes: Routes,
+        keys: &Option<Arc<ServerKeys>>,
+    ) -> std::io::Result<()> {
+        let listener = TcpListener::from_std(listener)?;
+        let how = if keys.is_some() { " over TLS" } else { "" };
+        tracing::info!("serving {what} on {}{how}", listener.local_addr()?);
+        let stop = ended(self.quit.subscribe());
+        self.spawn(server::serve(routes, listener, keys.clone(), stop));
+        Ok(())
+    }
+
+    /// The result of one that has ended; `None`: all have.
+    async fn next(&mut self) -> Option<Result<(), String>> {
+        let ended = self.set.join_next().await?;
+        Some(
             ended
                 .map_err(|error| error.to_string())
                 .and_then(|result| result),
-        );
+        )
     }
-    result.map_err(Into::into)
 }
 
 /// Resolves when `quit` becomes true.

@@ -2,6 +2,7 @@
 //! Goal states from files, in either of the controller's forms: protobuf's canonical JSON, and its binary form as
 //! `alkaid dataset` writes it.
 
+mod binary;
 mod json;
 
 use std::fs::File;
@@ -49,6 +50,14 @@ pub(crate) enum GoalError {
         /// What is wrong.
         what: String,
     },
+    /// It is no message.
+    #[error("{}: no goal state: {error}", path.display())]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: prost::DecodeError,
+    },
     /// It has lists and maps.
     #[error("{}: `{list}` is a list as in a GoalState, `{map}` a map as in a GoalStateV2: which one is it?", path.display())]
     Mixed {
@@ -59,17 +68,6 @@ pub(crate) enum GoalError {
         /// A field that is a map.
         map: String,
     },
-    /// It is not what it should be by its name.
-    #[error("{} is not protobuf's binary form: {error}", path.display())]
-    Binary {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: prost::DecodeError,
-    },
-    /// It could be of either form.
-    #[error("{} could be a GoalState or a GoalStateV2: name it *.v1.pb or *.v2.pb, or say which with --rpc", .0.display())]
-    Form(PathBuf),
     /// It is a folder without goal states.
     #[error("there is no file *.pb or *.json in {}", .0.display())]
     Empty(PathBuf),
@@ -132,11 +130,11 @@ fn decode(path: &Path, bytes: &[u8], form: Option<Rpc>) -> Result<Goal, GoalErro
     };
     let form = form
         .or_else(|| named("v1").map(|_| Rpc::V1))
-        .or_else(|| named("v2").map(|_| Rpc::V2))
-        .ok_or_else(|| GoalError::Form(path.to_owned()))?;
+        .or_else(|| named("v2").map(|_| Rpc::V2));
     let goal = match form {
-        Rpc::V1 => GoalState::decode(bytes).map(Goal::V1),
-        Rpc::V2 => GoalStateV2::decode(bytes).map(Goal::V2),
+        None => binary::decode(bytes),
+        Some(Rpc::V1) => GoalState::decode(bytes).map(Goal::V1),
+        Some(Rpc::V2) => GoalStateV2::decode(bytes).map(Goal::V2),
     };
     goal.map_err(|error| GoalError::Binary {
         path: path.to_owned(),
@@ -177,6 +175,7 @@ fn read(path: &Path) -> Result<String, GoalError> {
     })
 }
 
+/// The content of `path`; `-` is standard input.
 fn bytes(path: &Path) -> Result<Vec<u8>, GoalError> {
     let failed = |error| GoalError::Read {
         path: path.to_owned(),

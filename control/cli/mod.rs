@@ -3,6 +3,7 @@
 //!
 //! [`Cli`] says what there is. [`Client::run`] does all of it but `run` and `replay`, which need the packet path.
 
+pub(crate) mod agent;
 mod client;
 mod console;
 mod dataset;
@@ -14,7 +15,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{ClientTls, Settings, TlsFiles};
+use agent::AgentFlags;
 
 /// All is well.
 pub(crate) const EXIT_OK: u8 = 0;
@@ -49,6 +53,10 @@ pub(crate) enum Subcommands {
     /// Reads FILE (testpmd-style commands, one per line; examples are in configs/), starts DPDK, the ports and the
     /// workers, and serves the controller until SIGINT, SIGTERM or `alkaid exec quit`. If a line of FILE is wrong, every wrong line is
     /// reported and nothing is started.
+    ///
+    /// With a flag of the Alcor Control Agent it also serves subscriptions (0.0.0.0:50002) and logs the agent's
+    /// `[METRICS]` lines, unless FILE says otherwise. Under the name AlcorControlAgent, the program takes these flags alone.
+    #[command(disable_help_flag = true)]
     Run(RunArgs),
     /// Forward recorded packets under recorded goal states, without a controller
     ///
@@ -66,6 +74,12 @@ pub(crate) struct RunArgs {
     /// The configuration file
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// What the Alcor Control Agent is told on its command line.
+    #[command(flatten)]
+    pub(crate) agent: AgentFlags,
+    /// Print help
+    #[arg(long, action = ArgAction::HelpLong)]
+    help: Option<bool>,
 }
 
 /// Arguments of `alkaid replay`.
@@ -158,7 +172,7 @@ pub(crate) struct ExecArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ShowArgs {
     /// What: ports, stats, `port info N|all`, `port stats N|all`, vpcs, subnets, neighbors, routes, drops, pending,
-    /// memory, workers, config
+    /// subscriptions, memory, workers, config
     #[arg(value_name = "WHAT", required = true)]
     pub(crate) what: Vec<String>,
     /// Print rows as JSON
@@ -182,6 +196,9 @@ pub(crate) struct PushArgs {
     /// [default: what FILE is, by its name or by whether its states are lists (v1) or maps (v2)]
     #[arg(long, value_enum)]
     pub(crate) rpc: Option<Rpc>,
+    /// TLS, for a switch with `set southbound tls`.
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// Print only statuses that are not SUCCESS
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -191,6 +208,34 @@ pub(crate) struct PushArgs {
     /// Seconds to wait for the answer
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: u64,
+}
+
+/// A certificate to show, and whose to trust.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct TlsArgs {
+    /// Call over TLS, with this certificate (PEM)
+    #[arg(long, value_name = "FILE", requires_all = ["key", "ca"])]
+    pub(crate) cert: Option<PathBuf>,
+    /// The private key of that certificate
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// The authorities that the switch's certificate may be of
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The name in the switch's certificate [default: its address]
+    #[arg(long, value_name = "NAME", requires = "cert")]
+    pub(crate) name: Option<String>,
+}
+
+impl TlsArgs {
+    /// What they say; `None`: no TLS.
+    pub(crate) fn tls(&self) -> Option<ClientTls> {
+        let (cert, key, ca) = (self.cert.clone()?, self.key.clone()?, self.ca.clone()?);
+        Some(ClientTls {
+            files: TlsFiles { cert, key, ca },
+            name: self.name.clone(),
+        })
+    }
 }
 
 /// The two forms of a goal state, and the calls that take them.
@@ -222,7 +267,7 @@ impl Client {
 }
 
 fn check(args: &CheckArgs, streams: &mut Streams) -> u8 {
-    match crate::config::read(&args.file) {
+    match crate::config::read(&args.file, Settings::default()) {
         Ok(settings) => {
             let (ports, workers) = (settings.ports.len(), settings.workers);
             let file = args.file.display();

@@ -11,6 +11,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::goal::{GoalError, files, load};
 use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, PushArgs, Streams};
+use crate::config::ClientTls;
 use crate::core::Goal;
 use crate::northbound::render;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
@@ -18,6 +19,7 @@ use crate::proto::schema::goal_state_provisioner_client::GoalStateProvisionerCli
 use crate::proto::schema::{
     GoalStateOperationReply, GoalStateV2, OperationStatus, OperationType, ResourceType,
 };
+use crate::tls::{self, TlsError};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -61,6 +63,9 @@ pub(super) enum PushError {
         /// How long that is.
         seconds: u64,
     },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No runtime.
     #[error("{0}")]
     System(#[from] std::io::Error),
@@ -107,7 +112,7 @@ pub(super) fn push(args: &PushArgs) -> Result<Answer, PushError> {
     // What is wrong with the first is said before anybody is asked; the others are read as they are sent.
     let first = load(&files[0], args.rpc)?;
     let (sent, replies) = super::runtime()?.block_on(async {
-        let mut client = connect(&args.to).await?;
+        let mut client = connect(&args.to, args.tls.tls().as_ref()).await?;
         let all = call(args, &mut client, first, &files[1..]);
         let seconds = Duration::from_secs(args.timeout);
         (tokio::time::timeout(seconds, all).await).map_err(|_| PushError::Timeout {
@@ -129,16 +134,18 @@ pub(super) fn push(args: &PushArgs) -> Result<Answer, PushError> {
     })
 }
 
-async fn connect(to: &str) -> Result<GoalStateProvisionerClient<Channel>, PushError> {
+async fn connect(
+    to: &str,
+    tls: Option<&ClientTls>,
+) -> Result<GoalStateProvisionerClient<Channel>, PushError> {
     let has_port = to
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    let endpoint = Endpoint::from_shared(format!("http://{to}"))
-        .ok()
-        .filter(|_| has_port);
-    let endpoint = endpoint
-        .ok_or_else(|| PushError::Address(to.to_owned()))?
-        .connect_timeout(CONNECT);
+    let is_address = has_port && Endpoint::from_shared(format!("http://{to}")).is_ok();
+    if !is_address {
+        return Err(PushError::Address(to.to_owned()));
+    }
+    let endpoint = tls::endpoint(to, tls)?.connect_timeout(CONNECT);
     let channel = endpoint.connect().await.map_err(|error| {
         // tonic says "transport error", and the cause why.
         let mut cause: &dyn std::error::Error = &error;

@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     Server(u16),
     /// An address of this host itself.
     OwnAddress,
+    /// Names with commas between, each once.
+    Names,
     /// A file.
     Path,
     /// Any one word.
@@ -90,6 +92,8 @@ pub(crate) enum Value {
     Socket(SocketAddr),
     /// [`Kind::OwnAddress`]
     OwnAddress(IpAddr),
+    /// [`Kind::Names`]
+    Names(Vec<String>),
     /// [`Kind::Path`] and [`Kind::Text`]
     Text(String),
     /// [`Kind::Words`] and [`Kind::Topic`]
@@ -128,9 +132,12 @@ impl fmt::Display for Kind {
             }
             Self::Server(port) => write!(
                 f,
-                "an address, with or without a TCP port, as in `192.0.2.9` or `192.0.2.9:{port}`"
+                "an address, and a TCP port if it is not {port}, as in `192.0.2.9` or `192.0.2.9:{port}`"
             ),
             Self::OwnAddress => f.write_str("an address of this host, as in `192.0.2.1`"),
+            Self::Names => {
+                f.write_str("names with commas between, each once, as in `dpm.alcor,ncm.alcor`")
+            }
             Self::Path => f.write_str("the path of a file (in quotes if it has spaces)"),
             Self::Text => f.write_str("one word (in quotes if it has spaces)"),
             Self::Words => f.write_str("one or more words"),
@@ -192,13 +199,8 @@ impl Kind {
                     .ok()
                     .filter(|socket: &SocketAddr| socket.port() != 0)?,
             ),
-            Self::Server(port) => {
-                let address = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, port));
-                let address = address.or_else(|_| text.parse()).ok();
-                Value::Socket(address.filter(|address: &SocketAddr| {
-                    address.port() != 0 && is_one_host(&address.ip())
-                })?)
-            }
+            Self::Server(port) => Value::Socket(server(text, port)?),
+            Self::Names => Value::Names(names(text)?),
             Self::OwnAddress => Value::OwnAddress(text.parse().ok().filter(is_one_host)?),
             Self::Path | Self::Text => {
                 Value::Text(Some(text.to_owned()).filter(|text| !text.is_empty())?)
@@ -248,6 +250,26 @@ fn list(text: &str, max: u16) -> Option<Vec<u16>> {
             }
             all.push(n);
         }
+    }
+    Some(all)
+}
+
+/// An address, and `port` unless it says another.
+fn server(text: &str, port: u16) -> Option<SocketAddr> {
+    let address = |ip: IpAddr| SocketAddr::new(ip, port);
+    let socket = text.parse().or_else(|_| text.parse().map(address)).ok()?;
+    let usable = socket.port() != 0 && !socket.ip().is_unspecified() && !socket.ip().is_multicast();
+    usable.then_some(socket)
+}
+
+/// Names with commas between. `None` also if one is empty or comes twice.
+fn names(text: &str) -> Option<Vec<String>> {
+    let mut all: Vec<String> = Vec::new();
+    for name in text.split(',') {
+        if name.is_empty() || all.iter().any(|other| other == name) {
+            return None;
+        }
+        all.push(name.to_owned());
     }
     Some(all)
 }
@@ -352,6 +374,42 @@ mod tests {
             assert_eq!(Kind::OwnAddress.value(text), None, "{text}");
         }
         assert!(Kind::OwnAddress.value("127.0.0.2").is_some());
+    }
+
+    #[test]
+    fn a_server_has_a_port_without_being_given_one() {
+        let kind = Kind::Server(9016);
+        for (text, address) in [
+            ("192.0.2.9", "192.0.2.9:9016"),
+            ("192.0.2.9:80", "192.0.2.9:80"),
+            ("2001:db8::9", "[2001:db8::9]:9016"),
+            ("[2001:db8::9]:80", "[2001:db8::9]:80"),
+        ] {
+            let value = Some(Value::Socket(address.parse().unwrap()));
+            assert_eq!(kind.value(text), value, "{text}");
+        }
+        for text in [
+            "",
+            "ncm",
+            "192.0.2.9:",
+            "192.0.2.9:0",
+            "0.0.0.0",
+            "224.0.0.1",
+            "[::]:80",
+        ] {
+            assert_eq!(kind.value(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_each_given_once() {
+        assert_eq!(
+            Kind::Names.value("a,b c"),
+            Some(Value::Names(vec!["a".into(), "b c".into()]))
+        );
+        for text in ["", ",", "a,", "a,a"] {
+            assert_eq!(Kind::Names.value(text), None, "{text}");
+        }
     }
 
     #[test]

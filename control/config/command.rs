@@ -103,6 +103,16 @@ pub(crate) enum Setting {
     NcmSource(IpAddr),
     /// How it is asked.
     OnDemand(OnDemandSetting),
+    /// Who may call the southbound servers.
+    SouthboundTls(ServerTls),
+    /// Where the controller says which topics to listen to; `None` is off.
+    Subscribe(Option<SocketAddr>),
+    /// How the network configuration manager is talked to.
+    NcmTls(ClientTls),
+    /// A file or folder of goal states.
+    GoalStateWatch(PathBuf),
+    /// Whether the log has the agent's `[METRICS]` lines.
+    MetricsLog(bool),
     /// Where `alkaid exec` and `alkaid console` reach this switch.
     ControlSocket(PathBuf),
     /// The file that keeps goal states across a restart.
@@ -130,6 +140,35 @@ pub(crate) enum OnDemandSetting {
     Negative(u32),
     /// How long an entry stays without use, in seconds; 0: for ever.
     Idle(u32),
+}
+
+/// One side's certificate, and who vouches for the other side's. All are PEM files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct TlsFiles {
+    /// This side's certificate, with those between it and the authority's.
+    pub(crate) cert: PathBuf,
+    /// Its private key.
+    pub(crate) key: PathBuf,
+    /// The authorities that the other side's certificate may be of.
+    pub(crate) ca: PathBuf,
+}
+
+/// Mutual TLS of the southbound servers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ServerTls {
+    /// The files.
+    pub(crate) files: TlsFiles,
+    /// Names of callers; empty: whoever has a certificate of the authority.
+    pub(crate) allow: Vec<String>,
+}
+
+/// Mutual TLS towards a server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ClientTls {
+    /// The files.
+    pub(crate) files: TlsFiles,
+    /// The name in the server's certificate; `None`: its address.
+    pub(crate) name: Option<String>,
 }
 
 /// What `show` shows.
@@ -169,6 +208,8 @@ pub(crate) enum Show {
     OnDemand,
     /// Each worker: its core, its queues, how busy it is.
     Workers,
+    /// The topics that the controller subscribed this host to.
+    Subscriptions,
     /// The settings in force, as commands.
     Config,
 }
@@ -298,6 +339,19 @@ fn list<T: fmt::Display>(
     Ok(())
 }
 
+impl fmt::Display for TlsFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [cert, key, ca] = [&self.cert, &self.key, &self.ca].map(|path| path.to_string_lossy());
+        write!(
+            f,
+            "cert {} key {} ca {}",
+            quoted(&cert),
+            quoted(&key),
+            quoted(&ca)
+        )
+    }
+}
+
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -323,6 +377,24 @@ impl fmt::Display for Setting {
             Self::Ncm(address) => write!(f, "ncm {address}"),
             Self::NcmSource(address) => write!(f, "ncm source {address}"),
             Self::OnDemand(item) => write!(f, "on-demand{item}"),
+            Self::SouthboundTls(ServerTls { files, allow }) => {
+                write!(f, "southbound tls {files}")?;
+                match allow.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, " allow {}", quoted(&allow.join(","))),
+                }
+            }
+            Self::Subscribe(Some(address)) => write!(f, "subscribe listen {address}"),
+            Self::Subscribe(None) => f.write_str("subscribe off"),
+            Self::NcmTls(ClientTls { files, name }) => {
+                write!(f, "ncm tls {files}")?;
+                name.iter()
+                    .try_for_each(|name| write!(f, " name {}", quoted(name)))
+            }
+            Self::GoalStateWatch(path) => {
+                write!(f, "goal-state watch {}", quoted(&path.to_string_lossy()))
+            }
+            Self::MetricsLog(on) => write!(f, "metrics-log {}", if *on { "on" } else { "off" }),
             Self::ControlSocket(path) => {
                 write!(f, "control socket {}", quoted(&path.to_string_lossy()))
             }
@@ -355,6 +427,7 @@ impl fmt::Display for Show {
             Self::Memory => "memory",
             Self::OnDemand => "on-demand",
             Self::Workers => "workers",
+            Self::Subscriptions => "subscriptions",
             Self::Config => "config",
         };
         f.write_str(word)

@@ -106,6 +106,7 @@ mod tests {
         assert_eq!(words("show port stats a"), ["all"]);
         assert_eq!(words("set promisc 1 o"), ["off", "on"]);
         assert_eq!(words("set log d"), ["debug"]);
+        assert_eq!(words("show su"), ["subnets", "subscriptions"]);
         assert_eq!(complete("show port st").start, 10);
     }
 
@@ -113,6 +114,7 @@ mod tests {
     fn what_a_running_switch_refuses_is_not_offered() {
         assert_eq!(words("set "), ["log", "promisc", "revisions"]);
         assert!(words("help set ").contains(&"burst"));
+        assert_eq!(words("help set southbound tls cert x "), ["key"]);
     }
 
     #[test]

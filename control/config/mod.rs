@@ -24,21 +24,24 @@ mod tests;
 
 use std::path::Path;
 
-#[cfg(test)]
-pub(crate) use command::Level;
-pub(crate) use command::{Command, PortItem, Ports, Setting, Show};
+pub(crate) use command::{
+    ClientTls, Command, Level, PortItem, Ports, ServerTls, Setting, Show, TlsFiles,
+};
 pub(crate) use error::ConfigErrors;
 pub(crate) use file::{parse_command, parse_file, parse_text};
 pub(crate) use line::Line;
 #[cfg(test)]
 pub(crate) use settings::Vtep;
-pub(crate) use settings::{OnDemand, PortSettings, Settings};
+pub(crate) use settings::{
+    Conflict, DEFAULT_SOUTHBOUND, NCM_PORT, OnDemand, PortSettings, Settings,
+};
 
-/// The settings that a start-up file makes.
+/// The settings that a start-up file makes of `base`.
 ///
 /// # Errors
 /// All that are in the file and in those that it loads.
-pub(crate) fn read(path: &Path) -> Result<Settings, ConfigErrors> {
+pub(crate) fn read(path: &Path, base: Settings) -> Result<Settings, ConfigErrors> {
     let name = path.display().to_string();
-    Settings::from_commands(&parse_file(path)?).map_err(|errors| ConfigErrors { name, ..errors })
+    base.with_commands(&parse_file(path)?)
+        .map_err(|errors| ConfigErrors { name, ..errors })
 }

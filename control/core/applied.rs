@@ -5,6 +5,7 @@
 use std::fmt::Display;
 use std::time::Instant;
 
+use super::metrics::{self, Times};
 use crate::program::{Obstacle, Program};
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus, ResourceType};
@@ -29,6 +30,8 @@ pub(super) enum Refusal {
 pub(super) struct Applied {
     source: String,
     received: Instant,
+    /// From the message's arrival until its first resource was begun, in microseconds.
+    begun: u32,
     items: Vec<Item>,
 }
 
@@ -47,6 +50,7 @@ impl Applied {
         Self {
             source,
             received,
+            begun: micros(received),
             items: Vec::with_capacity(resources),
         }
     }
@@ -77,6 +81,10 @@ impl Applied {
         visible: bool,
     ) -> GoalStateOperationReply {
         let elapsed = micros(self.received);
+        let times = metrics::are_logged().then(|| {
+            let items = self.items.iter();
+            Times::new(self.begun, items.map(|item| (item.kind, item.taken)))
+        });
         let (mut statuses, mut unhappy) = (Vec::with_capacity(self.items.len()), 0);
         for item in self.items {
             let state = item
@@ -120,6 +128,9 @@ impl Applied {
             );
         }
         let message_total_operation_time = micros(self.received);
+        if let Some(times) = times {
+            metrics::log_times(&times, message_total_operation_time);
+        }
         GoalStateOperationReply {
             format_version: 0,
             operation_statuses: statuses,

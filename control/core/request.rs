@@ -12,8 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
 
-use super::Aged;
-
+use super::{Aged, metrics};
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 use crate::southbound::decode::{self, Encoded, Form, Malformed, Resource};
 use crate::state::Revisions;
@@ -223,6 +222,9 @@ impl CoreHandle {
         goal: Encoded,
     ) -> Result<oneshot::Receiver<GoalStateOperationReply>, NotApplied> {
         let received = Instant::now();
+        if metrics::are_logged() {
+            metrics::log_size(goal.bytes.len());
+        }
         let resources = decode::resources(&goal)?;
         let (reply, answer) = oneshot::channel();
         let request = Request::Apply {

@@ -15,9 +15,11 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::engine::{Call, Failed};
+use crate::config::ClientTls;
 use crate::proto::schema::goal_state_provisioner_client::GoalStateProvisionerClient;
 use crate::proto::schema::host_request::ResourceStateRequest;
 use crate::proto::schema::{HostRequest, HostRequestReply, OperationStatus, RequestType};
+use crate::tls::{self, TlsError};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -54,8 +56,13 @@ pub(crate) struct Outcome {
 
 /// Makes calls until nobody has any more, several at a time, and passes on what they come to. Every call comes to
 /// something.
-pub(crate) async fn run(ncm: Ncm, mut calls: mpsc::Receiver<Call>, outcome: impl Fn(Outcome)) {
-    let channel = match endpoint(ncm) {
+pub(crate) async fn run(
+    ncm: Ncm,
+    tls: Option<ClientTls>,
+    mut calls: mpsc::Receiver<Call>,
+    outcome: impl Fn(Outcome),
+) {
+    let mut channel = match endpoint(ncm, tls.as_ref()) {
         Ok(endpoint) => endpoint.connect_lazy(),
         Err(error) => return tracing::error!("{} cannot be asked: {error}", ncm.address),
     };
@@ -69,6 +76,10 @@ pub(crate) async fn run(ncm: Ncm, mut calls: mpsc::Receiver<Call>, outcome: impl
             },
             Some(Ok((first, result))) = under_way.join_next() => {
                 log.note(ncm.address, result.as_ref().err());
+                // The next connection shows the certificate that is there now.
+                if result.is_err() && tls.is_some() && let Ok(endpoint) = endpoint(ncm, tls.as_ref()) {
+                    channel = endpoint.connect_lazy();
+                }
                 let statuses = result.map(|reply| names.statuses(&reply));
                 let statuses = statuses.map_err(|status| failed(&status));
                 outcome(Outcome { first, statuses });
@@ -77,8 +88,8 @@ pub(crate) async fn run(ncm: Ncm, mut calls: mpsc::Receiver<Call>, outcome: impl
     }
 }
 
-fn endpoint(ncm: Ncm) -> Result<Endpoint, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{}", ncm.address))?
+fn endpoint(ncm: Ncm, tls: Option<&ClientTls>) -> Result<Endpoint, TlsError> {
+    Ok(tls::endpoint(&ncm.address.to_string(), tls)?
         .local_address(Some(ncm.source))
         .connect_timeout(CONNECT)
         .timeout(ANSWER)

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use vswitch::dpdk::Mbuf;
 
-use crate::config::Settings;
+use crate::config::{ClientTls, Settings};
 use crate::core::{Core, CoreHandle};
 use crate::switch::Switch;
 use client::Ncm;
@@ -45,6 +45,7 @@ pub(crate) struct OnDemand {
 /// The calls that the thread wants made.
 pub(crate) struct Client {
     ncm: Ncm,
+    tls: Option<ClientTls>,
     calls: mpsc::Receiver<Call>,
     shared: Arc<Shared<Mbuf>>,
 }
@@ -78,6 +79,7 @@ impl OnDemand {
         tracing::info!("asking {} from {}", ncm.address, ncm.source);
         let client = Client {
             ncm,
+            tls: switch.settings().ncm_tls.clone(),
             calls,
             shared: Arc::clone(&shared),
         };
@@ -101,7 +103,8 @@ impl Client {
 
     /// Makes the calls, until the thread ends.
     pub(crate) async fn run(self) {
-        client::run(self.ncm, self.calls, |outcome| self.shared.outcome(outcome)).await;
+        let outcome = |outcome| self.shared.outcome(outcome);
+        client::run(self.ncm, self.tls, self.calls, outcome).await;
     }
 }
 

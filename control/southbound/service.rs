@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: MIT
-//! The gRPC services that a controller programs this switch by.
+//! The gRPC service that a controller programs this switch by.
 //!
 //! What its clients make of errors decides how they are reported: a wrong resource is a status in the
 //! reply, never a gRPC error, which would stall the controller for minutes. gRPC errors are left for what
 //! is no message at all.
 
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::time::Duration;
+use std::pin::Pin;
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::decode::{Encoded, Form};
@@ -31,51 +28,14 @@ use crate::proto::served::goal_state_provisioner_server::{
 /// Largest message accepted: what gRPC can count, as Alcor's own agent does.
 const MAX_REQUEST: usize = i32::MAX as usize;
 
-/// HTTP/2 flow control: bytes in flight per stream and per connection. The default of 64 KiB costs a round
-/// trip per 64 KiB of a goal state.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
-
-/// Streams per connection; a controller keeps many idle ones open. As many as Alcor's own server allows.
-const MAX_STREAMS: u32 = 10_000;
-
 /// Messages of one stream that are being applied, and replies that wait for a slow client; beyond, the stream
 /// is not read.
 const IN_FLIGHT: usize = 4;
 
-/// How often an idle connection is checked, so that half-open ones go away.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// How long open streams may take to end at shutdown; controllers keep idle ones for ever.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Serves until `shutdown` resolves; then finishes what has begun, for a moment.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    core: CoreHandle,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
-    let service =
-        GoalStateProvisionerServer::new(Southbound { core }).max_decoding_message_size(MAX_REQUEST);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_service(service)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            async {
-                drop(stopped.await);
-            },
-        );
-    let mut server = pin!(server);
-    tokio::select! {
-        ended = &mut server => return ended,
-        () = shutdown => drop(stop),
-    }
-    tokio::time::timeout(LINGER, server).await.unwrap_or(Ok(()))
+/// The service, over the control thread that `core` leads to.
+pub(crate) fn routes(core: CoreHandle) -> Routes {
+    let service = GoalStateProvisionerServer::new(Southbound { core });
+    Routes::new(service.max_decoding_message_size(MAX_REQUEST))
 }
 
 /// The service: passes messages on, and replies back.

@@ -17,6 +17,7 @@ use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone};
 use crate::northbound::{ExecError, Executor, Output};
 use crate::ondemand::desk as on_demand;
+use crate::southbound::subscribe::Subscriptions;
 use crate::state::Revisions;
 
 /// The running switch, for operators.
@@ -28,6 +29,7 @@ pub(crate) struct Operator {
     /// As set last.
     revisions: Mutex<Revisions>,
     on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
+    subscriptions: Arc<Subscriptions>,
     /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
     zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
     quit: watch::Sender<bool>,
@@ -45,6 +47,7 @@ impl Operator {
         switch: &Switch,
         core: CoreHandle,
         on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
+        subscriptions: Arc<Subscriptions>,
         quit: watch::Sender<bool>,
     ) -> Self {
         let (settings, devices) = (switch.settings.clone(), Arc::clone(&switch.devices));
@@ -54,6 +57,7 @@ impl Operator {
             devices,
             core,
             on_demand,
+            subscriptions,
             zero: Mutex::default(),
             quit,
         }
@@ -80,6 +84,7 @@ impl Operator {
             }
             Show::Ports => self.show_ports().await?,
             Show::Workers => block_in_place(|| self.show_workers()),
+            Show::Subscriptions => self.subscriptions.rows(),
             Show::Config => return Ok(Output::Text(block_in_place(|| self.config()))),
             Show::Vpcs => self.goal_state(core::Show::Vpcs).await?,
             Show::Subnets => self.goal_state(core::Show::Subnets).await?,

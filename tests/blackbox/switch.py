@@ -29,7 +29,7 @@ def free_port() -> int:
 class Switch:
     """One `alkaid run` in a folder of its own."""
 
-    def __init__(self, alkaid: Path, folder: Path, config: list[str], *, southbound: int | None = None, memory: int = 128):
+    def __init__(self, alkaid: Path, folder: Path, config: list[str], *, southbound: int | None = None, memory: int = 128, arguments=()):
         global _count
         _count += 1
         self.alkaid, self.folder = alkaid, folder
@@ -46,6 +46,7 @@ class Switch:
             f"set control socket {self.socket}",
         ]
         self.config.write_text("\n".join(lines) + "\n")
+        self.command = [alkaid, "run", self.config, *arguments]
         self.process = self.channel = None
 
     # --- its life
@@ -62,7 +63,7 @@ class Switch:
 
     def spawn(self) -> None:
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([self.alkaid, "run", self.config], cwd=self.folder, env=environment(self.folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.command, cwd=self.folder, env=environment(self.folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def assert_alive(self) -> None:
         if self.process.poll() is not None:

@@ -36,6 +36,7 @@ SHOWN = [
     "routes",
     "drops",
     "pending",
+    "subscriptions",
     "memory",
     "workers",
 ]

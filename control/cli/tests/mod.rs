@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! The clients, against a switch that only notes what it is told, and against a southbound server that answers.
 
+mod agent;
 mod arguments;
 mod commands;
 mod goals;

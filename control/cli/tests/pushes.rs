@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::goals::{V1, V2};
 use super::streams;
 use crate::cli::goal::parse_goal;
-use crate::cli::{PushArgs, Rpc, push};
+use crate::cli::{PushArgs, Rpc, TlsArgs, push};
 use crate::core::Goal;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::proto::schema::goal_state_provisioner_server::{
@@ -173,6 +173,7 @@ impl Drop for Server {
 
 fn args(file: PathBuf, to: String) -> PushArgs {
     PushArgs {
+        tls: TlsArgs::default(),
         file,
         to,
         rpc: None,

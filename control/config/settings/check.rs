@@ -11,6 +11,7 @@ impl Fold<'_> {
     /// Finds them.
     pub(super) fn check(&mut self) {
         self.check_cores();
+        self.check_listeners();
         self.check_underlay();
         self.check_ncm();
         self.check_roles();
@@ -29,12 +30,21 @@ impl Fold<'_> {
         }
     }
 
+    fn check_listeners(&mut self) {
+        let southbound = self.line("set southbound");
+        match self.settings.listening_conflict() {
+            Some(conflict @ Conflict::SameSocket(_)) => {
+                let note = (southbound, "where goal states arrive");
+                self.error(self.line("set subscribe"), conflict, &[note]);
+            }
+            Some(conflict) => self.error(southbound, conflict, &[]),
+            None => {}
+        }
+    }
+
     fn check_underlay(&mut self) {
         let gateway_line = self.line("set underlay gateway");
         let Some(Vtep { address, .. }) = self.settings.vtep else {
-            if self.settings.southbound.is_some() {
-                self.error(self.line("set southbound"), Conflict::NoVtep, &[]);
-            }
             let neighbor = self.settings.underlay_neighbors.keys().next();
             let neighbor =
                 neighbor.and_then(|ip| self.line(&format!("set underlay neighbor {ip}")));

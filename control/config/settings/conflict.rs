@@ -49,6 +49,9 @@ pub(crate) enum Conflict {
     /// Goal states would be taken, and no tunnel endpoint is known.
     #[error("the controller's goal states are taken, and there is no `set vtep`")]
     NoVtep,
+    /// Two servers with one address.
+    #[error("goal states and subscriptions cannot both arrive at {0}")]
+    SameSocket(SocketAddr),
     /// Something about the underlay, without a tunnel endpoint.
     #[error("this needs a tunnel endpoint, and there is no `set vtep`")]
     NeedsVtep,
@@ -112,6 +115,9 @@ impl Conflict {
             Self::DeviceInEal(_) => "name the device with `port attach`",
             Self::FewCores { .. } => "name more cores or lower `set nbcore`",
             Self::NoVtep => "add `set vtep ADDR/LEN port N`, or `set southbound off`",
+            Self::SameSocket(_) => {
+                "give them different ports; an Alcor controller uses 50001 and 50002"
+            }
             Self::NeedsVtep => "add `set vtep ADDR/LEN port N`",
             Self::NeedsNcm => "add `set ncm ADDR`",
             Self::TwoFamilies { .. } => "name an address of the same kind with `set ncm source`",

@@ -15,8 +15,20 @@ impl Settings {
     ///
     /// # Errors
     /// All contradictions among them.
+    #[cfg(test)]
     pub(crate) fn from_commands(commands: &[(Line, Command)]) -> Result<Self, ConfigErrors> {
-        let mut fold = Fold::default();
+        Self::default().with_commands(commands)
+    }
+
+    /// These settings, changed by `commands` in their order.
+    ///
+    /// # Errors
+    /// All contradictions among them.
+    pub(crate) fn with_commands(self, commands: &[(Line, Command)]) -> Result<Self, ConfigErrors> {
+        let mut fold = Fold {
+            settings: self,
+            ..Fold::default()
+        };
         for (line, command) in commands {
             fold.command(line, command);
         }
@@ -219,6 +231,11 @@ impl<'a> Fold<'a> {
             Setting::Ncm(address) => settings.on_demand.ncm = Some(*address),
             Setting::NcmSource(address) => settings.on_demand.source = Some(*address),
             Setting::OnDemand(item) => settings.on_demand.set(*item),
+            Setting::SouthboundTls(tls) => settings.southbound_tls = Some(tls.clone()),
+            Setting::Subscribe(address) => settings.subscribe = *address,
+            Setting::NcmTls(tls) => settings.ncm_tls = Some(tls.clone()),
+            Setting::GoalStateWatch(path) => settings.goal_state = Some(path.clone()),
+            Setting::MetricsLog(on) => settings.metrics_log = *on,
             Setting::ControlSocket(path) => settings.control_socket = Some(path.clone()),
             Setting::Store(path) => settings.store = Some(path.clone()),
             Setting::Resync(seconds) => settings.resync = *seconds,
@@ -275,6 +292,11 @@ fn key(setting: &Setting) -> &'static str {
         Setting::Ncm(_) => "set ncm",
         Setting::NcmSource(_) => "set ncm source",
         Setting::OnDemand(_) => "set on-demand",
+        Setting::SouthboundTls(_) => "set southbound tls",
+        Setting::Subscribe(_) => "set subscribe",
+        Setting::NcmTls(_) => "set ncm tls",
+        Setting::GoalStateWatch(_) => "set goal-state watch",
+        Setting::MetricsLog(_) => "set metrics-log",
         Setting::ControlSocket(_) => "set control socket",
         Setting::Store(_) => "set store",
         Setting::Resync(_) => "set resync",

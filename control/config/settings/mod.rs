@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
-use super::command::{Command, Level, PortItem, Ports, Setting};
+use super::command::{ClientTls, Command, Level, PortItem, Ports, ServerTls, Setting};
 
 use crate::state::Revisions;
 pub(crate) use conflict::Conflict;
@@ -32,6 +32,10 @@ pub(crate) const DEFAULT_MBUFS: u32 = 16_383;
 /// Where the controller connects without `set southbound`.
 pub(crate) const DEFAULT_SOUTHBOUND: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50_001);
+
+/// Where the controller connects when the switch is started with the Alcor Control Agent's flags.
+pub(crate) const AGENT_SUBSCRIBE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50_002);
 
 /// What a start-up file says of one port. `None`: nothing, the device decides.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -92,6 +96,16 @@ pub(crate) struct Settings {
     pub(crate) revisions: Revisions,
     /// What the controller is asked for.
     pub(crate) on_demand: OnDemand,
+    /// Who may call the southbound servers; `None`: anyone, in plain.
+    pub(crate) southbound_tls: Option<ServerTls>,
+    /// Where subscriptions arrive; `None`: nowhere.
+    pub(crate) subscribe: Option<SocketAddr>,
+    /// How the network configuration manager is talked to; `None`: in plain.
+    pub(crate) ncm_tls: Option<ClientTls>,
+    /// A file or folder of goal states to apply.
+    pub(crate) goal_state: Option<PathBuf>,
+    /// Whether the log has the agent's `[METRICS]` lines.
+    pub(crate) metrics_log: bool,
     /// The local socket; `None`: [`crate::northbound::socket::default_path`].
     pub(crate) control_socket: Option<PathBuf>,
     /// The file that keeps goal states across a restart; `None`: nothing does.
@@ -124,6 +138,11 @@ impl Default for Settings {
             southbound: Some(DEFAULT_SOUTHBOUND),
             revisions: Revisions::default(),
             on_demand: OnDemand::default(),
+            southbound_tls: None,
+            subscribe: None,
+            ncm_tls: None,
+            goal_state: None,
+            metrics_log: false,
             control_socket: None,
             store: None,
             resync: 0,
@@ -136,6 +155,15 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What the file starts from when the switch is started with the Alcor Control Agent's flags.
+    pub(crate) fn of_agent() -> Self {
+        Self {
+            subscribe: Some(AGENT_SUBSCRIBE),
+            metrics_log: true,
+            ..Self::default()
+        }
+    }
+
     /// The arguments to start DPDK with (without a program name). Unless they say something of PCI devices, DPDK is
     /// kept from taking all that it finds: those would become ports, and `port attach` gives ports their numbers.
     pub(crate) fn eal_args(&self) -> Vec<String> {
@@ -147,6 +175,20 @@ impl Settings {
             args.extend(["-a".to_owned(), "0000:00:00.0".to_owned()]);
         }
         args
+    }
+
+    /// What contradicts in where the controller connects.
+    pub(crate) fn listening_conflict(&self) -> Option<Conflict> {
+        let southbound = self.southbound?;
+        if self.vtep.is_none() {
+            return Some(Conflict::NoVtep);
+        }
+        let overlaps = |other: &SocketAddr| {
+            let (ip, other_ip) = (southbound.ip(), other.ip());
+            let same = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
+            same && southbound.port() == other.port()
+        };
+        self.subscribe.filter(overlaps).map(Conflict::SameSocket)
     }
 
     /// Commands that make these settings: defaults are left out, but what was chosen is in.
@@ -186,6 +228,12 @@ impl Settings {
                 self.revisions != Revisions::default(),
                 Setting::Revisions(self.revisions),
             ),
+            self.southbound_tls.clone().map(Setting::SouthboundTls),
+            self.subscribe
+                .map(|address| Setting::Subscribe(Some(address))),
+            self.ncm_tls.clone().map(Setting::NcmTls),
+            self.goal_state.clone().map(Setting::GoalStateWatch),
+            self.metrics_log.then_some(Setting::MetricsLog(true)),
             self.control_socket.clone().map(Setting::ControlSocket),
             self.store.clone().map(Setting::Store),
             changed(self.resync != 0, Setting::Resync(self.resync)),

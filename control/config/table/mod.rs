@@ -17,6 +17,7 @@ macro_rules! make {
     };
 }
 
+mod controller;
 mod general;
 mod network;
 mod on_demand;
@@ -118,6 +119,10 @@ pub(crate) static GROUPS: &[Group] = &[
     Group {
         title: "Asking the controller",
         rows: on_demand::ROWS,
+    },
+    Group {
+        title: "Edges of the controller's contract",
+        rows: controller::ROWS,
     },
     Group {
         title: "What is going on",

@@ -90,7 +90,8 @@ Used for neighbors whose goal state has no host_mac_address. A MAC in the goal s
         when: When::Start,
         summary: "Sets where the controller's goal states arrive (gRPC)",
         details: "\
-The connection has no authentication: name an address of the management network, or keep others out with a firewall.",
+Without `set southbound tls` the connection has no authentication: name an address of the management network, or keep \
+others out with a firewall.",
         build: make!([Value::Socket(address)] => Command::Set(Setting::Southbound(Some(*address)))),
     },
     Spec {

@@ -123,6 +123,12 @@ its release, in microseconds, over the latest answers."
         ""
     ),
     show!(
+        "subscriptions",
+        Show::Subscriptions,
+        "Shows the message-queue topics that the controller subscribed this host to",
+        "They are recorded and answered; no message queue is read."
+    ),
+    show!(
         "config",
         Show::Config,
         "Shows the settings in force, as commands",

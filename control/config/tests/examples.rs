@@ -22,7 +22,8 @@ fn every_example_is_right_as_it_stands() {
             .extension()
             .is_some_and(|extension| extension == "conf")
         {
-            let settings = read(&path).unwrap_or_else(|errors| panic!("{}", errors.lines()));
+            let settings = read(&path, Settings::default())
+                .unwrap_or_else(|errors| panic!("{}", errors.lines()));
             assert!(
                 !settings.ports.is_empty() && settings.vtep.is_some(),
                 "{}",
@@ -36,7 +37,8 @@ fn every_example_is_right_as_it_stands() {
 
 #[test]
 fn the_hosts_of_the_pair_know_each_other() {
-    let [a, b] = ["host-a.conf", "host-b.conf"].map(|name| read(&configs().join(name)).unwrap());
+    let [a, b] = ["host-a.conf", "host-b.conf"]
+        .map(|name| read(&configs().join(name), Settings::default()).unwrap());
     let address = |settings: &Settings| settings.vtep.unwrap().address.addr();
     assert!(
         a.underlay_neighbors.contains_key(&address(&b))
@@ -48,7 +50,7 @@ fn the_hosts_of_the_pair_know_each_other() {
 
 #[test]
 fn the_reference_has_the_defaults() {
-    let settings = read(&configs().join("reference.conf")).unwrap();
+    let settings = read(&configs().join("reference.conf"), Settings::default()).unwrap();
     let port = PortSettings {
         device: "net_null0".into(),
         ..settings.ports[0].clone()

@@ -92,6 +92,46 @@ fn what_testpmd_users_type_is_understood() {
 }
 
 #[test]
+fn what_the_controller_expects_besides_goal_states_is_set() {
+    let set = |line: &str| match command(line) {
+        Command::Set(setting) => setting,
+        other => panic!("{line}: {other:?}"),
+    };
+    let address = |text: &str| text.parse().unwrap();
+    assert_eq!(
+        set("set subscribe listen 0.0.0.0:50002"),
+        Setting::Subscribe(Some(address("0.0.0.0:50002")))
+    );
+    assert_eq!(
+        set("set ncm 192.0.2.9"),
+        Setting::Ncm(address("192.0.2.9:9016"))
+    );
+    assert_eq!(
+        set("set goal-state watch /etc/goals"),
+        Setting::GoalStateWatch("/etc/goals".into())
+    );
+    assert_eq!(set("set metrics-log on"), Setting::MetricsLog(true));
+    assert_eq!(
+        command("show subscriptions"),
+        Command::Show(Show::Subscriptions)
+    );
+    let missing = error("set southbound tls cert a key b");
+    assert_eq!(
+        (missing.problem, missing.expected),
+        (Problem::Missing, vec!["`ca`".to_owned()])
+    );
+    let wrong = error("set southbound tls cert a key b ca c alow x");
+    assert_eq!(wrong.nearest, Some("allow"));
+    let wrong = error("set ncm manager");
+    assert!(
+        wrong
+            .to_string()
+            .contains("an address, and a TCP port if it is not 9016"),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn an_unknown_word_is_pointed_at_with_the_nearest_known_one() {
     let error = error("show prot stats all");
     assert_eq!((error.span.clone(), error.nearest), (5..9, Some("port")));

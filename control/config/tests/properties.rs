@@ -64,6 +64,9 @@ fn words(kind: Kind) -> BoxedStrategy<String> {
             })
             .boxed(),
         Kind::OwnAddress => address().boxed(),
+        Kind::Names => proptest::collection::btree_set("[a-z .\"-]{1,9}", 1..4)
+            .prop_map(|names| quoted(&names.into_iter().collect::<Vec<_>>().join(",")).into_owned())
+            .boxed(),
         Kind::Path | Kind::Text => text().prop_map(|word| quoted(&word).into_owned()).boxed(),
         Kind::Words => several(1).boxed(),
         Kind::Topic => several(0).boxed(),

@@ -218,6 +218,47 @@ fn a_controller_needs_a_tunnel_endpoint() {
 }
 
 #[test]
+fn goal_states_and_subscriptions_arrive_at_different_addresses() {
+    let host = "port attach net_null0\nset vtep 192.0.2.1/24 port 0\n";
+    let both = |southbound: &str, subscribe: &str| {
+        settings(&format!(
+            "{host}set southbound listen {southbound}\nset subscribe listen {subscribe}"
+        ))
+    };
+    assert_eq!(
+        both("192.0.2.1:50001", "0.0.0.0:50001").unwrap_err(),
+        [
+            "f:4:1: goal states and subscriptions cannot both arrive at 0.0.0.0:50001 (f:3:1: where goal states arrive); \
+          give them different ports; an Alcor controller uses 50001 and 50002"
+        ]
+    );
+    assert!(both("192.0.2.1:50001", "127.0.0.1:50001").is_ok());
+    assert!(both("0.0.0.0:50001", "0.0.0.0:50002").is_ok());
+    // By default they are not taken at all.
+    assert_eq!(Settings::default().subscribe, None);
+}
+
+#[test]
+fn tls_is_off_unless_configured() {
+    let files = "cert a.pem key a.key ca ca.pem";
+    let settings = settings(&format!(
+        "set southbound tls {files} allow x,y\nset ncm 192.0.2.9\nset ncm tls {files}\nset southbound off"
+    ))
+    .unwrap();
+    assert_eq!(settings.southbound_tls.unwrap().allow, ["x", "y"]);
+    assert_eq!(settings.ncm_tls.unwrap().name, None);
+    assert_eq!(
+        settings.on_demand.ncm,
+        Some("192.0.2.9:9016".parse().unwrap())
+    );
+    let defaults = Settings::default();
+    assert_eq!((defaults.southbound_tls, defaults.ncm_tls), (None, None));
+    assert!(
+        error(&format!("set ncm tls {files}\nset ncm tls {files} name x")).contains("given twice")
+    );
+}
+
+#[test]
 fn the_underlay_must_fit_the_tunnel_endpoint() {
     let vtep = "port attach net_null0\nset vtep 192.0.2.1/24 port 0\n";
     let mac = "02:00:00:00:00:01";

@@ -17,6 +17,7 @@ use crate::core::{CoreHandle, Goal, Show, channel};
 use crate::proto::schema::NeighborType::L2;
 use crate::proto::schema::goal_state_provisioner_client::GoalStateProvisionerClient;
 use crate::proto::schema::*;
+use crate::server;
 use crate::southbound::service;
 
 pub(super) type Client = GoalStateProvisionerClient<tonic::transport::Channel>;
@@ -40,7 +41,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let serve = service::serve(listener, core.clone(), async { drop(stopped.await) });
+        let routes = service::routes(core.clone());
+        let serve = server::serve(routes, listener, None, async { drop(stopped.await) });
         let ended = tokio::spawn(async { serve.await.unwrap() });
         Self {
             address,

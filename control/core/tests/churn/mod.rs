@@ -28,6 +28,7 @@ use vswitch::worker::Worker;
 
 use super::grpc::Client;
 use crate::core::{Core, CoreHandle, Site, Uplink, channel};
+use crate::server;
 use crate::southbound::service;
 use controller::{Controller, STREAMS, Said};
 use frames::{UPLINK, UPLINK_MAC, VTEP};
@@ -167,9 +168,10 @@ async fn no_packet_is_lost_or_misdelivered_while_everything_changes() {
     let (switch, clock) = (Switch::start(), Clock::start());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(service::serve(
+    tokio::spawn(server::serve(
+        service::routes(switch.core.clone()),
         listener,
-        switch.core.clone(),
+        None,
         std::future::pending(),
     ));
     let controller = Arc::new(Controller {

@@ -27,6 +27,7 @@ use crate::core::channel;
 use crate::ondemand::client::{self, Ncm as Address};
 use crate::ondemand::desk::{Desk, Shared};
 use crate::ondemand::engine::{Limits, MAX_CALLS};
+use crate::server;
 use crate::southbound::service;
 
 /// Questions to ask, unless `ALKAID_ONDEMAND_REQUESTS` says otherwise; one first packet is timed for each hundred.
@@ -123,7 +124,7 @@ impl Switch {
         let address = ncm.clone().serve().await;
         let outcomes = Arc::clone(&shared);
         tokio::spawn(async move {
-            client::run(Address { address, source }, calls, |outcome| {
+            client::run(Address { address, source }, None, calls, |outcome| {
                 outcomes.outcome(outcome)
             })
             .await
@@ -142,7 +143,13 @@ impl Switch {
     async fn controller(knows: bool, core: crate::core::CoreHandle) -> Ncm {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(service::serve(listener, core, std::future::pending()));
+        let routes = service::routes(core);
+        tokio::spawn(server::serve(
+            routes,
+            listener,
+            None,
+            std::future::pending(),
+        ));
         let switch = if knows {
             Some(Client::connect(to).await.unwrap())
         } else {
