@@ -35,7 +35,8 @@ use clap::Parser;
 
 use cli::agent::{Agent, AgentFlags};
 use cli::{Cli, EXIT_FAILED, EXIT_OK, EXIT_USAGE, Subcommands};
-use config::Settings;
+use config::{Level, Settings};
+use tracing_subscriber::EnvFilter;
 
 /// A decoded goal state is many small pieces; this allocator frees them several times faster than the system's.
 #[global_allocator]
@@ -96,8 +97,12 @@ fn with_settings(
 
 /// Logs to stderr, as much as `set log` says; the variable `RUST_LOG` says it more finely.
 fn log_to_stderr(settings: &Settings) {
-    let mut filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(settings.log.word()));
+    let level = match settings.log {
+        // Not each frame of each connection: an Alcor controller always starts its agents with -d.
+        Level::Debug => "info,alkaid=debug",
+        level => level.word(),
+    };
+    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     // Whatever is logged otherwise: scripts read these lines.
     let metrics = if settings.metrics_log { "info" } else { "off" };
     if let Ok(directive) = format!("{}={metrics}", core::METRICS).parse() {

@@ -103,6 +103,7 @@ def test_started_in_the_agents_place_it_serves_what_the_agent_serves(agent):
     assert "set ncm 192.0.2.77:9017" in config and "set log debug" in config and "set metrics-log on" in config
     log = agent.log.read_text()
     assert "serving subscriptions on 127.0.0.1:" in log
+    assert "h2::" not in log  # a frame a line
     assert log.count("-b has no effect here") == log.count("-m has no effect here") == 1
     agent.terminate()
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -136,33 +135,40 @@ def test_the_programs_own_client_calls_over_tls(secured, authority, tmp_path):
     assert call(switch.alkaid, "push", file, "--to", switch.address, *tls[:4]).returncode == 2
 
 
-@pytest.mark.parametrize("by_signal", [False, True], ids=["by itself", "by SIGHUP"])
-def test_new_certificates_are_used_without_a_restart(secured, authority, tmp_path, by_signal):
+READ_AGAIN, KEPT = "the certificates were read again", "the certificates from before stay in use"
+
+
+def logged(switch, text: str, count: int = 1) -> None:
+    eventually(text, lambda: switch.assert_alive() or switch.log.read_text().count(text) >= count)
+
+
+def test_new_certificates_are_used_without_a_restart(secured, authority, tmp_path):
     switch, _ = secured()
     caller = authority.issue("caller")
     before = Caller(switch.address, authority, caller)
     assert before.push()
     cert, key, ca = (authority.folder / name for name in ("switch.pem", "switch.key", "ca.pem"))
-    old = Authority.__new__(Authority)
-    old.folder, old.ca = tmp_path, tmp_path / "old-ca.pem"
-    shutil.copy(ca, old.ca)
-
-    def again(count: int, text: str) -> None:
-        if by_signal:
-            os.kill(switch.process.pid, signal.SIGHUP)
-        eventually(text, lambda: switch.assert_alive() or switch.log.read_text().count(text) >= count)
-
+    trusted = ca.read_bytes()
     cert.write_text("no certificate")
-    again(1, "the certificates from before stay in use")
-    assert Caller(switch.address, old, caller).push()
+    logged(switch, KEPT)
+    assert Caller(switch.address, authority, caller).push()
     new = Authority(tmp_path / "new")
     for source, target in zip((*new.issue("switch", "IP:127.0.0.1"), new.ca), (cert, key, ca)):
         shutil.copy(source, target)
-    again(1, "the certificates were read again")
+    logged(switch, READ_AGAIN)
     assert Caller(switch.address, new, new.issue("caller")).push()
-    assert not Caller(switch.address, old, caller).push()
+    # By the new authority the switch is trusted; it does not trust the caller of the old one.
+    assert ca.read_bytes() != trusted and not Caller(switch.address, authority, caller).push()
     # Who was connected stays so.
     assert before.push()
+    switch.terminate()
+
+
+def test_sighup_has_the_certificates_read_again_even_if_they_look_the_same(secured):
+    switch, _ = secured()
+    for count in (1, 2):
+        switch.process.send_signal(signal.SIGHUP)
+        logged(switch, READ_AGAIN, count)
     switch.terminate()
 
 

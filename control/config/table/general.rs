@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Spec] = &[
         ],
         when: When::Always,
         summary: "Sets how much is logged to stderr",
-        details: "The environment variable RUST_LOG wins over it at start.",
+        details: "Libraries debug themselves only at `trace`. The environment variable RUST_LOG wins over it at start.",
         build: make!([Value::Level(level)] => Command::Set(Setting::Log(*level))),
     },
     Spec {
