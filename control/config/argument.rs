@@ -258,8 +258,7 @@ fn list(text: &str, max: u16) -> Option<Vec<u16>> {
 fn server(text: &str, port: u16) -> Option<SocketAddr> {
     let address = |ip: IpAddr| SocketAddr::new(ip, port);
     let socket = text.parse().or_else(|_| text.parse().map(address)).ok()?;
-    let usable = socket.port() != 0 && !socket.ip().is_unspecified() && !socket.ip().is_multicast();
-    usable.then_some(socket)
+    (socket.port() != 0 && is_one_host(&socket.ip())).then_some(socket)
 }
 
 /// Names with commas between. `None` also if one is empty or comes twice.

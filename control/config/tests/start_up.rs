@@ -242,7 +242,8 @@ fn goal_states_and_subscriptions_arrive_at_different_addresses() {
 fn tls_is_off_unless_configured() {
     let files = "cert a.pem key a.key ca ca.pem";
     let settings = settings(&format!(
-        "set southbound tls {files} allow x,y\nset ncm 192.0.2.9\nset ncm tls {files}\nset southbound off"
+        "port attach net_null0\nset vtep 192.0.2.1/24 port 0\nset southbound tls {files} allow x,y\n\
+         set ncm 192.0.2.9\nset ncm tls {files}\nset southbound off"
     ))
     .unwrap();
     assert_eq!(settings.southbound_tls.unwrap().allow, ["x", "y"]);

@@ -14,6 +14,7 @@ use super::world::World;
 use crate::core::Aged;
 use crate::core::watchdog::GRACE;
 use crate::proto::schema::NeighborType::{L2, L3};
+use crate::proto::schema::UpdateType;
 use crate::southbound::decode::Encoded;
 
 const IDLE: Duration = Duration::from_secs(60);
@@ -33,7 +34,13 @@ impl Lab {
     fn new() -> Self {
         let mut world = World::new();
         let guest = port("port-a", "02:00:00:00:00:0a", &[("s", "10.7.1.10")]);
-        world.succeed([vpc("v", 7), subnet("s", "v", "10.7.1.0/24", 0, 1), guest]);
+        let router = router("r", UpdateType::Full, &[("s", &[])]);
+        world.succeed([
+            vpc("v", 7),
+            subnet("s", "v", "10.7.1.0/24", 0, 1),
+            router,
+            guest,
+        ]);
         // Ahead of the clock that goal states are applied by.
         let now = Instant::now() + Duration::from_secs(10);
         Self { world, now }
