@@ -217,7 +217,7 @@ mod tests {
 
     fn goal(text: &str) -> Encoded {
         Encoded {
-            form: if text.len() % 2 == 0 {
+            form: if text.len().is_multiple_of(2) {
                 Form::V2
             } else {
                 Form::V1
