@@ -10,8 +10,9 @@ mod control {
     pub(crate) mod proto;
     pub(crate) mod southbound;
     pub(crate) mod state;
+    pub(crate) mod store;
 }
-use control::{core, program, proto, southbound, state};
+use control::{core, program, proto, southbound, state, store};
 
 #[path = "../goal_state.rs"]
 mod goal_state;
