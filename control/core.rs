@@ -120,7 +120,7 @@ impl Core {
     ///
     /// # Errors
     /// The store cannot be read, or holds what is no goal state.
-    pub(crate) fn restore(&mut self, journal: &Journal) -> Result<usize, StoreError> {
+    pub(crate) fn restore(&mut self, journal: &mut Journal) -> Result<usize, StoreError> {
         journal.read(|goal| {
             let resources = decode::resources(&goal)?;
             self.begin_goal("the store".to_owned(), Instant::now(), resources);

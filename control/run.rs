@@ -67,9 +67,9 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
 }
 
 /// Programs what the store has kept, and keeps what comes from now on. Returns the thread that writes.
-fn keep(core: &mut Core, journal: Journal) -> Result<JoinHandle<()>, Box<dyn Error>> {
+fn keep(core: &mut Core, mut journal: Journal) -> Result<JoinHandle<()>, Box<dyn Error>> {
     let begun = Instant::now();
-    let resources = core.restore(&journal)?;
+    let resources = core.restore(&mut journal)?;
     tracing::info!(
         resources,
         seconds = begun.elapsed().as_secs_f64(),

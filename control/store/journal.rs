@@ -59,6 +59,7 @@ pub(crate) struct Journal {
     database: Database,
     path: PathBuf,
     next: u64,
+    read: u64,
 }
 
 impl Journal {
@@ -72,6 +73,7 @@ impl Journal {
             database,
             path: path.to_owned(),
             next: 0,
+            read: 0,
         };
         let found = journal.prepare().map_err(|error| failed(path, error))?;
         match found {
@@ -100,9 +102,14 @@ impl Journal {
         Ok(format)
     }
 
+    /// Bytes of goal states that were read.
+    pub(crate) const fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
     /// Gives each goal state to `take`, in order.
     pub(crate) fn read(
-        &self,
+        &mut self,
         mut take: impl FnMut(Encoded) -> Result<(), Malformed>,
     ) -> Result<(), StoreError> {
         let goals =
@@ -116,6 +123,7 @@ impl Journal {
                 at: at.value(),
             };
             let goal = unpack(bytes.value()).ok_or_else(no_goal)?;
+            self.read += goal.bytes.len() as u64;
             take(goal).map_err(|_| no_goal())?;
         }
         Ok(())
@@ -226,7 +234,7 @@ mod tests {
         }
     }
 
-    fn texts(journal: &Journal) -> Vec<String> {
+    fn texts(journal: &mut Journal) -> Vec<String> {
         let mut texts = Vec::new();
         journal
             .read(|found| {
@@ -248,9 +256,12 @@ mod tests {
         drop(journal);
         let mut journal = Journal::open(&path).unwrap();
         journal.append(&[goal("c"), goal("")]).unwrap();
-        assert_eq!(texts(&journal), ["a", "bb", "c", ""]);
+        assert_eq!(texts(&mut journal), ["a", "bb", "c", ""]);
         drop(journal);
-        assert_eq!(texts(&Journal::open(&path).unwrap()), ["a", "bb", "c", ""]);
+        assert_eq!(
+            texts(&mut Journal::open(&path).unwrap()),
+            ["a", "bb", "c", ""]
+        );
     }
 
     #[test]
@@ -264,13 +275,14 @@ mod tests {
         journal.append(&[goal("new")]).unwrap();
         journal.compact(&mut compaction, &[goal("2")]).unwrap();
         // As a crash here would leave it: what is old, what replaces it, what is new.
-        assert_eq!(texts(&journal), ["old", "older", "1", "2", "new"]);
+        assert_eq!(texts(&mut journal), ["old", "older", "1", "2", "new"]);
         journal.end_compaction(compaction).unwrap();
-        assert_eq!(texts(&journal), ["1", "2", "new"]);
+        assert_eq!(texts(&mut journal), ["1", "2", "new"]);
         journal.append(&[goal("last")]).unwrap();
         drop(journal);
-        let journal = Journal::open(&path).unwrap();
-        assert_eq!(texts(&journal), ["1", "2", "new", "last"]);
+        let mut journal = Journal::open(&path).unwrap();
+        assert_eq!(texts(&mut journal), ["1", "2", "new", "last"]);
+        assert_eq!(journal.bytes_read(), 9);
     }
 
     #[test]

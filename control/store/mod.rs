@@ -51,6 +51,7 @@ impl Store {
     pub(crate) fn start(journal: Journal) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = channel();
         let wants_compaction = Arc::new(AtomicBool::new(false));
+        let recorded = journal.bytes_read();
         let keeper = Keeper {
             journal,
             wants_compaction: wants_compaction.clone(),
@@ -58,7 +59,7 @@ impl Store {
             sound: true,
             whole: true,
             begun: Instant::now(),
-            recorded: 0,
+            recorded,
             compacted: 0,
         };
         let thread = std::thread::Builder::new()
@@ -120,7 +121,7 @@ struct Keeper {
     whole: bool,
     /// When that was.
     begun: Instant,
-    /// Bytes recorded since the last compaction began, and bytes that it wrote.
+    /// Bytes recorded since the last compaction began, or read at start; and bytes that it wrote.
     recorded: u64,
     compacted: u64,
 }

@@ -56,7 +56,10 @@ fn restarted(steps: Vec<Step>, compact_after: usize) -> [World; 2] {
         }
     }
     drop(journal);
-    after.core.restore(&Journal::open(&path).unwrap()).unwrap();
+    after
+        .core
+        .restore(&mut Journal::open(&path).unwrap())
+        .unwrap();
     for (port, id) in (0..).zip(bound) {
         id.into_iter()
             .for_each(|id| after.bind(switch_port(port), id));
