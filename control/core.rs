@@ -240,7 +240,10 @@ impl Core {
                     Instant::now(),
                     resources,
                 );
+                // This may be what earlier replies wait for, too.
                 self.make_visible(PATIENCE);
+                self.tell();
+                self.answer_late();
             }
             Err(error) => tracing::error!("stale resources stay: {error}"),
         }
