@@ -4,10 +4,9 @@
 use hashbrown::HashSet;
 
 use super::neighbor::NeighborIx;
-use super::parts::{Position, Which};
 use super::resource::Change;
 use super::{Subject, Wanted};
-use crate::proto::schema::{GoalStateV2, ResourceType};
+use crate::proto::schema::ResourceType;
 
 /// Stale resources. Empty but for the time after a restart.
 #[derive(Debug, Default)]
@@ -76,12 +75,12 @@ impl Change {
 impl Wanted {
     /// From now on everything is stale that the controller does not say again. Returns how much that is.
     pub(crate) fn expect_again(&mut self) -> usize {
-        let mut stale = Stale::default();
-        let mut position = Position::default();
-        while let Some(goal) = self.part(&mut position, Which::All) {
-            stale.described.extend(ids(&goal));
-        }
-        stale.neighbors.extend(self.neighbors().map(|(ix, _)| ix));
+        let described = self.described_ids().collect();
+        let neighbors = self.neighbors().map(|(ix, _)| ix).collect();
+        let stale = Stale {
+            described,
+            neighbors,
+        };
         self.stale = stale;
         self.stale.len()
     }
@@ -97,22 +96,29 @@ impl Wanted {
         });
         described.chain(neighbors)
     }
-}
 
-/// Kinds and ids of a goal state's resources but neighbors.
-fn ids(goal: &GoalStateV2) -> impl Iterator<Item = (ResourceType, Box<str>)> {
-    macro_rules! ids {
-        ($kind:ident, $states:ident) => {
-            goal.$states
-                .iter()
-                .map(|entry| (ResourceType::$kind, entry.key.as_str().into()))
-        };
+    /// Kinds and ids of all resources that are described, but neighbors.
+    fn described_ids(&self) -> impl Iterator<Item = (ResourceType, Box<str>)> {
+        macro_rules! ids {
+            ($kind:ident, $slots:ident) => {
+                self.$slots().filter_map(|(_, slot)| {
+                    let described = slot.wanted.is_some();
+                    described.then(|| (ResourceType::$kind, slot.id.clone()))
+                })
+            };
+        }
+        let kept = self.security_groups();
+        let groups = kept.map(|(id, _)| (ResourceType::Securitygroup, id.into()));
+        let dhcp = self.dhcp();
+        let dhcp = dhcp.map(|(_, dhcp)| (ResourceType::Dhcp, dhcp.said.id.as_str().into()));
+        let gateways = self.gateways();
+        let gateways = gateways.map(|(id, _)| (ResourceType::Gateway, id.into()));
+        ids!(Vpc, vpcs)
+            .chain(ids!(Subnet, subnets))
+            .chain(ids!(Router, routers))
+            .chain(ids!(Port, ports))
+            .chain(groups)
+            .chain(dhcp)
+            .chain(gateways)
     }
-    ids!(Vpc, vpc_states)
-        .chain(ids!(Subnet, subnet_states))
-        .chain(ids!(Router, router_states))
-        .chain(ids!(Port, port_states))
-        .chain(ids!(Securitygroup, security_group_states))
-        .chain(ids!(Dhcp, dhcp_states))
-        .chain(ids!(Gateway, gateway_states))
 }
