@@ -154,9 +154,7 @@ impl Core {
                 self.late
                     .extend(answers.into_iter().map(|answer| (deadline, answer)));
                 let room = self.late.len() <= MAX_LATE;
-                self.make_visible(if room { PATIENCE } else { GRACE });
-                self.tell();
-                self.answer_late();
+                self.settle(if room { PATIENCE } else { GRACE });
             }
         }
         self.answer_all(self.late.len(), false);
@@ -190,9 +188,7 @@ impl Core {
                 Err(mpsc::error::TryRecvError::Empty) => {}
             }
             if self.unsettled {
-                self.make_visible(Duration::ZERO);
-                self.tell();
-                self.answer_late();
+                self.settle(Duration::ZERO);
             }
             self.write_out();
             self.sweep_stale();
@@ -232,21 +228,31 @@ impl Core {
         match decode::resources(&goal) {
             Ok(resources) if resources.is_empty() => {}
             Ok(resources) => {
-                if let Some(store) = &self.store {
-                    store.record(goal);
-                }
+                self.record(goal);
                 self.begin_goal(
                     "the end of the resync".to_owned(),
                     Instant::now(),
                     resources,
                 );
                 // This may be what earlier replies wait for, too.
-                self.make_visible(PATIENCE);
-                self.tell();
-                self.answer_late();
+                self.settle(PATIENCE);
             }
             Err(error) => tracing::error!("stale resources stay: {error}"),
         }
+    }
+
+    /// Keeps a goal state, if there is a store.
+    fn record(&self, goal: Encoded) {
+        if let Some(store) = &self.store {
+            store.record(goal);
+        }
+    }
+
+    /// Commits, waits for so long, and tells all that wait for it.
+    fn settle(&mut self, patience: Duration) {
+        self.make_visible(patience);
+        self.tell();
+        self.answer_late();
     }
 
     /// Says that workers may see more than before.
@@ -266,8 +272,8 @@ impl Core {
                 resources,
                 reply,
             } => {
-                if let Some(store) = self.store.as_ref().filter(|_| !resources.is_empty()) {
-                    store.record(goal);
+                if !resources.is_empty() {
+                    self.record(goal);
                 }
                 let applied = self.begin_goal(source, received, resources);
                 Some(Answer::Applied(applied, reply))
@@ -302,10 +308,8 @@ impl Core {
                 let (wanted, program) = (&mut self.wanted, &mut self.program);
                 let (aged, forgotten) = self.on_demand.age(wanted, program, idle, Instant::now());
                 self.program.update(&mut self.wanted);
-                if let Some(store) = &self.store
-                    && !forgotten.neighbor_states.is_empty()
-                {
-                    store.record(Encoded::from(&Goal::V2(forgotten)));
+                if !forgotten.neighbor_states.is_empty() {
+                    self.record(Encoded::from(&Goal::V2(forgotten)));
                 }
                 self.unsettled |= !aged.is_empty();
                 drop(reply.send(aged));
