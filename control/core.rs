@@ -297,6 +297,10 @@ impl Core {
                 self.on_demand.asking(&destinations, Instant::now());
                 None
             }
+            Request::Closed(closed) => {
+                self.on_demand.closed(&closed, Instant::now());
+                None
+            }
             Request::Wake(sought) => {
                 let (wanted, program) = (&self.wanted, &mut self.program);
                 self.on_demand

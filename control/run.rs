@@ -147,7 +147,7 @@ async fn serve(
     if let Some(client) = client {
         tasks.until_quit(async move {
             client.run().await;
-            Ok::<(), String>(())
+            Err::<(), _>("the thread that asks the controller has ended")
         });
     }
     let resync = Duration::from_secs(switch.settings().resync.into());

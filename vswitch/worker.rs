@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
-use crate::stage::punt::{Punt, PuntQueues};
+use crate::stage::punt::{Miss, Punt, PuntQueues};
 use crate::stage::{decap, deliver, encap, neighbor, parse, route, transmit};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
@@ -86,11 +86,12 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
     /// One round over the queues; returns how many frames arrived. Between two rounds the worker holds nothing
     /// of the tables. Never blocks, allocates or logs.
     pub fn poll(&mut self) -> usize {
-        let returned = self.lane.has_returned();
+        let returned = self.lane.returned();
         let tables = self.tables.pin();
         let mut arrived = self.lane.egress.send_handed_over(&self.lane.counters);
-        if returned {
-            arrived += self.lane.forward_returned(self.burst_size, &tables);
+        if returned != 0 {
+            let most = returned.min(self.burst_size);
+            arrived += self.lane.forward_returned(most, &tables);
         }
         for (port, queue) in &mut self.queues {
             let received = queue.rx_burst(self.lane.burst.frames_mut(), self.burst_size);
@@ -132,12 +133,12 @@ impl<T: TxQueue> Lane<T> {
     }
 
     #[inline]
-    fn has_returned(&self) -> bool {
-        self.punt.as_ref().is_some_and(|punt| punt.has_returned())
+    fn returned(&self) -> usize {
+        self.punt.as_ref().map_or(0, |punt| punt.returning())
     }
 
     /// Up to `most` frames that come back from the control side, as if they arrived now. What still lacks a neighbor is
-    /// dropped: it went away in the meantime.
+    /// dropped: it went away in the meantime. So is what its port's guest did not send: another guest is there now.
     #[cold]
     fn forward_returned(&mut self, most: usize, tables: &Tables) -> usize {
         let Some(punt) = self.punt.take() else {
@@ -145,10 +146,19 @@ impl<T: TxQueue> Lane<T> {
         };
         let (mut count, mut from) = (0, None);
         while count < most
-            && let Some((frame, port)) = punt.take_returned()
+            && let Some(Miss {
+                frame,
+                from: port,
+                destination,
+            }) = punt.take_returned()
         {
             count += 1;
-            self.counters.port(port).add_released(1);
+            let counters = self.counters.port(port);
+            counters.add_released(1);
+            if !destination.is_reached_from(tables.role(port)) {
+                counters.add_drops(DropReason::PortUnbound, 1);
+                continue;
+            }
             if let Some(from) = from.filter(|from| *from != port) {
                 self.forward(from, tables);
             }

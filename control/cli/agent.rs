@@ -138,7 +138,8 @@ impl AgentFlags {
         if self.debug {
             settings.log = settings.log.max(Level::Debug);
         }
-        match settings.listening_conflict() {
+        let asking = settings.asking_conflict();
+        match settings.listening_conflict().or(asking) {
             Some(conflict) => Err(FlagError::Conflict(conflict)),
             None => Ok(settings),
         }

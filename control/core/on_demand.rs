@@ -13,13 +13,14 @@ use hashbrown::HashMap;
 use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::{DomainId, VpcId};
 
+use crate::ondemand::engine::SETTLE;
 use crate::program::Program;
 use crate::proto::schema::goal_state_v2::NeighborStatesEntry;
 use crate::proto::schema::{GoalStateV2, NeighborState, OperationType};
 use crate::state::neighbor::NeighborIx;
 use crate::state::{Subject, Wanted};
 
-/// How long after a question its answer is known as such: longer than a call may take.
+/// How long after a question its answer is known as such, if the call does not end before: longer than one may take.
 const ANSWER: Duration = Duration::from_secs(90);
 
 /// Most questions that are remembered, some 40 bytes each. The answers to others are kept for good.
@@ -30,6 +31,15 @@ const MAX_ASKED: usize = 65_536;
 enum Asked {
     InVpc(VpcId, Ipv4Addr),
     InDomain(DomainId, Ipv4Addr),
+}
+
+impl Asked {
+    fn of(Destination { ip, sought, .. }: &Destination) -> Self {
+        match sought {
+            Sought::Ip(vpc, _) => Self::InVpc(*vpc, *ip),
+            Sought::Mac(domain, _) => Self::InDomain(*domain, *ip),
+        }
+    }
 }
 
 /// Where an entry is.
@@ -75,12 +85,21 @@ impl OnDemand {
             self.asked.retain(|_, until| now < *until);
         }
         let room = MAX_ASKED.saturating_sub(self.asked.len());
-        for Destination { ip, sought, .. } in destinations.iter().take(room) {
-            let asked = match sought {
-                Sought::Ip(vpc, _) => Asked::InVpc(*vpc, *ip),
-                Sought::Mac(domain, _) => Asked::InDomain(*domain, *ip),
-            };
-            self.asked.insert(asked, now + ANSWER);
+        for destination in destinations.iter().take(room) {
+            self.asked.insert(Asked::of(destination), now + ANSWER);
+        }
+    }
+
+    /// Questions were answered: with the promise of a goal state, which should be here soon if it is not yet; or without,
+    /// and what then comes is no answer.
+    pub(super) fn closed(&mut self, closed: &[(Destination, bool)], now: Instant) {
+        for (destination, promised) in closed {
+            let asked = Asked::of(destination);
+            if !promised {
+                self.asked.remove(&asked);
+            } else if let Some(until) = self.asked.get_mut(&asked) {
+                *until = (*until).min(now + SETTLE);
+            }
         }
     }
 

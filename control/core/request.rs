@@ -171,6 +171,8 @@ pub(crate) enum Request {
     },
     /// The controller is about to be asked for these; what it then says of them is an answer.
     Asking(Vec<Destination>),
+    /// Calls came to an end: what was asked for, and whether an answer is still to be expected.
+    Closed(Vec<(Destination, bool)>),
     /// Puts entries back that aged: see [`Request::Age`].
     Wake(Vec<Sought>),
     /// Looks for entries that came in answer to a question and that nobody may have used for long.
@@ -182,13 +184,18 @@ pub(crate) enum Request {
     },
 }
 
-/// A place in the queue for [`Request::Asking`].
+/// A place in the queue for what is asked for, and what comes of it.
 pub(crate) struct Note<'a>(mpsc::Permit<'a, Request>);
 
 impl Note<'_> {
-    /// Queues it.
-    pub(crate) fn send(self, destinations: Vec<Destination>) {
+    /// These are about to be asked for.
+    pub(crate) fn asking(self, destinations: Vec<Destination>) {
         self.0.send(Request::Asking(destinations));
+    }
+
+    /// These were, and whether the controller says that it tells them.
+    pub(crate) fn closed(self, closed: Vec<(Destination, bool)>) {
+        self.0.send(Request::Closed(closed));
     }
 }
 
@@ -269,8 +276,8 @@ impl CoreHandle {
             .await
     }
 
-    /// A place in the queue to tell what is asked for; `None` while it is full.
-    pub(crate) fn try_asking(&self) -> Option<Note<'_>> {
+    /// A place in the queue; `None` while it is full.
+    pub(crate) fn try_note(&self) -> Option<Note<'_>> {
         self.requests.try_reserve().ok().map(Note)
     }
 

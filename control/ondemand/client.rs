@@ -62,10 +62,11 @@ pub(crate) async fn run(
     mut calls: mpsc::Receiver<Call>,
     outcome: impl Fn(Outcome),
 ) {
-    let mut channel = match endpoint(ncm, tls.as_ref()) {
-        Ok(endpoint) => endpoint.connect_lazy(),
-        Err(error) => return tracing::error!("{} cannot be asked: {error}", ncm.address),
+    let connect = || match endpoint(ncm, tls.as_ref()) {
+        Ok(endpoint) => Ok(endpoint.connect_lazy()),
+        Err(error) => Err(Status::unavailable(error.to_string())),
     };
+    let mut channel = connect();
     let names = Names::new();
     let (mut under_way, mut log) = (JoinSet::new(), Log::default());
     loop {
@@ -77,8 +78,8 @@ pub(crate) async fn run(
             Some(Ok((first, result))) = under_way.join_next() => {
                 log.note(ncm.address, result.as_ref().err());
                 // The next connection shows the certificate that is there now.
-                if result.is_err() && tls.is_some() && let Ok(endpoint) = endpoint(ncm, tls.as_ref()) {
-                    channel = endpoint.connect_lazy();
+                if result.is_err() && tls.is_some() {
+                    channel = connect();
                 }
                 let statuses = result.map(|reply| names.statuses(&reply));
                 let statuses = statuses.map_err(|status| failed(&status));
@@ -99,17 +100,19 @@ fn endpoint(ncm: Ncm, tls: Option<&ClientTls>) -> Result<Endpoint, TlsError> {
 }
 
 async fn make(
-    channel: Channel,
+    channel: Result<Channel, Status>,
     names: Names,
     ncm: Ncm,
     call: Call,
 ) -> (u64, Result<HostRequestReply, Status>) {
-    let request = names.request(&call, ncm.source);
-    let reply = GoalStateProvisionerClient::new(channel)
-        .max_decoding_message_size(usize::MAX)
-        .request_goal_states(request)
-        .await;
-    (call.first, reply.map(tonic::Response::into_inner))
+    let ask = async {
+        let reply = GoalStateProvisionerClient::new(channel?)
+            .max_decoding_message_size(usize::MAX)
+            .request_goal_states(names.request(&call, ncm.source))
+            .await?;
+        Ok(reply.into_inner())
+    };
+    (call.first, ask.await)
 }
 
 /// Of a status that is no answer.
@@ -246,6 +249,37 @@ mod tests {
             ..HostRequestReply::default()
         };
         assert_eq!(names.statuses(&reply), [(3, true), (4, false), (5, false)]);
+    }
+
+    #[tokio::test]
+    async fn every_call_comes_to_something_also_when_there_are_no_keys_to_connect_with() {
+        let ncm = Ncm {
+            address: "127.0.0.1:1".parse().unwrap(),
+            source: [127, 0, 0, 1].into(),
+        };
+        let missing = || "no-such-file".into();
+        let tls = ClientTls {
+            files: crate::config::TlsFiles {
+                cert: missing(),
+                key: missing(),
+                ca: missing(),
+            },
+            name: None,
+        };
+        let (sender, calls) = mpsc::channel(2);
+        for first in [1, 2] {
+            let questions = Vec::new();
+            sender.send(Call { first, questions }).await.unwrap();
+        }
+        let (outcomes, mut came) = mpsc::unbounded_channel();
+        let outcome = move |outcome: Outcome| outcomes.send(outcome).unwrap();
+        let client = tokio::spawn(run(ncm, Some(tls), calls, outcome));
+        for _ in 0..2 {
+            let outcome = came.recv().await.unwrap();
+            assert_eq!(outcome.statuses, Err(Failed::Unavailable));
+        }
+        drop(sender);
+        client.await.unwrap();
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub(crate) struct Desk<F: Frame> {
     counters: Arc<WorkerCounters>,
     calls: mpsc::Sender<Call>,
     core: CoreHandle,
+    /// Of which the control thread is to be told. Bounded by the calls under way: there are no more while it is not.
+    closed: Vec<(Destination, bool)>,
     ageing: Option<Ageing>,
     seen: u64,
     active: Instant,
@@ -136,6 +138,7 @@ impl<F: Frame> Desk<F> {
             counters,
             calls,
             core,
+            closed: Vec::new(),
             ageing: (!idle.is_zero()).then_some(ageing),
             seen: 0,
             active: now,
@@ -194,6 +197,9 @@ impl<F: Frame> Desk<F> {
     /// Does what the engine wants done with frames.
     fn act(&mut self, now: Instant, engine: &mut Engine<F>) {
         let todo = engine.todo();
+        if self.ageing.is_some() {
+            self.closed.extend(todo.closed);
+        }
         if !todo.wakes.is_empty() {
             // When the control thread has no time the entries are asked for, after a moment.
             self.core.wake(todo.wakes);
@@ -205,11 +211,12 @@ impl<F: Frame> Desk<F> {
         }
         for (queue, back) in self.queues.iter().zip(&mut self.back) {
             while let Some(held) = back.pop_front() {
-                if let Err(frame) = queue.give_back(held.frame, held.from) {
-                    back.push_front(Held { frame, ..held });
+                let from = held.miss.from;
+                if let Err(miss) = queue.give_back(held.miss) {
+                    back.push_front(Held { miss, ..held });
                     break;
                 }
-                engine.let_go(held.from);
+                engine.let_go(from);
             }
             while back.front().is_some_and(|held| held.until <= now)
                 && let Some(held) = back.pop_front()
@@ -219,20 +226,27 @@ impl<F: Frame> Desk<F> {
         }
         let expired = engine.todo().drops;
         for (held, reason) in todo.drops.into_iter().chain(expired) {
-            let counters = self.counters.port(held.from);
+            let counters = self.counters.port(held.miss.from);
             counters.add_released(1);
             counters.add_drops(reason, 1);
         }
     }
 
-    /// Makes the calls that may be made now. The control thread is told first what is asked for.
+    /// Makes the calls that may be made now. The control thread is told first what is asked for, and before that what no
+    /// answer is to be expected to any more.
     fn ask(&mut self, now: Instant, engine: &mut Engine<F>) {
+        if !self.closed.is_empty() {
+            let Some(note) = self.core.try_note() else {
+                return;
+            };
+            note.closed(std::mem::take(&mut self.closed));
+        }
         while let Ok(permit) = self.calls.try_reserve()
-            && let Some(note) = self.core.try_asking()
+            && let Some(note) = self.core.try_note()
             && let Some(call) = engine.next_call(now)
         {
             if self.ageing.is_some() {
-                note.send(engine.asked(call.first).to_vec());
+                note.asking(engine.asked(call.first).to_vec());
             }
             permit.send(call);
         }

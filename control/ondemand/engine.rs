@@ -52,7 +52,7 @@ pub(crate) const MAX_CALLS: usize = 16;
 
 /// How long the goal state may come after the answer that announces it. Alcor's controller pushes first and answers then;
 /// its own agent waits as long.
-const SETTLE: Duration = Duration::from_secs(1);
+pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 
 /// Pause after a call that failed; doubled with each further one up to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -135,16 +135,11 @@ impl<F: Frame> Engine<F> {
 
     /// A frame that lacked a neighbor at worker `worker`. `found` says whether the tables have it by now.
     pub(crate) fn miss(&mut self, now: Instant, worker: usize, miss: Miss<F>, found: bool) {
-        let Miss {
-            frame,
-            from,
-            destination,
-        } = miss;
+        let (from, destination) = (miss.from, miss.destination);
         self.figures.misses += 1;
-        let question = Question::of(frame.head(), &destination);
+        let question = Question::of(miss.frame.head(), &destination);
         let held = Held {
-            frame,
-            from,
+            miss,
             worker,
             until: now + self.limits.hold,
         };
@@ -265,11 +260,13 @@ impl<F: Frame> Engine<F> {
             Err(_) => return self.ask_again(now, destinations),
         };
         for (id, destination) in (first..).zip(destinations) {
+            let routable = !refused.contains(&id);
+            self.todo.closed.push((destination, routable));
             if found(&destination) {
                 self.answer(now, &destination);
             } else if let Some(waiting) = self.asked_for(&destination) {
                 waiting.state = State::Answered(now + SETTLE);
-                if refused.contains(&id) {
+                if !routable {
                     self.give_up(now, &destination);
                 }
             }
@@ -282,6 +279,7 @@ impl<F: Frame> Engine<F> {
         self.not_before = now + self.back_off;
         self.back_off = (self.back_off * 2).min(BACK_OFF.1);
         for destination in destinations {
+            self.todo.closed.push((destination, false));
             if let Some(waiting) = self.asked_for(&destination) {
                 waiting.state = State::Queued;
                 self.queue.push_back(destination);
@@ -389,7 +387,7 @@ impl<F: Frame> Engine<F> {
             DropReason::OnDemandExpired => self.figures.expired += 1,
             _ => {}
         }
-        self.shares.let_go(held.from);
+        self.shares.let_go(held.miss.from);
         self.todo.drops.push((held, reason));
     }
 

@@ -185,7 +185,7 @@ fn misses() -> BTreeSet<&'static str> {
     lab.commit();
     let held: Vec<_> = std::iter::from_fn(|| queues.next_miss()).collect();
     for miss in held {
-        queues.give_back(miss.frame, miss.from).unwrap();
+        queues.give_back(miss).unwrap();
     }
     let (_, back) = counted(|| while lab.worker.poll() != 0 {});
     assert_eq!(back, Counts::default());

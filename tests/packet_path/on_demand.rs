@@ -48,7 +48,7 @@ fn destination(ip: Ipv4Addr, sought: Sought) -> Destination {
 
 fn give_back(queues: &Queues, misses: Vec<Miss<MemoryFrame>>) {
     for miss in misses {
-        queues.give_back(miss.frame, miss.from).unwrap();
+        queues.give_back(miss).unwrap();
     }
 }
 
@@ -235,6 +235,33 @@ fn what_comes_back_is_treated_as_its_port_is_now() {
 }
 
 #[test]
+fn a_guest_does_not_send_what_the_one_before_it_at_its_port_had_sent() {
+    for by_mac in [true, false] {
+        let (mut lab, subnet, queues) = lab();
+        let mut other = Subnet::new(8, 2, 2, 0);
+        router(&mut [&mut other], &[]);
+        let gateway = gateway_mac(7, 0);
+        let frame = match by_mac {
+            true => switched(&subnet, 1, 9),
+            false => udp(guest_mac(7, 1), gateway, subnet.ip(1), subnet.ip(9)),
+        };
+        lab.inject(A, &frame);
+        let held_back = misses(&mut lab, &queues);
+        assert_eq!(held_back.len(), 1);
+        // The same MACs, addresses and gateway, in another VPC.
+        for subnet in [&subnet, &other] {
+            lab.remote(9, subnet);
+        }
+        lab.guest(A, 1, &[other]);
+        lab.commit();
+        give_back(&queues, held_back);
+        assert_eq!(lab.out(UPLINK), Vec::<Vec<u8>>::new());
+        assert_eq!(lab.totals(A).drops_for(DropReason::PortUnbound), 1);
+        lab.balanced();
+    }
+}
+
+#[test]
 fn frames_of_several_ports_come_back_in_their_order_and_are_counted_for_their_ports() {
     let (mut lab, subnet, queues) = lab();
     let numbered = |from: u8, i: u8| {
@@ -262,11 +289,18 @@ fn frames_of_several_ports_come_back_in_their_order_and_are_counted_for_their_po
 #[test]
 fn a_full_queue_back_refuses_and_nothing_is_lost() {
     let queues = Queues::default();
-    let frame = |i: usize| MemoryFrame::new(&i.to_be_bytes());
+    let ip = Ipv4Addr::new(10, 7, 0, 9);
+    let miss = |i: usize| Miss {
+        frame: MemoryFrame::new(&i.to_be_bytes()),
+        from: A,
+        destination: destination(ip, Sought::Ip(vpc(1), ip)),
+    };
     for i in 0..PUNT_CAPACITY {
-        queues.give_back(frame(i), A).unwrap();
+        queues.give_back(miss(i)).unwrap();
     }
-    assert_eq!(queues.give_back(frame(7), A), Err(frame(7)));
+    let refused = queues.give_back(miss(7)).unwrap_err();
+    assert_eq!(refused.frame, miss(7).frame);
     assert_eq!(queues.returning(), PUNT_CAPACITY);
-    assert!(queues.take_returned() == Some((frame(0), A)) && queues.has_returned());
+    assert_eq!(queues.take_returned().unwrap().frame, miss(0).frame);
+    assert_eq!(queues.returning(), PUNT_CAPACITY - 1);
 }

@@ -18,7 +18,7 @@ use crate::burst::{Meta, Payload};
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::Frame;
 use crate::stage::route;
-use crate::tables::{DomainId, MAX_PORTS, Neighbors, PortId, TenantPort, VpcId};
+use crate::tables::{DomainId, MAX_PORTS, Neighbors, PortId, Role, TenantPort, VpcId};
 use crate::wire::{ArpHdr, EthernetHdr, Mac, Vni, ethernet};
 
 /// Frames of one worker that may wait in either queue. 512: at a million misses a second, half a millisecond, which is
@@ -59,6 +59,23 @@ pub struct Destination {
     pub sought: Sought,
 }
 
+impl Destination {
+    /// True if a guest at a port with this role may speak to it: not if the port was given to another while a frame
+    /// waited.
+    pub fn is_reached_from(&self, role: &Role) -> bool {
+        let Role::Tenant(guest) = role else {
+            return false;
+        };
+        guest.attachments.iter().any(|subnet| {
+            subnet.vni == self.vni
+                && match self.sought {
+                    Sought::Ip(vpc, _) => subnet.vpc == vpc,
+                    Sought::Mac(domain, _) => subnet.domain == domain,
+                }
+        })
+    }
+}
+
 /// A frame that lacks a neighbor. It is as it arrived.
 #[derive(Debug)]
 pub struct Miss<F> {
@@ -73,7 +90,7 @@ pub struct Miss<F> {
 /// The two queues between one worker and the control side. Lock-free; neither side waits for the other.
 pub struct PuntQueues<F> {
     misses: ArrayQueue<Miss<F>>,
-    returned: ArrayQueue<(F, PortId)>,
+    returned: ArrayQueue<Miss<F>>,
     /// Frames in `misses`, by port.
     waiting: [AtomicUsize; MAX_PORTS],
 }
@@ -102,15 +119,9 @@ impl<F> PuntQueues<F> {
         })
     }
 
-    /// The worker's: true if frames have come back. To be asked before the tables are looked at, see
-    /// [`PuntQueues::give_back`].
-    #[inline]
-    pub fn has_returned(&self) -> bool {
-        !self.returned.is_empty()
-    }
-
-    /// The worker's: the oldest frame that came back.
-    pub fn take_returned(&self) -> Option<(F, PortId)> {
+    /// The worker's: the oldest frame that came back. No more than [`PuntQueues::returning`] said before the tables were
+    /// looked at, see [`PuntQueues::give_back`].
+    pub fn take_returned(&self) -> Option<Miss<F>> {
         self.returned.pop()
     }
 
@@ -125,14 +136,13 @@ impl<F> PuntQueues<F> {
     /// the tables afterwards sees at least what the caller saw.
     ///
     /// # Errors
-    /// No room: the frame.
-    pub fn give_back(&self, frame: F, from: PortId) -> Result<(), F> {
-        self.returned
-            .push((frame, from))
-            .map_err(|(frame, _)| frame)
+    /// No room: what was given.
+    pub fn give_back(&self, miss: Miss<F>) -> Result<(), Miss<F>> {
+        self.returned.push(miss)
     }
 
     /// Frames that came back and that the worker has not taken yet.
+    #[inline]
     pub fn returning(&self) -> usize {
         self.returned.len()
     }

@@ -72,7 +72,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_what_flags_bring_along() {
     let settings = applied("-d", "set subscribe off\nset metrics-log off").unwrap();
     assert_eq!((settings.subscribe, settings.metrics_log), (None, false));
     assert_eq!(settings.on_demand.ncm, None);
-    let settings = applied("-d -a 10.0.0.5", "set southbound off").unwrap();
+    let settings = applied("-d", "set southbound off").unwrap();
     assert_eq!(settings.southbound, None);
 }
 
@@ -85,8 +85,10 @@ fn contradictions_are_named() {
     ));
     let bare = parse_text("f", "set southbound off").unwrap();
     let bare = Settings::of_agent().with_commands(&bare).unwrap();
-    let error = flags("-s 50001").applied(bare).unwrap_err();
+    let error = flags("-s 50001").applied(bare.clone()).unwrap_err();
     assert_eq!(error, FlagError::Conflict(Conflict::NoVtep));
+    let error = flags("-a 10.0.0.5").applied(bare).unwrap_err();
+    assert_eq!(error, FlagError::Conflict(Conflict::NeedsVtep));
     for wrong in [
         "-a ncm",
         "-a 0.0.0.0",

@@ -82,22 +82,15 @@ impl Fold<'_> {
     }
 
     fn check_ncm(&mut self) {
-        let on_demand = self.settings.on_demand;
-        let vtep = self.settings.vtep.map(|vtep| vtep.address.addr().into());
         let (at, source_at) = (self.line("set ncm"), self.line("set ncm source"));
-        match (on_demand.ncm, on_demand.source.or(vtep)) {
-            (None, _) if on_demand.source.is_some() => {
-                self.error(source_at, Conflict::NeedsNcm, &[])
+        match self.settings.asking_conflict() {
+            Some(conflict @ Conflict::NeedsNcm) => self.error(source_at, conflict, &[]),
+            Some(conflict @ Conflict::TwoFamilies { .. }) => {
+                let from = source_at.or(self.line("set vtep"));
+                self.error(at, conflict, &[(from, "the address to ask from")]);
             }
-            (Some(_), None) => self.error(at, Conflict::NeedsVtep, &[]),
-            (Some(ncm), Some(from)) if ncm.is_ipv4() != from.is_ipv4() => {
-                let note = (
-                    source_at.or(self.line("set vtep")),
-                    "the address to ask from",
-                );
-                self.error(at, Conflict::TwoFamilies { ncm, from }, &[note]);
-            }
-            _ => {}
+            Some(conflict) => self.error(at, conflict, &[]),
+            None => {}
         }
     }
 

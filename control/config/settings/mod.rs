@@ -191,6 +191,20 @@ impl Settings {
         self.subscribe.filter(overlaps).map(Conflict::SameSocket)
     }
 
+    /// What contradicts in how the controller is asked.
+    pub(crate) fn asking_conflict(&self) -> Option<Conflict> {
+        let vtep = self.vtep.map(|vtep| vtep.address.addr().into());
+        let OnDemand { ncm, source, .. } = self.on_demand;
+        match (ncm, source.or(vtep)) {
+            (None, _) => source.map(|_| Conflict::NeedsNcm),
+            (Some(_), None) => Some(Conflict::NeedsVtep),
+            (Some(ncm), Some(from)) => {
+                let reached = ncm.is_ipv4() == from.is_ipv4();
+                (!reached).then_some(Conflict::TwoFamilies { ncm, from })
+            }
+        }
+    }
+
     /// Commands that make these settings: defaults are left out, but what was chosen is in.
     pub(crate) fn commands(&self) -> Vec<Command> {
         let mut all = Vec::new();

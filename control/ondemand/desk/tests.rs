@@ -165,8 +165,8 @@ fn the_control_thread_hears_what_is_asked_for_before_the_controller_does() {
 #[test]
 fn nothing_is_asked_while_the_control_thread_has_no_time() {
     let mut lab = Lab::new();
-    while let Some(note) = lab.desk.core.try_asking() {
-        note.send(Vec::new());
+    while let Some(note) = lab.desk.core.try_note() {
+        note.asking(Vec::new());
     }
     lab.send(1, THERE);
     lab.work();
@@ -176,6 +176,35 @@ fn nothing_is_asked_while_the_control_thread_has_no_time() {
     lab.poll(1);
     assert!(lab.calls.try_recv().unwrap().questions.is_empty());
     assert_eq!(lab.calls.try_recv().unwrap().questions.len(), 1);
+}
+
+#[test]
+fn the_control_thread_hears_what_a_call_came_to_before_the_next_is_made() {
+    let mut lab = Lab::new();
+    lab.send(1, THERE);
+    lab.work();
+    lab.poll(0);
+    let started = lab.calls.try_recv().unwrap();
+    let call = lab.calls.try_recv().unwrap();
+    let statuses = Ok(vec![(call.first, false)]);
+    let first = call.first;
+    lab.shared.outcome(Outcome { first, statuses });
+    while lab.requests.try_recv().is_ok() {}
+    while let Some(note) = lab.desk.core.try_note() {
+        note.asking(Vec::new());
+    }
+    lab.poll(1);
+    while lab.requests.try_recv().is_ok() {}
+    lab.poll(2); // it has not been forgotten meanwhile
+    let Ok(Request::Closed(closed)) = lab.requests.try_recv() else {
+        panic!("the control thread is not told")
+    };
+    assert_eq!(closed.len(), 1);
+    assert_eq!(
+        (closed[0].0.sought, closed[0].1),
+        (Sought::Mac(DOMAIN, THERE), false)
+    );
+    assert!(started.questions.is_empty() && lab.calls.try_recv().is_err());
 }
 
 /// Frames to destinations of their own, as many as three times the queue back.

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use vswitch::counters::DropReason;
-use vswitch::stage::punt::Sought;
+use vswitch::stage::punt::{Destination, Miss, Sought};
 use vswitch::tables::{MAX_PORTS, PortId};
 
 use crate::ondemand::question::Question;
@@ -25,10 +25,8 @@ pub(crate) struct Limits {
 /// A frame that waits.
 #[derive(Debug)]
 pub(crate) struct Held<F> {
-    /// The frame, as it arrived.
-    pub(crate) frame: F,
-    /// The port it arrived on.
-    pub(crate) from: PortId,
+    /// The frame, as it arrived, and what it lacks.
+    pub(crate) miss: Miss<F>,
     /// Number of the worker that it arrived at.
     pub(crate) worker: usize,
     /// Until then.
@@ -62,6 +60,8 @@ pub(crate) struct Todo<F> {
     pub(crate) drops: Vec<(Held<F>, DropReason)>,
     /// To be put back into the workers' tables: nobody had sent anything there for long.
     pub(crate) wakes: Vec<Sought>,
+    /// Questions that calls came to an end with, and whether the controller says that it tells the destination.
+    pub(crate) closed: Vec<(Destination, bool)>,
 }
 
 impl<F> Default for Todo<F> {
@@ -70,6 +70,7 @@ impl<F> Default for Todo<F> {
             releases: Vec::new(),
             drops: Vec::new(),
             wakes: Vec::new(),
+            closed: Vec::new(),
         }
     }
 }

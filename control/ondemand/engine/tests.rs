@@ -66,7 +66,7 @@ fn arp(n: u16) -> Miss<MemoryFrame> {
 
 /// The mark of a frame.
 fn mark(held: &Held<MemoryFrame>) -> u8 {
-    *held.frame.head().last().unwrap()
+    *held.miss.frame.head().last().unwrap()
 }
 
 impl Bench {
@@ -122,7 +122,7 @@ impl Bench {
         self.ms += ms;
         self.engine.sweep(self.now());
         let todo = self.engine.todo();
-        let released = todo.releases.iter().map(|held| held.from);
+        let released = todo.releases.iter().map(|held| held.miss.from);
         released.for_each(|from| self.engine.let_go(from));
         let drops = todo
             .drops
@@ -152,6 +152,24 @@ fn frames_to_one_destination_are_asked_for_once_and_go_on_in_order() {
     assert_eq!((figures.requests, figures.answers, figures.held), (1, 1, 0));
     assert_eq!(figures.percentile(50), Some(30_000));
     assert_eq!((figures.waiting, figures.in_flight), (0, 0));
+}
+
+#[test]
+fn what_a_call_came_to_is_told_for_each_of_its_questions() {
+    let mut bench = Bench::new(LIMITS);
+    bench.engine.todo();
+    for n in [7, 8, 9] {
+        bench.miss(miss(n, 0));
+    }
+    let (first, _) = bench.asks();
+    assert_eq!(bench.engine.todo().closed, []);
+    bench.reply(first, Ok(vec![(first, true), (first + 1, false)])); // the third one is left out
+    let closed = [(to(7), true), (to(8), false), (to(9), true)];
+    assert_eq!(bench.engine.todo().closed, closed);
+    bench.miss(miss(10, 0));
+    let (first, _) = bench.asks();
+    bench.reply(first, Err(Failed::Unavailable));
+    assert_eq!(bench.engine.todo().closed, [(to(10), false)]);
 }
 
 #[test]

@@ -58,12 +58,16 @@ impl Lab {
         ]
     }
 
-    fn ask(&mut self, n: u8, by: usize) {
-        let destination = Destination {
+    fn destination(&self, n: u8, by: usize) -> Destination {
+        Destination {
             vni: Vni::new(7).unwrap(),
             ip: [10, 7, 1, n].into(),
             sought: self.sought(n)[by],
-        };
+        }
+    }
+
+    fn ask(&mut self, n: u8, by: usize) {
+        let destination = self.destination(n, by);
         self.world.core.on_demand.asking(&[destination], self.now);
     }
 
@@ -155,6 +159,25 @@ fn what_the_controller_sends_of_its_own_accord_stays() {
     assert_eq!(lab.is(24), USED);
     lab.after(1000);
     assert_eq!(lab.is(24), USED);
+}
+
+#[test]
+fn what_comes_after_the_controller_said_that_it_does_not_know_is_no_answer() {
+    let mut lab = Lab::new();
+    let ago = |seconds| Instant::now() - Duration::from_secs(seconds);
+    // Refused; promised a moment ago; promised long ago.
+    for (n, promised, at) in [(20, false, ago(0)), (21, true, ago(0)), (22, true, ago(5))] {
+        lab.ask(n, 0);
+        let destination = lab.destination(n, 0);
+        lab.world
+            .core
+            .on_demand
+            .closed(&[(destination, promised)], at);
+        lab.world.succeed([answer(n)]);
+    }
+    lab.after(60);
+    lab.after(60);
+    assert_eq!([20, 21, 22].map(|n| lab.is(n)), [USED, GONE, USED]);
 }
 
 #[test]
