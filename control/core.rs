@@ -29,7 +29,7 @@ use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Writer};
 
 pub(crate) use metrics::TARGET as METRICS;
-pub(crate) use on_demand::Aged;
+pub(crate) use on_demand::{Aged, SETTLE};
 pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
 };

@@ -13,7 +13,6 @@ use hashbrown::HashMap;
 use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::{DomainId, VpcId};
 
-use crate::ondemand::engine::SETTLE;
 use crate::program::Program;
 use crate::proto::schema::goal_state_v2::NeighborStatesEntry;
 use crate::proto::schema::{GoalStateV2, NeighborState, OperationType};
@@ -22,6 +21,10 @@ use crate::state::{Subject, Wanted};
 
 /// How long after a question its answer is known as such, if the call does not end before: longer than one may take.
 const ANSWER: Duration = Duration::from_secs(90);
+
+/// How long the goal state may come after the answer that announces it. Alcor's controller pushes first and answers then;
+/// its own agent waits as long.
+pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 
 /// Most questions that are remembered, some 40 bytes each. The answers to others are kept for good.
 const MAX_ASKED: usize = 65_536;

@@ -28,6 +28,7 @@ use vswitch::stage::punt::{Destination, Miss, Sought};
 use vswitch::tables::PortId;
 
 use super::question::Question;
+use crate::core::SETTLE;
 use crate::proto::schema::Protocol;
 pub(crate) use figures::Figures;
 use parts::Shares;
@@ -49,10 +50,6 @@ pub(crate) const MAX_BATCH: usize = 256;
 /// Most calls under way. NCM answers a call once it has pushed all that the call asks for, so that a slow one holds up the
 /// questions that come with it and no others.
 pub(crate) const MAX_CALLS: usize = 16;
-
-/// How long the goal state may come after the answer that announces it. Alcor's controller pushes first and answers then;
-/// its own agent waits as long.
-pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 
 /// Pause after a call that failed; doubled with each further one up to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

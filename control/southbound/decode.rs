@@ -161,7 +161,27 @@ pub(crate) struct Encoded {
 #[error("not a goal state: {0}")]
 pub(crate) struct Malformed(String);
 
+#[cfg(test)]
+mod tests;
+
+/// States of a message may have fewer bytes than [`LEAST`] on average if there are no more than so many.
+const FEW: usize = 4096;
+
+/// Fewer bytes than any state with an id has. Without this, a message of empty states would take hundreds of times its
+/// length.
+const LEAST: usize = 16;
+
+/// Most bytes of all states but neighbors; a port has some 500. They are decoded into messages first, where an empty
+/// element of a list takes two bytes on the wire and more than a hundred in memory.
+const MAX_OTHERS: usize = 64 << 20;
+
 /// All resources of a goal state, what others depend on first.
+///
+/// Takes at most 32 times the memory that the message has if all of it are neighbors, else at most 128 times as much, and
+/// in each case up to 4 MiB. More than [`MAX_OTHERS`] bytes of what is no neighbor are refused.
+///
+/// # Errors
+/// It is none, or has more of something than that allows.
 pub(crate) fn resources(goal: &Encoded) -> Result<Vec<Resource>, Malformed> {
     let (rest, neighbors) = split(goal)?;
     let malformed = |error: prost::DecodeError| Malformed(error.to_string());
@@ -206,7 +226,7 @@ fn split(goal: &Encoded) -> Result<(Vec<u8>, Vec<&[u8]>), Malformed> {
         Form::V1 => 5,
         Form::V2 => 7,
     };
-    let (mut others, mut neighbors) = (Vec::new(), Vec::new());
+    let (mut others, mut neighbors, mut states) = (Vec::new(), Vec::new(), 0);
     let mut fields = Fields::of(&goal.bytes);
     let mut before = fields.rest();
     while let Some(field) = fields.next() {
@@ -216,7 +236,18 @@ fn split(goal: &Encoded) -> Result<(Vec<u8>, Vec<&[u8]>), Malformed> {
             }
             _ => others.extend_from_slice(&before[..before.len() - fields.rest().len()]),
         }
+        states += 1;
         before = fields.rest();
+    }
+    let bytes = goal.bytes.len();
+    if states > FEW.max(bytes / LEAST) {
+        return Err(Malformed(format!("{states} states in {bytes} bytes")));
+    }
+    if others.len() > MAX_OTHERS {
+        let len = others.len();
+        return Err(Malformed(format!(
+            "{len} bytes of states that are no neighbors, at most {MAX_OTHERS} are read"
+        )));
     }
     Ok((others, neighbors))
 }

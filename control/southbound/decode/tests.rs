@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+//! What decoding takes: no more memory than it says, whatever the bytes are.
+
+use allocation_counter::measure;
+use proptest::prelude::*;
+
+use super::*;
+
+/// What [`resources`] says of its memory.
+fn bound(len: usize, neighbors_only: bool) -> u64 {
+    let times = if neighbors_only { 32 } else { 128 };
+    (4 << 20) + times * len as u64
+}
+
+/// Decodes; most memory that was taken at a time, in bytes.
+fn taken(goal: &Encoded) -> (Result<Vec<Resource>, Malformed>, u64) {
+    let mut result = Ok(Vec::new());
+    let counts = measure(|| result = resources(goal));
+    (result, counts.bytes_max)
+}
+
+fn v1(bytes: Vec<u8>) -> Encoded {
+    let bytes = bytes.into();
+    let form = Form::V1;
+    Encoded { form, bytes }
+}
+
+/// So many fields of a number, each with these bytes.
+fn fields(number: u8, bytes: &[u8], count: usize) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    prost::encoding::encode_varint(bytes.len() as u64, &mut field);
+    field.extend(bytes);
+    field.repeat(count)
+}
+
+const NEIGHBORS: u8 = 5;
+
+#[test]
+fn states_that_are_nearly_empty_are_refused_when_they_are_many() {
+    for number in 2..=9 {
+        let few = v1(fields(number, &[], FEW));
+        assert_eq!(resources(&few).unwrap().len(), FEW);
+        let (result, memory) = taken(&v1(fields(number, &[], FEW + 1)));
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("4097 states in 8194 bytes"), "{error}");
+        assert!(memory < bound(8194, true), "{memory}");
+        let many = v1(fields(number, &[0; LEAST - 2], 100_000));
+        let (result, memory) = taken(&many);
+        assert_eq!(
+            result.is_ok_and(|all| all.len() == 100_000),
+            number == NEIGHBORS
+        );
+        assert!(
+            memory < bound(many.bytes.len(), number == NEIGHBORS),
+            "{number}: {memory}"
+        );
+    }
+}
+
+#[test]
+fn the_worst_lists_take_no_more_than_is_said() {
+    // The path of field numbers to a list of messages or texts.
+    let lists: [&[u8]; 11] = [
+        &[2, 2, 9],    // VPC: gateway ids
+        &[3, 2, 12],   // subnet: extra DHCP options
+        &[3, 2, 13],   // subnet: DNS entries
+        &[4, 2, 12],   // port: fixed addresses
+        &[4, 2, 13],   // port: allowed address pairs
+        &[4, 2, 14],   // port: security groups
+        &[6, 2, 7],    // security group: rules
+        &[8, 2, 6],    // router: routing tables
+        &[8, 2, 6, 2], // and their rules
+        &[9, 2, 5],    // gateway: destinations
+        &[5, 2, 10],   // neighbor: fixed addresses
+    ];
+    for path in lists {
+        let (list, above) = path.split_last().unwrap();
+        let elements = fields(*list, &[], 500_000);
+        let message = above
+            .iter()
+            .rev()
+            .fold(elements, |inner, number| fields(*number, &inner, 1));
+        let goal = v1(message);
+        let (result, memory) = taken(&goal);
+        assert_eq!(result.unwrap().len(), 1, "{path:?}");
+        let most = bound(goal.bytes.len(), path[0] == NEIGHBORS);
+        assert!(memory < most, "{path:?}: {memory} of {most}");
+    }
+}
+
+#[test]
+fn more_than_64_mib_of_what_is_no_neighbor_are_refused_before_they_are_decoded() {
+    let port = fields(4, &[0xff; 1 << 20], 65); // no valid message: it is not looked at
+    let goal = v1(port);
+    let (result, memory) = taken(&goal);
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("no neighbors"), "{error}");
+    assert!(memory < 3 * goal.bytes.len() as u64, "{memory}");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_take_no_more_than_is_said(
+        bytes in prop::collection::vec(prop_oneof![3 => 0..0x80u8, 1 => any::<u8>()], 0..2048),
+        number in 2..10u8, times in 1..2000usize, v1 in any::<bool>(),
+    ) {
+        let form = if v1 { Form::V1 } else { Form::V2 };
+        let bytes = fields(number, &bytes, times.min(1 + (1 << 20) / (1 + bytes.len())));
+        let goal = Encoded { form, bytes: bytes.into() };
+        let (_, memory) = taken(&goal);
+        prop_assert!(memory < bound(goal.bytes.len(), false), "{}", memory);
+    }
+}
