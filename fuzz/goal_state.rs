@@ -19,7 +19,8 @@ use vswitch::wire::Mac;
 
 use crate::core::{Core, Goal, Site, Uplink};
 use crate::proto::schema::goal_state_v2::{
-    NeighborStatesEntry, PortStatesEntry, RouterStatesEntry, SubnetStatesEntry, VpcStatesEntry,
+    DhcpStatesEntry, GatewayStatesEntry, NeighborStatesEntry, PortStatesEntry, RouterStatesEntry,
+    SecurityGroupStatesEntry, SubnetStatesEntry, VpcStatesEntry,
 };
 use crate::proto::schema::*;
 use crate::southbound::decode::{Encoded, Form};
@@ -128,48 +129,27 @@ fn converse(core: &mut Core, bytes: &mut Bytes<'_>) {
         }
         let (mut first, mut second) = (GoalState::default(), GoalStateV2::default());
         for n in 0..usize::from(bytes.byte()) % MAX_RESOURCES {
-            let key = n.to_string();
-            match bytes.byte() % 6 {
-                0 => {
-                    let state = vpc(bytes);
-                    first.vpc_states.push(state.clone());
-                    second.vpc_states.push(VpcStatesEntry {
-                        key,
-                        value: Some(state),
-                    });
-                }
-                1 => {
-                    let state = subnet(bytes);
-                    first.subnet_states.push(state.clone());
-                    second.subnet_states.push(SubnetStatesEntry {
-                        key,
-                        value: Some(state),
-                    });
-                }
-                2 => {
-                    let state = guest(bytes);
-                    first.port_states.push(state.clone());
-                    second.port_states.push(PortStatesEntry {
-                        key,
-                        value: Some(state),
-                    });
-                }
-                3 => {
-                    let state = router(bytes);
-                    first.router_states.push(state.clone());
-                    second.router_states.push(RouterStatesEntry {
-                        key,
-                        value: Some(state),
-                    });
-                }
-                _ => {
-                    let state = neighbor(bytes);
-                    first.neighbor_states.push(state.clone());
-                    second.neighbor_states.push(NeighborStatesEntry {
-                        key,
-                        value: Some(state),
-                    });
-                }
+            macro_rules! push {
+                ($states:ident, $entry:ident, $state:expr) => {{
+                    let (key, state) = (n.to_string(), $state);
+                    first.$states.push(state.clone());
+                    let value = Some(state);
+                    second.$states.push($entry { key, value });
+                }};
+            }
+            match bytes.byte() % 9 {
+                0 => push!(vpc_states, VpcStatesEntry, vpc(bytes)),
+                1 => push!(subnet_states, SubnetStatesEntry, subnet(bytes)),
+                2 => push!(port_states, PortStatesEntry, guest(bytes)),
+                3 => push!(router_states, RouterStatesEntry, router(bytes)),
+                4 => push!(
+                    security_group_states,
+                    SecurityGroupStatesEntry,
+                    security_group(bytes)
+                ),
+                5 => push!(dhcp_states, DhcpStatesEntry, dhcp(bytes)),
+                6 => push!(gateway_states, GatewayStatesEntry, gateway(bytes)),
+                _ => push!(neighbor_states, NeighborStatesEntry, neighbor(bytes)),
             }
         }
         // Wrong bindings are refused; right ones change what the ports are.
@@ -328,6 +308,66 @@ fn router(bytes: &mut Bytes<'_>) -> RouterState {
         ..Default::default()
     };
     RouterState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
+}
+
+fn security_group(bytes: &mut Bytes<'_>) -> SecurityGroupState {
+    let rule = |bytes: &mut Bytes<'_>| security_group_configuration::SecurityGroupRule {
+        operation_type: operation(bytes),
+        id: id(bytes),
+        direction: bytes.choose(&[0, 1, 2]),
+        ethertype: bytes.choose(&[0, 1, 2]),
+        protocol: bytes.choose(&[0, 1, 2, 9]),
+        port_range_min: bytes.choose(&[0, 80, 1 << 16]),
+        port_range_max: bytes.choose(&[0, 80, 81]),
+        remote_ip_prefix: cidr(bytes),
+        remote_group_id: id(bytes),
+        ..Default::default()
+    };
+    let configuration = SecurityGroupConfiguration {
+        id: id(bytes),
+        revision_number: (bytes.byte() % 4).into(),
+        update_type: bytes.choose(&[0, 1, 2]),
+        vpc_id: id(bytes),
+        security_group_rules: (0..bytes.byte() % 4).map(|_| rule(bytes)).collect(),
+        ..Default::default()
+    };
+    SecurityGroupState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
+}
+
+fn dhcp(bytes: &mut Bytes<'_>) -> DhcpState {
+    let configuration = DhcpConfiguration {
+        id: id(bytes),
+        revision_number: (bytes.byte() % 4).into(),
+        subnet_id: id(bytes),
+        mac_address: mac(bytes),
+        ipv4_address: ip(bytes),
+        ..Default::default()
+    };
+    DhcpState {
+        operation_type: operation(bytes),
+        configuration: Some(configuration),
+    }
+}
+
+fn gateway(bytes: &mut Bytes<'_>) -> GatewayState {
+    let destination = |bytes: &mut Bytes<'_>| gateway_configuration::Destination {
+        ip_address: ip(bytes),
+        mac_address: mac(bytes),
+    };
+    let configuration = GatewayConfiguration {
+        id: id(bytes),
+        revision_number: (bytes.byte() % 4).into(),
+        gateway_type: bytes.choose(&[0, 1, 2, 3, 4, 5, 6]),
+        destinations: (0..bytes.byte() % 4).map(|_| destination(bytes)).collect(),
+        ..Default::default()
+    };
+    GatewayState {
         operation_type: operation(bytes),
         configuration: Some(configuration),
     }
