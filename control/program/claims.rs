@@ -72,11 +72,14 @@ impl<K> Default for Claims<K> {
 impl<K: Eq + Hash + Ord + Copy> Claims<K> {
     /// Claims `key`, or changes what the claimant of this rank says of it.
     pub(crate) fn claim(&mut self, key: K, rank: Rank, value: Neighbor) -> Neighbor {
-        let found = self.winners.find(key);
-        let Some(winner) = found.and_then(|ix| self.winners.get_mut(ix)) else {
-            self.winners.insert(Winner { key, rank, value });
-            return value;
+        let winner = match self.winners.seek(key) {
+            Ok(ix) => self.winners.get_mut(ix),
+            Err(vacant) => {
+                self.winners.insert(vacant, Winner { key, rank, value });
+                None
+            }
         };
+        let Some(winner) = winner else { return value };
         if winner.rank > rank {
             self.others.insert((key, rank), value);
             return winner.value;

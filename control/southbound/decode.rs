@@ -4,6 +4,8 @@
 //! The entries of the controller's maps (second form) are taken in the order in which they were sent. A key
 //! serves to name the entry in an error, and nothing else: it is not always the resource's id.
 
+use std::sync::Arc;
+
 use prost::Message;
 use prost::bytes::Bytes;
 
@@ -185,7 +187,7 @@ const MAX_OTHERS: usize = 64 << 20;
 pub(crate) fn resources(goal: &Encoded) -> Result<Vec<Resource>, Malformed> {
     let (rest, neighbors) = split(goal)?;
     let malformed = |error: prost::DecodeError| Malformed(error.to_string());
-    let mut all = Vec::with_capacity(neighbors.len());
+    let (mut all, mut subnet) = (Vec::with_capacity(neighbors.len()), None);
     match goal.form {
         Form::V1 => {
             let goal = GoalState::decode(rest.as_slice()).map_err(malformed)?;
@@ -195,7 +197,8 @@ pub(crate) fn resources(goal: &Encoded) -> Result<Vec<Resource>, Malformed> {
             all.extend(list("port_states", goal.port_states));
             let states = neighbors.into_iter().enumerate();
             all.extend(states.map(|(index, state)| {
-                neighbor::resource(&Field::element("neighbor_states", index), state)
+                let at = Field::element("neighbor_states", index);
+                neighbor::resource(&at, state, &mut subnet)
             }));
             all.extend(list("security_group_states", goal.security_group_states));
             all.extend(list("dhcp_states", goal.dhcp_states));
@@ -207,7 +210,8 @@ pub(crate) fn resources(goal: &Encoded) -> Result<Vec<Resource>, Malformed> {
             all.extend(map::<SubnetState>("subnet_states", goal.subnet_states));
             all.extend(map::<RouterState>("router_states", goal.router_states));
             all.extend(map::<PortState>("port_states", goal.port_states));
-            all.extend(neighbors.into_iter().map(neighbor_entry));
+            let entries = neighbors.into_iter();
+            all.extend(entries.map(|entry| neighbor_entry(entry, &mut subnet)));
             all.extend(map::<SecurityGroupState>(
                 "security_group_states",
                 goal.security_group_states,
@@ -253,7 +257,7 @@ fn split(goal: &Encoded) -> Result<(Vec<u8>, Vec<&[u8]>), Malformed> {
 }
 
 /// A neighbor of the second form's map.
-fn neighbor_entry(entry: &[u8]) -> Resource {
+fn neighbor_entry(entry: &[u8], subnet: &mut Option<Arc<str>>) -> Resource {
     let (mut key, mut state): (&[u8], &[u8]) = (&[], &[]);
     let mut damaged = None;
     for field in Fields::of(entry) {
@@ -266,7 +270,7 @@ fn neighbor_entry(entry: &[u8]) -> Resource {
     }
     let key = String::from_utf8_lossy(key);
     let at = Field::entry("neighbor_states", &key);
-    let resource = neighbor::resource(&at, state);
+    let resource = neighbor::resource(&at, state, subnet);
     match damaged {
         None => resource,
         Some(damaged) => Resource {

@@ -2,8 +2,10 @@
 //! Reads and validates a neighbor, straight from the wire.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use prost::Message;
+use smallvec::SmallVec;
 
 use super::decode::{Resource, Wish, wish};
 use super::field::{Field, FieldError};
@@ -27,7 +29,7 @@ struct Sent<'a> {
     mac: &'a [u8],
     host_mac: &'a [u8],
     host: &'a [u8],
-    fixed_ips: Vec<&'a [u8]>,
+    fixed_ips: SmallVec<[&'a [u8]; 1]>,
     pairs: Vec<&'a [u8]>,
 }
 
@@ -45,8 +47,8 @@ impl From<Damaged> for Unreadable {
     }
 }
 
-/// The neighbor of one encoded NeighborState.
-pub(super) fn resource(at: &Field<'_>, state: &[u8]) -> Resource {
+/// The neighbor of one encoded NeighborState. `subnet`: of the neighbor before, if there was one.
+pub(super) fn resource(at: &Field<'_>, state: &[u8], subnet: &mut Option<Arc<str>>) -> Resource {
     let mut sent = Sent::default();
     let read = sent.state(state);
     let id = String::from_utf8_lossy(sent.id).into_owned();
@@ -64,7 +66,7 @@ pub(super) fn resource(at: &Field<'_>, state: &[u8]) -> Resource {
             configuration
                 .field("id")
                 .text(text(&configuration.field("id"), sent.id)?)?;
-            wish.map(|wish| update(&configuration, wish, &sent))
+            wish.map(|wish| update(&configuration, wish, &sent, subnet))
                 .transpose()
         }),
     };
@@ -121,7 +123,12 @@ impl<'a> Sent<'a> {
 }
 
 /// What to make so; to delete it, only its addresses count.
-fn update(at: &Field<'_>, wish: Wish, sent: &Sent<'_>) -> Result<Change, FieldError> {
+fn update(
+    at: &Field<'_>,
+    wish: Wish,
+    sent: &Sent<'_>,
+    subnet: &mut Option<Arc<str>>,
+) -> Result<Change, FieldError> {
     refuse_old_numbers(at, sent)?;
     let place = match wish {
         Wish::Absent => None,
@@ -134,8 +141,8 @@ fn update(at: &Field<'_>, wish: Wish, sent: &Sent<'_>) -> Result<Change, FieldEr
         .at_most(sent.fixed_ips.len(), MAX_FIXED_IPS)?;
     let details = details(at, sent)?;
     let addresses = sent.fixed_ips.iter().enumerate();
-    let addresses =
-        addresses.map(|(i, fixed_ip)| address(&at.item("fixed_ips", i), fixed_ip, &details));
+    let addresses = addresses
+        .map(|(i, fixed_ip)| address(&at.item("fixed_ips", i), fixed_ip, &details, subnet));
     Ok(Change::Neighbor(NeighborUpdate {
         addresses: addresses.collect::<Result<_, _>>()?,
         place,
@@ -198,6 +205,7 @@ fn address(
     at: &Field<'_>,
     bytes: &[u8],
     details: &NeighborDetails,
+    subnet_before: &mut Option<Arc<str>>,
 ) -> Result<NeighborAddress, FieldError> {
     let (mut kind, mut subnet, mut ip): (_, &[u8], &[u8]) = (0, &[], &[]);
     let (mut arion_group, mut tunnel_id): (&[u8], _) = (&[], 0);
@@ -226,10 +234,18 @@ fn address(
     };
     Ok(NeighborAddress {
         routed: kind == NeighborType::L3,
-        subnet: subnet.to_owned(),
+        subnet: shared(subnet_before, subnet),
         ip: at_ip.host(text(&at_ip, ip)?)?,
         details: (details != NeighborDetails::default()).then(|| Box::new(details)),
     })
+}
+
+/// The subnet before, if it is the same.
+fn shared(before: &mut Option<Arc<str>>, id: &str) -> Arc<str> {
+    match before {
+        Some(before) if &**before == id => Arc::clone(before),
+        _ => Arc::clone(before.insert(id.into())),
+    }
 }
 
 fn text<'a>(at: &Field<'_>, bytes: &'a [u8]) -> Result<&'a str, FieldError> {

@@ -25,6 +25,7 @@ pub(crate) mod stale;
 use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 use vswitch::tables::PortId;
 
 use crate::proto::schema::ResourceType;
@@ -118,7 +119,7 @@ pub(crate) enum Subject {
     /// A port.
     Port(PortIx),
     /// Addresses of a neighbor.
-    Neighbor(Vec<NeighborIx>),
+    Neighbor(SmallVec<[NeighborIx; 1]>),
     /// One that is kept and not acted on.
     Kept(Unserved),
 }

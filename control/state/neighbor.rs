@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 use vswitch::tables::snapshot::MAX_NEIGHBORS;
 
 use super::network::SubnetIx;
@@ -114,7 +115,7 @@ impl Wanted {
         revision: u32,
         update: NeighborUpdate,
     ) -> Result<Subject, Refused> {
-        let mut subjects = Vec::with_capacity(update.addresses.len());
+        let mut subjects = SmallVec::with_capacity(update.addresses.len());
         let mut late = Ok(());
         for address in update.addresses {
             let subject = match update.place {
@@ -150,19 +151,22 @@ impl Wanted {
             subnet,
             ip,
         };
-        if let Some(ix) = self.neighbors.arena.find(key)
-            && let Some(slot) = self.neighbors.arena.get_mut(ix)
-        {
-            slot.revision = self.revisions.following(slot.revision, revision)?;
-            if slot.place != place {
-                slot.place = place;
-                slot.changed = changed;
+        let vacant = match self.neighbors.arena.seek(key) {
+            Ok(ix) => {
+                if let Some(slot) = self.neighbors.arena.get_mut(ix) {
+                    slot.revision = self.revisions.following(slot.revision, revision)?;
+                    if slot.place != place {
+                        slot.place = place;
+                        slot.changed = changed;
+                    }
+                }
+                self.neighbors.set_details(ix, address.details);
+                // Also when nothing has changed: the table may have been full the last time.
+                self.touched.neighbors.push(ix);
+                return Ok(ix);
             }
-            self.neighbors.set_details(ix, address.details);
-            // Also when nothing has changed: the table may have been full the last time.
-            self.touched.neighbors.push(ix);
-            return Ok(ix);
-        }
+            Err(vacant) => vacant,
+        };
         if self.neighbors.arena.len() >= MAX_NEIGHBORS {
             self.unused.subnets.push(subnet);
             return Err(Refused::TooMany(MAX_NEIGHBORS));
@@ -181,7 +185,7 @@ impl Wanted {
             changed,
             position,
         };
-        let ix = self.neighbors.arena.insert(slot);
+        let ix = self.neighbors.arena.insert(vacant, slot);
         self.neighbors.set_details(ix, address.details);
         if let Some(slot) = self.subnets.get_mut(subnet) {
             slot.neighbors.push(ix);

@@ -2,8 +2,10 @@
 //! What the controller says of each kind of resource, validated: the values that goal states are made of.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
+use smallvec::SmallVec;
 use vswitch::wire::{Mac, Vni};
 
 use crate::proto::schema::neighbor_configuration::AllowAddressPair;
@@ -142,7 +144,7 @@ pub(crate) struct Rule {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NeighborUpdate {
     /// Which addresses it is about; at least one.
-    pub addresses: Vec<NeighborAddress>,
+    pub addresses: SmallVec<[NeighborAddress; 1]>,
     /// Where it is; `None`: it is to be deleted.
     pub place: Option<NeighborPlace>,
 }
@@ -152,8 +154,8 @@ pub(crate) struct NeighborUpdate {
 pub(crate) struct NeighborAddress {
     /// True: in another subnet than the ports that want it (Alcor: L3).
     pub routed: bool,
-    /// Id of its subnet.
-    pub subnet: String,
+    /// Id of its subnet, which it shares with thousands.
+    pub subnet: Arc<str>,
     /// The address.
     pub ip: Ipv4Addr,
     /// What else is said, if anything.

@@ -87,6 +87,10 @@ pub(crate) trait Keyed {
     fn key(&self) -> Self::Key<'_>;
 }
 
+/// No value has this key: its hash, so that it is not made twice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vacant(u64);
+
 /// A dense store of values that are found by their key or, once known, by their number.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
@@ -138,18 +142,21 @@ impl<T> Arena<T> {
 impl<T: Keyed> Arena<T> {
     /// The number of the value with this key.
     pub(crate) fn find<'a>(&'a self, key: T::Key<'a>) -> Option<Ix<T>> {
-        let has_key = |&ix: &Ix<T>| self.get(ix).is_some_and(|value| value.key() == key);
-        self.index
-            .find(self.hasher.hash_one(&key), has_key)
-            .copied()
+        self.seek(key).ok()
     }
 
-    /// Stores `value`, whose key no other has. Slots are counted in 32 bits: memory ends long before they do.
-    pub(crate) fn insert(&mut self, value: T) -> Ix<T> {
+    /// The same, or where to store such a value.
+    pub(crate) fn seek<'a>(&'a self, key: T::Key<'a>) -> Result<Ix<T>, Vacant> {
+        let has_key = |&ix: &Ix<T>| self.get(ix).is_some_and(|value| value.key() == key);
+        let hash = self.hasher.hash_one(&key);
+        self.index.find(hash, has_key).copied().ok_or(Vacant(hash))
+    }
+
+    /// Stores `value`, whose key is vacant. Slots are counted in 32 bits: memory ends long before they do.
+    pub(crate) fn insert(&mut self, Vacant(hash): Vacant, value: T) -> Ix<T> {
         if self.index.len() == self.index.capacity() {
             self.grow();
         }
-        let hash = self.hasher.hash_one(value.key());
         let index = self.free.pop().unwrap_or(self.slots.len() as u32);
         match self.slots.get_mut(index as usize) {
             Some(slot) => *slot = Some(value),
@@ -226,9 +233,9 @@ impl<T: Slot> Keyed for T {
 impl<T: Slot> Slots<T> {
     /// The slot of `id`, made if there is none.
     pub(crate) fn intern(&mut self, id: &str) -> Ix<T> {
-        match self.find(id) {
-            Some(ix) => ix,
-            None => self.0.insert(T::new(id.into())),
+        match self.0.seek(id) {
+            Ok(ix) => ix,
+            Err(vacant) => self.0.insert(vacant, T::new(id.into())),
         }
     }
 

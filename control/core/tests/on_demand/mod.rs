@@ -199,7 +199,7 @@ fn a_question_does_not_make_an_answer_of_what_was_there_or_comes_much_later() {
     let (ix, _) = core.wanted.neighbors().last().unwrap();
     lab.ask(21, 0);
     let core = &mut lab.world.core;
-    let subject = crate::state::Subject::Neighbor(vec![ix]);
+    let subject = crate::state::Subject::Neighbor([ix].into_iter().collect());
     core.on_demand.told(&subject);
     core.on_demand
         .tell_apart(&core.wanted, &mut core.program, before, late);
