@@ -17,7 +17,9 @@ use crate::tables::{Full, TableFull};
 const INITIAL_BUCKETS: usize = if cfg!(vswitch_loom) { 3 } else { 64 };
 
 /// A table of as many buckets is a large one: 4 MiB, beyond what a core's own cache holds. A small table
-/// is filled to 60 %, which keeps nearly all keys in their home bucket; a large one to 80 %, to save memory.
+/// is filled to 60 % and doubles, which keeps nearly all keys in their home bucket. A large one is filled
+/// to 80 % and grows by a half, which bounds the memory per neighbor; smaller steps would bound it better,
+/// but the memory that all tables on the way need takes more time than filling them.
 const LARGE: usize = 1 << 16;
 
 /// A slot of one table: bucket and slot in one number.
@@ -262,8 +264,12 @@ impl Editor {
         let next = if crowded_by_leaving && self.outgrown() == 0 {
             buckets
         } else if buckets < most {
-            // Smaller steps would save memory, but what all tables on the way need takes more time than filling them.
-            most.min(buckets * 2)
+            let grown = if buckets < LARGE {
+                buckets * 2
+            } else {
+                buckets + buckets / 2
+            };
+            grown.min(most)
         } else {
             return Err(self.full());
         };

@@ -9,10 +9,11 @@
 //!   whatever happens to other keys. The value is one that the writer gave that key, never a mix of two.
 //!   While a change is under way it is the old one or the new one, in any order.
 //! * **Cost:** one cache line for a hit in the key's home bucket, another for each bucket it was pushed on.
-//! * **Memory:** 64 bytes per 3 slots. A small table (to 65,536 buckets, 118,000 keys) is filled to 60 %, a large
-//!   one to 80 %; then it doubles, but never beyond 30.5 bytes per neighbor of its capacity. So it takes 26.7 to
-//!   53.3 bytes per neighbor, and of a million in a table for as many less than 32: both tables together 64. While
-//!   it grows, the old one is there too, until the grace period of the commit has passed.
+//! * **Memory:** 64 bytes per 3 slots. A small table (to 65,536 buckets, 118,000 keys) is filled to 60 % and
+//!   doubles; a large one is filled to 80 % and grows by a half, but never beyond 30.5 bytes per neighbor of
+//!   its capacity. So it takes 26.7 to 40 bytes per neighbor, and of a million in a table for as many less
+//!   than 32: both tables together 64. While it grows, the old one is there too, until the grace period of
+//!   the commit has passed.
 //! * **Cap:** the capacity that the writer was made with. Full is an error for the writer, see
 //!   [`TableFull`](crate::tables::TableFull); readers do not notice.
 //!
