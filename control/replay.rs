@@ -181,7 +181,7 @@ fn forward_all(switch: &Switch, expected: u64) -> Result<(), ReplayError> {
             .sum();
         let settled: u64 = totals
             .iter()
-            .map(|port| port.switch.forwarded + port.switch.dropped())
+            .map(|port| port.switch.forwarded + port.switch.answered + port.switch.dropped())
             .sum();
         if arrived + lost >= expected && settled == arrived {
             return Ok(());

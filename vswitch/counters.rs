@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-//! Every packet is accounted for: per port, summed over workers, `rx = forwarded + held + sum(drops)`
-//! once nothing is on its way. Held are those that wait for the controller to say where they go.
+//! Every packet is accounted for: per port, summed over workers, `rx = forwarded + answered + held + sum(drops)`
+//! once nothing is on its way. Answered are those that were for the switch itself; held are those that wait for the
+//! controller to say where they go. What the switch sends of its own is in `tx` and in nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -60,6 +61,8 @@ drop_reasons! {
     NoRoute = "no_route",
     /// A route covers the destination, and nobody told us where the next hop is.
     UnknownNeighbor = "unknown_neighbor",
+    /// For a gateway's own address, and no echo request: nothing else is served there.
+    ForGateway = "for_gateway",
     /// It would leave by the port that it came from.
     SamePort = "same_port",
     /// Traffic of the underlay that is not VXLAN for this VTEP, and there is no host port to give it to.
@@ -98,6 +101,8 @@ pub struct PortCounters {
     rx: AtomicU64,
     rx_bytes: AtomicU64,
     forwarded: AtomicU64,
+    answered: AtomicU64,
+    unsent: AtomicU64,
     held: AtomicU64,
     released: AtomicU64,
     tx: AtomicU64,
@@ -123,6 +128,18 @@ impl PortCounters {
     #[inline]
     pub fn add_forwarded(&self, packets: usize) {
         add(&self.forwarded, packets as u64);
+    }
+
+    /// A packet that arrived on this port was for the switch itself, which answered it.
+    #[inline]
+    pub fn add_answered(&self) {
+        add(&self.answered, 1);
+    }
+
+    /// Messages of the switch's own were not taken by this port.
+    #[inline]
+    pub fn add_unsent(&self, packets: usize) {
+        add(&self.unsent, packets as u64);
     }
 
     /// A packet that arrived on this port waits for the controller from now on.
@@ -197,12 +214,16 @@ pub struct PortTotals {
     pub rx_bytes: u64,
     /// Of `rx`: packets that left, by whatever port.
     pub forwarded: u64,
+    /// Of `rx`: packets that were for the switch itself, and answered.
+    pub answered: u64,
     /// Of `rx`: packets that wait for the controller now.
     pub held: u64,
     /// Packets that left by the port.
     pub tx: u64,
     /// Their bytes.
     pub tx_bytes: u64,
+    /// Messages of the switch's own that the port did not take: its ring was full.
+    pub unsent: u64,
     /// Of `rx`: packets dropped, by [`DropReason`] in the order of [`DropReason::ALL`].
     pub drops: [u64; DROP_REASONS],
 }
@@ -218,6 +239,11 @@ impl PortTotals {
         self.drops.iter().sum()
     }
 
+    /// True if every packet that was received is accounted for.
+    pub fn is_balanced(&self) -> bool {
+        self.rx == self.forwarded + self.answered + self.held + self.dropped()
+    }
+
     /// `self` since `earlier`: what `clear port stats` makes of counters that never go back. What was held then counts as
     /// received since.
     #[must_use]
@@ -227,6 +253,8 @@ impl PortTotals {
             held: self.held,
             rx_bytes: self.rx_bytes.wrapping_sub(earlier.rx_bytes),
             forwarded: self.forwarded.wrapping_sub(earlier.forwarded),
+            answered: self.answered.wrapping_sub(earlier.answered),
+            unsent: self.unsent.wrapping_sub(earlier.unsent),
             tx: self.tx.wrapping_sub(earlier.tx),
             tx_bytes: self.tx_bytes.wrapping_sub(earlier.tx_bytes),
             drops: std::array::from_fn(|i| self.drops[i].wrapping_sub(earlier.drops[i])),
@@ -241,6 +269,8 @@ pub fn total(workers: &[Arc<WorkerCounters>], port: PortId) -> PortTotals {
         sum.rx += counters.rx.load(Relaxed);
         sum.rx_bytes += counters.rx_bytes.load(Relaxed);
         sum.forwarded += counters.forwarded.load(Relaxed);
+        sum.answered += counters.answered.load(Relaxed);
+        sum.unsent += counters.unsent.load(Relaxed);
         sum.held = sum
             .held
             .wrapping_add(counters.held.load(Relaxed))
@@ -265,7 +295,7 @@ mod tests {
         let port = PortId::new(3).unwrap();
         let workers = [(); 2].map(|()| Arc::new(WorkerCounters::default()));
         let (worker, other) = (workers[0].port(port), workers[1].port(port));
-        let balanced = |at: PortTotals| at.rx == at.forwarded + at.held + at.dropped();
+        let balanced = |at: PortTotals| at.is_balanced();
         worker.add_rx(3, 300);
         (0..3).for_each(|_| worker.add_held());
         let zero = total(&workers, port);

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
-use crate::stage::punt::{Miss, Punt, PuntQueues};
+use crate::stage::edge::{Edge, Limiter};
+use crate::stage::punt::{Miss, PuntQueues};
 use crate::stage::{decap, deliver, encap, neighbor, parse, route, transmit};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
@@ -25,6 +26,8 @@ pub struct Worker<R: RxQueue, T: TxQueue<Frame = R::Frame>> {
 struct Lane<T: TxQueue> {
     burst: Burst<T::Frame>,
     strangers: Frames<T::Frame>,
+    replies: Frames<T::Frame>,
+    limiter: Limiter,
     egress: transmit::Egress<T>,
     counters: Arc<WorkerCounters>,
     punt: Option<Arc<PuntQueues<T::Frame>>>,
@@ -36,6 +39,8 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
         let lane = Lane {
             burst: Burst::default(),
             strangers: Frames::new(),
+            replies: Frames::new(),
+            limiter: Limiter::default(),
             egress: transmit::Egress::default(),
             counters,
             punt: None,
@@ -179,18 +184,24 @@ impl<T: TxQueue> Lane<T> {
             self.burst.drop_all(DropReason::PortDown);
             return;
         }
-        let punt = Punt {
+        let mut edge = Edge {
             queues: self.punt.as_ref(),
             from,
             guest,
             neighbors: &tables.neighbors,
             counters: &self.counters,
+            replies: &mut self.replies,
+            limiter: &mut self.limiter,
         };
         parse::run(&mut self.burst);
-        route::run(&mut self.burst, guest, &tables.neighbors, punt);
-        neighbor::run_or_punt(&mut self.burst, &tables.neighbors, punt);
+        route::run(&mut self.burst, guest, &tables.neighbors, &mut edge);
+        neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge);
         encap::run(&mut self.burst, from, guest, tables);
         self.egress.send(&mut self.burst, from, &self.counters);
+        if !self.replies.is_empty() {
+            self.egress
+                .send_own(&mut self.replies, from, &self.counters);
+        }
     }
 
     /// A burst from the underlay.

@@ -312,6 +312,8 @@ fn tenant(mac: [u8; 6], vni: u32, number: u32, subnet: [u8; 4], routes: Arc<Rout
         vpc: vpc(number),
         cidr: ipnet::Ipv4Net::new(subnet.into(), 16).unwrap(),
         gateway_mac: Some(Mac::new(GATEWAY)),
+        gateway_ip: None,
+        gateways: [].into(),
         host_dvr_mac: Some(Mac::new([0xfe, 0x16, 0x11, 0, 0, 0])),
         routes,
     };

@@ -211,6 +211,8 @@ impl Scene {
             vpc,
             cidr: "10.0.0.0/24".parse().unwrap(),
             gateway_mac: Some(Mac::new(GATEWAY_MAC)),
+            gateway_ip: None,
+            gateways: [].into(),
             host_dvr_mac: Some(Mac::new(DVR_MAC)),
             routes: Arc::new(RouteTable::build(&mut routes)),
         };

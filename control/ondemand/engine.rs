@@ -29,7 +29,6 @@ use vswitch::tables::PortId;
 
 use super::question::Question;
 use crate::core::SETTLE;
-use crate::proto::schema::Protocol;
 pub(crate) use figures::Figures;
 use parts::Shares;
 pub(crate) use parts::{Call, Failed, Held, Limits, Todo};
@@ -144,7 +143,7 @@ impl<F: Frame> Engine<F> {
         if found {
             self.unknown.remove(&destination);
             self.answer(now, &destination); // what waits goes first
-            return self.release(held, question.protocol);
+            return self.todo.releases.push(held);
         }
         if let Some(until) = self.unknown.get(&destination) {
             if now < *until {
@@ -158,9 +157,6 @@ impl<F: Frame> Engine<F> {
             return self.drop(held, DropReason::OnDemandFull);
         } else {
             self.begin(now, from, destination, question);
-        }
-        if question.protocol == Protocol::Arp {
-            return self.drop(held, DropReason::NotFlooded);
         }
         let full = self.shares.are_exceeded(from);
         match self.waiting.get_mut(&destination) {
@@ -367,14 +363,6 @@ impl<F: Frame> Engine<F> {
         if self.unknown.len() < MAX_UNKNOWN {
             let until = now + self.limits.negative;
             self.unknown.insert(*destination, until);
-        }
-    }
-
-    /// An ARP request does not go back: nobody answers it yet.
-    fn release(&mut self, held: Held<F>, protocol: Protocol) {
-        match protocol {
-            Protocol::Arp => self.drop(held, DropReason::NotFlooded),
-            _ => self.todo.releases.push(held),
         }
     }
 

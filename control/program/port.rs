@@ -151,6 +151,11 @@ impl Program {
             vpc: here.vpc,
             cidr: here.cidr,
             gateway_mac: here.gateway_mac,
+            gateway_ip: here.gateway_ip,
+            gateways: match routes {
+                Some(routes) => routes.gateways.clone(),
+                None => here.gateway_ip.into_iter().collect(),
+            },
             host_dvr_mac: routes.map(|routes| routes.dvr_mac),
             routes: routes.map_or_else(|| self.no_routes.clone(), |routes| routes.table.clone()),
         }
@@ -220,6 +225,8 @@ fn same(a: &TenantPort, b: &TenantPort) -> bool {
             a.vpc,
             a.cidr,
             a.gateway_mac,
+            a.gateway_ip,
+            &a.gateways,
             a.host_dvr_mac,
         ) == (
             b.vni,
@@ -227,6 +234,8 @@ fn same(a: &TenantPort, b: &TenantPort) -> bool {
             b.vpc,
             b.cidr,
             b.gateway_mac,
+            b.gateway_ip,
+            &b.gateways,
             b.host_dvr_mac,
         ) && Arc::ptr_eq(&a.routes, &b.routes)
     };

@@ -34,6 +34,8 @@ pub(crate) struct SubnetRoutes {
     pub table: Arc<RouteTable>,
     /// Source MAC of routed frames that leave this host.
     pub dvr_mac: Mac,
+    /// Addresses of the gateways of all subnets that its routers connect, in order.
+    pub gateways: Arc<[Ipv4Addr]>,
     /// There were more than a table takes; the rest is left out.
     cut: bool,
 }
@@ -83,14 +85,14 @@ impl Program {
 
     /// Works the subnet's routes out anew. True: ports in it have to know.
     pub(super) fn update_routes(&mut self, wanted: &Wanted, ix: SubnetIx) -> bool {
-        let Some((mut routes, dvr_mac)) = self.routes_of(wanted, ix) else {
+        let Some((mut routes, dvr_mac, gateways)) = self.routes_of(wanted, ix) else {
             return self.routes.remove(&ix).is_some();
         };
         let cut = routes.len() > MAX_ROUTES;
         routes.truncate(MAX_ROUTES);
         let old = self.routes.get(&ix);
         let table = match old.filter(|old| old.routes == routes) {
-            Some(old) if old.dvr_mac == dvr_mac => return false,
+            Some(old) if old.dvr_mac == dvr_mac && *old.gateways == *gateways => return false,
             Some(old) => old.table.clone(),
             None => Arc::new(RouteTable::build(&mut routes.clone())),
         };
@@ -100,14 +102,15 @@ impl Program {
                 routes,
                 table,
                 dvr_mac,
+                gateways: gateways.into(),
                 cut,
             },
         );
         true
     }
 
-    /// Routes and host DVR MAC of a subnet. `None`: it is in no router, or no port needs them.
-    fn routes_of(&self, wanted: &Wanted, ix: SubnetIx) -> Option<(Vec<Route>, Mac)> {
+    /// Routes, host DVR MAC and gateways of a subnet. `None`: it is in no router, or no port needs them.
+    fn routes_of(&self, wanted: &Wanted, ix: SubnetIx) -> Option<(Vec<Route>, Mac, Vec<Ipv4Addr>)> {
         let slot = wanted.subnet(ix).filter(|slot| !slot.ports.is_empty())?;
         let here = self.resolved(ix).ok()?;
         let mut routers: Vec<_> = slot
@@ -119,14 +122,18 @@ impl Program {
         let routers = routers
             .into_iter()
             .filter_map(|slot| Some(&slot.wanted.as_ref()?.value));
-        let (mut routes, mut dvr_mac) = (Vec::new(), None);
+        let (mut routes, mut dvr_mac, mut gateways) = (Vec::new(), None, Vec::new());
         for router in routers {
             self.add_routes(router, ix, here.vpc, &mut routes);
+            let subnets = router.subnets.keys();
+            gateways.extend(subnets.filter_map(|subnet| self.resolved(*subnet).ok()?.gateway_ip));
             dvr_mac = dvr_mac.or(Some(router.dvr_mac.unwrap_or(DEFAULT_DVR_MAC)));
         }
         routes.sort_unstable_by_key(order);
         routes.dedup();
-        Some((routes, dvr_mac?))
+        gateways.sort_unstable();
+        gateways.dedup();
+        Some((routes, dvr_mac?, gateways))
     }
 
     /// Adds what `router` says of the subnet `ix`, which is in `vpc`.

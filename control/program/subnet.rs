@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! Subnets: the VNI, the L2 domain and the VPC that everything in them uses.
 
+use std::net::Ipv4Addr;
+
 use ipnet::Ipv4Net;
 use vswitch::tables::{DomainId, VpcId};
 use vswitch::wire::{Mac, Vni};
@@ -22,6 +24,8 @@ pub(crate) struct Resolved {
     pub cidr: Ipv4Net,
     /// Its gateway's MAC, if it has one.
     pub gateway_mac: Option<Mac>,
+    /// Its gateway's address, if it has one and it was said.
+    pub gateway_ip: Option<Ipv4Addr>,
     /// Whom the VPC's number was given to.
     vpc_ix: VpcIx,
 }
@@ -78,13 +82,13 @@ impl Program {
             return Some(Err(Obstacle::NoNumber));
         };
         self.vni_owners.insert(vni, vpc_ix);
-        let gateway_mac = subnet.gateway.map(|gateway| gateway.mac);
         Some(Ok(Resolved {
             vni,
             domain,
             vpc,
             cidr: subnet.cidr,
-            gateway_mac,
+            gateway_mac: subnet.gateway.map(|gateway| gateway.mac),
+            gateway_ip: subnet.gateway.and_then(|gateway| gateway.ip),
             vpc_ix,
         }))
     }

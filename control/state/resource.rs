@@ -70,7 +70,7 @@ pub(crate) struct Subnet {
 /// The gateway of a subnet: an address that the switch itself plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gateway {
-    /// Its address, if known; only shown.
+    /// Its address, if known.
     pub ip: Option<Ipv4Addr>,
     /// Frames to this MAC are routed.
     pub mac: Mac,

@@ -29,6 +29,7 @@ impl Totals {
             "rx_packets": switch.rx,
             "rx_bytes": switch.rx_bytes,
             "forwarded": switch.forwarded,
+            "answered": switch.answered,
             "held": switch.held,
             "dropped": switch.dropped(),
             "tx_packets": switch.tx,
@@ -36,6 +37,7 @@ impl Totals {
             "rx_missed": device.rx_missed,
             "rx_errors": device.rx_errors,
             "rx_nombuf": device.rx_nombuf,
+            "tx_unsent": switch.unsent,
             "tx_errors": device.tx_errors + device.tx_unsendable,
         })
     }

@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
-use vswitch::counters::{DropReason, WorkerCounters, total};
+use vswitch::counters::{DropReason, PortTotals, WorkerCounters, total};
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx};
 use vswitch::stage::punt::{PORT_SHARE, PuntQueues};
 use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
@@ -90,19 +90,28 @@ impl Pair {
         (counts, sent)
     }
 
-    /// Packets dropped so far, and for which reasons.
-    fn drops(&self) -> (u64, BTreeSet<&'static str>) {
-        let totals: Vec<_> = (0..PORTS).map(|i| total(&self.counters, port(i))).collect();
+    fn totals(&self) -> Vec<PortTotals> {
+        (0..PORTS).map(|i| total(&self.counters, port(i))).collect()
+    }
+
+    /// Packets forwarded, answered and dropped so far.
+    fn fates(&self) -> [u64; 3] {
+        let totals = self.totals();
+        let sum = |fate: fn(&PortTotals) -> u64| totals.iter().map(fate).sum();
+        [
+            sum(|at| at.forwarded),
+            sum(|at| at.answered),
+            sum(PortTotals::dropped),
+        ]
+    }
+
+    /// Why packets were dropped so far.
+    fn reasons(&self) -> BTreeSet<&'static str> {
+        let totals = self.totals();
         let counted =
             |reason: &&DropReason| totals.iter().any(|port| port.drops_for(**reason) != 0);
-        let reasons = DropReason::ALL
-            .iter()
-            .filter(counted)
-            .map(|reason| reason.name());
-        (
-            totals.iter().map(|port| port.dropped()).sum(),
-            reasons.collect(),
-        )
+        let reasons = DropReason::ALL.iter().filter(counted);
+        reasons.map(|reason| reason.name()).collect()
     }
 }
 
@@ -139,7 +148,7 @@ fn the_counter_counts_what_this_thread_does() {
 
 #[test]
 fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
-    let mut reasons = BTreeSet::new();
+    let (mut reasons, mut was_told) = (BTreeSet::new(), false);
     for mut scene in [traffic::with_host_port(), traffic::without_host_port()] {
         let kinds = scene.arrivals.clone();
         let bursts = kinds
@@ -148,16 +157,30 @@ fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
         // Each kind alone; then all of them in one burst after another.
         let mixed = (0..32).flat_map(|_| kinds.clone());
         for arrivals in [bursts.collect::<Arrivals>(), mixed.collect()] {
-            let (before, arrived) = (scene.pair.drops().0, arrivals.len() as u64);
-            let (counts, sent) = scene.pair.forward(arrivals);
-            let dropped = scene.pair.drops().0 - before;
+            let (before, arrived) = (scene.pair.fates(), arrivals.len() as u64);
+            let (counts, left) = scene.pair.forward(arrivals);
+            let [forwarded, answered, dropped] = {
+                let after = scene.pair.fates();
+                std::array::from_fn(|i| after[i] - before[i])
+            };
+            assert_eq!(forwarded + answered + dropped, arrived);
+            assert_eq!(
+                (forwarded, answered),
+                (32 * scene.sent, 32 * scene.answered)
+            );
             assert_eq!(counts.allocations, 0);
-            assert_eq!(counts.frees, dropped, "a frame in memory is one allocation");
-            assert_eq!(sent + dropped, arrived);
-            assert_eq!(sent, 32 * scene.sent);
+            assert_eq!(
+                counts.frees,
+                arrived - left,
+                "a frame in memory is one allocation"
+            );
+            let told = left - forwarded - answered; // of what was dropped
+            assert!(told < dropped);
+            was_told |= told != 0;
         }
-        reasons.extend(scene.pair.drops().1);
+        reasons.extend(scene.pair.reasons());
     }
+    assert!(was_told, "a guest is told of drops");
     reasons.extend(misses());
     // The control side drops for these.
     let others = [DropReason::OnDemandExpired, DropReason::OnDemandUnknown];

@@ -24,6 +24,7 @@ pub(crate) struct Scene {
     pub(crate) pair: Pair,
     pub(crate) arrivals: Arrivals,
     pub(crate) sent: u64,
+    pub(crate) answered: u64,
 }
 
 /// Subnets 10.7.0.0/24 and 10.8.1.0/24, routed; thousands of neighbors and of routes.
@@ -69,12 +70,16 @@ pub(crate) fn with_host_port() -> Scene {
     let (blue, red) = populate(&mut lab);
     let mut arrivals = forwarded(&blue, &red);
     let sent = arrivals.len() as u64;
+    let questions = answered(&blue);
+    let answered = questions.len() as u64;
+    arrivals.extend(questions);
     arrivals.extend(dropped_from_guests(&blue, &red));
     arrivals.extend(dropped_from_underlay(&blue));
     Scene {
         pair: Pair::new(lab),
         arrivals,
         sent,
+        answered,
     }
 }
 
@@ -90,6 +95,7 @@ pub(crate) fn without_host_port() -> Scene {
         pair: Pair::new(lab),
         arrivals: vec![(UPLINK, MemoryFrame::new(&ssh()))],
         sent: 0,
+        answered: 0,
     }
 }
 
@@ -131,6 +137,30 @@ pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
         .into()
 }
 
+/// An ARP request and an echo request of guest 1 for its gateway.
+fn answered(blue: &Subnet) -> Arrivals {
+    let arp = etherparse::ArpPacket::new(
+        etherparse::ArpHardwareId::ETHERNET,
+        etherparse::EtherType::IPV4,
+        etherparse::ArpOperation::REQUEST,
+        &guest_mac(7, 1),
+        &blue.ip(1).octets(),
+        &[0; 6],
+        &blue.gateway().octets(),
+    );
+    let (mut request, mut echo) = (Vec::new(), Vec::new());
+    let all = etherparse::PacketBuilder::ethernet2(guest_mac(7, 1), [0xff; 6]);
+    all.arp(arp.unwrap()).write(&mut request).unwrap();
+    etherparse::PacketBuilder::ethernet2(guest_mac(7, 1), gateway_mac(7, 0))
+        .ipv4(blue.ip(1).octets(), blue.gateway().octets(), 64)
+        .icmpv4_echo_request(1, 2)
+        .write(&mut echo, b"data")
+        .unwrap();
+    [request, echo]
+        .map(|bytes| (A, MemoryFrame::new(&bytes)))
+        .into()
+}
+
 fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
     let good = switched(blue, 1, 9);
     let with = |offset: usize, bytes: &[u8]| {
@@ -140,6 +170,8 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
     };
     let mut arp = routed(blue, red.ip(9), 64);
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
+    let mut tcp_to_gateway = routed(blue, blue.gateway(), 64);
+    tcp_to_gateway[23] = 6;
     let mut jumbo = good.clone();
     jumbo.resize(65_600, 0);
     // Its headroom is used up but for 28 bytes.
@@ -163,6 +195,7 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
         (A, routed(blue, red.ip(9), 1)),              // TtlExpired
         (A, routed(blue, [10, 99, 0, 1].into(), 64)), // NoRoute
         (A, routed(blue, red.ip(99), 64)),            // UnknownNeighbor
+        (A, tcp_to_gateway),                          // ForGateway
         (A, switched(blue, 1, 1)),                    // SamePort
         (A, switched(blue, 1, 7)),                    // TxFull
         (B, switched(blue, 2, 7)),                    // TxFull, by the worker that hands over

@@ -130,14 +130,20 @@ fn ttl_ends_and_missing_routes_and_neighbors_are_counted_apart() {
     let (mut lab, first, second) = routed_pair(8);
     lab.commit();
     let send = |to, ttl| udp_with(guest_mac(7, 1), gateway_mac(7, 0), first.ip(1), to, ttl, 0);
-    lab.expect_drop(A, &send(second.ip(9), 1), DropReason::TtlExpired);
-    lab.expect_drop(A, &send(second.ip(9), 0), DropReason::TtlExpired);
-    lab.expect_drop(A, &send(second.ip(9), 2), DropReason::UnknownNeighbor);
-    lab.expect_drop(
-        A,
-        &send("10.99.0.1".parse().unwrap(), 2),
-        DropReason::NoRoute,
-    );
+    let nowhere = "10.99.0.1".parse().unwrap();
+    for (to, ttl, reason) in [
+        (second.ip(9), 1, DropReason::TtlExpired),
+        (second.ip(9), 0, DropReason::TtlExpired),
+        (second.ip(9), 2, DropReason::UnknownNeighbor),
+        (nowhere, 2, DropReason::NoRoute),
+    ] {
+        let before = lab.totals(A);
+        lab.inject(A, &send(to, ttl));
+        assert_eq!(lab.out(A).len(), 1, "its sender is told");
+        let since = lab.totals(A).since(&before);
+        assert_eq!((since.dropped(), since.drops_for(reason)), (1, 1));
+        lab.silent();
+    }
     let mut arp = send(second.ip(9), 2);
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
     lab.expect_drop(A, &arp, DropReason::NotRoutable);

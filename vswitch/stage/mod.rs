@@ -5,6 +5,7 @@
 
 pub mod decap;
 pub mod deliver;
+pub mod edge;
 pub mod encap;
 pub mod neighbor;
 pub mod parse;

@@ -11,7 +11,7 @@
 use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::Frame;
-use crate::stage::punt::Punt;
+use crate::stage::edge::Edge;
 use crate::tables::neighbors::NeighborTable;
 use crate::tables::{Hop, Neighbors};
 
@@ -32,11 +32,11 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, neighbors: &Neighbors) {
     burst.keep(|_, meta| look_up(meta));
 }
 
-/// The same over one burst from a guest: what is not found is offered to `punt`.
+/// The same over one burst from a guest: what is not found is offered to `edge`.
 #[inline]
-pub fn run_or_punt<F: Frame>(burst: &mut Burst<F>, neighbors: &Neighbors, punt: Punt<'_, F>) {
+pub fn run_or_offer<F: Frame>(burst: &mut Burst<F>, neighbors: &Neighbors, edge: &mut Edge<'_, F>) {
     let look_up = look_up(neighbors);
-    let offer = |frame, meta: &_, reason| punt.take(frame, meta, reason);
+    let offer = |frame, meta: &_, reason| edge.take(frame, meta, reason);
     burst.keep_or_offer(|_, meta| look_up(meta), offer);
 }
 

@@ -8,18 +8,17 @@
 //! All of it is off the path of frames that are forwarded.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crossbeam_queue::ArrayQueue;
-use zerocopy::FromBytes;
 
 use crate::burst::{Meta, Payload};
-use crate::counters::{DropReason, WorkerCounters};
+use crate::counters::DropReason;
 use crate::io::Frame;
+use crate::stage::edge::{Edge, arp};
 use crate::stage::route;
-use crate::tables::{DomainId, MAX_PORTS, Neighbors, PortId, Role, TenantPort, VpcId};
-use crate::wire::{ArpHdr, EthernetHdr, Mac, Vni, ethernet};
+use crate::tables::{DomainId, MAX_PORTS, Neighbors, PortId, Role, VpcId};
+use crate::wire::{Mac, Vni};
 
 /// Frames of one worker that may wait in either queue. 512: at a million misses a second, half a millisecond, which is
 /// longer than the control side sleeps.
@@ -148,96 +147,70 @@ impl<F> PuntQueues<F> {
     }
 }
 
-/// Where a guest's burst may leave what lacks a neighbor.
-pub struct Punt<'a, F> {
-    /// `None`: nowhere, it is dropped.
-    pub queues: Option<&'a Arc<PuntQueues<F>>>,
-    /// The port that the burst came from.
-    pub from: PortId,
-    /// The guest there.
-    pub guest: &'a TenantPort,
-    /// What was looked at.
-    pub neighbors: &'a Neighbors,
-    /// The worker's.
-    pub counters: &'a WorkerCounters,
+/// Takes a frame that a stage refused, if there is somebody to ask about it.
+///
+/// # Errors
+/// It is to be dropped, for this reason.
+pub(super) fn take<F: Frame>(
+    edge: &Edge<'_, F>,
+    frame: F,
+    meta: &Meta,
+    reason: DropReason,
+) -> Result<(), (F, DropReason)> {
+    let Some(queues) = edge.queues else {
+        return Err((frame, reason));
+    };
+    let Some(destination) = destination(edge, frame.head(), meta, reason) else {
+        return Err((frame, reason));
+    };
+    let from = edge.from;
+    let miss = Miss {
+        frame,
+        from,
+        destination,
+    };
+    // Before the push: the other side may let go of it at once.
+    edge.counters.port(from).add_held();
+    queues.push(miss).map_err(|frame| {
+        edge.counters.port(from).add_released(1);
+        (frame, DropReason::OnDemandFull)
+    })
 }
 
-impl<F> Clone for Punt<'_, F> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<F> Copy for Punt<'_, F> {}
-
-impl<F: Frame> Punt<'_, F> {
-    /// Takes a frame that a stage refused, if there is somebody to ask about it.
-    ///
-    /// # Errors
-    /// It is to be dropped, for this reason.
-    pub(super) fn take(
-        &self,
-        frame: F,
-        meta: &Meta,
-        reason: DropReason,
-    ) -> Result<(), (F, DropReason)> {
-        let Some(queues) = self.queues else {
-            return Err((frame, reason));
-        };
-        let Some(destination) = self.destination(frame.head(), meta, reason) else {
-            return Err((frame, reason));
-        };
-        let from = self.from;
-        let miss = Miss {
-            frame,
-            from,
-            destination,
-        };
-        // Before the push: the other side may let go of it at once.
-        self.counters.port(from).add_held();
-        queues.push(miss).map_err(|frame| {
-            self.counters.port(from).add_released(1);
-            (frame, DropReason::OnDemandFull)
-        })
-    }
-
-    /// Whom to ask for. `None`: nobody can be.
-    fn destination(&self, head: &[u8], meta: &Meta, reason: DropReason) -> Option<Destination> {
-        match reason {
-            DropReason::UnknownNeighbor => {
-                let (vpc, ip) = Neighbors::of_ip_key(meta.key)?;
-                let vni = route::subnet(self.guest, head, meta)?.vni;
-                let sought = Sought::Ip(vpc, ip);
-                Some(Destination { vni, ip, sought })
-            }
-            DropReason::UnknownMac if meta.payload == Payload::Ipv4 => {
-                let subnet = route::subnet(self.guest, head, meta)?;
-                let ip = Ipv4Addr::from(meta.dst_ip);
-                let sought = Sought::Mac(subnet.domain, Mac::from_word(meta.dst_mac));
-                let vni = subnet.vni;
-                is_host(ip).then_some(Destination { vni, ip, sought })
-            }
-            DropReason::NotFlooded => self.target_of_arp(head),
-            _ => None,
+/// Whom to ask for. `None`: nobody can be.
+fn destination<F: Frame>(
+    edge: &Edge<'_, F>,
+    head: &[u8],
+    meta: &Meta,
+    reason: DropReason,
+) -> Option<Destination> {
+    match reason {
+        DropReason::UnknownNeighbor => {
+            let (vpc, ip) = Neighbors::of_ip_key(meta.key)?;
+            let vni = route::subnet(edge.guest, head, meta)?.vni;
+            let sought = Sought::Ip(vpc, ip);
+            Some(Destination { vni, ip, sought })
         }
+        DropReason::UnknownMac if meta.payload == Payload::Ipv4 => {
+            let subnet = route::subnet(edge.guest, head, meta)?;
+            let ip = Ipv4Addr::from(meta.dst_ip);
+            let sought = Sought::Mac(subnet.domain, Mac::from_word(meta.dst_mac));
+            let vni = subnet.vni;
+            is_host(ip).then_some(Destination { vni, ip, sought })
+        }
+        DropReason::NotFlooded => target_of_arp(edge, head),
+        _ => None,
     }
+}
 
-    /// The first packet of most conversations: a request for the MAC of an address that nobody told us of.
-    fn target_of_arp(&self, head: &[u8]) -> Option<Destination> {
-        let (ethernet, rest) = EthernetHdr::ref_from_prefix(head).ok()?;
-        let (arp, _) = ArpHdr::ref_from_prefix(rest).ok()?;
-        let (sender, ip) = (arp.sender_ip(), arp.target_ip());
-        // Who announces an address, or probes for one (RFC 5227), does not want to speak to it.
-        let asks = ethernet.ethertype() == ethernet::ARP
-            && arp.is_request()
-            && sender != ip
-            && !sender.is_unspecified();
-        let mut subnets = self.guest.attachments.iter();
-        let subnet = subnets.find(|subnet| subnet.cidr.contains(&ip))?;
-        let unknown = self.neighbors.find_ip(subnet.vpc, ip).is_none();
-        let (vni, sought) = (subnet.vni, Sought::Ip(subnet.vpc, ip));
-        (asks && unknown && is_host(ip)).then_some(Destination { vni, ip, sought })
-    }
+/// The first packet of most conversations: a request for the MAC of an address that nobody told us of.
+fn target_of_arp<F: Frame>(edge: &Edge<'_, F>, head: &[u8]) -> Option<Destination> {
+    let arp = arp::request(head).filter(|arp| !arp.is_probe())?;
+    let (subnet, ip) = (arp::subnet(edge, arp)?, arp.target_ip());
+    let unknown = edge.neighbors.find_ip(subnet.vpc, ip).is_none();
+    let (vni, sought) = (subnet.vni, Sought::Ip(subnet.vpc, ip));
+    let is_neighbor = unknown && subnet.gateway_ip != Some(ip) && is_host(ip);
+    is_neighbor.then_some(Destination { vni, ip, sought })
 }
 
 /// False for addresses that no single host has.

@@ -12,25 +12,25 @@ use zerocopy::FromBytes;
 use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
+use crate::stage::edge::Edge;
 use crate::stage::neighbor;
-use crate::stage::punt::Punt;
 use crate::tables::routes::Way;
 use crate::tables::{Attachment, Neighbors, TenantPort};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Mac};
 
-/// Runs the stage over one burst that came from `port`; `punt` may take what would be flooded. Never blocks, allocates or
+/// Runs the stage over one burst that came from `port`; what it refuses is offered to `edge`. Never blocks, allocates or
 /// logs.
 #[inline]
 pub fn run<F: Frame>(
     burst: &mut Burst<F>,
     port: &TenantPort,
     neighbors: &Neighbors,
-    punt: Punt<'_, F>,
+    edge: &mut Edge<'_, F>,
 ) {
     match port.attachments.as_slice() {
         [] => burst.drop_all(DropReason::PortUnbound),
-        [only] => in_one(burst, only, neighbors, punt),
-        several => in_several(burst, several, neighbors, punt),
+        [only] => in_one(burst, only, neighbors, edge),
+        several => in_several(burst, several, neighbors, edge),
     }
 }
 
@@ -47,7 +47,7 @@ fn in_one<F: Frame>(
     burst: &mut Burst<F>,
     subnet: &Attachment,
     neighbors: &Neighbors,
-    punt: Punt<'_, F>,
+    edge: &mut Edge<'_, F>,
 ) {
     let (mut lowest, mut highest) = (u32::MAX, 0);
     let decide = |_: &mut F, meta: &mut Meta| {
@@ -58,18 +58,19 @@ fn in_one<F: Frame>(
         (lowest, highest) = (lowest.min(meta.dst_ip), highest.max(meta.dst_ip));
         may_be_routed(meta)
     };
-    burst.keep_or_offer(decide, |frame, meta, reason| punt.take(frame, meta, reason));
+    burst.keep_or_offer(decide, |frame, meta, reason| edge.take(frame, meta, reason));
     if lowest > highest {
         return; // nothing is routed
     }
     let common = subnet.routes.common_way(lowest, highest);
-    burst.keep(|_, meta| {
+    let decide = |_: &mut F, meta: &mut Meta| {
         if !meta.routed {
             return Ok(());
         }
         let way = common.unwrap_or_else(|| subnet.routes.way(meta.dst_ip));
         go(way, meta, neighbors)
-    });
+    };
+    burst.keep_or_offer(decide, |frame, meta, reason| edge.take(frame, meta, reason));
 }
 
 /// The guest is in several subnets, each with routes of its own.
@@ -77,7 +78,7 @@ fn in_several<F: Frame>(
     burst: &mut Burst<F>,
     subnets: &[Attachment],
     neighbors: &Neighbors,
-    punt: Punt<'_, F>,
+    edge: &mut Edge<'_, F>,
 ) {
     let decide = |frame: &mut F, meta: &mut Meta| {
         let at_gateway = subnets.iter().filter(|subnet| is_gateway(subnet, meta));
@@ -88,7 +89,7 @@ fn in_several<F: Frame>(
         let subnet = of_source(subnets.iter(), frame.head(), meta);
         switch(subnet.ok_or(DropReason::PortUnbound)?, meta, neighbors)
     };
-    burst.keep_or_offer(decide, |frame, meta, reason| punt.take(frame, meta, reason));
+    burst.keep_or_offer(decide, |frame, meta, reason| edge.take(frame, meta, reason));
 }
 
 /// To the next hop of a route.

@@ -17,8 +17,9 @@ use crate::tables::{MAX_PORTS, PortId};
 /// owner sends in a few polls; more only adds delay.
 pub const HANDOFF_CAPACITY: usize = 1024;
 
-/// Frames on their way to the worker that owns a port's tx queue, with the port each arrived on.
-pub type Handoff<F> = Arc<ArrayQueue<(F, PortId)>>;
+/// Frames on their way to the worker that owns a port's tx queue, with the port each arrived on; `None`: they are the
+/// switch's own.
+pub type Handoff<F> = Arc<ArrayQueue<(F, Option<PortId>)>>;
 
 /// How one worker reaches one port.
 pub enum Link<T: TxQueue> {
@@ -77,7 +78,7 @@ impl<T: TxQueue> Egress<T> {
         }
         if one_port {
             let link = &mut self.links[first.index()];
-            transmit(link, burst.frames_mut(), bytes, first, from, counters);
+            transmit(link, burst.frames_mut(), bytes, first, Some(from), counters);
             return;
         }
         let outs: arrayvec::ArrayVec<PortId, MAX_BURST> =
@@ -97,6 +98,26 @@ impl<T: TxQueue> Egress<T> {
         from: PortId,
         counters: &WorkerCounters,
     ) {
+        self.send_by(out, frames, Some(from), counters);
+    }
+
+    /// Sends messages of the switch's own by one port. Leaves `frames` empty.
+    pub fn send_own(
+        &mut self,
+        frames: &mut Frames<T::Frame>,
+        out: PortId,
+        counters: &WorkerCounters,
+    ) {
+        self.send_by(out, frames, None, counters);
+    }
+
+    fn send_by(
+        &mut self,
+        out: PortId,
+        frames: &mut Frames<T::Frame>,
+        from: Option<PortId>,
+        counters: &WorkerCounters,
+    ) {
         let bytes = frames.iter().map(Frame::len).sum();
         transmit(
             &mut self.links[out.index()],
@@ -113,7 +134,7 @@ impl<T: TxQueue> Egress<T> {
             let frames = &mut self.waiting[out.index()];
             let bytes = frames.iter().map(Frame::len).sum();
             let link = &mut self.links[out.index()];
-            transmit(link, frames, bytes, out, from, counters);
+            transmit(link, frames, bytes, out, Some(from), counters);
         }
     }
 
@@ -128,7 +149,7 @@ impl<T: TxQueue> Egress<T> {
             };
             let mut frames = Frames::new();
             let mut bytes = 0;
-            let mut arrived_on = out;
+            let mut arrived_on = None;
             for (frame, from) in std::iter::from_fn(|| handoff.pop()).take(MAX_BURST) {
                 if from != arrived_on && !frames.is_empty() {
                     // Each port's counters must balance, so frames that arrived on one are sent together.
@@ -164,7 +185,7 @@ fn transmit<T: TxQueue>(
     frames: &mut Frames<T::Frame>,
     bytes: usize,
     out: PortId,
-    from: PortId,
+    from: Option<PortId>,
     counters: &WorkerCounters,
 ) {
     match link {
@@ -176,9 +197,9 @@ fn transmit<T: TxQueue>(
                     refused.push(frame);
                 }
             }
-            refuse(&mut refused, from, counters);
+            refuse(&mut refused, out, from, counters);
         }
-        None => refuse(frames, from, counters),
+        None => refuse(frames, out, from, counters),
     }
 }
 
@@ -190,23 +211,33 @@ fn give<T: TxQueue>(
     frames: &mut Frames<T::Frame>,
     bytes: usize,
     out: PortId,
-    from: PortId,
+    from: Option<PortId>,
     counters: &WorkerCounters,
 ) {
     let sent = tx.tx_burst(frames);
     let refused: usize = frames.iter().map(Frame::len).sum();
     // In this order: who waits until all that arrived is accounted for then finds all that left.
     counters.port(out).add_tx(sent, bytes - refused);
-    counters.port(from).add_forwarded(sent);
+    if let Some(from) = from {
+        counters.port(from).add_forwarded(sent);
+    }
     if !frames.is_empty() {
-        refuse(frames, from, counters);
+        refuse(frames, out, from, counters);
     }
 }
 
 #[cold]
-fn refuse<F: Frame>(frames: &mut Frames<F>, from: PortId, counters: &WorkerCounters) {
-    counters
-        .port(from)
-        .add_drops(DropReason::TxFull, frames.len());
+fn refuse<F: Frame>(
+    frames: &mut Frames<F>,
+    out: PortId,
+    from: Option<PortId>,
+    counters: &WorkerCounters,
+) {
+    match from {
+        Some(from) => counters
+            .port(from)
+            .add_drops(DropReason::TxFull, frames.len()),
+        None => counters.port(out).add_unsent(frames.len()),
+    }
     F::free_all(frames);
 }

@@ -122,6 +122,10 @@ pub struct Attachment {
     pub cidr: Ipv4Net,
     /// The MAC of the subnet's gateway: frames to it are routed. `None`: the subnet has no gateway.
     pub gateway_mac: Option<Mac>,
+    /// Its address, which the switch answers for (ARP, echo, ICMP errors). `None`: nobody said.
+    pub gateway_ip: Option<Ipv4Addr>,
+    /// The addresses of all gateways that the subnet's routers have, its own included: they answer echo requests.
+    pub gateways: Arc<[Ipv4Addr]>,
     /// This host's distributed-router MAC: inner source of routed frames that leave for another host
     /// (Alcor: RouterConfiguration.host_dvr_mac_address). `None`: the subnet is in no router.
     pub host_dvr_mac: Option<Mac>,

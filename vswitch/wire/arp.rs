@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::Mac;
+
 /// `hardware(16) protocol(16) hardware_length(8) protocol_length(8) operation(16) sender_mac(48) sender_ip(32)
 /// target_mac(48) target_ip(32)`, in network order.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
@@ -31,6 +33,24 @@ impl ArpHdr {
             && self.hardware_len == 6
             && self.protocol_len == 4
             && self.operation.get() == 1
+    }
+
+    /// True for a probe: a host asks whether anybody has the address that it is about to take (RFC 5227 section 2.1.1).
+    pub const fn is_probe(&self) -> bool {
+        self.is_request() && self.sender_ip().is_unspecified()
+    }
+
+    /// True for an announcement: a host says that it has the address (RFC 5227 section 2.3).
+    pub fn is_announcement(&self) -> bool {
+        self.sender_ip == self.target_ip
+    }
+
+    /// Makes a request the reply that `mac` is at the address that was asked for (RFC 826, "packet reception").
+    pub const fn answer(&mut self, mac: Mac) {
+        self.operation = U16::new(2);
+        self.target_mac = self.sender_mac;
+        self.sender_mac = mac.bytes();
+        (self.sender_ip, self.target_ip) = (self.target_ip, self.sender_ip);
     }
 
     /// Who asks; unspecified in a probe (RFC 5227).
@@ -60,6 +80,30 @@ mod tests {
         assert!(arp.is_request());
         assert_eq!(arp.sender_ip(), Ipv4Addr::new(10, 7, 0, 1));
         assert_eq!(arp.target_ip(), Ipv4Addr::new(10, 7, 0, 9));
+    }
+
+    #[test]
+    fn an_answer_tells_who_asked_what_it_asked_for() {
+        let mut arp = ArpHdr::read_from_bytes(&REQUEST).unwrap();
+        arp.answer(Mac::new([2, 0, 0, 0, 0, 9]));
+        #[rustfmt::skip]
+        let reply = [
+            0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 9, 10, 7, 0, 9, 2, 0, 0, 0, 0, 1, 10, 7, 0, 1,
+        ];
+        assert_eq!(arp.as_bytes(), reply);
+    }
+
+    #[test]
+    fn probes_and_announcements_are_told_from_questions() {
+        let arp = ArpHdr::read_from_bytes(&REQUEST).unwrap();
+        assert!(!arp.is_probe() && !arp.is_announcement());
+        let mut bytes = REQUEST;
+        bytes[14..18].fill(0);
+        let arp = ArpHdr::read_from_bytes(&bytes).unwrap();
+        assert!(arp.is_probe() && !arp.is_announcement());
+        bytes[14..18].copy_from_slice(&REQUEST[24..]);
+        let arp = ArpHdr::read_from_bytes(&bytes).unwrap();
+        assert!(!arp.is_probe() && arp.is_announcement());
     }
 
     #[test]

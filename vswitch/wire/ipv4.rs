@@ -11,6 +11,9 @@ pub const TCP: u8 = 6;
 /// Protocol number of UDP (RFC 768).
 pub const UDP: u8 = 17;
 
+/// Hops that messages of this switch's own may take.
+const OWN_TTL: u8 = 64;
+
 /// The header without options: `version(4) ihl(4) tos(8) total_length(16) identification(16) flags(3)
 /// fragment_offset(13) ttl(8) protocol(8) checksum(16) source(32) destination(32)`.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
@@ -32,6 +35,33 @@ const _: () = assert!(size_of::<Ipv4Hdr>() == 20);
 impl Ipv4Hdr {
     /// Bytes of the header without options.
     pub const LEN: usize = size_of::<Self>();
+
+    /// The header of a message of this switch's own: no options, not to be fragmented, 64 hops, precedence of routing
+    /// protocols (RFC 1812 section 4.3.2.5), the checksum right. `payload`: bytes behind it.
+    pub fn own(src: u32, dst: u32, protocol: u8, payload: u16) -> Self {
+        let mut header = Self {
+            version_ihl: 0x45,
+            tos: 0xc0,
+            total_len: U16::new(Self::LEN as u16 + payload),
+            id: U16::ZERO,
+            fragment: U16::new(0x4000),
+            ttl: OWN_TTL,
+            protocol,
+            checksum: U16::ZERO,
+            src: U32::new(src),
+            dst: U32::new(dst),
+        };
+        header.checksum = U16::new(!sum(header.as_bytes()));
+        header
+    }
+
+    /// Sends a packet back to where it came from, as one of this switch's own, and updates the checksum.
+    pub fn turn_around(&mut self) {
+        (self.src, self.dst) = (self.dst, self.src);
+        let old = u16::from_be_bytes([self.ttl, self.protocol]);
+        self.ttl = OWN_TTL;
+        self.update_checksum(old, u16::from_be_bytes([self.ttl, self.protocol]));
+    }
 
     /// True for version 4.
     #[inline]
@@ -208,6 +238,25 @@ mod tests {
                 assert!(hdr.checksum_is_right(), "ttl {ttl} ecn {ecn}");
                 assert_eq!((hdr.ttl(), hdr.tos() & 3), (ttl - 1, ecn));
             }
+        }
+    }
+
+    #[test]
+    fn headers_of_our_own_and_those_sent_back_have_right_checksums() {
+        let own = Ipv4Hdr::own(0x0a07_0001, 0x0a07_0002, ICMP, 36);
+        assert!(own.checksum_is_right() && own.is_plain() && !own.is_fragment());
+        assert_eq!((own.total_len(), own.ttl(), own.protocol()), (56, 64, ICMP));
+        for ttl in 0..=255 {
+            let mut hdr = header();
+            hdr.ttl = ttl;
+            hdr.checksum = U16::new(0);
+            hdr.checksum = U16::new(!sum(hdr.as_bytes()));
+            hdr.turn_around();
+            assert!(hdr.checksum_is_right());
+            assert_eq!(
+                (hdr.src(), hdr.dst(), hdr.ttl()),
+                (0xc000_0202, 0xc000_0201, 64)
+            );
         }
     }
 

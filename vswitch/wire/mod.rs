@@ -5,6 +5,7 @@
 pub mod addr;
 pub mod arp;
 pub mod ethernet;
+pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod udp;
@@ -13,6 +14,7 @@ pub mod vxlan;
 pub use addr::{Mac, Vni};
 pub use arp::ArpHdr;
 pub use ethernet::EthernetHdr;
+pub use icmp::IcmpHdr;
 pub use ipv4::Ipv4Hdr;
 pub use ipv6::Ipv6Hdr;
 pub use udp::UdpHdr;

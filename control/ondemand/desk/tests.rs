@@ -47,6 +47,8 @@ impl Lab {
             vpc: VpcId(NonZeroU16::MIN),
             cidr: "10.7.0.0/16".parse().unwrap(),
             gateway_mac: None,
+            gateway_ip: None,
+            gateways: [].into(),
             host_dvr_mac: None,
             routes: Arc::new(RouteTable::empty()),
         };
@@ -136,7 +138,7 @@ impl Lab {
 
     fn drops(&self, reason: DropReason) -> u64 {
         let totals = total(&self.counters, GUEST);
-        assert_eq!(totals.rx, totals.forwarded + totals.held + totals.dropped());
+        assert!(totals.is_balanced(), "{totals:?}");
         totals.drops_for(reason)
     }
 }

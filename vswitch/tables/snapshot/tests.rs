@@ -56,6 +56,8 @@ fn tenant(vni: u32) -> Role {
         vpc: vpc(1),
         cidr: "10.1.0.0/16".parse().unwrap(),
         gateway_mac: None,
+        gateway_ip: None,
+        gateways: [].into(),
         host_dvr_mac: None,
         routes: Arc::new(RouteTable::empty()),
     };

@@ -136,6 +136,11 @@ pub(super) fn number(bytes: &[u8]) -> Option<u64> {
     bytes.last_chunk().map(|number| u64::from_be_bytes(*number))
 }
 
+/// True for what a guest is told of a packet of its own that was dropped: ICMP, which no flow is.
+pub(super) fn tells_of_a_drop(port: u8, bytes: &[u8]) -> bool {
+    port != UPLINK && bytes.get(23) == Some(&etherparse::IpNumber::ICMP.0)
+}
+
 /// Where a packet that came out by `port` is going, by its outer and inner destination.
 pub(super) fn destination(port: u8, bytes: &[u8]) -> Option<At> {
     let (place, inner) = match port {

@@ -211,6 +211,9 @@ impl Traffic {
 
     /// Looks at a packet that came out. Its number, unless it has none.
     fn arrived(&mut self, port: u8, bytes: &[u8], now: Moment) -> Option<u64> {
+        if frames::tells_of_a_drop(port, bytes) {
+            return None;
+        }
         let number = frames::number(bytes)?;
         let Some(record) = self.records.get_mut(number as usize) else {
             self.failures.push(format!(

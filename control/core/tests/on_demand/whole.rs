@@ -171,7 +171,7 @@ impl Switch {
         let begun = Instant::now();
         loop {
             let totals = self.totals();
-            let through = |at: &PortTotals| at.rx == at.forwarded + at.dropped();
+            let through = |at: &PortTotals| at.is_balanced() && at.held == 0;
             let empty = self.rx.iter().all(|rx| rx.is_empty());
             if empty && self.shared.figures().held == 0 && totals.iter().all(through) {
                 return totals;

@@ -99,15 +99,15 @@ fn no_more_destinations_are_waited_for_than_there_is_room_for() {
         ..LIMITS
     });
     for n in 0..=MAX_DESTINATIONS as u16 {
-        bench.miss(arp(n));
+        bench.miss(miss(n, 0));
     }
     let drops = bench.after(0).1;
     assert_eq!(bench.engine.figures().waiting, MAX_DESTINATIONS);
     assert_eq!(drops.last().unwrap().1, DropReason::OnDemandFull);
-    assert_eq!(drops.len(), MAX_DESTINATIONS + 1);
+    assert_eq!(drops.len(), 1);
     for _ in 0..3 {
         bench.after(2_000);
-        bench.miss(arp(1));
+        bench.miss(miss(1, 0));
     }
     assert_eq!(
         bench.engine.queue.len(),

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+//! What the gateway says by ICMP: echo replies, and why a packet goes no further (RFC 792, RFC 1812 section 4.3).
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::{Edge, Verdict};
+use crate::burst::Meta;
+use crate::counters::DropReason;
+use crate::io::Frame;
+use crate::stage::route;
+use crate::wire::{EthernetHdr, IcmpHdr, Ipv4Hdr, ethernet, icmp, ipv4};
+
+/// Bytes that an error message has in front of the packet that it is about.
+const HEADERS: usize = Ipv4Hdr::LEN + IcmpHdr::LEN;
+
+/// Most bytes of that packet: an error message has 576 bytes at most (RFC 1812 section 4.3.2.3).
+const QUOTE: usize = 576 - HEADERS;
+
+/// Answers what is for an address of a router of the guest's: to it nothing was routed, whatever its time to live.
+pub(super) fn answer<F: Frame>(
+    edge: &mut Edge<'_, F>,
+    frame: &mut F,
+    meta: &Meta,
+    reason: DropReason,
+) -> Verdict {
+    let to_nobody = matches!(
+        reason,
+        DropReason::TtlExpired | DropReason::UnknownNeighbor | DropReason::NoRoute
+    );
+    if !to_nobody || !is_for_gateway(edge, frame.head(), meta) {
+        return Verdict::Pass;
+    }
+    let Some(ip) = ip(frame.head()) else {
+        return Verdict::Drop(DropReason::ForGateway);
+    };
+    let told = match ip.protocol() {
+        // Fragments behind the first have no ICMP header, and are in a reply what they were in the request.
+        ipv4::ICMP if ip.is_later_fragment() || is_echo(frame.head()) => {
+            turn_around(frame.head_mut());
+            return Verdict::Answer;
+        }
+        ipv4::ICMP | ipv4::TCP => false,
+        ipv4::UDP => error(edge, frame, meta, icmp::UNREACHABLE, icmp::PORT),
+        _ => error(edge, frame, meta, icmp::UNREACHABLE, icmp::PROTOCOL),
+    };
+    dropped(told, DropReason::ForGateway)
+}
+
+/// Tells the sender of a packet that is dropped why, where there is a message for that.
+pub(super) fn tell<F: Frame>(
+    edge: &mut Edge<'_, F>,
+    frame: &mut F,
+    meta: &Meta,
+    reason: DropReason,
+) -> Verdict {
+    let told = match reason {
+        DropReason::TtlExpired => error(edge, frame, meta, icmp::TIME_EXCEEDED, 0),
+        DropReason::NoRoute => error(edge, frame, meta, icmp::UNREACHABLE, icmp::NET),
+        DropReason::UnknownNeighbor => error(edge, frame, meta, icmp::UNREACHABLE, icmp::HOST),
+        _ => false,
+    };
+    dropped(told, reason)
+}
+
+fn dropped(told: bool, reason: DropReason) -> Verdict {
+    match told {
+        true => Verdict::Told(reason),
+        false => Verdict::Drop(reason),
+    }
+}
+
+/// True if the destination is an address of a router that the guest's subnet is connected to.
+fn is_for_gateway<F>(edge: &Edge<'_, F>, head: &[u8], meta: &Meta) -> bool {
+    let subnet = route::subnet(edge.guest, head, meta);
+    subnet.is_some_and(|subnet| subnet.gateways.contains(&Ipv4Addr::from(meta.dst_ip)))
+}
+
+/// The IPv4 header; `parse` checked that it is there.
+fn ip(head: &[u8]) -> Option<&Ipv4Hdr> {
+    let packet = head.get(EthernetHdr::LEN..)?;
+    Ipv4Hdr::ref_from_prefix(packet).ok().map(|(ip, _)| ip)
+}
+
+/// The ICMP header of an IPv4 packet that has one.
+fn message<'a>(head: &'a [u8], ip: &Ipv4Hdr) -> Option<&'a IcmpHdr> {
+    let payload = head.get(EthernetHdr::LEN + ip.header_len()..)?;
+    IcmpHdr::ref_from_prefix(payload).ok().map(|(icmp, _)| icmp)
+}
+
+fn is_echo(head: &[u8]) -> bool {
+    let message = ip(head).and_then(|ip| message(head, ip));
+    message.is_some_and(IcmpHdr::is_echo)
+}
+
+/// Makes an echo request, or a fragment of one, the reply.
+fn turn_around(head: &mut [u8]) {
+    let Ok((ethernet, rest)) = EthernetHdr::mut_from_prefix(head) else {
+        return;
+    };
+    let (dst, src) = (ethernet.dst_word(), ethernet.src_word());
+    ethernet.set_addresses(src, dst);
+    let Ok((ip, _)) = Ipv4Hdr::mut_from_prefix(rest) else {
+        return;
+    };
+    ip.turn_around();
+    let (header, later) = (ip.header_len(), ip.is_later_fragment());
+    let message = rest.get_mut(header..).filter(|_| !later);
+    if let Some(Ok((icmp, _))) = message.map(IcmpHdr::mut_from_prefix) {
+        icmp.turn_around();
+    }
+}
+
+/// Makes a packet the message that tells its sender what became of it. False: nobody is to be told of it, nobody can
+/// tell, or too many were told.
+fn error<F: Frame>(edge: &mut Edge<'_, F>, frame: &mut F, meta: &Meta, kind: u8, code: u8) -> bool {
+    let head = frame.head();
+    let gateway = route::subnet(edge.guest, head, meta).and_then(|subnet| subnet.gateway_ip);
+    let (Some(gateway), Some(ip)) = (gateway, ip(head)) else {
+        return false;
+    };
+    if !is_told_of(ip, head) || !edge.limiter.allows(edge.from, Instant::now()) {
+        return false;
+    }
+    let (sender, quote) = (ip.src(), ip.total_len().min(QUOTE));
+    let packet = EthernetHdr::LEN..EthernetHdr::LEN + quote;
+    let Ok((ethernet, _)) = EthernetHdr::read_from_prefix(head) else {
+        return false;
+    };
+    if head.len() < packet.end || !frame.truncate(packet.end) {
+        return false; // in pieces
+    }
+    let Some(quoted) = frame.head().get(packet) else {
+        return false;
+    };
+    let message = IcmpHdr::error(kind, code, quoted);
+    let len = (IcmpHdr::LEN + quote) as u16;
+    let ip = Ipv4Hdr::own(gateway.to_bits(), sender, ipv4::ICMP, len);
+    if frame.prepend::<HEADERS>().is_none() {
+        return false;
+    }
+    let ethernet = EthernetHdr::new(ethernet.src(), ethernet.dst(), ethernet::IPV4);
+    let headers = [ethernet.as_bytes(), ip.as_bytes(), message.as_bytes()];
+    for (to, from) in frame
+        .head_mut()
+        .iter_mut()
+        .zip(headers.into_iter().flatten())
+    {
+        *to = *from;
+    }
+    true
+}
+
+/// Whether the sender of such a packet is ever told what became of it (RFC 1812 section 4.3.2.7): not of errors, nor of
+/// fragments but the first, nor when it or its sender is not one machine.
+fn is_told_of(ip: &Ipv4Hdr, head: &[u8]) -> bool {
+    let is_one = |address: u32| {
+        let address = Ipv4Addr::from(address);
+        let first = address.octets()[0];
+        first != 0 && first < 224 && !address.is_loopback()
+    };
+    let is_error = ip.protocol() == ipv4::ICMP
+        && !ip.is_later_fragment()
+        && !message(head, ip).is_some_and(IcmpHdr::is_query);
+    !ip.is_later_fragment() && !is_error && is_one(ip.src()) && is_one(ip.dst())
+}
