@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! Every packet is accounted for: per port, summed over workers, `rx = forwarded + answered + held + sum(drops)`
 //! once nothing is on its way. Answered are those that were for the switch itself; held are those that wait for the
-//! controller to say where they go. What the switch sends of its own is in `tx` and in nothing else.
+//! controller to say where they go. What the switch sends of its own is in `tx` and `own`, and
+//! in nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -102,6 +103,7 @@ pub struct PortCounters {
     rx_bytes: AtomicU64,
     forwarded: AtomicU64,
     answered: AtomicU64,
+    own: AtomicU64,
     unsent: AtomicU64,
     held: AtomicU64,
     released: AtomicU64,
@@ -134,6 +136,12 @@ impl PortCounters {
     #[inline]
     pub fn add_answered(&self) {
         add(&self.answered, 1);
+    }
+
+    /// Messages of the switch's own left by this port: part of what [`PortCounters::add_tx`] counts.
+    #[inline]
+    pub fn add_own(&self, packets: usize) {
+        add(&self.own, packets as u64);
     }
 
     /// Messages of the switch's own were not taken by this port.
@@ -222,6 +230,8 @@ pub struct PortTotals {
     pub tx: u64,
     /// Their bytes.
     pub tx_bytes: u64,
+    /// Of `tx`: messages of the switch's own.
+    pub own: u64,
     /// Messages of the switch's own that the port did not take: its ring was full.
     pub unsent: u64,
     /// Of `rx`: packets dropped, by [`DropReason`] in the order of [`DropReason::ALL`].
@@ -254,6 +264,7 @@ impl PortTotals {
             rx_bytes: self.rx_bytes.wrapping_sub(earlier.rx_bytes),
             forwarded: self.forwarded.wrapping_sub(earlier.forwarded),
             answered: self.answered.wrapping_sub(earlier.answered),
+            own: self.own.wrapping_sub(earlier.own),
             unsent: self.unsent.wrapping_sub(earlier.unsent),
             tx: self.tx.wrapping_sub(earlier.tx),
             tx_bytes: self.tx_bytes.wrapping_sub(earlier.tx_bytes),
@@ -270,6 +281,7 @@ pub fn total(workers: &[Arc<WorkerCounters>], port: PortId) -> PortTotals {
         sum.rx_bytes += counters.rx_bytes.load(Relaxed);
         sum.forwarded += counters.forwarded.load(Relaxed);
         sum.answered += counters.answered.load(Relaxed);
+        sum.own += counters.own.load(Relaxed);
         sum.unsent += counters.unsent.load(Relaxed);
         sum.held = sum
             .held

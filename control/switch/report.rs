@@ -37,6 +37,7 @@ impl Totals {
             "rx_missed": device.rx_missed,
             "rx_errors": device.rx_errors,
             "rx_nombuf": device.rx_nombuf,
+            "tx_own": switch.own,
             "tx_unsent": switch.unsent,
             "tx_errors": device.tx_errors + device.tx_unsendable,
         })

@@ -131,3 +131,13 @@ def read_pcap(path: Path) -> list[bytes]:
         frames.append(data[at : at + kept])
         at += kept
     return frames
+
+
+def forwarded(frames: list[bytes]) -> list[bytes]:
+    """Those that are no word of the switch's own to a guest about what became of a packet: ICMP errors."""
+    return [frame for frame in frames if not is_error(frame)]
+
+
+def is_error(frame: bytes) -> bool:
+    """Whether it is ICMP that reports an error."""
+    return frame[12:14] == b"\x08\x00" and frame[23] == 1 and frame[34] in (3, 11)

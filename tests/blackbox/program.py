@@ -98,10 +98,10 @@ class Counters:
         for port, row in self.ports.items():
             dropped = sum(self.drops[port].values())
             assert row["dropped"] == dropped, f"port {port}: {row} but {self.drops[port]}"
-            assert row["rx_packets"] == row["forwarded"] + dropped, f"port {port}: {row}, {self.drops[port]}"
+            assert row["rx_packets"] == row["forwarded"] + row["answered"] + dropped, f"port {port}: {row}, {self.drops[port]}"
             lost = {key: row[key] for key in ("rx_missed", "rx_errors", "rx_nombuf", "tx_errors")}
             assert not any(lost.values()), f"port {port}: {lost}"
-        assert sum(row["forwarded"] for row in self.ports.values()) == sum(row["tx_packets"] for row in self.ports.values())
+        assert sum(row["forwarded"] + row["tx_own"] for row in self.ports.values()) == sum(row["tx_packets"] for row in self.ports.values())
 
     def rx(self, port: int) -> int:
         return self.ports[port]["rx_packets"]

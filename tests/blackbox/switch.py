@@ -125,7 +125,7 @@ class Switch:
         def check():
             rows = {row["port"]: row for row in self.show("port stats all")}
             seen = {f"port{port}": row["rx_packets"] for port, row in rows.items()}
-            through = all(row["rx_packets"] == row["forwarded"] + row["dropped"] for row in rows.values())
+            through = all(row["rx_packets"] == row["forwarded"] + row["answered"] + row["dropped"] for row in rows.values())
             return through and all(seen[port] >= count for port, count in arrived.items())
 
         eventually(f"{arrived} packets arrived and were dealt with", check)

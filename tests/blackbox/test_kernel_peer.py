@@ -8,9 +8,12 @@ MAC, the one in the far subnet is that subnet's gateway: so it routes as a switc
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import select
 import socket
+import struct
 import threading
 
 import pytest
@@ -25,6 +28,7 @@ from program import DEADLINE, eventually
 NEAR, FAR = Subnet(5), Subnet(6, of_vpc="vpc-5")
 HERE, THERE, FAR_THERE = NEAR.guest(A), NEAR.guest(B), FAR.guest(B)
 TCP_BYTES = 3_000_000
+_IP_RECVERR, _FROM_ICMP = 11, 2
 WHOLE = 0, 1, 17, 18, 19, 100, 1471, 1472
 FRAGMENTED = 1473, 4000, 20_000
 """Sizes of datagrams that come in fragments. DPDK's net_af_packet joins fragments before the switch sees them, and cuts
@@ -60,15 +64,13 @@ class Hosts:
             with self.guest.inside():
                 quiet("eth0")
         self.settle(self.guest, HERE, "eth0")
-        self.guest.ip(f"neigh add {THERE.ip} lladdr {THERE.mac} dev eth0")
 
     @staticmethod
     def settle(namespace: Namespace, guest: Guest, device: str) -> None:
-        """Address, gateway, and the gateway's MAC: the switch does not answer ARP."""
+        """Address and gateway."""
         namespace.ip(f"link set {device} up")
         namespace.ip(f"address add {guest.ip}/{guest.subnet.cidr.split('/')[1]} dev {device}")
         namespace.ip(f"route add default via {guest.subnet.gateway_ip}")
-        namespace.ip(f"neigh add {guest.subnet.gateway_ip} lladdr {guest.subnet.gateway_mac} dev {device}")
 
     def make_host_b(self) -> None:
         host = self.host
@@ -93,6 +95,8 @@ class Hosts:
             for device in (f"vx{vni}", f"g{vni}", f"br{vni}"):
                 host.ip(f"link set {device} up")
             self.settle(namespace, guest, "eth0")
+            # Host B's bridge answers no ARP for a gateway that it is not.
+            namespace.ip(f"neigh add {subnet.gateway_ip} lladdr {subnet.gateway_mac} dev eth0")
         run("bridge", "-n", host.name, "fdb", "append", HERE.mac, "dev", "vx5", "dst", host_ip(A))
         host.ip(f"address add {FAR.gateway_ip}/16 dev br6")
         host.ip(f"route add {NEAR.cidr} dev br5")
@@ -158,18 +162,37 @@ class Hosts:
                 there.sendto(came[::-1], source)
                 assert here.recv(1 << 16) == data[::-1]
 
-    def ping(self, client: Guest, server: Guest) -> int:
+    def told(self, client: Guest, to: tuple[str, int], ttl: int = 64) -> tuple[str, int, int, str]:
+        """What becomes of a datagram: the error that the sender gets, and type, code and source of its ICMP message."""
+        with self.of(client).inside():
+            sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with sender:
+            sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+            sender.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+            sender.sendto(b"where does this end?", to)
+            ready = select.poll()
+            ready.register(sender, select.POLLERR)
+            assert ready.poll(DEADLINE * 1000), "nobody says"
+            data, ancillary, _, _ = sender.recvmsg(512, 512, socket.MSG_ERRQUEUE)
+            assert data == b"where does this end?"
+            ((level, kind, error),) = (entry for entry in ancillary if entry[1] == _IP_RECVERR)
+            number, origin, icmp_type, icmp_code = struct.unpack_from("=IBBB", error)
+            assert (level, kind, origin) == (socket.IPPROTO_IP, _IP_RECVERR, _FROM_ICMP)
+            return errno.errorcode[number], icmp_type, icmp_code, socket.inet_ntoa(error[20:24])
+
+    def ping(self, client: Guest, server: Guest | str) -> int:
         """TTL of the answer."""
+        to = server if isinstance(server, str) else server.ip
         with self.of(client).inside():
             raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         with raw:
             raw.settimeout(DEADLINE)
-            raw.sendto(bytes(ICMP(id=77, seq=1) / Raw(b"ping")), (server.ip, 0))
+            raw.sendto(bytes(ICMP(id=77, seq=1) / Raw(b"ping")), (to, 0))
             while True:
                 packet, (source, _) = raw.recvfrom(2048)
                 answer = ICMP(packet[20:])
                 if answer.type == 0 and answer.id == 77:
-                    assert source == server.ip and bytes(answer.payload) == b"ping"
+                    assert source == to and bytes(answer.payload) == b"ping"
                     return packet[8]
 
 
@@ -191,6 +214,18 @@ def test_guests_talk_to_guests_of_a_linux_host(networks, switches, device):
     assert hosts.ping(HERE, FAR_THERE) == 63, "routed once on its way back, by host B"
     assert hosts.ping(THERE, HERE) == 64
     assert hosts.ping(FAR_THERE, HERE) == 63, "routed once on its way back, by the switch"
+    gateway = NEAR.gateway_ip
+    assert hosts.ping(HERE, gateway) == 64 and hosts.ping(HERE, FAR.gateway_ip) == 64, "the switch itself"
+    known = hosts.guest.ip("neighbor show dev eth0")
+    for ip, mac in ((gateway, NEAR.gateway_mac), (THERE.ip, THERE.mac)):
+        assert f"{ip} lladdr {mac}" in known, known
+    for to, ttl, told in (
+        (FAR_THERE.ip, 1, ("EHOSTUNREACH", 11, 0, gateway)),  # as traceroute does
+        ("198.51.100.1", 64, ("ENETUNREACH", 3, 0, gateway)),
+        (FAR.guest(B, 77).ip, 64, ("EHOSTUNREACH", 3, 1, gateway)),
+        (gateway, 64, ("ECONNREFUSED", 3, 3, gateway)),
+    ):
+        assert hosts.told(HERE, (to, 33434), ttl) == told
     for client, server in ((HERE, THERE), (THERE, HERE), (HERE, FAR_THERE), (FAR_THERE, HERE)):
         hosts.udp(client, server, WHOLE if device == "net_af_packet" else WHOLE + FRAGMENTED)
         hosts.tcp(client, server)

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 import goal
-from frames import assert_encapsulated, to_gateway, udp, vxlan
+from frames import assert_encapsulated, forwarded, is_error, to_gateway, udp, vxlan
 from kernel import run
 from plan import A, B, DVR_MAC, Subnet, host_mac
 from program import eventually
@@ -81,7 +81,10 @@ class Lab:
             "from far": udp(FAR_THERE, HERE, eth_src=NEAR.gateway_mac, ttl=63, **mark),
         }
         expected = [frame for name, frame in delivered.items() if name not in lost]
-        assert sorted(self.here.receive(len(expected))) == sorted(expected)
+        told = sum(drops.get(HERE_PORT, {}).get(reason, 0) for reason in ("no_route", "unknown_neighbor", "ttl_expired"))
+        came = self.here.receive(len(expected) + told)
+        assert sorted(forwarded(came)) == sorted(expected)
+        assert sum(map(is_error, came)) == told
 
     @staticmethod
     def arriving(inner: bytes) -> bytes:

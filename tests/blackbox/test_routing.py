@@ -8,7 +8,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 import goal
-from frames import assert_encapsulated, assert_frames, tcp, to_gateway, udp, vxlan
+from frames import assert_encapsulated, assert_frames, is_error, tcp, to_gateway, udp, vxlan
 from plan import A, B, C, DVR_MAC, Subnet
 from replays import UPLINK
 
@@ -121,6 +121,7 @@ def test_a_used_up_time_to_live_ends_at_the_router(replay):
     assert done.drops(1) == {"ttl_expired": 4}
     assert_encapsulated(done.sent[UPLINK], [(routed(here, there, ttl=1), 6, B)])
     assert done.sent[2] == []
+    assert len(done.sent[1]) == 4 and all(map(is_error, done.sent[1]))
 
 
 def test_a_switched_packet_keeps_its_time_to_live(replay):

@@ -218,8 +218,9 @@ fn give<T: TxQueue>(
     let refused: usize = frames.iter().map(Frame::len).sum();
     // In this order: who waits until all that arrived is accounted for then finds all that left.
     counters.port(out).add_tx(sent, bytes - refused);
-    if let Some(from) = from {
-        counters.port(from).add_forwarded(sent);
+    match from {
+        Some(from) => counters.port(from).add_forwarded(sent),
+        None => counters.port(out).add_own(sent),
     }
     if !frames.is_empty() {
         refuse(frames, out, from, counters);
