@@ -22,6 +22,7 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -35,13 +36,16 @@ pub(crate) use request::{
 };
 pub(crate) use site::{Site, Uplink};
 
+use crate::audit::conflicts::{Conflicts, conflicts};
+use crate::audit::part::Part;
+use crate::audit::rehearsal::Refusal;
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
 use crate::state::parts::{Position, Which};
 use crate::state::{Revisions, Wanted};
 use crate::store::{Journal, Store, StoreError};
-use applied::{Applied, Refusal, not_kept};
+use applied::{Applied, not_kept};
 use on_demand::OnDemand;
 use watchdog::{GRACE, Watchdog};
 
@@ -91,6 +95,7 @@ enum Answer {
         Result<(), BindError>,
         oneshot::Sender<Result<(), BindError>>,
     ),
+    Audit(Position, oneshot::Sender<(Position, Option<Part>)>),
 }
 
 impl Core {
@@ -172,6 +177,27 @@ impl Core {
         let reply = applied.reply(&self.wanted, &self.program, visible);
         self.wanted.sweep();
         Ok(reply)
+    }
+
+    /// Likewise, and says only which resources were not taken, and why.
+    pub(crate) fn rehearse(&mut self, goal: &Encoded) -> Result<Vec<Refusal>, Malformed> {
+        let resources = decode::resources(goal)?;
+        let applied = self.begin_goal("a rehearsal".to_owned(), Instant::now(), resources);
+        self.make_visible(GRACE);
+        self.wanted.sweep();
+        Ok(applied.refusals())
+    }
+
+    /// The part at `position` of what is wanted, and whether workers see it; they see what was committed last only if it is
+    /// `visible`. `None`: that was all.
+    pub(crate) fn audit(&self, position: &mut Position, visible: bool) -> Option<Part> {
+        let goal = self.wanted.part(position, Which::All)?;
+        Some(Part::new(goal, &self.wanted, &self.program, visible))
+    }
+
+    /// What contradicts itself in what is wanted; `vtep` is this host's.
+    pub(crate) fn conflicts(&self, vtep: Option<Ipv4Addr>) -> Conflicts {
+        conflicts(&self.wanted, &self.program, vtep)
     }
 
     /// The next request; `None` when there will be none. Meanwhile, workers that lag are looked after.
@@ -293,6 +319,8 @@ impl Core {
                 drop(reply.send(self.program.show(&self.wanted, what)));
                 None
             }
+            // After the commit of what was asked before.
+            Request::Audit { position, reply } => Some(Answer::Audit(position, reply)),
             Request::Asking(destinations) => {
                 self.on_demand.asking(&destinations, Instant::now());
                 None
@@ -331,10 +359,10 @@ impl Core {
             let outcome = match resource.change {
                 Ok(Some(change)) => {
                     let result = self.wanted.apply(&resource.id, resource.revision, change);
-                    result.map_err(Refusal::Refused)
+                    result.map_err(applied::Refusal::Refused)
                 }
                 Ok(None) => Ok(self.wanted.find(resource.kind, &resource.id)),
-                Err(error) => Err(Refusal::Invalid(error)),
+                Err(error) => Err(applied::Refusal::Invalid(error)),
             };
             if let Ok(subject) = &outcome {
                 self.on_demand.told(subject);
@@ -467,6 +495,10 @@ impl Core {
                     Err(BindError::NotSeen)
                 };
                 drop(reply.send(result.and(seen)));
+            }
+            Answer::Audit(mut position, reply) => {
+                let part = self.audit(&mut position, visible);
+                drop(reply.send((position, part)));
             }
         }
     }

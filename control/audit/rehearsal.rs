@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+//! [`Rehearsal`]: a switch without ports or packets that wants what a running one wants, to apply goal states to. The code
+//! that decides is the switch's own.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use hashbrown::HashMap;
+use vswitch::tables::snapshot::tables;
+use vswitch::wire::Mac;
+
+use super::canonical::{Entry, Hash, entries, hash_of_all};
+use super::conflicts::{Conflicts, conflicts};
+use super::part::Reason;
+use crate::config::Settings;
+use crate::core::{BindError, Core};
+use crate::proto::schema::ResourceType;
+use crate::southbound::decode::{Encoded, Malformed};
+use crate::state::parts::Position;
+
+/// Stands for the uplink's MAC, which decides nothing.
+const UPLINK_MAC: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
+
+/// What names a resource: its kind, and its key among those.
+pub(crate) type Name = (ResourceType, String);
+
+/// A copy of what a switch wants.
+pub(crate) struct Rehearsal {
+    core: Core,
+    vtep: Option<std::net::Ipv4Addr>,
+}
+
+/// What there is at one point of a rehearsal.
+pub(crate) struct Survey {
+    resources: HashMap<Name, (Vec<u8>, Result<(), Reason>)>,
+    conflicts: Conflicts,
+    hashes: Vec<Hash>,
+}
+
+/// A resource that was not taken: as [`Core::rehearse`] says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Which kind.
+    pub(crate) kind: ResourceType,
+    /// The controller's id of it.
+    pub(crate) id: String,
+    /// Why.
+    pub(crate) reason: Reason,
+}
+
+/// What differs between two surveys. Resources are by name.
+#[derive(Debug, Default)]
+pub(crate) struct Difference {
+    /// Those that were not there.
+    pub(crate) new: Vec<Name>,
+    /// Those that are wanted otherwise: canonical configurations before and after.
+    pub(crate) changed: BTreeMap<Name, (Vec<u8>, Vec<u8>)>,
+    /// Those that are not wanted any more.
+    pub(crate) deleted: Vec<Name>,
+    /// How many stay as they are.
+    pub(crate) unchanged: usize,
+    /// Those that would not be programmed, and are new, changed or were so for another reason or not at all.
+    pub(crate) unprogrammed: BTreeMap<Name, Reason>,
+    /// Contradictions that were not there.
+    pub(crate) conflicts: Conflicts,
+    /// How many were there, and stay.
+    pub(crate) former_conflicts: usize,
+}
+
+impl Rehearsal {
+    /// Of a switch with these settings that wants nothing yet.
+    ///
+    /// # Errors
+    /// A port cannot be bound as they say.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, BindError> {
+        let Ok(site) = settings.site(|_| Ok::<_, Infallible>(UPLINK_MAC));
+        let (writer, _) = tables(settings.underlay(), settings.neighbors_capacity as usize);
+        let vtep = site.underlay.as_ref().map(|uplink| uplink.vtep);
+        let mut core = Core::new(site, writer);
+        core.set_revisions(settings.revisions);
+        for (port, id) in settings.bindings() {
+            core.bind(port, &id)?;
+        }
+        Ok(Self { core, vtep })
+    }
+
+    /// Applies a goal state. Returns the resources that are refused.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn apply(&mut self, goal: &Encoded) -> Result<Vec<Refusal>, Malformed> {
+        self.core.rehearse(goal)
+    }
+
+    /// What is wanted now, whether it is programmed, and what contradicts itself. Some 300 bytes a resource.
+    pub(crate) fn survey(&self) -> Survey {
+        let (mut resources, mut hashes) = (HashMap::new(), Vec::new());
+        let mut position = Position::default();
+        while let Some(mut part) = self.core.audit(&mut position, true) {
+            for (entry, state) in entries(&mut part.goal).into_iter().zip(part.states) {
+                hashes.push(entry.hash());
+                let Entry {
+                    kind, key, bytes, ..
+                } = entry;
+                resources.insert((kind, key), (bytes, state));
+            }
+        }
+        Survey {
+            resources,
+            hashes,
+            conflicts: self.core.conflicts(self.vtep),
+        }
+    }
+}
+
+impl Survey {
+    /// The hash over all that is wanted.
+    pub(crate) fn hash(&self) -> Hash {
+        hash_of_all(self.hashes.clone())
+    }
+
+    /// What is otherwise in `after`.
+    pub(crate) fn difference(self, after: Self) -> Difference {
+        let mut before = self.resources;
+        let mut difference = Difference::default();
+        for (name, (bytes, state)) in after.resources {
+            let former = before.remove(&name);
+            let as_before = former
+                .as_ref()
+                .is_some_and(|former| *former == (bytes.clone(), state.clone()));
+            if let Err(reason) = state
+                && !as_before
+            {
+                difference.unprogrammed.insert(name.clone(), reason);
+            }
+            match former {
+                None => difference.new.push(name),
+                Some((former, _)) if former == bytes => difference.unchanged += 1,
+                Some((former, _)) => {
+                    difference.changed.insert(name, (former, bytes));
+                }
+            }
+        }
+        difference.deleted = before.into_keys().collect();
+        difference.deleted.sort_unstable();
+        difference.new.sort_unstable();
+        for (place, between) in after.conflicts {
+            let former = self.conflicts.get(&place);
+            if former.is_some_and(|former| former.is_superset(&between)) {
+                difference.former_conflicts += 1;
+            } else {
+                difference.conflicts.insert(place, between);
+            }
+        }
+        difference
+    }
+}
