@@ -10,7 +10,7 @@ use vswitch::tables::snapshot::tables;
 use vswitch::wire::Mac;
 
 use super::canonical::{Entry, Hash, entries, hash_of_all};
-use super::conflicts::{Conflicts, conflicts};
+use super::conflicts::Conflicts;
 use super::part::Reason;
 use crate::config::Settings;
 use crate::core::{BindError, Core};

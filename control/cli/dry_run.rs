@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+//! `push --dry-run`: what a push would change and what would contradict itself, worked out on a copy in this process. The
+//! switch is only asked what it wants.
+
+use std::collections::BTreeMap;
+
+use prost::bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::client::{ClientError, Switch};
+use super::goal::{GoalError, all_files, load, to_json};
+use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, PushArgs, SocketArgs, Streams};
+use crate::audit::canonical::{Hash, hash_of_all};
+use crate::audit::rehearsal::{Difference, Name, Refusal, Rehearsal};
+use crate::config::{ConfigErrors, Settings, parse_text};
+use crate::core::BindError;
+use crate::northbound::render::visible;
+use crate::proto::schema::{OperationStatus, ResourceType};
+use crate::southbound::decode::{Encoded, Form, Malformed};
+
+/// Why there is nothing to say.
+#[derive(Debug, thiserror::Error)]
+enum DryRunError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Goal(#[from] GoalError),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("the switch does not say what its settings are: {0}")]
+    Refused(String),
+    #[error("the switch's settings: {}", .0.report())]
+    Settings(#[from] ConfigErrors),
+    #[error("the switch's settings: {0}")]
+    Bind(#[from] BindError),
+    #[error("a copy of what the switch wants is not equal to it: is it of another version?")]
+    Unequal,
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// What would become of a push.
+struct Report {
+    difference: Difference,
+    refused: Vec<Refusal>,
+}
+
+/// Rehearses; the exit status.
+pub(super) fn run(args: &PushArgs, streams: &mut Streams) -> u8 {
+    let report = rehearse(args).and_then(|report| {
+        let text = match args.json {
+            true => format!("{}\n", report.json()?),
+            false => report.text()?,
+        };
+        Ok((report, text))
+    });
+    match report {
+        Ok((report, text)) => {
+            streams.out(&text);
+            report.exit_status()
+        }
+        Err(error) => {
+            streams.err(&format!("alkaid: {error}\n"));
+            EXIT_USAGE
+        }
+    }
+}
+
+fn rehearse(args: &PushArgs) -> Result<Report, DryRunError> {
+    let files = all_files(&args.files)?;
+    // What is wrong with the first is said before anybody is asked.
+    let mut first = Some(load(&files[0], args.rpc)?);
+    let mut copy = super::runtime()?.block_on(copy_of(&Switch::new(&SocketArgs {
+        socket: args.socket.clone(),
+    })))?;
+    let before = copy.survey();
+    let mut refused = Vec::new();
+    for file in &files {
+        let goal = first.take().map_or_else(|| load(file, args.rpc), Ok)?;
+        refused.extend(copy.apply(&Encoded::from(&goal))?);
+    }
+    let difference = before.difference(copy.survey());
+    Ok(Report {
+        difference,
+        refused,
+    })
+}
+
+/// A copy of what the switch wants.
+async fn copy_of(switch: &Switch) -> Result<Rehearsal, DryRunError> {
+    let config = switch.execute("show config".to_owned()).await?;
+    if !config.ok {
+        return Err(DryRunError::Refused(config.text));
+    }
+    let commands = parse_text("show config", &config.text)?;
+    let mut copy = Rehearsal::new(&Settings::default().with_commands(&commands)?)?;
+    let (mut hashes, mut applied) = (Vec::new(), Ok(()));
+    let take = |part: crate::northbound::api::GoalStatePart| {
+        let hash = |hash: &[u8]| Hash::try_from(hash).unwrap_or_default();
+        hashes.extend(part.resources.iter().map(|it| hash(&it.hash)));
+        let goal = Encoded {
+            form: Form::V2,
+            bytes: Bytes::from(part.goal_state),
+        };
+        if applied.is_ok() {
+            applied = copy.apply(&goal).map(drop);
+        }
+    };
+    switch.goal_state(take).await?;
+    applied?;
+    match copy.survey().hash() == hash_of_all(hashes) {
+        true => Ok(copy),
+        false => Err(DryRunError::Unequal),
+    }
+}
+
+/// The fields of a configuration that differ, each before and after as JSON; `None`: it is not set.
+type Fields = BTreeMap<String, [Option<Value>; 2]>;
+
+impl Report {
+    /// 1 if something of the push makes no sense. That something waits for another resource may be meant so.
+    fn exit_status(&self) -> u8 {
+        let Difference {
+            conflicts,
+            unprogrammed,
+            ..
+        } = &self.difference;
+        let wrong = unprogrammed
+            .values()
+            .any(|(status, _)| *status != OperationStatus::Pending);
+        match conflicts.is_empty() && self.refused.is_empty() && !wrong {
+            true => EXIT_OK,
+            false => EXIT_FAILED,
+        }
+    }
+
+    fn text(&self) -> Result<String, DryRunError> {
+        let difference = &self.difference;
+        let mut text = String::new();
+        let name = |(kind, key): &Name| format!("{} {}", kind.as_str_name(), visible(key));
+        for new in &difference.new {
+            text.push_str(&format!("new: {}\n", name(new)));
+        }
+        for (changed, (old, new)) in &difference.changed {
+            text.push_str(&format!("changed: {}\n", name(changed)));
+            for (field, values) in fields(changed.0, old, new)? {
+                let [old, new] =
+                    values.map(|value| value.map_or("-".to_owned(), |it| it.to_string()));
+                text.push_str(&format!("    {}: {old} -> {new}\n", visible(&field)));
+            }
+        }
+        for deleted in &difference.deleted {
+            text.push_str(&format!("deleted: {}\n", name(deleted)));
+        }
+        for refusal in &self.refused {
+            let (kind, id) = (refusal.kind.as_str_name(), visible(&refusal.id));
+            let (status, reason) = (refusal.reason.0.as_str_name(), &refusal.reason.1);
+            text.push_str(&format!("refused: {kind} {id} {status}: {reason}\n"));
+        }
+        for (resource, (status, reason)) in &difference.unprogrammed {
+            let status = status.as_str_name();
+            text.push_str(&format!(
+                "not programmed: {} {status}: {reason}\n",
+                name(resource)
+            ));
+        }
+        for ((kind, place), between) in &difference.conflicts {
+            let between: Vec<&str> = between.iter().map(String::as_str).collect();
+            let (kind, between) = (kind.name(), between.join("; "));
+            text.push_str(&format!("conflict: {kind} {place}: {between}\n"));
+        }
+        text.push_str(&format!(
+            "{} new, {} changed, {} deleted, {} unchanged; {} refused, {} not programmed; {} conflicts, and {} that are \
+             there already\n",
+            difference.new.len(),
+            difference.changed.len(),
+            difference.deleted.len(),
+            difference.unchanged,
+            self.refused.len(),
+            difference.unprogrammed.len(),
+            difference.conflicts.len(),
+            difference.former_conflicts
+        ));
+        Ok(text)
+    }
+
+    fn json(&self) -> Result<Value, DryRunError> {
+        let difference = &self.difference;
+        let name = |(kind, key): &Name| json!({ "kind": kind.as_str_name(), "key": key });
+        let names = |all: &[Name]| all.iter().map(name).collect::<Value>();
+        let mut changed = Vec::new();
+        for ((kind, key), (old, new)) in &difference.changed {
+            let fields: serde_json::Map<_, _> = (fields(*kind, old, new)?.into_iter())
+                .map(|(field, [old, new])| (field, json!({ "old": old, "new": new })))
+                .collect();
+            changed.push(json!({ "kind": kind.as_str_name(), "key": key, "fields": fields }));
+        }
+        let refused = self.refused.iter().map(|it| {
+            let (status, reason) = (it.reason.0.as_str_name(), &it.reason.1);
+            json!({ "kind": it.kind.as_str_name(), "id": it.id, "status": status, "reason": reason })
+        });
+        let unprogrammed = difference
+            .unprogrammed
+            .iter()
+            .map(|((kind, key), (status, reason))| {
+                let (kind, status) = (kind.as_str_name(), status.as_str_name());
+                json!({ "kind": kind, "key": key, "status": status, "reason": reason })
+            });
+        let conflicts = difference.conflicts.iter().map(
+            |((kind, place), between)| json!({ "kind": kind.name(), "place": place, "between": between }),
+        );
+        Ok(json!({
+            "new": names(&difference.new),
+            "changed": changed,
+            "deleted": names(&difference.deleted),
+            "unchanged": difference.unchanged,
+            "refused": refused.collect::<Value>(),
+            "not_programmed": unprogrammed.collect::<Value>(),
+            "conflicts": conflicts.collect::<Value>(),
+            "former_conflicts": difference.former_conflicts,
+        }))
+    }
+}
+
+/// The fields that differ between two configurations of this kind.
+fn fields(kind: ResourceType, old: &[u8], new: &[u8]) -> Result<Fields, GoalError> {
+    let message = match kind {
+        ResourceType::Vpc => "alcor.schema.VpcConfiguration",
+        ResourceType::Subnet => "alcor.schema.SubnetConfiguration",
+        ResourceType::Port => "alcor.schema.PortConfiguration",
+        ResourceType::Neighbor => "alcor.schema.NeighborConfiguration",
+        ResourceType::Securitygroup => "alcor.schema.SecurityGroupConfiguration",
+        ResourceType::Dhcp => "alcor.schema.DHCPConfiguration",
+        ResourceType::Router => "alcor.schema.RouterConfiguration",
+        ResourceType::Gateway => "alcor.schema.GatewayConfiguration",
+    };
+    let (mut fields, mut path) = (Fields::new(), String::new());
+    for (side, bytes) in [old, new].into_iter().enumerate() {
+        collect(to_json(message, bytes)?, &mut path, &mut |path, value| {
+            fields.entry(path.to_owned()).or_default()[side] = Some(value);
+        });
+    }
+    fields.retain(|_, [old, new]| old != new);
+    Ok(fields)
+}
+
+/// Gives `each` all values in `value` that have none inside, with their path. The schema is three levels deep.
+fn collect(value: Value, path: &mut String, each: &mut impl FnMut(&str, Value)) {
+    let length = path.len();
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if length > 0 {
+                    path.push('.');
+                }
+                path.push_str(&name);
+                collect(value, path, each);
+                path.truncate(length);
+            }
+        }
+        Value::Array(items) => {
+            let labels = labels(&items);
+            for (label, item) in labels.into_iter().zip(items) {
+                path.push_str(&format!("[{label}]"));
+                collect(item, path, each);
+                path.truncate(length);
+            }
+        }
+        value => each(path, value),
+    }
+}
+
+/// What items of a list are called: by their ids, so that one that is inserted leaves the others the same, or by their places
+/// if these do not tell them apart.
+fn labels(items: &[Value]) -> Vec<String> {
+    let id = |item: &Value| {
+        let id = item.get("id").or_else(|| item.get("subnetId"))?;
+        id.as_str().map(str::to_owned)
+    };
+    let ids: Option<Vec<String>> = items.iter().map(id).collect();
+    let distinct = |ids: &Vec<String>| {
+        let set: std::collections::BTreeSet<_> = ids.iter().collect();
+        set.len() == ids.len()
+    };
+    let places = || (0..items.len()).map(|place| place.to_string()).collect();
+    ids.filter(distinct).unwrap_or_else(places)
+}
