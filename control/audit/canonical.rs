@@ -37,7 +37,10 @@ impl Entry {
     /// Of its kind's name, a zero byte and the configuration.
     pub(crate) fn hash(&self) -> Hash {
         let hash = Sha256::new().chain_update(self.kind.as_str_name());
-        hash.chain_update([0]).chain_update(&self.bytes).finalize().into()
+        hash.chain_update([0])
+            .chain_update(&self.bytes)
+            .finalize()
+            .into()
     }
 }
 
@@ -77,17 +80,28 @@ macro_rules! canonical {
     };
 }
 
-canonical!(VpcConfiguration, Vpc, |it| it.id.clone(), |it| it.update_type = 0);
-canonical!(SubnetConfiguration, Subnet, |it| it.id.clone(), |it| it.update_type = 0);
-canonical!(RouterConfiguration, Router, |it| it.id.clone(), |it| it.update_type = 0);
-canonical!(PortConfiguration, Port, |it| it.id.clone(), |it| it.update_type = 0);
+canonical!(VpcConfiguration, Vpc, |it| it.id.clone(), |it| it
+    .update_type =
+    0);
+canonical!(SubnetConfiguration, Subnet, |it| it.id.clone(), |it| it
+    .update_type =
+    0);
+canonical!(RouterConfiguration, Router, |it| it.id.clone(), |it| it
+    .update_type =
+    0);
+canonical!(PortConfiguration, Port, |it| it.id.clone(), |it| it
+    .update_type =
+    0);
 canonical!(NeighborConfiguration, Neighbor, neighbor_key, |it| {
     it.update_type = 0;
     it.vpc_id.clear(); // its subnet's, which may be told later
 });
-canonical!(SecurityGroupConfiguration, Securitygroup, |it| it.id.clone(), |it| it
-    .update_type =
-    0);
+canonical!(
+    SecurityGroupConfiguration,
+    Securitygroup,
+    |it| it.id.clone(),
+    |it| it.update_type = 0
+);
 canonical!(DhcpConfiguration, Dhcp, dhcp_key, |it| {
     it.update_type = 0;
     it.id.clear(); // made up anew for each push

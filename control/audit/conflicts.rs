@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::net::Ipv4Addr;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use ipnet::Ipv4Net;
 use vswitch::wire::{Mac, Vni};
 
@@ -69,7 +70,12 @@ impl Claim<'_> {
         let gateway = self.what == What::Gateway || other.what == What::Gateway;
         let named = !self.id.is_empty() && !other.id.is_empty();
         let same_host = self.host.is_none() || other.host.is_none() || self.host == other.host;
-        !gateway && if named { self.id == other.id } else { same_host }
+        !gateway
+            && if named {
+                self.id == other.id
+            } else {
+                same_host
+            }
     }
 
     fn name(&self) -> String {
@@ -99,7 +105,13 @@ impl<'a, K: Hash + Eq + Copy> Claims<'a, K> {
 
     /// `same` says whether two claims agree.
     fn add(&mut self, key: K, claim: Claim<'a>, same: impl Fn(&Claim<'a>, &Claim<'a>) -> bool) {
-        let first = *self.first.entry(key).or_insert(claim);
+        let first = match self.first.entry(key) {
+            Entry::Occupied(first) => *first.get(),
+            Entry::Vacant(nobody) => {
+                nobody.insert(claim);
+                return;
+            }
+        };
         if !same(&first, &claim) {
             let (gateway, between) = self.contested.entry(key).or_default();
             *gateway |= first.what == What::Gateway || claim.what == What::Gateway;
@@ -123,7 +135,12 @@ pub(crate) fn conflicts(wanted: &Wanted, program: &Program, vtep: Option<Ipv4Add
             .entry((Kind::DuplicateVni, format!("VNI {vni}")))
             .or_default();
         let theirs = wanted.subnet(subnet).and_then(|slot| slot.vpc);
-        between.extend(theirs.into_iter().chain([owner]).map(|ix| vpc_name(wanted, ix)));
+        between.extend(
+            theirs
+                .into_iter()
+                .chain([owner])
+                .map(|ix| vpc_name(wanted, ix)),
+        );
     }
     all
 }
@@ -186,7 +203,10 @@ fn duplicate_addresses(
             true => Kind::DuplicateGateway,
             false => Kind::DuplicateAddress,
         };
-        all.insert((kind, format!("{ip} in {}", vpc_name(wanted, vpc))), between);
+        all.insert(
+            (kind, format!("{ip} in {}", vpc_name(wanted, vpc))),
+            between,
+        );
     }
     for ((vni, mac), (_, between)) in macs.contested {
         let place = format!("{mac} behind VNI {vni}");
@@ -216,7 +236,10 @@ fn overlapping_routes(wanted: &Wanted, all: &mut Conflicts) {
     for ((subnet, destination), ways) in ways.into_iter().filter(|(_, ways)| ways.len() > 1) {
         let table = subnet_name(wanted, subnet);
         let place = format!("{destination} in the table of {table}");
-        all.insert((Kind::OverlappingRoute, place), ways.into_values().collect());
+        all.insert(
+            (Kind::OverlappingRoute, place),
+            ways.into_values().collect(),
+        );
     }
 }
 

@@ -146,12 +146,13 @@ async fn connect(
         return Err(PushError::Address(to.to_owned()));
     }
     let endpoint = tls::endpoint(to, tls)?.connect_timeout(CONNECT);
-    let channel = endpoint.connect().await.map_err(|error| {
-        PushError::Connect {
+    let channel = endpoint
+        .connect()
+        .await
+        .map_err(|error| PushError::Connect {
             to: to.to_owned(),
             why: tls::cause(&error),
-        }
-    })?;
+        })?;
     Ok(GoalStateProvisionerClient::new(channel).max_decoding_message_size(MAX_REPLY))
 }
 

@@ -106,7 +106,12 @@ impl Program {
     }
 
     /// What there is to program of the port, on tables with room for all.
-    pub(super) fn resolve_port(&self, ix: PortIx, slot: &PortSlot, port: &WantedPort) -> ProgrammedPort {
+    pub(super) fn resolve_port(
+        &self,
+        ix: PortIx,
+        slot: &PortSlot,
+        port: &WantedPort,
+    ) -> ProgrammedPort {
         let Some(id) = slot.bound else {
             return ProgrammedPort {
                 role: None,

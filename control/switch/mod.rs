@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use vswitch::counters;
 use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
+use vswitch::tables::Tables;
 use vswitch::tables::rcu::{Reader, TooManyReaders};
 use vswitch::tables::snapshot::{Registrar, tables};
-use vswitch::tables::Tables;
 
 use crate::config::Settings;
 use crate::core::Core;
@@ -77,8 +77,7 @@ impl Switch {
         let cores = cores::choose(settings.workers, settings.corelist.as_deref())?;
         let eal = Eal::init(&settings.eal_args())?;
         let pool = Mempool::new(&eal, "packets", settings.mbufs, POOL_CACHE, DATA_ROOM, None)?;
-        let (writer, registrar) =
-            tables(settings.underlay(), settings.neighbors_capacity as usize);
+        let (writer, registrar) = tables(settings.underlay(), settings.neighbors_capacity as usize);
         let punt = settings.on_demand.asks();
         let workers = Workers::spawn(&eal, settings.burst, &registrar, &cores, punt)?;
         let devices = Devices::new(eal, pool, workers, &settings);
@@ -86,7 +85,8 @@ impl Switch {
             let id = devices.attach(port.clone())?;
             devices.start(id)
         });
-        let site = match started.and_then(|()| settings.site(|port| devices.read(port, Port::mac))) {
+        let site = match started.and_then(|()| settings.site(|port| devices.read(port, Port::mac)))
+        {
             Ok(site) => site,
             Err(error) => {
                 devices.end();
