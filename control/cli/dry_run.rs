@@ -285,3 +285,82 @@ fn labels(items: &[Value]) -> Vec<String> {
     let places = || (0..items.len()).map(|place| place.to_string()).collect();
     ids.filter(distinct).unwrap_or_else(places)
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::proto::schema::router_configuration::{RoutingRule, SubnetRoutingTable};
+    use crate::proto::schema::{PortConfiguration, RouterConfiguration, port_configuration};
+
+    fn differing(kind: ResourceType, old: &impl Message, new: &impl Message) -> Vec<String> {
+        let fields = fields(kind, &old.encode_to_vec(), &new.encode_to_vec()).unwrap();
+        let text = |value: Option<Value>| value.map_or("-".to_owned(), |it| it.to_string());
+        fields
+            .into_iter()
+            .map(|(field, [old, new])| format!("{field}: {} -> {}", text(old), text(new)))
+            .collect()
+    }
+
+    #[test]
+    fn fields_that_differ_are_named_with_both_values() {
+        let old = PortConfiguration {
+            name: "a".into(),
+            device_id: "vm".into(),
+            ..Default::default()
+        };
+        let mut new = old.clone();
+        new.name = "b".into();
+        new.device_id.clear();
+        new.admin_state_up = true;
+        assert_eq!(
+            differing(ResourceType::Port, &old, &new),
+            [
+                "adminStateUp: - -> true",
+                "deviceId: \"vm\" -> -",
+                "name: \"a\" -> \"b\""
+            ]
+        );
+        assert!(differing(ResourceType::Port, &old, &old).is_empty());
+    }
+
+    #[test]
+    fn items_are_told_apart_by_id_and_else_by_place() {
+        let rule = |id: &str, priority| RoutingRule {
+            id: id.into(),
+            priority,
+            ..Default::default()
+        };
+        let router = |routing_rules| RouterConfiguration {
+            subnet_routing_tables: vec![SubnetRoutingTable {
+                subnet_id: "blue".into(),
+                routing_rules,
+            }],
+            ..Default::default()
+        };
+        let old = router(vec![rule("b", 1)]);
+        let new = router(vec![rule("a", 2), rule("b", 1)]);
+        let table = "subnetRoutingTables[blue].routingRules";
+        assert_eq!(
+            differing(ResourceType::Router, &old, &new),
+            [
+                format!("{table}[a].id: - -> \"a\""),
+                format!("{table}[a].priority: - -> 2")
+            ]
+        );
+        let port = |ips: &[&str]| PortConfiguration {
+            fixed_ips: (ips.iter())
+                .map(|ip| port_configuration::FixedIp {
+                    subnet_id: "blue".into(),
+                    ip_address: (*ip).into(),
+                })
+                .collect(),
+            ..Default::default()
+        };
+        assert_eq!(
+            differing(ResourceType::Port, &port(&["x", "y"]), &port(&["x", "z"])),
+            ["fixedIps[1].ipAddress: \"y\" -> \"z\""]
+        );
+    }
+}

@@ -229,3 +229,75 @@ impl Maps {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cli::goal::parse_goal;
+    use crate::core::Goal;
+    use crate::proto::schema::goal_state_v2::{
+        DhcpStatesEntry, GatewayStatesEntry, NeighborStatesEntry, PortStatesEntry,
+        RouterStatesEntry, SecurityGroupStatesEntry, SubnetStatesEntry, VpcStatesEntry,
+    };
+
+    /// Goal states of two resources of a kind each.
+    fn parts() -> Vec<GoalStateV2> {
+        macro_rules! parts {
+            ($($states:ident $entry:ident;)+) => {
+                vec![$(GoalStateV2 {
+                    $states: ["a", "b\"\n"].map(|key| {
+                        let mut entry = $entry { key: key.into(), ..Default::default() };
+                        let state = entry.value.get_or_insert_default();
+                        state.operation_type = 1;
+                        state.configuration.get_or_insert_default().id = key.into();
+                        entry
+                    }).into(),
+                    ..Default::default()
+                }),+]
+            };
+        }
+        parts! {
+            vpc_states VpcStatesEntry;
+            subnet_states SubnetStatesEntry;
+            router_states RouterStatesEntry;
+            port_states PortStatesEntry;
+            neighbor_states NeighborStatesEntry;
+            security_group_states SecurityGroupStatesEntry;
+            dhcp_states DhcpStatesEntry;
+            gateway_states GatewayStatesEntry;
+        }
+    }
+
+    #[test]
+    fn what_is_shown_as_json_is_read_back_as_it_was() {
+        let mut text = "{".to_owned();
+        let (mut writer, mut expected) = (Maps::default(), Vec::new());
+        for part in parts() {
+            text.push_str(&writer.text(&part.encode_to_vec()).unwrap());
+            expected.extend(part.encode_to_vec());
+        }
+        // The object around it is ended, too.
+        text.push_str(writer.end().strip_suffix('}').unwrap());
+        text.push('}');
+        let Goal::V2(mut goal) = parse_goal(Path::new("shown"), &text, None).unwrap() else {
+            panic!("{text}")
+        };
+        macro_rules! sort { ($($states:ident)+) => { $(goal.$states.sort_by(|a, b| a.key.cmp(&b.key));)+ } }
+        sort!(vpc_states subnet_states router_states port_states neighbor_states);
+        sort!(security_group_states dhcp_states gateway_states);
+        assert_eq!(goal, GoalStateV2::decode(&*expected).unwrap());
+        let nothing = Maps::default();
+        assert_eq!(nothing.end(), "}");
+    }
+
+    #[test]
+    fn numbers_of_another_version_are_no_success() {
+        let mut resource = Resource::default();
+        assert_eq!(resource_json(&resource)["programmed"], "");
+        resource.status = 99;
+        resource.kind = 99;
+        assert_eq!(resource_json(&resource)["programmed"], Value::Null);
+    }
+}

@@ -22,7 +22,7 @@ pub(crate) enum Gap {
     Obstacle(Obstacle),
     /// Nobody used it for long, see `core::on_demand`.
     Idle,
-    /// Another resource has its address.
+    /// Another resource has its address, or the same one by a later entry.
     Taken,
     /// It was there, and is not.
     Lost,
@@ -43,7 +43,7 @@ impl Gap {
         let words = match self {
             Self::Obstacle(obstacle) => return obstacle.explain(wanted).to_string(),
             Self::Idle => "nobody has used it for long; the next packet to it puts it back",
-            Self::Taken => "another port or neighbor has its address",
+            Self::Taken => "a port or a later entry has its address",
             Self::Lost => "the workers' tables have it no longer, or otherwise",
         };
         words.to_owned()

@@ -24,7 +24,7 @@ def security_group():
     state = securitygroup_pb2.SecurityGroupState(operation_type=goal.CREATE)
     state.configuration.id, state.configuration.vpc_id, state.configuration.revision_number = "group", "vpc-5", 1
     for id in ("b", "a"):
-        state.configuration.security_group_rules.add(id=id, remote_ip_prefix="10.0.0.0/8", port_range_min=22)
+        state.configuration.security_group_rules.add(id=id, remote_ip_prefix="10.0.0.0/8", port_range_min=22, port_range_max=23)
     return state
 
 
@@ -234,13 +234,13 @@ def programmed(switches):
 
 def test_a_dry_run_shows_the_difference_and_changes_nothing(programmed):
     store = (programmed.folder / "store").read_bytes()
-    moved = goal.neighbor(THERE, host=C)
+    moved = goal.neighbor(FAR_THERE, kind="L3", host=C)
     code, report = dry_run(programmed, moved, goal.vpc(Subnet(8)), goal.delete(goal.port(UNPLUGGED)), goal.subnet(NET))
     assert code == 0
     assert report["new"] == [{"kind": "VPC", "key": "vpc-8"}]
     assert report["deleted"] == [{"kind": "PORT", "key": UNPLUGGED.id}]
     [changed] = report["changed"]
-    assert changed["key"] == f"L2/{THERE.ip}/{NET.id}/{THERE.id}"
+    assert changed["key"] == f"L3/{FAR_THERE.ip}/{FAR.id}/{FAR_THERE.id}"
     assert changed["fields"] == {
         "hostIpAddress": {"old": "192.0.2.2", "new": "192.0.2.3"},
         "hostMacAddress": {"old": "02:00:c0:00:02:02", "new": "02:00:c0:00:02:03"},

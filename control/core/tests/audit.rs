@@ -252,7 +252,7 @@ fn of_two_neighbors_with_one_address_only_the_one_that_has_it_is_programmed() {
     );
     let (status, reason) = gap(&world, ResourceType::Neighbor, "L2/10.7.1.101/blue/n1").unwrap();
     assert_eq!(status, OperationStatus::Pending);
-    assert!(reason.contains("another port or neighbor"), "{reason}");
+    assert!(reason.contains("a later entry"), "{reason}");
 }
 
 #[test]
