@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::Ipv4Addr;
 
 use hashbrown::HashMap;
 use vswitch::tables::snapshot::tables;
@@ -27,7 +28,7 @@ pub(crate) type Name = (ResourceType, String);
 /// A copy of what a switch wants.
 pub(crate) struct Rehearsal {
     core: Core,
-    vtep: Option<std::net::Ipv4Addr>,
+    vtep: Option<Ipv4Addr>,
 }
 
 /// What there is at one point of a rehearsal.
@@ -48,7 +49,7 @@ pub(crate) struct Refusal {
     pub(crate) reason: Reason,
 }
 
-/// What differs between two surveys. Resources are by name.
+/// What differs from a survey. Resources are by name.
 #[derive(Debug, Default)]
 pub(crate) struct Difference {
     /// Those that were not there.
@@ -92,23 +93,66 @@ impl Rehearsal {
         self.core.rehearse(goal)
     }
 
-    /// What is wanted now, whether it is programmed, and what contradicts itself. Some 300 bytes a resource.
+    /// What is wanted now, whether it is programmed, and what contradicts itself. Some hundred bytes a resource.
     pub(crate) fn survey(&self) -> Survey {
-        let (mut resources, mut hashes) = (HashMap::new(), Vec::new());
-        let mut position = Position::default();
-        while let Some(mut part) = self.core.audit(&mut position, true) {
-            for (entry, state) in entries(&mut part.goal).into_iter().zip(part.states) {
-                hashes.push(entry.hash());
-                let Entry {
-                    kind, key, bytes, ..
-                } = entry;
-                resources.insert((kind, key), (bytes, state));
+        let mut survey = Survey {
+            resources: HashMap::new(),
+            hashes: Vec::new(),
+            conflicts: self.core.conflicts(self.vtep),
+        };
+        self.each(|entry, state| {
+            survey.hashes.push(entry.hash());
+            let name = (entry.kind, entry.key);
+            survey.resources.insert(name, (entry.bytes, state));
+        });
+        survey
+    }
+
+    /// What is otherwise than it was.
+    pub(crate) fn difference(&self, before: Survey) -> Difference {
+        let (mut former, mut difference) = (before.resources, Difference::default());
+        self.each(|entry, state| {
+            let name = (entry.kind, entry.key);
+            let (bytes, before) = match former.remove(&name) {
+                None => (None, Ok(())),
+                Some((bytes, state)) => (Some(bytes), state),
+            };
+            let same = bytes.as_ref() == Some(&entry.bytes);
+            if let Err(reason) = &state
+                && !(same && before == state)
+            {
+                difference.unprogrammed.insert(name.clone(), reason.clone());
+            }
+            match bytes {
+                None => difference.new.push(name),
+                Some(_) if same => difference.unchanged += 1,
+                Some(bytes) => {
+                    difference.changed.insert(name, (bytes, entry.bytes));
+                }
+            }
+        });
+        difference.new.sort_unstable();
+        difference.deleted = former.into_keys().collect();
+        difference.deleted.sort_unstable();
+        for (place, between) in self.core.conflicts(self.vtep) {
+            let former = before.conflicts.get(&place);
+            if former.is_some_and(|former| former.is_superset(&between)) {
+                difference.former_conflicts += 1;
+            } else {
+                difference.conflicts.insert(place, between);
             }
         }
-        Survey {
-            resources,
-            hashes,
-            conflicts: self.core.conflicts(self.vtep),
+        difference
+    }
+
+    /// All that is wanted, and whether it is programmed.
+    fn each(&self, mut take: impl FnMut(Entry, Result<(), Reason>)) {
+        let mut position = Position::default();
+        while let Some(mut part) = self.core.audit(&mut position, true) {
+            let entries = entries(&mut part.goal).into_iter();
+            entries
+                .zip(part.states)
+                .for_each(|(entry, state)| take(entry, state));
         }
     }
 }
@@ -117,41 +161,5 @@ impl Survey {
     /// The hash over all that is wanted.
     pub(crate) fn hash(&self) -> Hash {
         hash_of_all(self.hashes.clone())
-    }
-
-    /// What is otherwise in `after`.
-    pub(crate) fn difference(self, after: Self) -> Difference {
-        let mut before = self.resources;
-        let mut difference = Difference::default();
-        for (name, (bytes, state)) in after.resources {
-            let former = before.remove(&name);
-            let as_before = former
-                .as_ref()
-                .is_some_and(|former| *former == (bytes.clone(), state.clone()));
-            if let Err(reason) = state
-                && !as_before
-            {
-                difference.unprogrammed.insert(name.clone(), reason);
-            }
-            match former {
-                None => difference.new.push(name),
-                Some((former, _)) if former == bytes => difference.unchanged += 1,
-                Some((former, _)) => {
-                    difference.changed.insert(name, (former, bytes));
-                }
-            }
-        }
-        difference.deleted = before.into_keys().collect();
-        difference.deleted.sort_unstable();
-        difference.new.sort_unstable();
-        for (place, between) in after.conflicts {
-            let former = self.conflicts.get(&place);
-            if former.is_some_and(|former| former.is_superset(&between)) {
-                difference.former_conflicts += 1;
-            } else {
-                difference.conflicts.insert(place, between);
-            }
-        }
-        difference
     }
 }

@@ -11,9 +11,10 @@ use super::client::{ClientError, Switch};
 use super::goal::{GoalError, all_files, load, to_json};
 use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, PushArgs, SocketArgs, Streams};
 use crate::audit::canonical::{Hash, hash_of_all};
-use crate::audit::rehearsal::{Difference, Name, Refusal, Rehearsal};
+use crate::audit::rehearsal::{Difference, Name, Refusal, Rehearsal, Survey};
 use crate::config::{ConfigErrors, Settings, parse_text};
 use crate::core::BindError;
+use crate::northbound::api::GoalStatePart;
 use crate::northbound::render::visible;
 use crate::proto::schema::{OperationStatus, ResourceType};
 use crate::southbound::decode::{Encoded, Form, Malformed};
@@ -70,24 +71,23 @@ fn rehearse(args: &PushArgs) -> Result<Report, DryRunError> {
     let files = all_files(&args.files)?;
     // What is wrong with the first is said before anybody is asked.
     let mut first = Some(load(&files[0], args.rpc)?);
-    let mut copy = super::runtime()?.block_on(copy_of(&Switch::new(&SocketArgs {
+    let (mut copy, before) = super::runtime()?.block_on(copy_of(&Switch::new(&SocketArgs {
         socket: args.socket.clone(),
     })))?;
-    let before = copy.survey();
     let mut refused = Vec::new();
     for file in &files {
         let goal = first.take().map_or_else(|| load(file, args.rpc), Ok)?;
         refused.extend(copy.apply(&Encoded::from(&goal))?);
     }
-    let difference = before.difference(copy.survey());
+    let difference = copy.difference(before);
     Ok(Report {
         difference,
         refused,
     })
 }
 
-/// A copy of what the switch wants.
-async fn copy_of(switch: &Switch) -> Result<Rehearsal, DryRunError> {
+/// A copy of what the switch wants, and what that is.
+async fn copy_of(switch: &Switch) -> Result<(Rehearsal, Survey), DryRunError> {
     let config = switch.execute("show config".to_owned()).await?;
     if !config.ok {
         return Err(DryRunError::Refused(config.text));
@@ -95,7 +95,7 @@ async fn copy_of(switch: &Switch) -> Result<Rehearsal, DryRunError> {
     let commands = parse_text("show config", &config.text)?;
     let mut copy = Rehearsal::new(&Settings::default().with_commands(&commands)?)?;
     let (mut hashes, mut applied) = (Vec::new(), Ok(()));
-    let take = |part: crate::northbound::api::GoalStatePart| {
+    let take = |part: GoalStatePart| {
         let hash = |hash: &[u8]| Hash::try_from(hash).unwrap_or_default();
         hashes.extend(part.resources.iter().map(|it| hash(&it.hash)));
         let goal = Encoded {
@@ -108,8 +108,9 @@ async fn copy_of(switch: &Switch) -> Result<Rehearsal, DryRunError> {
     };
     switch.goal_state(take).await?;
     applied?;
-    match copy.survey().hash() == hash_of_all(hashes) {
-        true => Ok(copy),
+    let survey = copy.survey();
+    match survey.hash() == hash_of_all(hashes) {
+        true => Ok((copy, survey)),
         false => Err(DryRunError::Unequal),
     }
 }

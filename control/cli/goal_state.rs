@@ -16,6 +16,9 @@ use crate::proto::schema::{GoalStateV2, OperationStatus, ResourceType};
 /// Characters of a hash in a table.
 const SHORT: usize = 12;
 
+/// Rows that are written at once.
+const AT_ONCE: usize = 4096;
+
 /// Why it is not shown.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ShowError {
@@ -131,9 +134,13 @@ async fn show_json(switch: &Switch, streams: &mut Streams) -> Result<(), ShowErr
     written?;
     streams.out(writer.end());
     streams.out(",\"resources\":[");
-    for (i, resource) in resources.iter().enumerate() {
+    for (i, some) in resources.chunks(AT_ONCE).enumerate() {
+        let rows: Vec<String> = some
+            .iter()
+            .map(|it| resource_json(it).to_string())
+            .collect();
         let comma = if i == 0 { "" } else { "," };
-        streams.out(&format!("{comma}{}", resource_json(resource)));
+        streams.out(&format!("{comma}{}", rows.join(",")));
     }
     let [wanted, programmed] = hashes.totals().map(Value::from);
     streams.out(&format!(

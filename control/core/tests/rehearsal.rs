@@ -21,7 +21,7 @@ fn rehearse(first: Vec<State>, then: Vec<State>) -> (Difference, Vec<Refusal>) {
     rehearsal.apply(&Encoded::from(&v1(first))).unwrap();
     let before = rehearsal.survey();
     let refused = rehearsal.apply(&Encoded::from(&v1(then))).unwrap();
-    (before.difference(rehearsal.survey()), refused)
+    (rehearsal.difference(before), refused)
 }
 
 /// The only conflict that `then` makes of the scenario: its kind, its place, and who.
