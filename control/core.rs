@@ -13,6 +13,7 @@
 //! other workers see what it programs.
 
 mod applied;
+mod audit;
 mod metrics;
 mod on_demand;
 mod request;
@@ -22,7 +23,6 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -36,16 +36,14 @@ pub(crate) use request::{
 };
 pub(crate) use site::{Site, Uplink};
 
-use crate::audit::conflicts::{Conflicts, conflicts};
 use crate::audit::part::Part;
-use crate::audit::rehearsal::Refusal;
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
 use crate::state::parts::{Position, Which};
 use crate::state::{Revisions, Wanted};
 use crate::store::{Journal, Store, StoreError};
-use applied::{Applied, not_kept};
+use applied::{Applied, Refusal, not_kept};
 use on_demand::OnDemand;
 use watchdog::{GRACE, Watchdog};
 
@@ -177,27 +175,6 @@ impl Core {
         let reply = applied.reply(&self.wanted, &self.program, visible);
         self.wanted.sweep();
         Ok(reply)
-    }
-
-    /// Likewise, and says only which resources were not taken, and why.
-    pub(crate) fn rehearse(&mut self, goal: &Encoded) -> Result<Vec<Refusal>, Malformed> {
-        let resources = decode::resources(goal)?;
-        let applied = self.begin_goal("a rehearsal".to_owned(), Instant::now(), resources);
-        self.make_visible(GRACE);
-        self.wanted.sweep();
-        Ok(applied.refusals())
-    }
-
-    /// The part at `position` of what is wanted, and whether workers see it; they see what was committed last only if it is
-    /// `visible`. `None`: that was all.
-    pub(crate) fn audit(&self, position: &mut Position, visible: bool) -> Option<Part> {
-        let goal = self.wanted.part(position, Which::All)?;
-        Some(Part::new(goal, &self.wanted, &self.program, visible))
-    }
-
-    /// What contradicts itself in what is wanted; `vtep` is this host's.
-    pub(crate) fn conflicts(&self, vtep: Option<Ipv4Addr>) -> Conflicts {
-        conflicts(&self.wanted, &self.program, vtep)
     }
 
     /// The next request; `None` when there will be none. Meanwhile, workers that lag are looked after.
@@ -359,10 +336,10 @@ impl Core {
             let outcome = match resource.change {
                 Ok(Some(change)) => {
                     let result = self.wanted.apply(&resource.id, resource.revision, change);
-                    result.map_err(applied::Refusal::Refused)
+                    result.map_err(Refusal::Refused)
                 }
                 Ok(None) => Ok(self.wanted.find(resource.kind, &resource.id)),
-                Err(error) => Err(applied::Refusal::Invalid(error)),
+                Err(error) => Err(Refusal::Invalid(error)),
             };
             if let Ok(subject) = &outcome {
                 self.on_demand.told(subject);

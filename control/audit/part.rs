@@ -9,6 +9,17 @@ use crate::state::{Subject, Wanted};
 /// Why a resource is not programmed: a status as replies have it, and the same in words.
 pub(crate) type Reason = (OperationStatus, String);
 
+/// A resource of a goal state that was not taken into what is wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Which kind.
+    pub(crate) kind: ResourceType,
+    /// The controller's id of it.
+    pub(crate) id: String,
+    /// Why.
+    pub(crate) reason: Reason,
+}
+
 /// Some of the resources that are wanted, of one kind.
 #[derive(Debug)]
 pub(crate) struct Part {

@@ -3,24 +3,20 @@
 //! that decides is the switch's own.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::Ipv4Addr;
 
 use hashbrown::HashMap;
+use vswitch::tables::PortId;
 use vswitch::tables::snapshot::tables;
-use vswitch::wire::Mac;
 
 use super::canonical::{Entry, Hash, entries, hash_of_all};
 use super::conflicts::Conflicts;
-use super::part::Reason;
-use crate::config::Settings;
-use crate::core::{BindError, Core};
+use super::part::{Reason, Refused};
+use crate::core::{BindError, Core, Site};
 use crate::proto::schema::ResourceType;
 use crate::southbound::decode::{Encoded, Malformed};
+use crate::state::Revisions;
 use crate::state::parts::Position;
-
-/// Stands for the uplink's MAC, which decides nothing.
-const UPLINK_MAC: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
 
 /// What names a resource: its kind, and its key among those.
 pub(crate) type Name = (ResourceType, String);
@@ -36,17 +32,6 @@ pub(crate) struct Survey {
     resources: HashMap<Name, (Vec<u8>, Result<(), Reason>)>,
     conflicts: Conflicts,
     hashes: Vec<Hash>,
-}
-
-/// A resource that was not taken: as [`Core::rehearse`] says.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// Which kind.
-    pub(crate) kind: ResourceType,
-    /// The controller's id of it.
-    pub(crate) id: String,
-    /// Why.
-    pub(crate) reason: Reason,
 }
 
 /// What differs from a survey. Resources are by name.
@@ -69,17 +54,21 @@ pub(crate) struct Difference {
 }
 
 impl Rehearsal {
-    /// Of a switch with these settings that wants nothing yet.
+    /// Of a switch at this site that wants nothing yet, with room for so many neighbors.
     ///
     /// # Errors
-    /// A port cannot be bound as they say.
-    pub(crate) fn new(settings: &Settings) -> Result<Self, BindError> {
-        let Ok(site) = settings.site(|_| Ok::<_, Infallible>(UPLINK_MAC));
-        let (writer, _) = tables(settings.underlay(), settings.neighbors_capacity as usize);
+    /// One of its ports cannot be bound as `bindings` say.
+    pub(crate) fn new(
+        site: Site,
+        capacity: usize,
+        revisions: Revisions,
+        bindings: Vec<(PortId, String)>,
+    ) -> Result<Self, BindError> {
+        let (writer, _) = tables(None, capacity); // no worker sends anything anywhere
         let vtep = site.underlay.as_ref().map(|uplink| uplink.vtep);
         let mut core = Core::new(site, writer);
-        core.set_revisions(settings.revisions);
-        for (port, id) in settings.bindings() {
+        core.set_revisions(revisions);
+        for (port, id) in bindings {
             core.bind(port, &id)?;
         }
         Ok(Self { core, vtep })
@@ -89,7 +78,7 @@ impl Rehearsal {
     ///
     /// # Errors
     /// It is none.
-    pub(crate) fn apply(&mut self, goal: &Encoded) -> Result<Vec<Refusal>, Malformed> {
+    pub(crate) fn apply(&mut self, goal: &Encoded) -> Result<Vec<Refused>, Malformed> {
         self.core.rehearse(goal)
     }
 

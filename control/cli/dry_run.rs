@@ -3,15 +3,18 @@
 //! switch is only asked what it wants.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use prost::bytes::Bytes;
 use serde_json::{Value, json};
+use vswitch::wire::Mac;
 
 use super::client::{ClientError, Switch};
 use super::goal::{GoalError, all_files, load, to_json};
 use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, PushArgs, SocketArgs, Streams};
 use crate::audit::canonical::{Hash, hash_of_all};
-use crate::audit::rehearsal::{Difference, Name, Refusal, Rehearsal, Survey};
+use crate::audit::part::Refused;
+use crate::audit::rehearsal::{Difference, Name, Rehearsal, Survey};
 use crate::config::{ConfigErrors, Settings, parse_text};
 use crate::core::BindError;
 use crate::northbound::api::GoalStatePart;
@@ -43,7 +46,7 @@ enum DryRunError {
 /// What would become of a push.
 struct Report {
     difference: Difference,
-    refused: Vec<Refusal>,
+    refused: Vec<Refused>,
 }
 
 /// Rehearses; the exit status.
@@ -86,6 +89,13 @@ fn rehearse(args: &PushArgs) -> Result<Report, DryRunError> {
     })
 }
 
+/// A rehearsal on a switch with these settings. The uplink's MAC is not in them, and decides nothing.
+pub(super) fn rehearsal(settings: &Settings) -> Result<Rehearsal, BindError> {
+    let Ok(site) = settings.site(|_| Ok::<_, Infallible>(Mac::new([2, 0, 0, 0, 0, 1])));
+    let capacity = settings.neighbors_capacity as usize;
+    Rehearsal::new(site, capacity, settings.revisions, settings.bindings())
+}
+
 /// A copy of what the switch wants, and what that is.
 async fn copy_of(switch: &Switch) -> Result<(Rehearsal, Survey), DryRunError> {
     let config = switch.execute("show config".to_owned()).await?;
@@ -93,7 +103,7 @@ async fn copy_of(switch: &Switch) -> Result<(Rehearsal, Survey), DryRunError> {
         return Err(DryRunError::Refused(config.text));
     }
     let commands = parse_text("show config", &config.text)?;
-    let mut copy = Rehearsal::new(&Settings::default().with_commands(&commands)?)?;
+    let mut copy = rehearsal(&Settings::default().with_commands(&commands)?)?;
     let (mut hashes, mut applied) = (Vec::new(), Ok(()));
     let take = |part: GoalStatePart| {
         let hash = |hash: &[u8]| Hash::try_from(hash).unwrap_or_default();

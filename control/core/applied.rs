@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use super::metrics::{self, Times};
-use crate::audit::rehearsal;
+use crate::audit::part as audit;
 use crate::program::Program;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus, ResourceType};
@@ -75,10 +75,10 @@ impl Applied {
     }
 
     /// The resources that were not taken into the wanted state.
-    pub(super) fn refusals(self) -> Vec<rehearsal::Refusal> {
+    pub(super) fn refused(self) -> Vec<audit::Refused> {
         let refusal = |item: Item| {
             let refusal = item.outcome.err()?;
-            Some(rehearsal::Refusal {
+            Some(audit::Refused {
                 kind: item.kind,
                 id: item.id,
                 reason: (status_of_refusal(&refusal), refusal.to_string()),

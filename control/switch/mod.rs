@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use vswitch::counters;
 use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
-use vswitch::tables::Tables;
 use vswitch::tables::rcu::{Reader, TooManyReaders};
 use vswitch::tables::snapshot::{Registrar, tables};
+use vswitch::tables::{Tables, Underlay};
 
 use crate::config::Settings;
 use crate::core::Core;
@@ -77,7 +77,12 @@ impl Switch {
         let cores = cores::choose(settings.workers, settings.corelist.as_deref())?;
         let eal = Eal::init(&settings.eal_args())?;
         let pool = Mempool::new(&eal, "packets", settings.mbufs, POOL_CACHE, DATA_ROOM, None)?;
-        let (writer, registrar) = tables(settings.underlay(), settings.neighbors_capacity as usize);
+        let underlay = settings.vtep.map(|vtep| Underlay {
+            vtep: vtep.address.addr(),
+            uplink: vtep.port,
+            host_port: settings.host_port,
+        });
+        let (writer, registrar) = tables(underlay, settings.neighbors_capacity as usize);
         let punt = settings.on_demand.asks();
         let workers = Workers::spawn(&eal, settings.burst, &registrar, &cores, punt)?;
         let devices = Devices::new(eal, pool, workers, &settings);

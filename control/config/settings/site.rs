@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! What settings say of this host's place in the network.
 
-use vswitch::tables::{PortId, Underlay};
+use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
 use super::Settings;
@@ -27,15 +27,6 @@ impl Settings {
         });
         Ok(Site {
             underlay: underlay.transpose()?,
-            host_port: self.host_port,
-        })
-    }
-
-    /// What workers know of the underlay.
-    pub(crate) fn underlay(&self) -> Option<Underlay> {
-        self.vtep.map(|vtep| Underlay {
-            vtep: vtep.address.addr(),
-            uplink: vtep.port,
             host_port: self.host_port,
         })
     }

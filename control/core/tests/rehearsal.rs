@@ -2,22 +2,19 @@
 //! What a push would change and what would contradict itself, on a copy.
 
 use super::goal::*;
+use super::world::{PORT_A, PORT_B, site};
 use crate::audit::conflicts::Kind;
-use crate::audit::rehearsal::{Difference, Refusal, Rehearsal};
-use crate::config::{Settings, parse_text};
+use crate::audit::part::Refused;
+use crate::audit::rehearsal::{Difference, Rehearsal};
 use crate::proto::schema::NeighborType::{L2, L3};
 use crate::proto::schema::*;
 use crate::southbound::decode::Encoded;
+use crate::state::Revisions;
 
-const CONFIG: &str = "\
-port attach net_null0\nport attach net_null1\nport attach net_null2\nset vtep 192.0.2.1/24 port 0
-port bind 1 port-a\nport bind 2 port-b\n";
-
-/// What differs when `then` is applied after `first`, and what is refused of it.
-fn rehearse(first: Vec<State>, then: Vec<State>) -> (Difference, Vec<Refusal>) {
-    let commands = parse_text("test", CONFIG).unwrap();
-    let settings = Settings::default().with_commands(&commands).unwrap();
-    let mut rehearsal = Rehearsal::new(&settings).unwrap();
+/// What differs when `then` is applied after `first`, and what is refused of it. The switch is that of the other tests.
+fn rehearse(first: Vec<State>, then: Vec<State>) -> (Difference, Vec<Refused>) {
+    let bindings = vec![(PORT_A, "port-a".to_owned()), (PORT_B, "port-b".to_owned())];
+    let mut rehearsal = Rehearsal::new(site(), 1 << 16, Revisions::Check, bindings).unwrap();
     rehearsal.apply(&Encoded::from(&v1(first))).unwrap();
     let before = rehearsal.survey();
     let refused = rehearsal.apply(&Encoded::from(&v1(then))).unwrap();
@@ -66,7 +63,7 @@ fn what_is_new_changed_and_deleted_is_told_apart() {
     assert_eq!(changed, [neighbor("L3/10.7.2.102/red/n2")]);
     assert_eq!(difference.deleted, [neighbor("L3/10.8.3.103/green/n3")]);
     assert_eq!(difference.unchanged, scenario().len() - 2);
-    let [Refusal { kind, id, reason }] = refused.as_slice() else {
+    let [Refused { kind, id, reason }] = refused.as_slice() else {
         panic!("{refused:?}")
     };
     assert_eq!((*kind, id.as_str()), (ResourceType::Port, "port-a"));
