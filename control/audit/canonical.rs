@@ -51,22 +51,25 @@ pub(crate) fn hash_of_all(mut hashes: Vec<Hash>) -> Hash {
 }
 
 /// A configuration that has a canonical form.
-trait Canonical: Clone {
+trait Canonical {
+    /// What tells it from others of its kind.
+    fn key(&self) -> String;
     fn entry(self) -> Entry;
 }
 
-/// `$key` tells the resource from others of its kind; `$forget` takes out what says nothing of what is wanted, besides
-/// revision and request.
+/// `$key` is its key; `$field`s say nothing of what is wanted, besides revision and request.
 macro_rules! canonical {
-    ($configuration:ident, $kind:ident, $key:expr, $forget:expr) => {
+    ($configuration:ident $kind:ident $key:expr, $($field:ident)*) => {
         impl Canonical for $configuration {
+            fn key(&self) -> String {
+                $key(self)
+            }
+
             fn entry(mut self) -> Entry {
-                let key: fn(&Self) -> String = $key;
-                let forget: fn(&mut Self) = $forget;
-                let (key, id, revision) = (key(&self), self.id.clone(), self.revision_number);
+                let (key, id, revision) = (self.key(), self.id.clone(), self.revision_number);
                 self.revision_number = 0;
                 self.request_id.clear();
-                forget(&mut self);
+                $(self.$field = Default::default();)*
                 let (kind, bytes) = (ResourceType::$kind, self.encode_to_vec());
                 Entry {
                     kind,
@@ -80,33 +83,16 @@ macro_rules! canonical {
     };
 }
 
-canonical!(VpcConfiguration, Vpc, |it| it.id.clone(), |it| it
-    .update_type =
-    0);
-canonical!(SubnetConfiguration, Subnet, |it| it.id.clone(), |it| it
-    .update_type =
-    0);
-canonical!(RouterConfiguration, Router, |it| it.id.clone(), |it| it
-    .update_type =
-    0);
-canonical!(PortConfiguration, Port, |it| it.id.clone(), |it| it
-    .update_type =
-    0);
-canonical!(NeighborConfiguration, Neighbor, neighbor_key, |it| {
-    it.update_type = 0;
-    it.vpc_id.clear(); // its subnet's, which may be told later
-});
-canonical!(
-    SecurityGroupConfiguration,
-    Securitygroup,
-    |it| it.id.clone(),
-    |it| it.update_type = 0
-);
-canonical!(DhcpConfiguration, Dhcp, dhcp_key, |it| {
-    it.update_type = 0;
-    it.id.clear(); // made up anew for each push
-});
-canonical!(GatewayConfiguration, Gateway, |it| it.id.clone(), |_| ());
+canonical!(VpcConfiguration Vpc |it: &Self| it.id.clone(), update_type);
+canonical!(SubnetConfiguration Subnet |it: &Self| it.id.clone(), update_type);
+canonical!(RouterConfiguration Router |it: &Self| it.id.clone(), update_type);
+canonical!(PortConfiguration Port |it: &Self| it.id.clone(), update_type);
+// A neighbor's VPC is that of its subnet, which may be told later.
+canonical!(NeighborConfiguration Neighbor neighbor_key, update_type vpc_id);
+canonical!(SecurityGroupConfiguration Securitygroup |it: &Self| it.id.clone(), update_type);
+// Alcor makes up an id of DHCP for each push.
+canonical!(DhcpConfiguration Dhcp dhcp_key, update_type id);
+canonical!(GatewayConfiguration Gateway |it: &Self| it.id.clone(),);
 
 /// Each address is a resource of its own.
 fn neighbor_key(neighbor: &NeighborConfiguration) -> String {

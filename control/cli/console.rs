@@ -110,7 +110,7 @@ impl Session {
                 }
                 Ok(Task::Quit) => return EXIT_OK,
                 Ok(Task::GoalState) => {
-                    self.goal_state();
+                    self.goal_state(true);
                 }
                 Ok(Task::Send(line)) => {
                     self.send(line, true);
@@ -140,7 +140,7 @@ impl Session {
                 Ok(Task::Nothing) => EXIT_OK,
                 Ok(Task::Help(text)) => help(text, &mut self.streams),
                 Ok(Task::Quit) => break,
-                Ok(Task::GoalState) => self.goal_state(),
+                Ok(Task::GoalState) => self.goal_state(false),
                 Ok(Task::Send(line)) => match self.send(line, false) {
                     Some(code) => code,
                     None => return EXIT_USAGE,
@@ -195,9 +195,17 @@ impl Session {
     }
 
     /// Shows all that the controller wants; the exit status.
-    fn goal_state(&mut self) -> u8 {
-        let shown = goal_state::run(&self.switch, false, &mut self.streams);
-        self.runtime.block_on(shown)
+    fn goal_state(&mut self, interactive: bool) -> u8 {
+        self.runtime.block_on(async {
+            let shown = goal_state::run(&self.switch, false, &mut self.streams);
+            if !interactive {
+                return shown.await;
+            }
+            tokio::select! {
+                code = shown => code,
+                _ = tokio::signal::ctrl_c() => EXIT_FAILED,
+            }
+        })
     }
 
     /// Tells of a restart, before the first answer of the new process.

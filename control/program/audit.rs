@@ -84,7 +84,7 @@ impl Program {
         })
     }
 
-    /// The number of the L2 domain that the subnet is in, as a VNI, if it has one.
+    /// The VNI that the subnet is behind, if it has one.
     pub(crate) fn vni_of(&self, subnet: SubnetIx) -> Option<Vni> {
         Some(self.resolved(subnet).ok()?.vni)
     }
