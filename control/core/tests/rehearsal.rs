@@ -122,7 +122,10 @@ fn one_mac_of_two_machines_conflicts_and_several_addresses_of_one_do_not() {
     assert_eq!(kind, Kind::DuplicateAddress);
     assert_eq!(place, "02:00:00:00:01:01 behind VNI 7");
     let second = neighbor("n1", L2, "02:00:00:00:01:01", "blue", "10.7.1.78", 9);
-    let nameless = |ip| neighbor("", L2, "02:00:00:00:01:09", "blue", ip, 9);
+    let elsewhere = |ip, host| neighbor("", L2, "02:00:00:00:01:09", "blue", ip, host);
+    let hosts = vec![elsewhere("10.7.1.79", 8), elsewhere("10.7.1.80", 9)];
+    assert_eq!(conflict(hosts).1, "02:00:00:00:01:09 behind VNI 7");
+    let nameless = |ip| elsewhere(ip, 9);
     let (difference, _) = rehearse(
         scenario(),
         vec![second, nameless("10.7.1.79"), nameless("10.7.1.80")],
