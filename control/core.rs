@@ -13,6 +13,7 @@
 //! other workers see what it programs.
 
 mod applied;
+mod audit;
 mod metrics;
 mod on_demand;
 mod request;
@@ -35,6 +36,7 @@ pub(crate) use request::{
 };
 pub(crate) use site::{Site, Uplink};
 
+use crate::audit::part::Part;
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
@@ -91,6 +93,7 @@ enum Answer {
         Result<(), BindError>,
         oneshot::Sender<Result<(), BindError>>,
     ),
+    Audit(Position, oneshot::Sender<(Position, Option<Part>)>),
 }
 
 impl Core {
@@ -293,6 +296,8 @@ impl Core {
                 drop(reply.send(self.program.show(&self.wanted, what)));
                 None
             }
+            // After the commit of what was asked before.
+            Request::Audit { position, reply } => Some(Answer::Audit(position, reply)),
             Request::Asking(destinations) => {
                 self.on_demand.asking(&destinations, Instant::now());
                 None
@@ -471,6 +476,10 @@ impl Core {
                     Err(BindError::NotSeen)
                 };
                 drop(reply.send(result.and(seen)));
+            }
+            Answer::Audit(mut position, reply) => {
+                let part = self.audit(&mut position, visible);
+                drop(reply.send((position, part)));
             }
         }
     }

@@ -10,6 +10,7 @@
 //! [`switch`] brings both up from a configuration ([`config`]); [`northbound`] and [`cli`] are for operators.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod cli;
 mod config;
 mod core;

@@ -72,7 +72,7 @@ fn program_and_forward(
     goals: Vec<Goal>,
     expected: u64,
 ) -> Result<bool, Box<dyn Error>> {
-    for (port, id) in switch.bindings() {
+    for (port, id) in switch.settings().bindings() {
         core.bind(port, &id)?;
     }
     let mut accepted = true;

@@ -128,7 +128,7 @@ async fn serve(
         .clone()
         .unwrap_or_else(socket::default_path);
     let local = Socket::bind(&path)?;
-    for (port, id) in switch.bindings() {
+    for (port, id) in switch.settings().bindings() {
         core.bind(port, id).await??;
     }
     if switch.settings().start {

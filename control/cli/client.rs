@@ -12,10 +12,10 @@ use tonic::transport::{Channel, Endpoint};
 use super::SocketArgs;
 use crate::config::help::{NoSuchTopic, help};
 use crate::config::lexer::quoted;
-use crate::config::{Command, ConfigErrors, parse_command};
+use crate::config::{Command, ConfigErrors, Show, parse_command};
 use crate::northbound::MAX_REPLY;
 use crate::northbound::api::control_client::ControlClient;
-use crate::northbound::api::{ExecuteReply, ExecuteRequest};
+use crate::northbound::api::{ExecuteReply, ExecuteRequest, GoalStatePart, GoalStateRequest};
 use crate::northbound::socket;
 
 /// Why a command was not answered.
@@ -80,6 +80,25 @@ impl Switch {
             .map_err(|status| ClientError::Lost(status.message().to_owned()))
     }
 
+    /// Gives `take` all that it wants, part by part.
+    ///
+    /// # Errors
+    /// It does not answer, or no longer.
+    pub(super) async fn goal_state(
+        &self,
+        mut take: impl FnMut(GoalStatePart),
+    ) -> Result<(), ClientError> {
+        let lost = |status: tonic::Status| ClientError::Lost(status.message().to_owned());
+        let channel = self.connect().await?;
+        let mut client = ControlClient::new(channel).max_decoding_message_size(MAX_REPLY);
+        let parts = client.goal_state(GoalStateRequest {}).await.map_err(lost)?;
+        let mut parts = parts.into_inner();
+        while let Some(part) = parts.message().await.map_err(lost)? {
+            take(part);
+        }
+        Ok(())
+    }
+
     async fn connect(&self) -> Result<Channel, ClientError> {
         let path = || self.path.clone();
         let stream = UnixStream::connect(&self.path)
@@ -128,6 +147,8 @@ pub(super) enum Task {
     Help(Result<String, NoSuchTopic>),
     /// `quit`.
     Quit,
+    /// `show goal-state`: too long for one answer.
+    GoalState,
     /// Send this to the switch.
     Send(String),
 }
@@ -141,6 +162,7 @@ pub(super) fn read(name: &str, number: usize, line: &str) -> Result<Task, Config
     Ok(match command {
         Command::Help(topic) => Task::Help(help(&topic)),
         Command::Quit => Task::Quit,
+        Command::Show(Show::GoalState) => Task::GoalState,
         Command::Load(path) => {
             // The switch has another working folder than its operator.
             let path = std::path::absolute(&path).unwrap_or(path);

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::client::{ClientError, Switch, Task, read};
 use super::exec::{help, print};
-use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, SocketArgs, Streams};
+use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, SocketArgs, Streams, goal_state};
 use crate::config::lexer::MAX_LINE;
 use crate::northbound::api::ExecuteReply;
 use editor::Helper;
@@ -109,6 +109,9 @@ impl Session {
                     help(text, &mut self.streams);
                 }
                 Ok(Task::Quit) => return EXIT_OK,
+                Ok(Task::GoalState) => {
+                    self.goal_state(true);
+                }
                 Ok(Task::Send(line)) => {
                     self.send(line, true);
                 }
@@ -137,6 +140,7 @@ impl Session {
                 Ok(Task::Nothing) => EXIT_OK,
                 Ok(Task::Help(text)) => help(text, &mut self.streams),
                 Ok(Task::Quit) => break,
+                Ok(Task::GoalState) => self.goal_state(false),
                 Ok(Task::Send(line)) => match self.send(line, false) {
                     Some(code) => code,
                     None => return EXIT_USAGE,
@@ -188,6 +192,20 @@ impl Session {
                 None
             }
         }
+    }
+
+    /// Shows all that the controller wants; the exit status.
+    fn goal_state(&mut self, interactive: bool) -> u8 {
+        self.runtime.block_on(async {
+            let shown = goal_state::run(&self.switch, false, &mut self.streams);
+            if !interactive {
+                return shown.await;
+            }
+            tokio::select! {
+                code = shown => code,
+                _ = tokio::signal::ctrl_c() => EXIT_FAILED,
+            }
+        })
     }
 
     /// Tells of a restart, before the first answer of the new process.

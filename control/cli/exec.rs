@@ -2,7 +2,7 @@
 //! `alkaid exec` and `alkaid show`: one command, one answer.
 
 use super::client::{Switch, Task, join, read};
-use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, SocketArgs, Streams};
+use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, SocketArgs, Streams, goal_state};
 use crate::config::Command;
 use crate::config::help::NoSuchTopic;
 use crate::northbound::api::ExecuteReply;
@@ -22,6 +22,7 @@ pub(super) fn run(
         }
         Ok(Task::Nothing) => return EXIT_OK,
         Ok(Task::Help(text)) => return help(text, streams),
+        Ok(Task::GoalState) => return goal_state(json, socket, streams),
         Ok(Task::Quit) => Command::Quit.to_string(),
         Ok(Task::Send(line)) => line,
     };
@@ -34,6 +35,16 @@ pub(super) fn run(
         });
     match reply {
         Ok(reply) => print(&reply, json, streams),
+        Err(error) => {
+            streams.err(&format!("alkaid: {error}\n"));
+            EXIT_USAGE
+        }
+    }
+}
+
+fn goal_state(json: bool, socket: &SocketArgs, streams: &mut Streams) -> u8 {
+    match super::runtime() {
+        Ok(runtime) => runtime.block_on(goal_state::run(&Switch::new(socket), json, streams)),
         Err(error) => {
             streams.err(&format!("alkaid: {error}\n"));
             EXIT_USAGE

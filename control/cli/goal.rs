@@ -8,9 +8,12 @@ mod json;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+
+use serde_json::Value;
 
 use super::Rpc;
 use crate::core::Goal;
@@ -93,11 +96,30 @@ pub(super) fn load(path: &Path, form: Option<Rpc>) -> Result<Goal, GoalError> {
     }
 }
 
+/// The JSON of the schema's message of this name that `bytes` are.
+///
+/// # Errors
+/// They are none.
+pub(super) fn to_json(name: &str, bytes: &[u8]) -> Result<Value, GoalError> {
+    let schema = |error: &dyn std::fmt::Display| GoalError::Schema(error.to_string());
+    let message = DynamicMessage::decode(descriptor(name)?, bytes).map_err(|e| schema(&e))?;
+    serde_json::to_value(message).map_err(|e| schema(&e))
+}
+
+/// The files that `paths` stand for: see [`files`].
+pub(super) fn all_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, GoalError> {
+    let mut all = Vec::new();
+    for path in paths {
+        all.extend(files(path)?);
+    }
+    Ok(all)
+}
+
 /// The files that `path` stands for: itself, or the goal states in the folder that it is, by name.
 ///
 /// # Errors
 /// It is a folder that cannot be read, or that has none.
-pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, GoalError> {
+fn files(path: &Path) -> Result<Vec<PathBuf>, GoalError> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -203,8 +225,9 @@ fn message(path: &Path, text: &str, name: &str) -> Result<DynamicMessage, GoalEr
 }
 
 fn descriptor(name: &str) -> Result<MessageDescriptor, GoalError> {
-    let pool = DescriptorPool::decode(DESCRIPTORS)
-        .map_err(|error| GoalError::Schema(error.to_string()))?;
+    static POOL: LazyLock<Result<DescriptorPool, String>> =
+        LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).map_err(|error| error.to_string()));
+    let pool = (POOL.as_ref()).map_err(|error| GoalError::Schema(error.clone()))?;
     pool.get_message_by_name(name)
         .ok_or_else(|| GoalError::Schema(format!("no message {name}")))
 }

@@ -7,8 +7,10 @@ pub(crate) mod agent;
 mod client;
 mod console;
 mod dataset;
+mod dry_run;
 mod exec;
 pub(crate) mod goal;
+mod goal_state;
 mod push;
 
 use std::io::Write;
@@ -131,13 +133,17 @@ Examples:
 Examples:
   alkaid show ports
   alkaid show port stats all
-  alkaid show neighbors --json")]
+  alkaid show neighbors --json
+  alkaid show goal-state --json              # as the controller says it, with hashes")]
     Show(ShowArgs),
     /// Send goal states to a switch, as a controller would
     ///
     /// FILE is a GoalState or a GoalStateV2 in protobuf's JSON, or in its binary form (*.v1.pb, *.v2.pb), or a folder of
     /// such files, which are sent in the order of their names. Prints a status per resource; exits with 0 only if all are
     /// SUCCESS.
+    ///
+    /// With --dry-run nothing is sent: what the push would change is worked out from what the switch wants. Exits with 0 if
+    /// nothing is refused or FAILURE and nothing new contradicts itself, whatever waits for other resources; else with 1.
     Push(PushArgs),
     /// Write a set of goal states of any size, the same for the same arguments
     ///
@@ -172,7 +178,7 @@ pub(crate) struct ExecArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ShowArgs {
     /// What: ports, stats, `port info N|all`, `port stats N|all`, vpcs, subnets, neighbors, routes, drops, pending,
-    /// subscriptions, memory, workers, config
+    /// goal-state, subscriptions, memory, workers, config
     #[arg(value_name = "WHAT", required = true)]
     pub(crate) what: Vec<String>,
     /// Print rows as JSON
@@ -186,9 +192,15 @@ pub(crate) struct ShowArgs {
 /// Arguments of `alkaid push`.
 #[derive(Args, Debug)]
 pub(crate) struct PushArgs {
-    /// The goal state, or a folder of them; `-` reads standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    /// Goal states, or folders of them; `-` reads standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print what would change, what would wait and what contradicts itself, and change nothing
+    #[arg(long, conflicts_with_all = ["to", "cert", "quiet", "timeout"])]
+    pub(crate) dry_run: bool,
+    /// The switch's local socket [default: as `alkaid show` finds it]
+    #[arg(long, value_name = "PATH", requires = "dry_run")]
+    pub(crate) socket: Option<PathBuf>,
     /// The switch's southbound address
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:50001")]
     pub(crate) to: String,
@@ -259,6 +271,7 @@ impl Client {
                 exec::run(&words.collect::<Vec<_>>(), args.json, &args.socket, streams)
             }
             Self::Console(socket) => console::run(&socket, Streams::standard()),
+            Self::Push(args) if args.dry_run => dry_run::run(&args, streams),
             Self::Push(args) => push::run(&args, streams),
             Self::Dataset(args) => dataset::run(&args, streams),
         };

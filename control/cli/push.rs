@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
-use super::goal::{GoalError, files, load};
+use super::goal::{GoalError, all_files, load};
 use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, PushArgs, Streams};
 use crate::config::ClientTls;
 use crate::core::Goal;
@@ -108,7 +108,7 @@ impl Answer {
 }
 
 pub(super) fn push(args: &PushArgs) -> Result<Answer, PushError> {
-    let files = files(&args.file)?;
+    let files = all_files(&args.files)?;
     // What is wrong with the first is said before anybody is asked; the others are read as they are sent.
     let first = load(&files[0], args.rpc)?;
     let (sent, replies) = super::runtime()?.block_on(async {
@@ -146,17 +146,13 @@ async fn connect(
         return Err(PushError::Address(to.to_owned()));
     }
     let endpoint = tls::endpoint(to, tls)?.connect_timeout(CONNECT);
-    let channel = endpoint.connect().await.map_err(|error| {
-        // tonic says "transport error", and the cause why.
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        PushError::Connect {
+    let channel = endpoint
+        .connect()
+        .await
+        .map_err(|error| PushError::Connect {
             to: to.to_owned(),
-            why: cause.to_string(),
-        }
-    })?;
+            why: tls::cause(&error),
+        })?;
     Ok(GoalStateProvisionerClient::new(channel).max_decoding_message_size(MAX_REPLY))
 }
 

@@ -190,6 +190,8 @@ pub(crate) enum Show {
     Neighbors,
     /// The routes of each subnet.
     Routes,
+    /// All that the controller wants, in its own shape, and whether it is programmed.
+    GoalState,
     /// Dropped packets by port and reason.
     Drops,
     /// The controller's security groups.
@@ -418,6 +420,7 @@ impl fmt::Display for Show {
             Self::Subnets => "subnets",
             Self::Neighbors => "neighbors",
             Self::Routes => "routes",
+            Self::GoalState => "goal-state",
             Self::Drops => "drops",
             Self::SecurityGroups => "security-groups",
             Self::Dhcp => "dhcp",

@@ -6,7 +6,8 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use super::metrics::{self, Times};
-use crate::program::{Obstacle, Program};
+use crate::audit::part as audit;
+use crate::program::Program;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus, ResourceType};
 use crate::southbound::field::{FieldError, Quote};
@@ -73,6 +74,19 @@ impl Applied {
         });
     }
 
+    /// The resources that were not taken into the wanted state.
+    pub(super) fn refused(self) -> Vec<audit::Refused> {
+        let refusal = |item: Item| {
+            let refusal = item.outcome.err()?;
+            Some(audit::Refused {
+                kind: item.kind,
+                id: item.id,
+                reason: (status_of_refusal(&refusal), refusal.to_string()),
+            })
+        };
+        self.items.into_iter().filter_map(refusal).collect()
+    }
+
     /// The reply, now that the change is `visible` to every worker, or is not for far too long.
     pub(super) fn reply(
         self,
@@ -93,7 +107,7 @@ impl Applied {
                 .map(|subject| program.state(wanted, subject));
             let mut status = match &state {
                 Ok(Ok(())) => OperationStatus::Success,
-                Ok(Err(obstacle)) => status_of_obstacle(obstacle),
+                Ok(Err(obstacle)) => obstacle.status(),
                 Err(refusal) => status_of_refusal(refusal),
             };
             if status != OperationStatus::Success {
@@ -147,14 +161,6 @@ pub(super) fn not_kept(mut reply: GoalStateOperationReply) -> GoalStateOperation
         }
     }
     reply
-}
-
-fn status_of_obstacle(obstacle: &Obstacle) -> OperationStatus {
-    match obstacle {
-        obstacle if obstacle.is_invalid() => OperationStatus::InvalidArg,
-        obstacle if obstacle.is_failure() => OperationStatus::Failure,
-        _ => OperationStatus::Pending,
-    }
 }
 
 fn status_of_refusal(refusal: &Refusal) -> OperationStatus {

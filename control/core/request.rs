@@ -13,9 +13,11 @@ use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
 
 use super::{Aged, metrics};
+use crate::audit::part::Part;
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 use crate::southbound::decode::{self, Encoded, Form, Malformed, Resource};
 use crate::state::Revisions;
+use crate::state::parts::Position;
 
 /// Requests that may wait in the queue; senders beyond it wait themselves. Bounds memory (each may hold a
 /// whole goal state) and is far more than one group commit needs to be worth it.
@@ -169,6 +171,14 @@ pub(crate) enum Request {
         /// An array of flat objects whose keys are the column names, in order.
         reply: oneshot::Sender<serde_json::Value>,
     },
+    /// A part of what is wanted, and whether workers see it.
+    Audit {
+        /// Which part.
+        position: Position,
+        /// Where the next one is, and the part; `None`: that was all. Answered when all that was asked before is visible to
+        /// every worker, or is not for far too long.
+        reply: oneshot::Sender<(Position, Option<Part>)>,
+    },
     /// The controller is about to be asked for these; what it then says of them is an answer.
     Asking(Vec<Destination>),
     /// Calls came to an end: what was asked for, and whether an answer is still to be expected.
@@ -268,6 +278,11 @@ impl CoreHandle {
     /// Lists state: an array of flat objects.
     pub(crate) async fn show(&self, what: Show) -> Result<serde_json::Value, Gone> {
         self.ask(|reply| Request::Show { what, reply }).await
+    }
+
+    /// A part of what is wanted, and whether workers see it; see [`Request::Audit`].
+    pub(crate) async fn audit(&self, position: Position) -> Result<(Position, Option<Part>), Gone> {
+        self.ask(|reply| Request::Audit { position, reply }).await
     }
 
     /// Says what to make of revisions that go back, from now on.

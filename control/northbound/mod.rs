@@ -3,9 +3,11 @@
 //!
 //! * [`serve`] takes commands in the grammar of [`crate::config`], and gives them to an [`Executor`].
 //! * [`socket`] is where they arrive, and who may send them.
+//! * [`goal_state`] tells all that is wanted, part by part.
 //! * [`render`] makes a table for people of the rows that a command answers with.
 
 pub(crate) mod api;
+mod goal_state;
 pub(crate) mod render;
 mod service;
 pub(crate) mod socket;
@@ -14,7 +16,9 @@ pub(crate) mod tests;
 
 use std::future::Future;
 
+use crate::audit::part::Part;
 use crate::config::Command;
+use crate::state::parts::Position;
 
 pub(crate) use service::{MAX_REPLY, serve};
 pub(crate) use socket::Socket;
@@ -51,4 +55,10 @@ pub(crate) trait Executor: Send + Sync + 'static {
     ///
     /// Never gets `load` (its commands come one by one), `help`, and those that are for the start-up file only.
     fn execute(&self, command: Command) -> impl Future<Output = Result<Output, ExecError>> + Send;
+
+    /// The part at `position` of what the controller wants, and where the next one is. `None`: that was all.
+    fn audit(
+        &self,
+        position: Position,
+    ) -> impl Future<Output = Result<(Position, Option<Part>), ExecError>> + Send;
 }

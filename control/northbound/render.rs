@@ -85,7 +85,7 @@ fn cell(value: Option<&Value>) -> String {
 }
 
 /// Names come from the controller: no control character of theirs reaches the terminal.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars()
         .flat_map(|c| match c.is_control() {
             true => c.escape_default().collect::<Vec<_>>(),

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, oneshot};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status};
 
 use super::api::control_server::{Control, ControlServer};
-use super::api::{ExecuteReply, ExecuteRequest};
-use super::{ExecError, Executor, Output, Socket};
+use super::api::{ExecuteReply, ExecuteRequest, GoalStatePart, GoalStateRequest};
+use super::{ExecError, Executor, Output, Socket, goal_state};
 use crate::config::error::{ConfigError, ConfigErrors, Fault};
 use crate::config::help::help;
 use crate::config::line::Place;
@@ -96,6 +96,16 @@ enum Refusal {
 
 #[tonic::async_trait]
 impl<E: Executor> Control for Service<E> {
+    type GoalStateStream = ReceiverStream<Result<GoalStatePart, Status>>;
+
+    async fn goal_state(
+        &self,
+        _: Request<GoalStateRequest>,
+    ) -> Result<Response<Self::GoalStateStream>, Status> {
+        let parts = goal_state::parts(Arc::clone(&self.0.executor));
+        Ok(Response::new(ReceiverStream::new(parts)))
+    }
+
     async fn execute(
         &self,
         request: Request<ExecuteRequest>,

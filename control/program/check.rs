@@ -2,8 +2,9 @@
 //! What must always hold between wanted state, claims and tables. Tests call it after every message.
 
 use std::collections::HashSet;
+use std::net::Ipv4Addr;
 
-use vswitch::tables::{Hop, Role, Tables};
+use vswitch::tables::{Hop, PortId, Role, Tables};
 
 use super::Program;
 use super::neighbor::Placement;
@@ -19,6 +20,19 @@ impl Program {
     /// Entries by MAC, by address, and next hops.
     pub(crate) fn usage(&mut self) -> [usize; 3] {
         self.writer.memory().tables.map(|usage| usage.entries)
+    }
+
+    /// Takes an address out of the tables behind the back of all else, as a bug would.
+    pub(crate) fn lose(&mut self, ip: Ipv4Addr) {
+        let keys: Vec<_> = self.by_ip.iter().map(|(key, _)| key).collect();
+        for (vpc, _) in keys.into_iter().filter(|key| key.1 == ip) {
+            self.writer.remove_ip(vpc, ip);
+        }
+    }
+
+    /// Likewise a port's role.
+    pub(crate) fn lose_role(&mut self, port: PortId) {
+        self.writer.set_role(port, Role::Unbound);
     }
 
     /// Panics if something is programmed that nobody claims, or the other way round.

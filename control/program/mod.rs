@@ -8,9 +8,11 @@
 //! what it lacks is touched.
 //!
 //! [`addresses`] says in the tables who has an address; [`claims`] decides between resources that want the
-//! same one; [`numbers`] gives VPCs and VNIs short names; [`obstacle`] says what is missing.
+//! same one; [`numbers`] gives VPCs and VNIs short names; [`obstacle`] says what is missing; [`audit`] looks whether it is
+//! all there.
 
 pub(crate) mod addresses;
+pub(crate) mod audit;
 #[cfg(test)]
 mod check;
 pub(crate) mod claims;

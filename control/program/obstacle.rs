@@ -8,6 +8,7 @@ use vswitch::tables::TableFull;
 use vswitch::wire::Vni;
 
 use super::{numbers, routes};
+use crate::proto::schema::OperationStatus;
 use crate::southbound::field::Quote;
 use crate::state::Wanted;
 use crate::state::kept::Unserved;
@@ -50,6 +51,17 @@ impl From<TableFull> for Obstacle {
 }
 
 impl Obstacle {
+    /// The status of what it stands in the way of.
+    pub(crate) fn status(&self) -> OperationStatus {
+        if self.is_invalid() {
+            OperationStatus::InvalidArg
+        } else if self.is_failure() {
+            OperationStatus::Failure
+        } else {
+            OperationStatus::Pending
+        }
+    }
+
     /// True if waiting does not help: the controller has to know.
     pub(crate) fn is_failure(&self) -> bool {
         matches!(
@@ -59,7 +71,7 @@ impl Obstacle {
     }
 
     /// True if the resource itself makes no sense.
-    pub(crate) fn is_invalid(&self) -> bool {
+    fn is_invalid(&self) -> bool {
         matches!(
             self,
             Self::VniTaken(..) | Self::Unserved(Unserved::Unreachable(_) | Unserved::NoArionInfo)

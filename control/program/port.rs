@@ -17,10 +17,22 @@ use crate::state::port::{PortIx, PortSlot, WantedPort};
 #[derive(Debug)]
 pub(crate) struct ProgrammedPort {
     /// The switch's port that has the role; `None`: none has.
-    role: Option<(PortId, Arc<TenantPort>)>,
+    pub(super) role: Option<(PortId, Arc<TenantPort>)>,
     claims: PortClaims,
     /// What is missing, if anything.
     obstacle: Option<Obstacle>,
+}
+
+impl ProgrammedPort {
+    /// What it says of addresses.
+    pub(super) fn ips(&self) -> impl Iterator<Item = (&IpKey, &Neighbor)> {
+        self.claims.ips.iter()
+    }
+
+    /// What it says of MACs.
+    pub(super) fn macs(&self) -> impl Iterator<Item = (&MacKey, &Neighbor)> {
+        self.claims.macs.iter()
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +105,13 @@ impl Program {
         mac.into_iter().for_each(|key| self.withdraw_mac(key, rank));
     }
 
-    fn resolve_port(&self, ix: PortIx, slot: &PortSlot, port: &WantedPort) -> ProgrammedPort {
+    /// What there is to program of the port, on tables with room for all.
+    pub(super) fn resolve_port(
+        &self,
+        ix: PortIx,
+        slot: &PortSlot,
+        port: &WantedPort,
+    ) -> ProgrammedPort {
         let Some(id) = slot.bound else {
             return ProgrammedPort {
                 role: None,
@@ -217,7 +235,7 @@ impl Program {
 }
 
 /// Whether workers would behave the same with either.
-fn same(a: &TenantPort, b: &TenantPort) -> bool {
+pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
     let same_attachment = |(a, b): (&Attachment, &Attachment)| {
         (
             a.vni,

@@ -11,6 +11,7 @@ use super::network::SubnetIx;
 use super::resource::{NeighborAddress, NeighborDetails, NeighborPlace, NeighborUpdate};
 use super::slots::{Arena, Ix, Keyed};
 use super::{Refused, Subject, Wanted};
+use crate::proto::schema::{NeighborConfiguration, NeighborType};
 
 /// Number of a neighbor's slot.
 pub(crate) type NeighborIx = Ix<NeighborSlot>;
@@ -96,6 +97,17 @@ impl Wanted {
     /// The neighbor of this number, unless it is gone.
     pub(crate) fn neighbor(&self, ix: NeighborIx) -> Option<&NeighborSlot> {
         self.neighbors.arena.get(ix)
+    }
+
+    /// The neighbor's address that a configuration of this state's own making is of.
+    pub(crate) fn find_neighbor(&self, said: &NeighborConfiguration) -> Option<NeighborIx> {
+        let fixed_ip = said.fixed_ips.first()?;
+        self.neighbors.arena.find(Key {
+            id: &said.id,
+            routed: fixed_ip.neighbor_type() == NeighborType::L3,
+            subnet: self.subnets.find(&fixed_ip.subnet_id)?,
+            ip: fixed_ip.ip_address.parse().ok()?,
+        })
     }
 
     /// All neighbors.

@@ -14,10 +14,10 @@ use vswitch::counters;
 use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
 use vswitch::tables::rcu::{Reader, TooManyReaders};
 use vswitch::tables::snapshot::{Registrar, tables};
-use vswitch::tables::{PortId, Tables, Underlay};
+use vswitch::tables::{Tables, Underlay};
 
 use crate::config::Settings;
-use crate::core::{Core, Site, Uplink};
+use crate::core::Core;
 
 pub(crate) use devices::{DeviceError, Devices};
 pub(crate) use operator::Operator;
@@ -90,7 +90,8 @@ impl Switch {
             let id = devices.attach(port.clone())?;
             devices.start(id)
         });
-        let site = match started.and_then(|()| site(&settings, &devices)) {
+        let site = match started.and_then(|()| settings.site(|port| devices.read(port, Port::mac)))
+        {
             Ok(site) => site,
             Err(error) => {
                 devices.end();
@@ -112,15 +113,6 @@ impl Switch {
     /// What it was brought up with.
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// The controller's ids that the settings bind ports to.
-    pub(crate) fn bindings(&self) -> Vec<(PortId, String)> {
-        let ids = self.settings.ports.iter().map(|port| port.id.clone());
-        (0..)
-            .zip(ids)
-            .filter_map(|(number, id)| Some((PortId::new(number)?, id?)))
-            .collect()
     }
 
     /// The cores that workers are pinned to.
@@ -166,30 +158,4 @@ impl Switch {
             None => tracing::error!("the ports are still in use and do not stop in order"),
         }
     }
-}
-
-/// This host's place in the network.
-fn site(settings: &Settings, devices: &Devices) -> Result<Site, DeviceError> {
-    let Some(vtep) = settings.vtep else {
-        return Ok(Site {
-            underlay: None,
-            host_port: settings.host_port,
-        });
-    };
-    let uplink = Uplink {
-        vtep: vtep.address.addr(),
-        prefix_len: vtep.address.prefix_len(),
-        port: vtep.port,
-        mac: devices.read(vtep.port, Port::mac)?,
-        neighbors: settings
-            .underlay_neighbors
-            .iter()
-            .map(|(&ip, &mac)| (ip, mac))
-            .collect(),
-        gateway: settings.underlay_gateway,
-    };
-    Ok(Site {
-        underlay: Some(uplink),
-        host_port: settings.host_port,
-    })
 }

@@ -13,12 +13,14 @@ use vswitch::tables::PortId;
 
 use super::workers::Seat;
 use super::{DeviceError, Devices, Switch, Totals, report};
+use crate::audit::part::Part;
 use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone};
 use crate::northbound::{ExecError, Executor, Output};
 use crate::ondemand::desk as on_demand;
 use crate::southbound::subscribe::Subscriptions;
 use crate::state::Revisions;
+use crate::state::parts::Position;
 
 /// The running switch, for operators.
 pub(crate) struct Operator {
@@ -85,6 +87,10 @@ impl Operator {
             Show::Ports => self.show_ports().await?,
             Show::Workers => block_in_place(|| self.show_workers()),
             Show::Subscriptions => self.subscriptions.rows(),
+            Show::GoalState => {
+                let why = "a goal state is too long for one answer: ask with the call GoalState";
+                return Err(ExecError::Failed(why.to_owned()));
+            }
             Show::Config => return Ok(Output::Text(block_in_place(|| self.config()))),
             Show::Vpcs => self.goal_state(core::Show::Vpcs).await?,
             Show::Subnets => self.goal_state(core::Show::Subnets).await?,
@@ -264,6 +270,11 @@ impl Operator {
 }
 
 impl Executor for Operator {
+    async fn audit(&self, position: Position) -> Result<(Position, Option<Part>), ExecError> {
+        let part = self.core.audit(position).await;
+        part.map_err(|Gone| ExecError::ShuttingDown)
+    }
+
     async fn execute(&self, command: Command) -> Result<Output, ExecError> {
         // Devices are behind a lock that a starting port may hold for seconds: what touches them blocks in place.
         match command {

@@ -15,11 +15,7 @@ use crate::config::ClientTls;
 /// A file cannot be used, or `to` is no address; see [`TlsError`].
 pub(crate) fn endpoint(to: &str, tls: Option<&ClientTls>) -> Result<Endpoint, TlsError> {
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let refused = |error: tonic::transport::Error| {
-        // tonic says "transport error", and the cause why.
-        let cause = error.source().map(ToString::to_string);
-        TlsError::Library(cause.unwrap_or_else(|| error.to_string()))
-    };
+    let refused = |error: tonic::transport::Error| TlsError::Library(cause(&error));
     let endpoint = Endpoint::from_shared(format!("{scheme}://{to}")).map_err(refused)?;
     let Some(tls) = tls else {
         return Ok(endpoint);
@@ -33,4 +29,13 @@ pub(crate) fn endpoint(to: &str, tls: Option<&ClientTls>) -> Result<Endpoint, Tl
         None => config, // the address
     };
     endpoint.tls_config(config).map_err(refused)
+}
+
+/// Why `error` arose: tonic says "transport error", and its cause why.
+pub(crate) fn cause(error: &tonic::transport::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }

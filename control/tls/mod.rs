@@ -14,7 +14,7 @@ mod refusals;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use client::endpoint;
+pub(crate) use client::{cause, endpoint};
 pub(crate) use files::TlsError;
 pub(crate) use incoming::incoming;
 pub(crate) use keys::ServerKeys;

@@ -5,6 +5,7 @@
 /// The program's modules from where they are; they find each other as `crate::core` and so on.
 #[path = "../../control"]
 mod control {
+    pub(crate) mod audit;
     pub(crate) mod core;
     pub(crate) mod program;
     pub(crate) mod proto;
@@ -12,7 +13,7 @@ mod control {
     pub(crate) mod state;
     pub(crate) mod store;
 }
-use control::{core, program, proto, southbound, state, store};
+use control::{audit, core, program, proto, southbound, state, store};
 
 #[path = "../goal_state.rs"]
 mod goal_state;

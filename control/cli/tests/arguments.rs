@@ -55,6 +55,10 @@ fn subcommands_take_their_arguments() {
         (push.rpc, push.to.as_str()),
         (Some(Rpc::V1), "127.0.0.1:50001")
     );
+    let dry = parse("alkaid push --dry-run a b --socket /tmp/s");
+    assert!(
+        matches!(dry, Subcommands::Client(Client::Push(push)) if push.dry_run && push.files.len() == 2)
+    );
 }
 
 #[test]
@@ -64,6 +68,9 @@ fn wrong_usage_is_status_2() {
         "alkaid rnu x",
         "alkaid exec",
         "alkaid push a --rpc v3",
+        "alkaid push",
+        "alkaid push a --socket s",
+        "alkaid push a --dry-run --to 127.0.0.1:1",
         "alkaid replay --config c",
     ] {
         let error = Cli::try_parse_from(line.split(' ')).unwrap_err();

@@ -174,7 +174,9 @@ impl Drop for Server {
 fn args(file: PathBuf, to: String) -> PushArgs {
     PushArgs {
         tls: TlsArgs::default(),
-        file,
+        files: vec![file],
+        dry_run: false,
+        socket: None,
         to,
         rpc: None,
         quiet: false,

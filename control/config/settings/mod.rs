@@ -5,6 +5,7 @@ mod check;
 mod conflict;
 mod fold;
 mod on_demand;
+mod site;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -84,6 +84,14 @@ pub(super) const ROWS: &[Spec] = &[
         "They are kept, and not used by this version."
     ),
     show!(
+        "goal-state",
+        Show::GoalState,
+        "Shows all that the controller wants, with a hash of each resource, and whether it is programmed",
+        "\
+With --json in the controller's own shape, as `alkaid push` reads it. Equal hashes, equal wishes: two hosts that were told \
+the same have the same."
+    ),
+    show!(
         "drops",
         Show::Drops,
         "Shows dropped packets by port and reason",

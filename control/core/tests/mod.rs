@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Goal states in, tables as workers see them out.
 
+mod audit;
 mod churn;
 mod export;
 mod fuzz;
@@ -10,6 +11,7 @@ mod hostile;
 mod kept;
 mod on_demand;
 mod order;
+mod rehearsal;
 mod resources;
 mod restart;
 mod statuses;

@@ -35,6 +35,24 @@ fn macs() -> impl Iterator<Item = Mac> {
     (0..=1).flat_map(|m| (0..=255).map(move |n| Mac::new([2, 0, 0, 0, m, n])))
 }
 
+const VTEP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// The host: VTEP 192.0.2.1 on port 0.
+pub(super) fn site() -> Site {
+    let uplink = Uplink {
+        vtep: VTEP,
+        prefix_len: 24,
+        port: UPLINK,
+        mac: Mac::new([2, 0xaa, 0, 0, 0, 1]),
+        neighbors: HashMap::new(),
+        gateway: None,
+    };
+    Site {
+        underlay: Some(uplink),
+        host_port: None,
+    }
+}
+
 pub(super) struct World {
     pub(super) core: Core,
     pub(super) registrar: Registrar,
@@ -52,30 +70,15 @@ impl World {
 
     /// The same without ports bound, and with room for so many neighbors.
     pub(super) fn unbound(capacity: usize) -> Self {
-        let vtep = Ipv4Addr::new(192, 0, 2, 1);
         let (writer, registrar) = tables(
             Some(Underlay {
-                vtep,
+                vtep: VTEP,
                 uplink: UPLINK,
                 host_port: None,
             }),
             capacity,
         );
-        let uplink = Uplink {
-            vtep,
-            prefix_len: 24,
-            port: UPLINK,
-            mac: Mac::new([2, 0xaa, 0, 0, 0, 1]),
-            neighbors: HashMap::new(),
-            gateway: None,
-        };
-        let mut core = Core::new(
-            Site {
-                underlay: Some(uplink),
-                host_port: None,
-            },
-            writer,
-        );
+        let mut core = Core::new(site(), writer);
         core.make_visible(GRACE);
         let mut reader = registrar.reader("test").unwrap();
         reader.offline();

@@ -12,7 +12,9 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::{ExecError, Executor, Output, Socket, serve};
+use crate::audit::part::Part;
 use crate::config::{Command, Show};
+use crate::state::parts::Position;
 
 /// Notes commands.
 #[derive(Default)]
@@ -26,6 +28,10 @@ impl Notes {
 }
 
 impl Executor for Notes {
+    async fn audit(&self, position: Position) -> Result<(Position, Option<Part>), ExecError> {
+        Ok((position, None))
+    }
+
     async fn execute(&self, command: Command) -> Result<Output, ExecError> {
         // Long enough for commands that are not kept apart to mix.
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;

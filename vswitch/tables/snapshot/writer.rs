@@ -233,6 +233,11 @@ impl Writer {
         self.rcu.reclaim();
     }
 
+    /// What readers see: the last snapshot, and the neighbor tables as they are.
+    pub fn published(&self) -> &Tables {
+        self.rcu.current()
+    }
+
     /// Snapshots published since start.
     pub fn publications(&self) -> u64 {
         self.publications

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+//! What contradicts itself in a goal state: each resource may be programmed, and one of them is not what was meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
+use std::net::Ipv4Addr;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use ipnet::Ipv4Net;
+use vswitch::wire::{Mac, Vni};
+
+use crate::program::Program;
+use crate::southbound::field::Quote;
+use crate::state::Wanted;
+use crate::state::network::{SubnetIx, VpcIx};
+
+/// What kind of contradiction it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Kind {
+    /// Two machines have one address of a VPC, or one MAC behind one VNI.
+    DuplicateAddress,
+    /// A gateway's address is another gateway's or a machine's.
+    DuplicateGateway,
+    /// Two VPCs have one VNI.
+    DuplicateVni,
+    /// A table leads to one destination by different next hops.
+    OverlappingRoute,
+    /// A rule's next hop is nobody's address.
+    UnknownNextHop,
+}
+
+impl Kind {
+    /// In words.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::DuplicateAddress => "duplicate address",
+            Self::DuplicateGateway => "duplicate gateway",
+            Self::DuplicateVni => "duplicate VNI",
+            Self::OverlappingRoute => "overlapping route",
+            Self::UnknownNextHop => "unknown next hop",
+        }
+    }
+}
+
+/// Contradictions: what kind and where, between whom.
+pub(crate) type Conflicts = BTreeMap<(Kind, String), BTreeSet<String>>;
+
+/// Who claims an address.
+#[derive(Clone, Copy)]
+struct Claim<'a> {
+    what: What,
+    /// The controller's id, possibly empty.
+    id: &'a str,
+    mac: Mac,
+    /// The VTEP of the machine's host, if known.
+    host: Option<Ipv4Addr>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Gateway,
+    Port,
+    Neighbor,
+}
+
+impl Claim<'_> {
+    /// True if both may be of one machine. An id is that of its port; neighbors of old controllers have none.
+    fn is_machine_of(&self, other: &Self) -> bool {
+        let gateway = self.what == What::Gateway || other.what == What::Gateway;
+        let named = !self.id.is_empty() && !other.id.is_empty();
+        let same_host = self.host.is_none() || other.host.is_none() || self.host == other.host;
+        !gateway
+            && if named {
+                self.id == other.id
+            } else {
+                same_host
+            }
+    }
+
+    fn name(&self) -> String {
+        let (id, mac) = (Quote(self.id), self.mac);
+        match (self.what, self.host) {
+            (What::Gateway, _) => format!("the gateway {mac} of subnet {id}"),
+            (What::Port, _) => format!("port {id} {mac}"),
+            (What::Neighbor, Some(host)) => format!("neighbor {id} {mac} on {host}"),
+            (What::Neighbor, None) => format!("neighbor {id} {mac}"),
+        }
+    }
+}
+
+/// The first to claim each key, and all who claim one that is another machine's.
+struct Claims<'a, K> {
+    first: HashMap<K, Claim<'a>>,
+    contested: HashMap<K, (bool, BTreeSet<String>)>,
+}
+
+impl<'a, K: Hash + Eq + Copy> Claims<'a, K> {
+    fn new() -> Self {
+        Self {
+            first: HashMap::new(),
+            contested: HashMap::new(),
+        }
+    }
+
+    /// `same` says whether two claims agree.
+    fn add(&mut self, key: K, claim: Claim<'a>, same: impl Fn(&Claim<'a>, &Claim<'a>) -> bool) {
+        let first = match self.first.entry(key) {
+            Entry::Occupied(first) => *first.get(),
+            Entry::Vacant(nobody) => {
+                nobody.insert(claim);
+                return;
+            }
+        };
+        if !same(&first, &claim) {
+            let (gateway, between) = self.contested.entry(key).or_default();
+            *gateway |= first.what == What::Gateway || claim.what == What::Gateway;
+            between.extend([first.name(), claim.name()]);
+        }
+    }
+}
+
+/// All contradictions of what is wanted. `vtep` is this host's own.
+pub(crate) fn conflicts(wanted: &Wanted, program: &Program, vtep: Option<Ipv4Addr>) -> Conflicts {
+    let mut all = Conflicts::new();
+    duplicate_addresses(wanted, program, vtep, &mut all);
+    overlapping_routes(wanted, &mut all);
+    for (router, subnet, hop) in program.unknown_next_hops(wanted) {
+        let place = format!("{hop} in the table of {}", subnet_name(wanted, subnet));
+        let between = all.entry((Kind::UnknownNextHop, place)).or_default();
+        between.insert(format!("router {}", Quote(router)));
+    }
+    for (subnet, vni, owner) in program.taken_vnis() {
+        let between = all
+            .entry((Kind::DuplicateVni, format!("VNI {vni}")))
+            .or_default();
+        let theirs = wanted.subnet(subnet).and_then(|slot| slot.vpc);
+        between.extend(
+            theirs
+                .into_iter()
+                .chain([owner])
+                .map(|ix| vpc_name(wanted, ix)),
+        );
+    }
+    all
+}
+
+fn duplicate_addresses(
+    wanted: &Wanted,
+    program: &Program,
+    vtep: Option<Ipv4Addr>,
+    all: &mut Conflicts,
+) {
+    let mut ips = Claims::<(VpcIx, Ipv4Addr)>::new();
+    let mut macs = Claims::<(Vni, Mac)>::new();
+    let same_ip = |a: &Claim<'_>, b: &Claim<'_>| a.is_machine_of(b) && a.mac == b.mac;
+    let vpc_of = |subnet| wanted.subnet(subnet)?.vpc;
+    for (ix, slot) in wanted.subnets() {
+        let gateway = slot.wanted.as_ref().and_then(|it| it.value.gateway);
+        if let Some(gateway) = gateway
+            && let (Some(ip), Some(vpc)) = (gateway.ip, vpc_of(ix))
+        {
+            let claim = Claim {
+                what: What::Gateway,
+                id: &slot.id,
+                mac: gateway.mac,
+                host: None,
+            };
+            ips.add((vpc, ip), claim, same_ip);
+        }
+    }
+    let mut add = |subnet: SubnetIx, ip: Ipv4Addr, claim| {
+        if let Some(vpc) = vpc_of(subnet) {
+            ips.add((vpc, ip), claim, same_ip);
+        }
+        if let Some(vni) = program.vni_of(subnet) {
+            macs.add((vni, claim.mac), claim, Claim::is_machine_of);
+        }
+    };
+    for (_, slot) in wanted.ports() {
+        let Some(port) = &slot.wanted else { continue };
+        let claim = Claim {
+            what: What::Port,
+            id: &slot.id,
+            mac: port.value.mac,
+            host: vtep,
+        };
+        for (subnet, ip) in &port.value.fixed_ips {
+            add(*subnet, *ip, claim);
+        }
+    }
+    for (_, slot) in wanted.neighbors() {
+        let claim = Claim {
+            what: What::Neighbor,
+            id: &slot.id,
+            mac: slot.place.mac,
+            host: Some(slot.place.host),
+        };
+        add(slot.subnet, slot.ip, claim);
+    }
+    for ((vpc, ip), (gateway, between)) in ips.contested {
+        let kind = match gateway {
+            true => Kind::DuplicateGateway,
+            false => Kind::DuplicateAddress,
+        };
+        all.insert(
+            (kind, format!("{ip} in {}", vpc_name(wanted, vpc))),
+            between,
+        );
+    }
+    for ((vni, mac), (_, between)) in macs.contested {
+        let place = format!("{mac} behind VNI {vni}");
+        all.insert((Kind::DuplicateAddress, place), between);
+    }
+}
+
+/// Also when priorities differ: no next hop stands in for another, so that one of them has no effect.
+fn overlapping_routes(wanted: &Wanted, all: &mut Conflicts) {
+    type Ways = BTreeMap<Option<Ipv4Addr>, String>;
+    let mut ways = HashMap::<(SubnetIx, Ipv4Net), Ways>::new();
+    for (_, slot) in wanted.routers() {
+        let tables = slot.wanted.iter().flat_map(|router| &router.value.subnets);
+        for (subnet, rule) in tables.flat_map(|(ix, rules)| rules.values().map(|it| (*ix, it))) {
+            let hop = rule.next_hop.map(|hop| hop.to_string());
+            let name = format!(
+                "rule {} of router {} via {}, priority {}",
+                Quote(&rule.said.id),
+                Quote(&slot.id),
+                hop.as_deref().unwrap_or("the link"),
+                rule.priority
+            );
+            let ways = ways.entry((subnet, rule.destination.trunc())).or_default();
+            ways.entry(rule.next_hop).or_insert(name);
+        }
+    }
+    for ((subnet, destination), ways) in ways.into_iter().filter(|(_, ways)| ways.len() > 1) {
+        let table = subnet_name(wanted, subnet);
+        let place = format!("{destination} in the table of {table}");
+        all.insert(
+            (Kind::OverlappingRoute, place),
+            ways.into_values().collect(),
+        );
+    }
+}
+
+fn subnet_name(wanted: &Wanted, ix: SubnetIx) -> String {
+    let id = wanted.subnet(ix).map_or("", |slot| &slot.id);
+    format!("subnet {}", Quote(id))
+}
+
+fn vpc_name(wanted: &Wanted, ix: VpcIx) -> String {
+    let id = wanted.vpc(ix).map_or("", |slot| &slot.id);
+    format!("VPC {}", Quote(id))
+}

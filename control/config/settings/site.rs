@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+//! What settings say of this host's place in the network.
+
+use vswitch::tables::PortId;
+use vswitch::wire::Mac;
+
+use super::Settings;
+use crate::core::{Site, Uplink};
+
+impl Settings {
+    /// This host's place in the network; `mac_of` says the uplink's MAC.
+    ///
+    /// # Errors
+    /// `mac_of`'s.
+    pub(crate) fn site<E>(&self, mac_of: impl FnOnce(PortId) -> Result<Mac, E>) -> Result<Site, E> {
+        let underlay = self.vtep.map(|vtep| {
+            Ok(Uplink {
+                vtep: vtep.address.addr(),
+                prefix_len: vtep.address.prefix_len(),
+                port: vtep.port,
+                mac: mac_of(vtep.port)?,
+                neighbors: (self.underlay_neighbors.iter())
+                    .map(|(&ip, &mac)| (ip, mac))
+                    .collect(),
+                gateway: self.underlay_gateway,
+            })
+        });
+        Ok(Site {
+            underlay: underlay.transpose()?,
+            host_port: self.host_port,
+        })
+    }
+
+    /// The controller's ids that ports are bound to.
+    pub(crate) fn bindings(&self) -> Vec<(PortId, String)> {
+        let ids = self.ports.iter().map(|port| port.id.clone());
+        (0..)
+            .zip(ids)
+            .filter_map(|(number, id)| Some((PortId::new(number)?, id?)))
+            .collect()
+    }
+}
