@@ -63,7 +63,7 @@ impl Part {
         each!(subnet_states, it => Some(wanted.find(ResourceType::Subnet, &it.id)));
         each!(router_states, it => Some(wanted.find(ResourceType::Router, &it.id)));
         each!(port_states, it => Some(wanted.find(ResourceType::Port, &it.id)));
-        each!(neighbor_states, it => wanted.find_neighbor(it).map(|ix| Subject::Neighbor(vec![ix])));
+        each!(neighbor_states, it => wanted.find_neighbor(it).map(|ix| Subject::Neighbor([ix].into_iter().collect())));
         each!(security_group_states, it => Some(wanted.find(ResourceType::Securitygroup, &it.id)));
         each!(dhcp_states, it => Some(wanted.find(ResourceType::Dhcp, &it.id)));
         each!(gateway_states, it => Some(wanted.find(ResourceType::Gateway, &it.id)));

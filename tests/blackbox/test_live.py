@@ -268,6 +268,7 @@ def test_what_the_controller_changes_counts_from_the_next_packet_on(lab, rpc):
     here.send([routed])
     after = switch.settled(port1=before.rx(HERE_PORT) + 1)
     assert after.drops[HERE_PORT] == before.drops[HERE_PORT] | {"no_route": 1}
+    assert list(map(is_error, here.receive(1))) == [True]
     accept(goal.subnet(FAR))
     sends(routed, leaves(), 6)
     lab.round({})
