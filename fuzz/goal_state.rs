@@ -68,6 +68,7 @@ fn switch() -> Core {
         Site {
             underlay: Some(uplink),
             host_port: None,
+            anti_spoofing: true,
         },
         writer,
     );

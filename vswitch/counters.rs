@@ -48,6 +48,14 @@ drop_reasons! {
     PortDown = "port_down",
     /// The source MAC is a group address or zero.
     BadSourceMac = "bad_source_mac",
+    /// The source MAC is none that the port may send from.
+    SpoofedMac = "spoofed_mac",
+    /// The source address is none that the port may send from with this MAC.
+    SpoofedIp = "spoofed_ip",
+    /// ARP or neighbor discovery that speaks for a MAC or an address that the port does not have.
+    SpoofedArp = "spoofed_arp",
+    /// A guest played DHCP server or router, or hid what it sent behind IPv6 headers.
+    RogueServer = "rogue_server",
     /// The tenant's frame has an 802.1Q or 802.1ad tag; tags are not carried (RFC 7348 section 6.1).
     VlanTagged = "vlan_tagged",
     /// Broadcast or multicast: this switch never floods.

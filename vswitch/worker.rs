@@ -10,7 +10,7 @@ use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
 use crate::stage::edge::{Edge, Limiter};
 use crate::stage::punt::{Miss, PuntQueues};
-use crate::stage::{decap, deliver, encap, neighbor, parse, route, transmit};
+use crate::stage::{decap, deliver, encap, guard, neighbor, parse, route, transmit};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
 
@@ -194,6 +194,9 @@ impl<T: TxQueue> Lane<T> {
             limiter: &mut self.limiter,
         };
         parse::run(&mut self.burst);
+        if let Some(guard) = &guest.guard {
+            guard::run(&mut self.burst, guard);
+        }
         route::run(&mut self.burst, guest, &tables.neighbors, &mut edge);
         neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge);
         encap::run(&mut self.burst, from, guest, tables);

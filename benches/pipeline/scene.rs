@@ -234,6 +234,7 @@ impl Scene {
             let tenant = TenantPort {
                 mac: Mac::new(mac),
                 admin_up: true,
+                guard: None,
                 attachments,
             };
             writer.set_role(port, Role::Tenant(Arc::new(tenant)));

@@ -113,6 +113,8 @@ pub(crate) enum Setting {
     GoalStateWatch(PathBuf),
     /// Whether the log has the agent's `[METRICS]` lines.
     MetricsLog(bool),
+    /// `set anti-spoofing`.
+    AntiSpoofing(bool),
     /// Where `alkaid exec` and `alkaid console` reach this switch.
     ControlSocket(PathBuf),
     /// The file that keeps goal states across a restart.
@@ -395,6 +397,9 @@ impl fmt::Display for Setting {
             }
             Self::GoalStateWatch(path) => {
                 write!(f, "goal-state watch {}", quoted(&path.to_string_lossy()))
+            }
+            Self::AntiSpoofing(on) => {
+                write!(f, "anti-spoofing {}", if *on { "on" } else { "off" })
             }
             Self::MetricsLog(on) => write!(f, "metrics-log {}", if *on { "on" } else { "off" }),
             Self::ControlSocket(path) => {

@@ -14,6 +14,8 @@ pub(crate) struct Site {
     pub underlay: Option<Uplink>,
     /// Where the host's own traffic goes, if anywhere.
     pub host_port: Option<PortId>,
+    /// Guests send from their own addresses only, and from those that they were allowed.
+    pub anti_spoofing: bool,
 }
 
 /// The uplink and what is known of the network behind it.

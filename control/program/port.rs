@@ -2,10 +2,11 @@
 //! Ports of this host: their role in the snapshot, and their claims on addresses.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use vswitch::tables::{Attachment, Hop, Neighbor, PortId, Role, TenantPort};
+use vswitch::tables::{AddressPair, Attachment, Guard, Hop, Neighbor, PortId, Role, TenantPort};
 
 use super::claims::Rank;
 use super::{IpKey, MacKey, Obstacle, Program};
@@ -150,6 +151,7 @@ impl Program {
         let tenant = TenantPort {
             mac: port.mac,
             admin_up: port.admin_up,
+            guard: self.site.anti_spoofing.then(|| guard(port)),
             attachments,
         };
         // Without a single subnet there is nothing to switch in.
@@ -234,6 +236,19 @@ impl Program {
     }
 }
 
+/// What the guest may send from: its own addresses first, which nearly all packets come from.
+fn guard(port: &WantedPort) -> Guard {
+    let own = port.fixed_ips.iter().map(|(_, ip)| AddressPair {
+        mac: port.mac,
+        prefix: IpAddr::from(*ip).into(),
+    });
+    let allowed = port.pairs.iter().map(|pair| AddressPair {
+        mac: pair.mac.unwrap_or(port.mac),
+        prefix: pair.prefix,
+    });
+    Guard::new(&own.chain(allowed).collect::<Vec<_>>())
+}
+
 /// Whether workers would behave the same with either.
 pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
     let same_attachment = |(a, b): (&Attachment, &Attachment)| {
@@ -259,6 +274,7 @@ pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
     };
     a.mac == b.mac
         && a.admin_up == b.admin_up
+        && a.guard == b.guard
         && a.attachments.len() == b.attachments.len()
         && a.attachments
             .iter()

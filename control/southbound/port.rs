@@ -8,7 +8,7 @@ use vswitch::tables::MAX_ATTACHMENTS;
 use super::decode::Wish;
 use super::field::{Field, FieldError};
 use crate::proto::schema::PortConfiguration;
-use crate::state::resource::{Change, Described, FixedIp, Port};
+use crate::state::resource::{AllowedPair, Change, Described, FixedIp, Port};
 
 /// Most addresses of one port, and most allowed address pairs. Far above any machine's; bounds the work that one port
 /// can cause.
@@ -60,14 +60,16 @@ pub(crate) fn read(
     let pairs = &configuration.allow_address_pairs;
     at.field("allow_address_pairs")
         .at_most(pairs.len(), MAX_FIXED_IPS)?;
-    for (i, pair) in pairs.iter().enumerate() {
+    let pairs = pairs.iter().enumerate().map(|(i, pair)| {
         let at = at.item("allow_address_pairs", i);
-        address_pair(&at, &pair.ip_address, &pair.mac_address)?;
-    }
+        address_pair(&at, &pair.ip_address, &pair.mac_address)
+    });
+    let pairs = pairs.collect::<Result<_, _>>()?;
     let value = Port {
         mac,
         admin_up: configuration.admin_state_up,
         fixed_ips,
+        pairs,
     };
     Ok(Change::Port(Some(Described {
         value,
@@ -76,10 +78,12 @@ pub(crate) fn read(
 }
 
 /// An allowed address pair: addresses, and the MAC that may send from them, if it is not the port's.
-pub(super) fn address_pair(at: &Field<'_>, ip: &str, mac: &str) -> Result<(), FieldError> {
-    at.field("ip_address").any_prefix(ip)?;
-    if !mac.is_empty() {
-        at.field("mac_address").mac(mac)?;
-    }
-    Ok(())
+pub(super) fn address_pair(at: &Field<'_>, ip: &str, mac: &str) -> Result<AllowedPair, FieldError> {
+    Ok(AllowedPair {
+        prefix: at.field("ip_address").any_prefix(ip)?,
+        mac: match mac {
+            "" => None,
+            mac => Some(at.field("mac_address").mac(mac)?),
+        },
+    })
 }

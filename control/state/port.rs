@@ -7,7 +7,7 @@ use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
 use super::network::SubnetIx;
-use super::resource::{Described, Port};
+use super::resource::{AllowedPair, Described, Port};
 use super::slots::{Ix, Slot};
 use super::{Refused, Revised, Subject, Wanted};
 use crate::core::BindError;
@@ -39,6 +39,8 @@ pub(crate) struct WantedPort {
     pub admin_up: bool,
     /// Its addresses, in the controller's order; at least one.
     pub fixed_ips: Vec<(SubnetIx, Ipv4Addr)>,
+    /// What else it may send from.
+    pub pairs: Vec<AllowedPair>,
 }
 
 impl Slot for PortSlot {
@@ -136,6 +138,7 @@ impl Wanted {
                 mac: port.mac,
                 admin_up: port.admin_up,
                 fixed_ips,
+                pairs: port.pairs,
             };
             Revised::new(revision, port, said)
         });

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use smallvec::SmallVec;
 use vswitch::wire::{Mac, Vni};
 
@@ -85,6 +85,17 @@ pub(crate) struct Port {
     pub admin_up: bool,
     /// Its addresses; at least one.
     pub fixed_ips: Vec<FixedIp>,
+    /// What else it may send from (Alcor: allow_address_pairs).
+    pub pairs: Vec<AllowedPair>,
+}
+
+/// Addresses that a port may send from besides its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AllowedPair {
+    /// The addresses.
+    pub prefix: IpNet,
+    /// The MAC that it may send them from; `None`: its own.
+    pub mac: Option<Mac>,
 }
 
 /// An address of a port.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vswitch::io::Frame;
 use vswitch::io::memory::MemoryFrame;
 use vswitch::tables::routes::{Route, Target};
-use vswitch::tables::{Hop, PortId, Role, TenantPort, Underlay};
+use vswitch::tables::{AddressPair, Guard, Hop, PortId, Role, TenantPort, Underlay};
 use vswitch::wire::Mac;
 
 use super::lab::*;
@@ -48,9 +48,21 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     let down = TenantPort {
         mac: Mac::new(guest_mac(7, 4)),
         admin_up: false,
+        guard: None,
         attachments: [blue.attachment()].into_iter().collect(),
     };
     lab.writer.set_role(DOWN, Role::Tenant(Arc::new(down)));
+    let pair = AddressPair {
+        mac: Mac::new(guest_mac(7, 1)),
+        prefix: std::net::IpAddr::from(blue.ip(1)).into(),
+    };
+    let guarded = TenantPort {
+        mac: pair.mac,
+        admin_up: true,
+        guard: Some(Guard::new(&[pair])),
+        attachments: [blue.attachment()].into_iter().collect(),
+    };
+    lab.writer.set_role(A, Role::Tenant(Arc::new(guarded)));
     lab.neighbor(&blue, 6, Mac::new(guest_mac(7, 6)), Hop::Local(UNBOUND));
     lab.remote(9, &blue);
     lab.remote(9, &red);
@@ -168,8 +180,12 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
         frame[offset..offset + bytes.len()].copy_from_slice(bytes);
         frame
     };
-    let mut arp = routed(blue, red.ip(9), 64);
+    let mut lldp = routed(blue, red.ip(9), 64);
+    lldp[12..14].copy_from_slice(&[0x88, 0xcc]);
+    let mut arp = lldp.clone();
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
+    let mut offer = switched(blue, 1, 9);
+    offer[34..38].copy_from_slice(&[0, 67, 0, 68]);
     let mut tcp_to_gateway = routed(blue, blue.gateway(), 64);
     tcp_to_gateway[23] = 6;
     let mut jumbo = good.clone();
@@ -191,7 +207,11 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
         (A, with(12, &[0x81, 0x00])),                 // VlanTagged
         (A, with(0, &[0xff; 6])),                     // NotFlooded
         (A, switched(blue, 1, 99)),                   // UnknownMac
-        (A, arp),                                     // NotRoutable
+        (A, with(11, &[9])),                          // SpoofedMac
+        (A, with(29, &[9])),                          // SpoofedIp
+        (A, arp),                                     // SpoofedArp
+        (A, offer),                                   // RogueServer
+        (A, lldp),                                    // NotRoutable
         (A, routed(blue, red.ip(9), 1)),              // TtlExpired
         (A, routed(blue, [10, 99, 0, 1].into(), 64)), // NoRoute
         (A, routed(blue, red.ip(99), 64)),            // UnknownNeighbor

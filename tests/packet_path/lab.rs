@@ -128,6 +128,7 @@ impl Lab {
             Role::Tenant(Arc::new(TenantPort {
                 mac,
                 admin_up: true,
+                guard: None,
                 attachments,
             })),
         );

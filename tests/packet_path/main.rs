@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
 mod edge;
+mod guard;
 mod lab;
 mod on_demand;
 mod routing;
@@ -117,6 +118,7 @@ fn vpcs_with_the_same_addresses_never_leak_into_each_other() {
         let tenant = vswitch::tables::TenantPort {
             mac,
             admin_up: true,
+            guard: None,
             attachments: [attachment].into_iter().collect(),
         };
         lab.writer.set_role(*at, Role::Tenant(tenant.into()));
@@ -155,6 +157,7 @@ fn ports_that_are_unbound_or_down_are_silent_in_both_directions() {
             vswitch::tables::TenantPort {
                 mac,
                 admin_up: false,
+                guard: None,
                 attachments,
             }
             .into(),

@@ -5,6 +5,7 @@
 //! Inside it [`neighbors::Neighbors`] is shared between snapshots and updated in place, since copying a
 //! million entries per update is out of the question.
 
+mod guard;
 pub mod neighbors;
 #[allow(unsafe_code)]
 pub mod rcu;
@@ -22,6 +23,7 @@ use ipnet::Ipv4Net;
 
 use crate::wire::{Mac, Vni};
 
+pub use guard::{AddressPair, Guard};
 pub use neighbors::Neighbors;
 pub use routes::RouteTable;
 pub use snapshot::Tables;
@@ -140,6 +142,8 @@ pub struct TenantPort {
     pub mac: Mac,
     /// False: administratively down, nothing passes (Alcor: PortConfiguration.admin_state_up).
     pub admin_up: bool,
+    /// Who it may say it is. `None`: anybody.
+    pub guard: Option<Guard>,
     /// The subnets that its fixed IPs are in; at least one. Its frames are switched in the one that their
     /// source address is in, the first if in none.
     pub attachments: ArrayVec<Attachment, MAX_ATTACHMENTS>,

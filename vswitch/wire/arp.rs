@@ -26,13 +26,22 @@ pub struct ArpHdr {
 const _: () = assert!(size_of::<ArpHdr>() == 28);
 
 impl ArpHdr {
-    /// True for a request for the MAC of an IPv4 address, over Ethernet.
-    pub const fn is_request(&self) -> bool {
+    /// True if it is about IPv4 addresses, over Ethernet.
+    pub const fn is_of_ipv4(&self) -> bool {
         self.hardware.get() == 1
             && self.protocol.get() == super::ethernet::IPV4
             && self.hardware_len == 6
             && self.protocol_len == 4
-            && self.operation.get() == 1
+    }
+
+    /// True for a request for the MAC of an IPv4 address, over Ethernet.
+    pub const fn is_request(&self) -> bool {
+        self.is_of_ipv4() && self.operation.get() == 1
+    }
+
+    /// The MAC of who sent it, by its own account.
+    pub const fn sender_mac(&self) -> Mac {
+        Mac::new(self.sender_mac)
     }
 
     /// True for a probe: a host asks whether anybody has the address that it is about to take (RFC 5227 section 2.1.1).

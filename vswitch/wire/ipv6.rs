@@ -1,8 +1,21 @@
 // SPDX-License-Identifier: MIT
 //! IPv6's fixed header (RFC 8200 section 3): enough to hash a flow and to carry DSCP and ECN.
 
+use std::net::Ipv6Addr;
+
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Next header: hop-by-hop options.
+pub const HOP_BY_HOP: u8 = 0;
+/// Next header: routing.
+pub const ROUTING: u8 = 43;
+/// Next header: fragment.
+pub const FRAGMENT: u8 = 44;
+/// Next header: ICMPv6 (RFC 4443).
+pub const ICMP: u8 = 58;
+/// Next header: options for the destination.
+pub const DESTINATION: u8 = 60;
 
 /// `version(4) traffic_class(8) flow_label(20) payload_length(16) next_header(8) hop_limit(8) source(128)
 /// destination(128)`.
@@ -46,6 +59,13 @@ impl Ipv6Hdr {
         self.next_header
     }
 
+    /// Source address.
+    #[inline]
+    pub fn src(&self) -> Ipv6Addr {
+        let [a, b, c, d] = self.src.map(|word| u128::from(word.get()));
+        Ipv6Addr::from(a << 96 | b << 64 | c << 32 | d)
+    }
+
     /// Source and destination address, as eight 32-bit words to hash.
     #[inline]
     pub fn addresses(&self) -> [u32; 8] {
@@ -78,6 +98,7 @@ mod tests {
             (0xb9, 258, 17)
         );
         assert_eq!(hdr.addresses()[7], 9);
+        assert_eq!(hdr.src(), Ipv6Addr::UNSPECIFIED);
         hdr.set_ecn(2);
         assert_eq!(hdr.as_bytes()[..4], [0x6b, 0xa1, 0x23, 0x45]);
     }

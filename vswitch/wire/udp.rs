@@ -19,6 +19,12 @@ impl UdpHdr {
     /// Bytes of the header.
     pub const LEN: usize = size_of::<Self>();
 
+    /// Source port.
+    #[inline]
+    pub const fn src_port(&self) -> u16 {
+        self.src_port.get()
+    }
+
     /// Destination port.
     #[inline]
     pub const fn dst_port(&self) -> u16 {

@@ -107,6 +107,8 @@ pub(crate) struct Settings {
     pub(crate) goal_state: Option<PathBuf>,
     /// Whether the log has the agent's `[METRICS]` lines.
     pub(crate) metrics_log: bool,
+    /// Guests send from their own addresses only.
+    pub(crate) anti_spoofing: bool,
     /// The local socket; `None`: [`crate::northbound::socket::default_path`].
     pub(crate) control_socket: Option<PathBuf>,
     /// The file that keeps goal states across a restart; `None`: nothing does.
@@ -144,6 +146,7 @@ impl Default for Settings {
             ncm_tls: None,
             goal_state: None,
             metrics_log: false,
+            anti_spoofing: false,
             control_socket: None,
             store: None,
             resync: 0,
@@ -249,6 +252,7 @@ impl Settings {
             self.ncm_tls.clone().map(Setting::NcmTls),
             self.goal_state.clone().map(Setting::GoalStateWatch),
             self.metrics_log.then_some(Setting::MetricsLog(true)),
+            self.anti_spoofing.then_some(Setting::AntiSpoofing(true)),
             self.control_socket.clone().map(Setting::ControlSocket),
             self.store.clone().map(Setting::Store),
             changed(self.resync != 0, Setting::Resync(self.resync)),

@@ -28,6 +28,7 @@ impl Settings {
         Ok(Site {
             underlay: underlay.transpose()?,
             host_port: self.host_port,
+            anti_spoofing: self.anti_spoofing,
         })
     }
 

@@ -152,6 +152,20 @@ a controller that sends everything again after a restart; Alcor's does not.",
     Spec {
         parts: &[
             Is("set"),
+            Is("anti-spoofing"),
+            arg("on|off", Kind::OnOff, "default: off"),
+        ],
+        when: When::Start,
+        summary: "Drops what guests send from addresses that they do not have",
+        details: "\
+A guest may send from its port's MAC and fixed addresses, from the port's allowed address pairs, and from the IPv6 link-local \
+addresses of these MACs; ARP and neighbor discovery too. It is neither DHCP server nor router. `show drops` counts \
+`spoofed_mac`, `spoofed_ip`, `spoofed_arp` and `rogue_server`.",
+        build: make!([Value::OnOff(on)] => Command::Set(Setting::AntiSpoofing(*on))),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
             Is("neighbors"),
             Is("capacity"),
             arg(

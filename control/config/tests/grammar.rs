@@ -111,6 +111,7 @@ fn what_the_controller_expects_besides_goal_states_is_set() {
         Setting::GoalStateWatch("/etc/goals".into())
     );
     assert_eq!(set("set metrics-log on"), Setting::MetricsLog(true));
+    assert_eq!(set("set anti-spoofing on"), Setting::AntiSpoofing(true));
     assert_eq!(
         command("show subscriptions"),
         Command::Show(Show::Subscriptions)

@@ -50,6 +50,7 @@ pub(super) fn site() -> Site {
     Site {
         underlay: Some(uplink),
         host_port: None,
+        anti_spoofing: true,
     }
 }
 

@@ -65,6 +65,7 @@ fn tenant(vni: u32) -> Role {
     Role::Tenant(Arc::new(TenantPort {
         mac: mac(7),
         admin_up: true,
+        guard: None,
         attachments,
     }))
 }

@@ -105,6 +105,7 @@ impl Switch {
         let site = Site {
             underlay: Some(uplink),
             host_port: None,
+            anti_spoofing: true,
         };
         let (core, requests) = channel();
         thread::spawn(move || Core::new(site, writer).run(requests));

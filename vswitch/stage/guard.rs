@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+//! Is it who it says? A guest may send from its own addresses and those that it was allowed, and is neither its subnet's
+//! DHCP server nor its router.
+//!
+//! Reads the frame, `meta.payload`.
+//! Drops `SpoofedMac`, `SpoofedIp`, `SpoofedArp`, `RogueServer`.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use zerocopy::FromBytes;
+
+use crate::burst::{Burst, Meta, Payload};
+use crate::counters::DropReason;
+use crate::io::Frame;
+use crate::tables::Guard;
+use crate::wire::{ArpHdr, EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac, UdpHdr, ethernet, ipv4, ipv6};
+
+const DHCP_SERVER: u16 = 67;
+const DHCP_CLIENT: u16 = 68;
+const DHCPV6_SERVER: u16 = 547;
+
+/// Most extension headers of an IPv6 packet that are looked behind; no honest one has as many.
+const MAX_EXTENSIONS: usize = 8;
+
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const NEIGHBOR_SOLICITATION: u8 = 135;
+const NEIGHBOR_ADVERTISEMENT: u8 = 136;
+const REDIRECT: u8 = 137;
+
+/// Runs the stage over one burst of a guest that `guard` is for, which was parsed. Never blocks, allocates or logs.
+#[inline]
+pub fn run<F: Frame>(burst: &mut Burst<F>, guard: &Guard) {
+    burst.keep(|frame, meta| check(frame.head(), meta, guard));
+}
+
+#[inline(always)]
+fn check(head: &[u8], meta: &Meta, guard: &Guard) -> Result<(), DropReason> {
+    let (ethernet, packet) =
+        EthernetHdr::ref_from_prefix(head).map_err(|_| DropReason::Truncated)?;
+    let mac = ethernet.src_word();
+    if meta.payload == Payload::Ipv4
+        && let Ok((ip, _)) = Ipv4Hdr::ref_from_prefix(packet)
+        && guard.is_usual(mac, ip.src())
+        && ip.protocol() != ipv4::UDP
+    {
+        return Ok(());
+    }
+    general(ethernet, packet, meta, guard)
+}
+
+/// All but the usual.
+#[inline(never)]
+fn general(
+    ethernet: &EthernetHdr,
+    packet: &[u8],
+    meta: &Meta,
+    guard: &Guard,
+) -> Result<(), DropReason> {
+    let mac = ethernet.src_word();
+    if !guard.allows(mac) {
+        return Err(DropReason::SpoofedMac);
+    }
+    match (meta.payload, ethernet.ethertype()) {
+        (Payload::Ipv4, _) => check_ipv4(mac, packet, guard),
+        (Payload::Ipv6, _) => check_ipv6(mac, packet, guard),
+        (Payload::Other, ethernet::ARP) => check_arp(mac, packet, guard),
+        (Payload::Other, _) => Ok(()),
+    }
+}
+
+fn check_ipv4(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
+    let (ip, _) = Ipv4Hdr::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
+    let source = Ipv4Addr::from(ip.src());
+    let ports = match ip.protocol() {
+        ipv4::UDP if !ip.is_later_fragment() => ports(packet.get(ip.header_len()..)),
+        _ => None,
+    };
+    match ports {
+        Some((DHCP_SERVER, DHCP_CLIENT)) => Err(DropReason::RogueServer),
+        // A client that has no address yet (RFC 2131 section 4.1).
+        Some((DHCP_CLIENT, DHCP_SERVER)) if source.is_unspecified() => Ok(()),
+        _ if guard.allows_ipv4(mac, source) => Ok(()),
+        _ => Err(DropReason::SpoofedIp),
+    }
+}
+
+/// Source and destination port.
+fn ports(udp: Option<&[u8]>) -> Option<(u16, u16)> {
+    let (udp, _) = UdpHdr::ref_from_prefix(udp?).ok()?;
+    Some((udp.src_port(), udp.dst_port()))
+}
+
+/// Sender's MAC and address (RFC 826); a probe has no address (RFC 5227).
+fn check_arp(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
+    let (arp, _) = ArpHdr::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
+    let sender = arp.sender_ip();
+    let honest = arp.is_of_ipv4()
+        && arp.sender_mac().word() == mac
+        && (arp.is_probe() || guard.allows_ipv4(mac, sender));
+    honest.then_some(()).ok_or(DropReason::SpoofedArp)
+}
+
+/// The source address, and what it says of itself by neighbor discovery (RFC 4861).
+fn check_ipv6(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
+    let (ip, _) = Ipv6Hdr::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
+    let source = ip.src();
+    let upper = upper_layer(ip, packet).ok_or(DropReason::RogueServer)?;
+    match upper {
+        (ipv6::ICMP, message) => check_nd(mac, message, guard)?,
+        (ipv4::UDP, udp) if ports(Some(udp)).is_some_and(|(from, _)| from == DHCPV6_SERVER) => {
+            return Err(DropReason::RogueServer);
+        }
+        _ => {}
+    }
+    // Who looks whether its address is free has none yet (RFC 4862 section 5.4.2).
+    let is_nobody = source.is_unspecified() && upper.0 == ipv6::ICMP;
+    let honest = is_nobody || guard.allows_ipv6(mac, source);
+    honest.then_some(()).ok_or(DropReason::SpoofedIp)
+}
+
+/// What is behind the extension headers, and its bytes in the first buffer; of a later fragment, the fragment. `None`: it
+/// cannot be told, and a router advertisement may hide there (RFC 7113 section 3).
+fn upper_layer<'a>(ip: &Ipv6Hdr, packet: &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let (mut next, mut rest) = (ip.next_header(), packet.get(Ipv6Hdr::LEN..)?);
+    for _ in 0..MAX_EXTENSIONS {
+        let [following, len, flags @ ..] = *rest.first_chunk::<4>().unwrap_or(&[0; 4]);
+        let bytes = match next {
+            ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::DESTINATION => 8 * (usize::from(len) + 1),
+            ipv6::FRAGMENT if u16::from_be_bytes(flags) & 0xfff8 != 0 => return Some((next, rest)),
+            ipv6::FRAGMENT => 8,
+            _ => return Some((next, rest)),
+        };
+        (next, rest) = (following, rest.get(bytes..)?);
+    }
+    None
+}
+
+/// Bytes of a solicitation or an advertisement in front of its options.
+const ND: usize = 24;
+
+fn check_nd(mac: u64, message: &[u8], guard: &Guard) -> Result<(), DropReason> {
+    match message.first() {
+        Some(&(ROUTER_ADVERTISEMENT | REDIRECT)) => Err(DropReason::RogueServer),
+        Some(&kind @ (NEIGHBOR_SOLICITATION | NEIGHBOR_ADVERTISEMENT)) => {
+            let message = message.first_chunk::<ND>().zip(message.get(ND..));
+            let (header, options) = message.ok_or(DropReason::SpoofedArp)?;
+            let target = header.last_chunk::<16>().copied().map(Ipv6Addr::from);
+            let own = target.is_some_and(|target| guard.allows_ipv6(mac, target));
+            let honest = (own || kind == NEIGHBOR_SOLICITATION) && has_no_other_mac(mac, options);
+            honest.then_some(()).ok_or(DropReason::SpoofedArp)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// True unless a link-layer address option (types 1 and 2, RFC 4861 section 4.6.1) has another MAC, or options make no
+/// sense.
+fn has_no_other_mac(mac: u64, mut options: &[u8]) -> bool {
+    while let [kind, len, ..] = *options {
+        let len = 8 * usize::from(len);
+        let Some((option, rest)) = options.split_at_checked(len).filter(|_| len != 0) else {
+            return false;
+        };
+        if let (1 | 2, Some(&address)) = (kind, option.get(2..).and_then(<[u8]>::first_chunk))
+            && Mac::new(address).word() != mac
+        {
+            return false;
+        }
+        options = rest;
+    }
+    true
+}
