@@ -92,7 +92,6 @@ def test_the_two_hosts_carry_their_guests_packets(alkaid, two_hosts, tmp_path):
         space.ip(f"address add {here.ip}/16 dev guest-{name}")
         space.ip(f"link set guest-{name} up")
         # The switch does not answer ARP.
-        space.ip(f"neigh add {there.ip} lladdr {there.mac} dev guest-{name}")
     sockets = {}
     for name, space in two_hosts.items():
         with space.inside():
