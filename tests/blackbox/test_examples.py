@@ -91,7 +91,6 @@ def test_the_two_hosts_carry_their_guests_packets(alkaid, two_hosts, tmp_path):
             quiet(f"guest-{name}")
         space.ip(f"address add {here.ip}/16 dev guest-{name}")
         space.ip(f"link set guest-{name} up")
-        # The switch does not answer ARP.
     sockets = {}
     for name, space in two_hosts.items():
         with space.inside():

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, PacketBuilder};
-use vswitch::counters::DropReason::{self, *};
+use vswitch::counters::DropReason;
 use vswitch::tables::{AddressPair, Guard, Role, TenantPort};
 use vswitch::wire::Mac;
 
@@ -144,12 +144,42 @@ fn mac_address_and_pair_by_ipv4_ipv6_arp_and_nd() {
         (OWN, "10.7.0.1", "fe80::ff:fe07:1", exact),
         (OWN, "10.9.255.254", "2001:db8:1::5", exact), // in the prefix
         (ALLOWED, "10.7.0.77", "2001:db8:2::77", exact),
-        (OWN, "10.7.0.2", "2001:db8:9::1", Some(SpoofedIp)),
-        (OWN, "10.7.0.77", "2001:db8:2::77", Some(SpoofedIp)), // the pair's address, with another MAC
-        (OWN, "10.10.0.1", "fe80::ff:fe07:2", Some(SpoofedIp)), // beside the prefix; another's link-local
-        (ALLOWED, "10.7.0.1", "2001:db8:1::5", Some(SpoofedIp)),
-        (NOBODYS, "10.7.0.1", "2001:db8:1::5", Some(SpoofedMac)),
-        (NOBODYS, "10.7.0.66", "fe80::ff:fe07:66", Some(SpoofedMac)),
+        (
+            OWN,
+            "10.7.0.2",
+            "2001:db8:9::1",
+            Some(DropReason::SpoofedIp),
+        ),
+        (
+            OWN,
+            "10.7.0.77",
+            "2001:db8:2::77",
+            Some(DropReason::SpoofedIp),
+        ), // the pair's address, with another MAC
+        (
+            OWN,
+            "10.10.0.1",
+            "fe80::ff:fe07:2",
+            Some(DropReason::SpoofedIp),
+        ), // beside the prefix; another's link-local
+        (
+            ALLOWED,
+            "10.7.0.1",
+            "2001:db8:1::5",
+            Some(DropReason::SpoofedIp),
+        ),
+        (
+            NOBODYS,
+            "10.7.0.1",
+            "2001:db8:1::5",
+            Some(DropReason::SpoofedMac),
+        ),
+        (
+            NOBODYS,
+            "10.7.0.66",
+            "fe80::ff:fe07:66",
+            Some(DropReason::SpoofedMac),
+        ),
     ] {
         let (ip, ip6) = (v4(ip), v6(ip6));
         for source in [ip.into(), ip6.into()] {
@@ -165,8 +195,8 @@ fn mac_address_and_pair_by_ipv4_ipv6_arp_and_nd() {
             );
         }
         let by_arp = wrong.map(|wrong| {
-            if wrong == SpoofedIp {
-                SpoofedArp
+            if wrong == DropReason::SpoofedIp {
+                DropReason::SpoofedArp
             } else {
                 wrong
             }
@@ -193,7 +223,7 @@ fn arp_and_nd_speak_for_their_own_mac_and_probes_have_no_address() {
     lab.try_it(
         "another MAC inside",
         &arp(OWN, ALLOWED, subnet.ip(1), request),
-        Some(SpoofedArp),
+        Some(DropReason::SpoofedArp),
     );
     lab.try_it(
         "a probe",
@@ -201,36 +231,40 @@ fn arp_and_nd_speak_for_their_own_mac_and_probes_have_no_address() {
         None,
     );
     let reply = arp(OWN, OWN, Ipv4Addr::UNSPECIFIED, ArpOperation::REPLY);
-    lab.try_it("a reply for nobody", &reply, Some(SpoofedArp));
+    lab.try_it("a reply for nobody", &reply, Some(DropReason::SpoofedArp));
     let mut other = arp(OWN, OWN, subnet.ip(1), request);
     other[17] = 6;
-    lab.try_it("ARP for other networks", &other, Some(SpoofedArp));
+    lab.try_it(
+        "ARP for other networks",
+        &other,
+        Some(DropReason::SpoofedArp),
+    );
     for (what, message, wrong) in [
         (
             "another MAC in an NA",
             nd(136, own, Some(ALLOWED)),
-            Some(SpoofedArp),
+            Some(DropReason::SpoofedArp),
         ),
         (
             "another MAC in an NS",
             nd(135, own, Some(ALLOWED)),
-            Some(SpoofedArp),
+            Some(DropReason::SpoofedArp),
         ),
         ("no option", nd(136, own, None), None),
         (
             "an option of no length",
             [nd(136, own, None), vec![2, 0, 2, 0, 0, 7, 0, 1]].concat(),
-            Some(SpoofedArp),
+            Some(DropReason::SpoofedArp),
         ),
         (
             "an option cut short",
             [nd(136, own, None), vec![2, 1, 2]].concat(),
-            Some(SpoofedArp),
+            Some(DropReason::SpoofedArp),
         ),
         (
             "an NA cut short",
             nd(136, own, None)[..20].to_vec(),
-            Some(SpoofedArp),
+            Some(DropReason::SpoofedArp),
         ),
     ] {
         lab.try_it(what, &icmpv6(OWN, own, 58, &message), wrong);
@@ -245,7 +279,7 @@ fn arp_and_nd_speak_for_their_own_mac_and_probes_have_no_address() {
     lab.try_it(
         "UDP from nobody",
         &udp_from(OWN, nobody.into(), (5, 6)),
-        Some(SpoofedIp),
+        Some(DropReason::SpoofedIp),
     );
 }
 
@@ -260,19 +294,19 @@ fn a_guest_is_no_dhcp_server_and_no_router() {
     lab.try_it(
         "DHCP offer",
         &udp_from(OWN, own, (67, 68)),
-        Some(RogueServer),
+        Some(DropReason::RogueServer),
     );
     lab.try_it("DHCP renewal", &udp_from(OWN, own, (68, 67)), None);
     lab.try_it("DHCP discovery", &udp_from(OWN, nobody, (68, 67)), None);
     lab.try_it(
         "from nobody",
         &udp_from(OWN, nobody, (68, 53)),
-        Some(SpoofedIp),
+        Some(DropReason::SpoofedIp),
     );
     lab.try_it(
         "DHCPv6 reply",
         &udp_from(OWN, own6.into(), (547, 546)),
-        Some(RogueServer),
+        Some(DropReason::RogueServer),
     );
     lab.try_it(
         "DHCPv6 request",
@@ -289,25 +323,30 @@ fn a_guest_is_no_dhcp_server_and_no_router() {
     let mut chain = vec![more_options; 9];
     chain.push(options);
     for (what, next, message, wrong) in [
-        ("an RA", 58, advertisement.to_vec(), Some(RogueServer)),
-        ("a redirect", 58, redirect, Some(RogueServer)),
+        (
+            "an RA",
+            58,
+            advertisement.to_vec(),
+            Some(DropReason::RogueServer),
+        ),
+        ("a redirect", 58, redirect, Some(DropReason::RogueServer)),
         (
             "an RA behind options",
             60,
             behind(&[options], &advertisement),
-            Some(RogueServer),
+            Some(DropReason::RogueServer),
         ),
         (
             "an RA behind two",
             0,
             behind(&[more_options, options], &advertisement),
-            Some(RogueServer),
+            Some(DropReason::RogueServer),
         ),
         (
             "an RA in a first fragment",
             44,
             behind(&[first_fragment], &advertisement),
-            Some(RogueServer),
+            Some(DropReason::RogueServer),
         ),
         (
             "a later fragment",
@@ -319,13 +358,13 @@ fn a_guest_is_no_dhcp_server_and_no_router() {
             "headers that do not end",
             60,
             behind(&chain, &advertisement),
-            Some(RogueServer),
+            Some(DropReason::RogueServer),
         ),
         (
             "headers cut short",
             60,
             vec![58, 9, 0, 0],
-            Some(RogueServer),
+            Some(DropReason::RogueServer),
         ),
         ("an echo request", 58, vec![128, 0, 0, 0, 0, 1, 0, 1], None),
         (
@@ -346,7 +385,7 @@ fn other_protocols_need_the_right_mac_and_unguarded_ports_nothing() {
     other[12..14].copy_from_slice(&[0x88, 0xcc]);
     lab.try_it("LLDP", &other, None);
     other[6..12].copy_from_slice(&NOBODYS);
-    lab.try_it("LLDP of nobody", &other, Some(SpoofedMac));
+    lab.try_it("LLDP of nobody", &other, Some(DropReason::SpoofedMac));
     let frame = udp(NOBODYS, OWN, Ipv4Addr::new(203, 0, 113, 1), subnet.ip(1));
     lab.expect(B, &frame, A, &frame);
 }

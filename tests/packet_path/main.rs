@@ -4,6 +4,7 @@
 
 mod edge;
 mod guard;
+mod icmp;
 mod lab;
 mod on_demand;
 mod routing;

@@ -61,12 +61,11 @@ fn tenant(vni: u32) -> Role {
         host_dvr_mac: None,
         routes: Arc::new(RouteTable::empty()),
     };
-    let attachments = ArrayVec::from_iter([attachment]);
     Role::Tenant(Arc::new(TenantPort {
         mac: mac(7),
         admin_up: true,
         guard: None,
-        attachments,
+        attachments: ArrayVec::from_iter([attachment]),
     }))
 }
 
