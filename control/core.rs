@@ -40,7 +40,7 @@ use crate::proto::schema::GoalStateOperationReply;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
 use crate::state::parts::{Position, Which};
 use crate::state::{Revisions, Wanted};
-use crate::store::{Journal, Store, StoreError};
+use crate::store::{Entry, Journal, Store, StoreError};
 use applied::{Applied, Refusal, not_kept};
 use on_demand::OnDemand;
 use watchdog::{GRACE, Watchdog};
@@ -115,19 +115,22 @@ impl Core {
         self.on_commit = Some(Box::new(told));
     }
 
-    /// Takes what a store has kept, before anything else is applied. Returns how many resources that are; all are stale
-    /// from then on.
+    /// Takes what a store has kept, before anything else is applied, each goal state under the mode of revisions that it
+    /// was taken under. Returns how many resources that are; all are stale from then on.
     ///
     /// # Errors
     /// The store cannot be read, or holds what is no goal state.
     pub(crate) fn restore(&mut self, journal: &mut Journal) -> Result<usize, StoreError> {
-        journal.read(|goal| {
+        let configured = self.wanted.revisions();
+        journal.read(|Entry { goal, revisions }| {
             let resources = decode::resources(&goal)?;
+            self.wanted.set_revisions(revisions);
             self.begin_goal("the store".to_owned(), Instant::now(), resources);
             self.make_visible(GRACE);
             self.wanted.sweep();
             Ok(())
         })?;
+        self.wanted.set_revisions(configured);
         Ok(self.wanted.expect_again())
     }
 
@@ -205,7 +208,11 @@ impl Core {
         }
         if let Some(position) = &mut self.written {
             match self.wanted.part(position, Which::All) {
-                Some(goal) => store.compact(Encoded::from(&Goal::V2(goal))),
+                // Whatever the revisions of what it replaces.
+                Some(goal) => store.compact(Entry {
+                    goal: Encoded::from(&Goal::V2(goal)),
+                    revisions: Revisions::Ignore,
+                }),
                 None => {
                     store.end_compaction();
                     self.written = None;
@@ -244,7 +251,8 @@ impl Core {
     /// Keeps a goal state, if there is a store.
     fn record(&self, goal: Encoded) {
         if let Some(store) = &self.store {
-            store.record(goal);
+            let revisions = self.wanted.revisions();
+            store.record(Entry { goal, revisions });
         }
     }
 

@@ -206,6 +206,11 @@ impl Wanted {
         described.unwrap_or(Subject::Nothing)
     }
 
+    /// What is made of revisions.
+    pub(crate) fn revisions(&self) -> Revisions {
+        self.revisions
+    }
+
     /// Says what to make of revisions from now on.
     pub(crate) fn set_revisions(&mut self, revisions: Revisions) {
         self.revisions = revisions;

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::southbound::decode::{Encoded, Form, Malformed};
+use crate::state::Revisions;
 
-/// Goal states by their place in the order. The first byte is the form, 1 or 2; the rest is the message.
+/// Goal states by their place in the order. The first byte is the form, the rest the message. Forms: 1 `GoalState`, 2
+/// `GoalStateV2`; 3 and 4 the same, taken while revisions were ignored.
 const GOALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("goal-states");
 
 /// What the file is: [`FORMAT`] under the key "format".
@@ -51,6 +53,15 @@ pub(crate) enum StoreError {
         /// Which entry.
         at: u64,
     },
+}
+
+/// A goal state, and what was made of its revisions: both decide what it changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Entry {
+    /// As it came.
+    pub goal: Encoded,
+    /// In force when it came.
+    pub revisions: Revisions,
 }
 
 /// Goal states in a file, in order.
@@ -110,7 +121,7 @@ impl Journal {
     /// Gives each goal state to `take`, in order.
     pub(crate) fn read(
         &mut self,
-        mut take: impl FnMut(Encoded) -> Result<(), Malformed>,
+        mut take: impl FnMut(Entry) -> Result<(), Malformed>,
     ) -> Result<(), StoreError> {
         let goals =
             || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(GOALS)?) };
@@ -122,33 +133,33 @@ impl Journal {
                 path: self.path.clone(),
                 at: at.value(),
             };
-            let goal = unpack(bytes.value()).ok_or_else(no_goal)?;
-            self.read += goal.bytes.len() as u64;
-            take(goal).map_err(|_| no_goal())?;
+            let entry = unpack(bytes.value()).ok_or_else(no_goal)?;
+            self.read += entry.goal.bytes.len() as u64;
+            take(entry).map_err(|_| no_goal())?;
         }
         Ok(())
     }
 
     /// Appends goal states. When it returns they are on the disk.
-    pub(crate) fn append(&mut self, goals: &[Encoded]) -> Result<(), StoreError> {
-        self.next = self.write(self.next, goals)?;
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.next = self.write(self.next, entries)?;
         Ok(())
     }
 
     /// Writes goal states at a place and behind, and returns the place behind them.
-    fn write(&self, at: u64, goals: &[Encoded]) -> Result<u64, StoreError> {
+    fn write(&self, at: u64, entries: &[Entry]) -> Result<u64, StoreError> {
         let write = || -> Result<(), redb::Error> {
             let write = self.database.begin_write()?;
             let mut table = write.open_table(GOALS)?;
-            for (at, goal) in (at..).zip(goals) {
-                let mut space = table.insert_reserve(at, 1 + goal.bytes.len())?;
-                pack(goal, space.as_mut());
+            for (at, entry) in (at..).zip(entries) {
+                let mut space = table.insert_reserve(at, 1 + entry.goal.bytes.len())?;
+                pack(entry, space.as_mut());
             }
             drop(table);
             Ok(write.commit()?)
         };
         write().map_err(|error| failed(&self.path, error))?;
-        Ok(at + goals.len() as u64)
+        Ok(at + entries.len() as u64)
     }
 
     /// Begins to replace all that is here with fewer goal states that say the same as they did, or what has become of
@@ -163,9 +174,9 @@ impl Journal {
     pub(crate) fn compact(
         &self,
         compaction: &mut Compaction,
-        goals: &[Encoded],
+        entries: &[Entry],
     ) -> Result<(), StoreError> {
-        compaction.next = self.write(compaction.next, goals)?;
+        compaction.next = self.write(compaction.next, entries)?;
         Ok(())
     }
 
@@ -198,47 +209,50 @@ fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
     }
 }
 
-fn pack(goal: &Encoded, into: &mut [u8]) {
+fn pack(entry: &Entry, into: &mut [u8]) {
     if let Some((form, bytes)) = into.split_first_mut() {
-        *form = match goal.form {
-            Form::V1 => 1,
-            Form::V2 => 2,
+        *form = match (entry.goal.form, entry.revisions) {
+            (Form::V1, Revisions::Check) => 1,
+            (Form::V2, Revisions::Check) => 2,
+            (Form::V1, Revisions::Ignore) => 3,
+            (Form::V2, Revisions::Ignore) => 4,
         };
-        bytes.copy_from_slice(&goal.bytes);
+        bytes.copy_from_slice(&entry.goal.bytes);
     }
 }
 
-fn unpack(entry: &[u8]) -> Option<Encoded> {
+fn unpack(entry: &[u8]) -> Option<Entry> {
     let (form, bytes) = entry.split_first()?;
-    let form = match form {
-        1 => Form::V1,
-        2 => Form::V2,
+    let (form, revisions) = match form {
+        1 => (Form::V1, Revisions::Check),
+        2 => (Form::V2, Revisions::Check),
+        3 => (Form::V1, Revisions::Ignore),
+        4 => (Form::V2, Revisions::Ignore),
         _ => return None,
     };
     let bytes = bytes.to_vec().into();
-    Some(Encoded { form, bytes })
+    let goal = Encoded { form, bytes };
+    Some(Entry { goal, revisions })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn goal(text: &str) -> Encoded {
-        Encoded {
-            form: if text.len().is_multiple_of(2) {
-                Form::V2
-            } else {
-                Form::V1
-            },
-            bytes: text.as_bytes().to_vec().into(),
-        }
+    /// Of every form, by the text's length.
+    fn goal(text: &str) -> Entry {
+        let form = [Form::V1, Form::V2][text.len() % 2];
+        let revisions = [Revisions::Check, Revisions::Ignore][text.len() / 2 % 2];
+        let bytes = text.as_bytes().to_vec().into();
+        let goal = Encoded { form, bytes };
+        Entry { goal, revisions }
     }
 
     fn texts(journal: &mut Journal) -> Vec<String> {
         let mut texts = Vec::new();
         journal
             .read(|found| {
-                let text = String::from_utf8(found.bytes.to_vec()).unwrap();
+                let text = String::from_utf8(found.goal.bytes.to_vec()).unwrap();
                 assert_eq!(found, goal(&text));
                 texts.push(text);
                 Ok(())

@@ -16,9 +16,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub(crate) use journal::{Journal, StoreError};
+pub(crate) use journal::{Entry, Journal, StoreError};
 
-use crate::southbound::decode::Encoded;
 use journal::Compaction;
 
 /// The journal is replaced when so many bytes were recorded since the last time, and as many as then.
@@ -32,10 +31,10 @@ type Then = Box<dyn FnOnce(bool) + Send>;
 
 /// Work for the thread that writes, in order.
 enum Job {
-    Record(Encoded),
+    Record(Entry),
     Then(Then),
     BeginCompaction,
-    Compact(Encoded),
+    Compact(Entry),
     EndCompaction,
 }
 
@@ -73,8 +72,8 @@ impl Store {
     }
 
     /// Keeps a goal state.
-    pub(crate) fn record(&self, goal: Encoded) {
-        self.send(Job::Record(goal));
+    pub(crate) fn record(&self, entry: Entry) {
+        self.send(Job::Record(entry));
     }
 
     /// Calls `then` when all that was recorded before is on the disk; with false if it is not, for which the log has
@@ -95,8 +94,8 @@ impl Store {
     }
 
     /// One of the goal states that replace it.
-    pub(crate) fn compact(&self, goal: Encoded) {
-        self.send(Job::Compact(goal));
+    pub(crate) fn compact(&self, entry: Entry) {
+        self.send(Job::Compact(entry));
     }
 
     /// Those were all.
@@ -129,8 +128,8 @@ struct Keeper {
 /// What is written together.
 #[derive(Default)]
 struct Batch {
-    records: Vec<Encoded>,
-    compacted: Vec<Encoded>,
+    records: Vec<Entry>,
+    compacted: Vec<Entry>,
 }
 
 impl Keeper {
@@ -140,8 +139,8 @@ impl Keeper {
             let (mut batch, mut then) = (Batch::default(), Vec::new());
             for job in std::iter::once(first).chain(queue.try_iter()) {
                 match job {
-                    Job::Record(goal) => batch.records.push(goal),
-                    Job::Compact(goal) => batch.compacted.push(goal),
+                    Job::Record(entry) => batch.records.push(entry),
+                    Job::Compact(entry) => batch.compacted.push(entry),
                     Job::Then(call) => then.push(call),
                     Job::BeginCompaction => {
                         self.write(&mut batch);
@@ -205,6 +204,7 @@ impl Keeper {
     }
 }
 
-fn bytes(goals: &[Encoded]) -> u64 {
-    goals.iter().map(|goal| goal.bytes.len() as u64).sum()
+fn bytes(entries: &[Entry]) -> u64 {
+    let lengths = entries.iter().map(|entry| entry.goal.bytes.len() as u64);
+    lengths.sum()
 }
