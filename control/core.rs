@@ -228,6 +228,7 @@ impl Core {
         };
         let Some(goal) = self.wanted.part(position, Which::Stale) else {
             tracing::info!("what the controller has not sent again is deleted");
+            self.wanted.expect_nothing();
             self.swept = None;
             return;
         };
@@ -342,15 +343,14 @@ impl Core {
         for resource in resources {
             let outcome = match resource.change {
                 Ok(Some(change)) => {
-                    let result = self.wanted.apply(&resource.id, resource.revision, change);
-                    result.map_err(Refusal::Refused)
+                    let (subject, made) =
+                        self.wanted.apply(&resource.id, resource.revision, change);
+                    self.on_demand.told(&subject);
+                    made.map(|()| subject).map_err(Refusal::Refused)
                 }
                 Ok(None) => Ok(self.wanted.find(resource.kind, &resource.id)),
                 Err(error) => Err(Refusal::Invalid(error)),
             };
-            if let Ok(subject) = &outcome {
-                self.on_demand.told(subject);
-            }
             applied.push(resource.kind, resource.id, resource.operation, outcome);
         }
         self.program.update(&mut self.wanted);

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::goal::{State, deleted, neighbor, port, router, subnet, v2, vpc};
+use super::goal::{State, deleted, dhcp, neighbor, port, subnet, v2, vpc};
 use super::order::{
     Step, Story, for_all, interleave, keeping, networks, once, ports_and_guests, say, switch_port,
     turns,
@@ -11,7 +11,9 @@ use super::order::{
 use super::world::World;
 use crate::core::Goal;
 use crate::proto::schema::NeighborType::L2;
-use crate::proto::schema::{GoalStateV2, UpdateType};
+use crate::proto::schema::OperationStatus::OutOfOrder;
+use crate::proto::schema::neighbor_configuration::FixedIp;
+use crate::proto::schema::{GoalStateV2, NeighborType};
 use crate::southbound::decode::{self, Encoded};
 use crate::state::Revisions;
 use crate::state::parts::{Position, Which};
@@ -146,6 +148,14 @@ fn revisions_that_were_ignored_or_refused_are_so_again() {
     assert_restarts_as_it_was(&revisions(), 300);
 }
 
+fn sweep_stale(world: &mut World) {
+    world.core.swept = Some(Position::default());
+    while world.core.swept.is_some() {
+        world.core.sweep_stale();
+    }
+    world.core.wanted.sweep();
+}
+
 #[test]
 fn what_is_said_again_stays_and_the_rest_goes() {
     let [_, mut world] = restarted(once().concat(), usize::MAX);
@@ -156,11 +166,7 @@ fn what_is_said_again_stays_and_the_rest_goes() {
     ];
     world.succeed(again.clone());
     let stale = world.core.wanted.stale_names().count();
-    world.core.swept = Some(Position::default());
-    while world.core.swept.is_some() {
-        world.core.sweep_stale();
-    }
-    world.core.wanted.sweep();
+    sweep_stale(&mut world);
     assert!(stale > 0 && world.core.wanted.stale_names().count() == 0);
     let mut expected = World::new();
     expected.succeed(again);
@@ -171,4 +177,60 @@ fn what_is_said_again_stays_and_the_rest_goes() {
         of_goal_state(expected.wanted())
     );
     world.check();
+}
+
+#[test]
+fn what_is_said_again_in_an_older_revision_stays_and_what_is_deleted_so_goes() {
+    let guest = neighbor("n1", L2, "02:00:00:00:01:01", "blue", "10.7.1.101", 9);
+    let gone = neighbor("n2", L2, "02:00:00:00:01:02", "blue", "10.7.1.102", 9);
+    let again = [
+        vpc("vpc", 7),
+        subnet("blue", "vpc", "10.7.1.0/24", 7, 1),
+        port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
+        guest,
+    ];
+    let all = again.clone().into_iter().chain([gone.clone()]);
+    let steps = all.map(|state| Step::Say(state.at(9))).collect();
+    let [_, mut world] = restarted(steps, usize::MAX);
+    let refused = world.put(again.map(|state| state.at(2)));
+    assert_eq!(refused, [OutOfOrder; 4]);
+    assert_eq!(world.put([deleted(gone).at(2)]), [OutOfOrder]);
+    let stale: Vec<_> = world.core.wanted.stale_names().collect();
+    assert_eq!(stale, [("NEIGHBOR", "10.7.1.102 (n2)".to_owned())]);
+    sweep_stale(&mut world);
+    assert_eq!(world.core.wanted.neighbors().count(), 1);
+    assert_eq!(world.core.wanted.ports().count(), 1);
+}
+
+#[test]
+fn addresses_of_a_neighbor_are_said_again_though_another_one_is_refused() {
+    let one = |ip| neighbor("n1", L2, "02:00:00:00:01:01", "blue", ip, 9);
+    let mut both = one("10.7.1.101");
+    let State::Neighbor(state) = &mut both else {
+        unreachable!()
+    };
+    let fixed_ips = &mut state.configuration.as_mut().unwrap().fixed_ips;
+    fixed_ips.push(FixedIp {
+        neighbor_type: NeighborType::L2.into(),
+        subnet_id: "blue".to_owned(),
+        ip_address: "10.7.1.102".to_owned(),
+        ..FixedIp::default()
+    });
+    let steps = [one("10.7.1.101").at(3), one("10.7.1.102").at(9)].map(Step::Say);
+    let [_, mut world] = restarted(steps.into(), usize::MAX);
+    assert_eq!(world.put([both.at(5)]), [OutOfOrder]);
+    assert_eq!(world.core.wanted.stale_names().count(), 0);
+}
+
+#[test]
+fn what_has_another_id_now_is_not_stale_by_its_old_one_and_nothing_is_when_all_is_swept() {
+    let of = |id| dhcp(id, "blue", "02:00:00:00:00:0a", "10.7.1.10");
+    let steps = vec![Step::Say(of("uuid-1")), Step::Say(vpc("vpc", 7))];
+    let [_, mut world] = restarted(steps, usize::MAX);
+    world.put([of("uuid-2")]);
+    let stale: Vec<_> = world.core.wanted.stale_names().collect();
+    assert_eq!(stale, [("VPC", "vpc".to_owned())]);
+    sweep_stale(&mut world);
+    assert_eq!(world.core.wanted.stale_names().count(), 0);
+    assert_eq!(world.core.wanted.dhcp().count(), 1);
 }
