@@ -37,6 +37,7 @@ pub(crate) use site::{Site, Uplink};
 
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
+use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
 use crate::state::parts::{Position, Which};
 use crate::state::{Revisions, Wanted};
@@ -185,7 +186,9 @@ impl Core {
             match requests.try_recv() {
                 Ok(request) => return Some(request),
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
-                Err(mpsc::error::TryRecvError::Empty) if self.unsettled => {
+                Err(mpsc::error::TryRecvError::Empty)
+                    if self.unsettled || self.store_is_behind() =>
+                {
                     std::thread::sleep(LONG_PAUSE);
                 }
                 Err(mpsc::error::TryRecvError::Empty) => {}
@@ -199,9 +202,16 @@ impl Core {
         requests.blocking_recv()
     }
 
+    fn store_is_behind(&self) -> bool {
+        self.store.as_ref().is_some_and(Store::is_behind)
+    }
+
     /// Gives the store the next part of what replaces the goal states that it has, if they have become too many.
     fn write_out(&mut self) {
         let Some(store) = &self.store else { return };
+        if store.is_behind() {
+            return;
+        }
         if self.written.is_none() && store.wants_compaction() {
             store.begin_compaction();
             self.written = Some(Position::default());
@@ -294,6 +304,8 @@ impl Core {
                 let _ = reply.send(());
                 None
             }
+            // It is looked after before the next request.
+            Request::WriteOut => None,
             Request::EndResync => {
                 self.swept = Some(Position::default());
                 None
@@ -467,9 +479,13 @@ impl Core {
                 let answer = applied.reply(&self.wanted, &self.program, visible);
                 match &self.store {
                     None => drop(reply.send(answer)),
-                    Some(store) => store.then(move |kept| {
-                        drop(reply.send(if kept { answer } else { not_kept(answer) }));
-                    }),
+                    Some(store) => {
+                        let statuses = answer.operation_statuses.len();
+                        let bytes = statuses * size_of::<GoalStateOperationStatus>();
+                        store.then(bytes as u64, move |kept| {
+                            drop(reply.send(if kept { answer } else { not_kept(answer) }));
+                        });
+                    }
                 }
             }
             Answer::Bound(result, reply) => {

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
 use crate::southbound::decode::{Encoded, Form, Malformed};
 use crate::state::Revisions;
@@ -13,6 +13,8 @@ use crate::state::Revisions;
 /// Goal states by their place in the order. The first byte is the form, the rest the message. Forms: 1 `GoalState`, 2
 /// `GoalStateV2`; 3 and 4 the same, taken while revisions were ignored.
 const GOALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("goal-states");
+
+type Goals<'t> = Table<'t, u64, &'static [u8]>;
 
 /// What the file is: [`FORMAT`] under the key "format".
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -45,6 +47,12 @@ pub(crate) enum StoreError {
         /// Its format.
         found: u64,
     },
+    /// A failure closed it.
+    #[error("the store {} is closed since it failed", path.display())]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
     /// What it holds is no goal state.
     #[error("the store {}: entry {at} is no goal state", path.display())]
     Entry {
@@ -67,7 +75,8 @@ pub(crate) struct Entry {
 /// Goal states in a file, in order.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    database: Database,
+    /// `None` after a failure: from then on it refuses all, and so it does not after [`Journal::reopen`].
+    database: Option<Database>,
     path: PathBuf,
     next: u64,
     read: u64,
@@ -76,41 +85,36 @@ pub(crate) struct Journal {
 impl Journal {
     /// Opens the file, or creates it.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::builder()
-            .set_cache_size(CACHE)
-            .create(path)
-            .map_err(|error| failed(path, error))?;
         let mut journal = Self {
-            database,
+            database: None,
             path: path.to_owned(),
             next: 0,
             read: 0,
         };
-        let found = journal.prepare().map_err(|error| failed(path, error))?;
-        match found {
-            FORMAT => Ok(journal),
-            found => Err(StoreError::Format {
-                path: journal.path,
-                found,
-            }),
-        }
+        journal.reopen()?;
+        Ok(journal)
     }
 
-    /// Makes sure that the tables are there, and finds the end. Returns the format.
-    fn prepare(&mut self) -> Result<u64, redb::Error> {
-        let write = self.database.begin_write()?;
-        let format = {
-            let mut about = write.open_table(ABOUT)?;
-            let known = about.get("format")?.map(|format| format.value());
-            if known.is_none() {
-                about.insert("format", FORMAT)?;
-            }
-            let goals = write.open_table(GOALS)?;
-            self.next = goals.last()?.map_or(0, |(at, _)| at.value() + 1);
-            known.unwrap_or(FORMAT)
-        };
-        write.commit()?;
-        Ok(format)
+    /// Opens the file again if something failed, which may take as long as reading it.
+    pub(crate) fn reopen(&mut self) -> Result<(), StoreError> {
+        if self.is_open() {
+            return Ok(());
+        }
+        let (database, found, next) =
+            open(&self.path).map_err(|error| failed(&self.path, error))?;
+        if found != FORMAT {
+            return Err(StoreError::Format {
+                path: self.path.clone(),
+                found,
+            });
+        }
+        (self.database, self.next) = (Some(database), next);
+        Ok(())
+    }
+
+    /// False from a failure until [`Journal::reopen`].
+    pub(crate) const fn is_open(&self) -> bool {
+        self.database.is_some()
     }
 
     /// Bytes of goal states that were read.
@@ -123,8 +127,12 @@ impl Journal {
         &mut self,
         mut take: impl FnMut(Entry) -> Result<(), Malformed>,
     ) -> Result<(), StoreError> {
-        let goals =
-            || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(GOALS)?) };
+        let Some(database) = &self.database else {
+            return Err(StoreError::Closed {
+                path: self.path.clone(),
+            });
+        };
+        let goals = || -> Result<_, redb::Error> { Ok(database.begin_read()?.open_table(GOALS)?) };
         let goals = goals().map_err(|error| failed(&self.path, error))?;
         let entries = goals.range::<u64>(..);
         for entry in entries.map_err(|error| failed(&self.path, error))? {
@@ -147,19 +155,37 @@ impl Journal {
     }
 
     /// Writes goal states at a place and behind, and returns the place behind them.
-    fn write(&self, at: u64, entries: &[Entry]) -> Result<u64, StoreError> {
-        let write = || -> Result<(), redb::Error> {
-            let write = self.database.begin_write()?;
-            let mut table = write.open_table(GOALS)?;
+    fn write(&mut self, at: u64, entries: &[Entry]) -> Result<u64, StoreError> {
+        self.change(|goals| {
             for (at, entry) in (at..).zip(entries) {
-                let mut space = table.insert_reserve(at, 1 + entry.goal.bytes.len())?;
+                let mut space = goals.insert_reserve(at, 1 + entry.goal.bytes.len())?;
                 pack(entry, space.as_mut());
             }
-            drop(table);
+            Ok(())
+        })?;
+        Ok(at + entries.len() as u64)
+    }
+
+    /// Changes the table. When it returns that is on the disk. After a failure the file is closed: the database refuses
+    /// everything from then on, also when there is room again.
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Goals<'_>) -> redb::Result,
+    ) -> Result<(), StoreError> {
+        let Some(database) = &self.database else {
+            return Err(StoreError::Closed {
+                path: self.path.clone(),
+            });
+        };
+        let changed = || -> Result<(), redb::Error> {
+            let write = database.begin_write()?;
+            change(&mut write.open_table(GOALS)?)?;
             Ok(write.commit()?)
         };
-        write().map_err(|error| failed(&self.path, error))?;
-        Ok(at + entries.len() as u64)
+        changed().map_err(|error| {
+            self.database = None;
+            failed(&self.path, error)
+        })
     }
 
     /// Begins to replace all that is here with fewer goal states that say the same as they did, or what has become of
@@ -172,7 +198,7 @@ impl Journal {
 
     /// Appends to those that replace.
     pub(crate) fn compact(
-        &self,
+        &mut self,
         compaction: &mut Compaction,
         entries: &[Entry],
     ) -> Result<(), StoreError> {
@@ -182,15 +208,8 @@ impl Journal {
 
     /// Removes what was replaced. If this is never reached, nothing is lost: the goal states that were written then only
     /// repeat what those before them say.
-    pub(crate) fn end_compaction(&self, compaction: Compaction) -> Result<(), StoreError> {
-        let remove = || -> Result<(), redb::Error> {
-            let write = self.database.begin_write()?;
-            let mut table = write.open_table(GOALS)?;
-            table.retain_in(..compaction.begin, |_, _| false)?;
-            drop(table);
-            Ok(write.commit()?)
-        };
-        remove().map_err(|error| failed(&self.path, error))
+    pub(crate) fn end_compaction(&mut self, compaction: Compaction) -> Result<(), StoreError> {
+        self.change(|goals| goals.retain_in(..compaction.begin, |_, _| false))
     }
 }
 
@@ -200,6 +219,23 @@ pub(crate) struct Compaction {
     /// Those before it are replaced.
     begin: u64,
     next: u64,
+}
+
+/// Opens the file or creates it, with its tables. Returns also the format and the place behind the last entry.
+fn open(path: &Path) -> Result<(Database, u64, u64), redb::Error> {
+    let database = Database::builder().set_cache_size(CACHE).create(path)?;
+    let write = database.begin_write()?;
+    let (format, next) = {
+        let mut about = write.open_table(ABOUT)?;
+        let known = about.get("format")?.map(|format| format.value());
+        if known.is_none() {
+            about.insert("format", FORMAT)?;
+        }
+        let last = write.open_table(GOALS)?.last()?.map(|(at, _)| at.value());
+        (known.unwrap_or(FORMAT), last.map_or(0, |at| at + 1))
+    };
+    write.commit()?;
+    Ok((database, format, next))
 }
 
 fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
@@ -313,7 +349,7 @@ mod tests {
             Journal::open(&path).is_err(),
             "two switches share one store"
         );
-        let write = journal.database.begin_write().unwrap();
+        let write = journal.database.as_ref().unwrap().begin_write().unwrap();
         write
             .open_table(ABOUT)
             .unwrap()
