@@ -82,6 +82,12 @@ bench-control: ## measure a million neighbors by gRPC into a switch that forward
 	@$(CARGO) build $(LOCKED) --release
 	@ALKAID=$(TARGET)/release/alkaid $(CARGO) run --quiet $(LOCKED) --release --example bench-control
 
+.PHONY: restart-time
+restart-time: ## measure how long packets stand still when the switch is killed and started again; root
+	@scripts/setup test
+	@$(CARGO) build $(LOCKED) --release
+	@ALKAID=$(TARGET)/release/alkaid $(PYTHON) -m pytest -q tests/blackbox/restart_time.py
+
 .PHONY: bench-quick
 bench-quick: ## check in a minute that no case has become much slower beside testpmd; root; reserves huge pages if it can
 	@scripts/setup bench-quick

@@ -39,10 +39,11 @@ pub(crate) use site::{Site, Uplink};
 use crate::audit::part::Part;
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
+use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
 use crate::state::parts::{Position, Which};
 use crate::state::{Revisions, Wanted};
-use crate::store::{Journal, Store, StoreError};
+use crate::store::{Entry, Journal, Store, StoreError};
 use applied::{Applied, Refusal, not_kept};
 use on_demand::OnDemand;
 use watchdog::{GRACE, Watchdog};
@@ -118,19 +119,22 @@ impl Core {
         self.on_commit = Some(Box::new(told));
     }
 
-    /// Takes what a store has kept, before anything else is applied. Returns how many resources that are; all are stale
-    /// from then on.
+    /// Takes what a store has kept, before anything else is applied, each goal state under the mode of revisions that it
+    /// was taken under. Returns how many resources that are; all are stale from then on.
     ///
     /// # Errors
     /// The store cannot be read, or holds what is no goal state.
     pub(crate) fn restore(&mut self, journal: &mut Journal) -> Result<usize, StoreError> {
-        journal.read(|goal| {
+        let configured = self.wanted.revisions();
+        journal.read(|Entry { goal, revisions }| {
             let resources = decode::resources(&goal)?;
+            self.wanted.set_revisions(revisions);
             self.begin_goal("the store".to_owned(), Instant::now(), resources);
             self.make_visible(GRACE);
             self.wanted.sweep();
             Ok(())
         })?;
+        self.wanted.set_revisions(configured);
         Ok(self.wanted.expect_again())
     }
 
@@ -185,7 +189,9 @@ impl Core {
             match requests.try_recv() {
                 Ok(request) => return Some(request),
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
-                Err(mpsc::error::TryRecvError::Empty) if self.unsettled => {
+                Err(mpsc::error::TryRecvError::Empty)
+                    if self.unsettled || self.store_is_behind() =>
+                {
                     std::thread::sleep(LONG_PAUSE);
                 }
                 Err(mpsc::error::TryRecvError::Empty) => {}
@@ -199,16 +205,27 @@ impl Core {
         requests.blocking_recv()
     }
 
+    fn store_is_behind(&self) -> bool {
+        self.store.as_ref().is_some_and(Store::is_behind)
+    }
+
     /// Gives the store the next part of what replaces the goal states that it has, if they have become too many.
     fn write_out(&mut self) {
         let Some(store) = &self.store else { return };
+        if store.is_behind() {
+            return;
+        }
         if self.written.is_none() && store.wants_compaction() {
             store.begin_compaction();
             self.written = Some(Position::default());
         }
         if let Some(position) = &mut self.written {
             match self.wanted.part(position, Which::All) {
-                Some(goal) => store.compact(Encoded::from(&Goal::V2(goal))),
+                // Whatever the revisions of what it replaces.
+                Some(goal) => store.compact(Entry {
+                    goal: Encoded::from(&Goal::V2(goal)),
+                    revisions: Revisions::Ignore,
+                }),
                 None => {
                     store.end_compaction();
                     self.written = None;
@@ -224,6 +241,7 @@ impl Core {
         };
         let Some(goal) = self.wanted.part(position, Which::Stale) else {
             tracing::info!("what the controller has not sent again is deleted");
+            self.wanted.expect_nothing();
             self.swept = None;
             return;
         };
@@ -247,7 +265,8 @@ impl Core {
     /// Keeps a goal state, if there is a store.
     fn record(&self, goal: Encoded) {
         if let Some(store) = &self.store {
-            store.record(goal);
+            let revisions = self.wanted.revisions();
+            store.record(Entry { goal, revisions });
         }
     }
 
@@ -288,6 +307,8 @@ impl Core {
                 let _ = reply.send(());
                 None
             }
+            // It is looked after before the next request.
+            Request::WriteOut => None,
             Request::EndResync => {
                 self.swept = Some(Position::default());
                 None
@@ -339,15 +360,14 @@ impl Core {
         for resource in resources {
             let outcome = match resource.change {
                 Ok(Some(change)) => {
-                    let result = self.wanted.apply(&resource.id, resource.revision, change);
-                    result.map_err(Refusal::Refused)
+                    let (subject, made) =
+                        self.wanted.apply(&resource.id, resource.revision, change);
+                    self.on_demand.told(&subject);
+                    made.map(|()| subject).map_err(Refusal::Refused)
                 }
                 Ok(None) => Ok(self.wanted.find(resource.kind, &resource.id)),
                 Err(error) => Err(Refusal::Invalid(error)),
             };
-            if let Ok(subject) = &outcome {
-                self.on_demand.told(subject);
-            }
             applied.push(resource.kind, resource.id, resource.operation, outcome);
         }
         self.program.update(&mut self.wanted);
@@ -464,9 +484,13 @@ impl Core {
                 let answer = applied.reply(&self.wanted, &self.program, visible);
                 match &self.store {
                     None => drop(reply.send(answer)),
-                    Some(store) => store.then(move |kept| {
-                        drop(reply.send(if kept { answer } else { not_kept(answer) }));
-                    }),
+                    Some(store) => {
+                        let statuses = answer.operation_statuses.len();
+                        let bytes = statuses * size_of::<GoalStateOperationStatus>();
+                        store.then(bytes as u64, move |kept| {
+                            drop(reply.send(if kept { answer } else { not_kept(answer) }));
+                        });
+                    }
                 }
             }
             Answer::Bound(result, reply) => {

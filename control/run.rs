@@ -32,7 +32,9 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
     let doors = Doors::open(&settings)?;
     let journal = settings.store.as_deref().map(Journal::open).transpose()?;
     let (switch, mut core) = Switch::bring_up(settings)?;
-    let store = match journal.map(|journal| keep(&mut core, journal)).transpose() {
+    let (handle, requests) = channel();
+    let kept = journal.map(|journal| keep(&mut core, journal, handle.write_out()));
+    let store = match kept.transpose() {
         Ok(store) => store,
         Err(error) => {
             switch.shut_down();
@@ -40,7 +42,6 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
         }
     };
     cores::leave_to_workers(&switch.worker_cores());
-    let (handle, requests) = channel();
     let (on_demand, client) = OnDemand::start(&switch, &mut core, &handle)?.unzip();
     let control = std::thread::Builder::new()
         .name("control".to_owned())
@@ -67,7 +68,11 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
 }
 
 /// Programs what the store has kept, and keeps what comes from now on. Returns the thread that writes.
-fn keep(core: &mut Core, mut journal: Journal) -> Result<JoinHandle<()>, Box<dyn Error>> {
+fn keep(
+    core: &mut Core,
+    mut journal: Journal,
+    wake: impl Fn() + Send + 'static,
+) -> Result<JoinHandle<()>, Box<dyn Error>> {
     let begun = Instant::now();
     let resources = core.restore(&mut journal)?;
     tracing::info!(
@@ -75,7 +80,7 @@ fn keep(core: &mut Core, mut journal: Journal) -> Result<JoinHandle<()>, Box<dyn
         seconds = begun.elapsed().as_secs_f64(),
         "what the store has kept is programmed"
     );
-    let (store, thread) = Store::start(journal)?;
+    let (store, thread) = Store::start(journal, wake)?;
     core.keep_in(store);
     Ok(thread)
 }

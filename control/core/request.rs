@@ -162,6 +162,8 @@ pub(crate) enum Request {
         /// Answered when it is so.
         reply: oneshot::Sender<()>,
     },
+    /// The store wants the wanted state to be written out.
+    WriteOut,
     /// Deletes what the controller has not sent again since the restart.
     EndResync,
     /// Lists state.
@@ -267,6 +269,17 @@ impl CoreHandle {
     /// Takes a binding back.
     pub(crate) async fn unbind(&self, port: PortId) -> Result<Result<(), BindError>, Gone> {
         self.ask(|reply| Request::Unbind { port, reply }).await
+    }
+
+    /// What tells the control thread that the store wants the wanted state to be written out. Does not keep it alive.
+    pub(crate) fn write_out(&self) -> impl Fn() + Send + use<> {
+        let requests = self.requests.downgrade();
+        move || {
+            // With a full queue it is about to look anyway.
+            let _ = requests
+                .upgrade()
+                .map(|requests| requests.try_send(Request::WriteOut));
+        }
     }
 
     /// Deletes what is stale.

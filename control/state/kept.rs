@@ -11,7 +11,7 @@ use super::{Refused, Revised, Subject, Wanted};
 use crate::proto::schema::gateway_configuration::ExtraInfo;
 use crate::proto::schema::security_group_configuration::SecurityGroupRule;
 use crate::proto::schema::{
-    DhcpConfiguration, GatewayConfiguration, GatewayType, SecurityGroupConfiguration,
+    DhcpConfiguration, GatewayConfiguration, GatewayType, ResourceType, SecurityGroupConfiguration,
 };
 
 /// Most rules of one security group, all updates merged: forty times Neutron's default quota of a project.
@@ -166,6 +166,7 @@ impl Wanted {
         for gone in moved.iter().chain([&client]) {
             if let Some(old) = dhcp.remove(gone) {
                 dhcp_clients.remove(old.said.id.as_str());
+                self.stale.remove(ResourceType::Dhcp, &old.said.id);
             }
         }
         let Some(mut said) = update.said else {

@@ -164,29 +164,34 @@ struct Unused {
 }
 
 impl Wanted {
-    /// Makes one change, and collects what it touches. Constant time but for what the change itself lists
-    /// and for the subnets of a changed VPC or router.
+    /// Makes one change, and collects what it touches. Returns what it was about, and whether all of it is made: of a
+    /// neighbor with several addresses, some may be refused. Constant time but for what the change itself lists and for
+    /// the subnets of a changed VPC or router.
     pub(crate) fn apply(
         &mut self,
         id: &str,
         revision: u32,
         change: Change,
-    ) -> Result<Subject, Refused> {
-        let kind = change.kind();
-        let subject = match change {
+    ) -> (Subject, Result<(), Refused>) {
+        let (kind, describes) = (change.kind(), change.describes());
+        let made = match change {
             Change::Vpc(vpc) => self.set_vpc(id, revision, vpc),
             Change::Subnet(subnet) => self.set_subnet(id, revision, subnet),
             Change::Router(router) => self.set_router(id, revision, router),
             Change::Port(port) => self.set_port(id, revision, port),
-            Change::Neighbor(neighbor) => self.set_neighbor(id, revision, neighbor),
+            Change::Neighbor(neighbor) => return self.set_neighbor(id, revision, neighbor),
             Change::SecurityGroup(group) => self.set_security_group(id, revision, group),
             Change::Dhcp(dhcp) => self.set_dhcp(id, revision, dhcp),
             Change::Gateway(gateway) => self.set_gateway(id, revision, gateway),
         };
-        if let Ok(subject) = &subject {
-            self.stale.said(kind, id, subject);
+        // What the controller describes it wants, also when it does so in an older revision.
+        if made.is_ok() || describes {
+            self.stale.remove(kind, id);
         }
-        subject
+        match made {
+            Ok(subject) => (subject, Ok(())),
+            Err(refused) => (Subject::Nothing, Err(refused)),
+        }
     }
 
     /// The resource of this kind and id as it stands. Not for neighbors, whose id does not tell which is meant.
@@ -204,6 +209,11 @@ impl Wanted {
             ResourceType::Vpc | ResourceType::Neighbor => None,
         };
         described.unwrap_or(Subject::Nothing)
+    }
+
+    /// What is made of revisions.
+    pub(crate) fn revisions(&self) -> Revisions {
+        self.revisions
     }
 
     /// Says what to make of revisions from now on.

@@ -120,15 +120,16 @@ impl Wanted {
         self.neighbors.details.get(&ix).map(|details| &**details)
     }
 
-    /// Addresses that cannot be changed are left alone, the others change; one that is left alone is an error.
+    /// Addresses that cannot be changed are left alone, the others change, and are returned; one that is left alone is
+    /// an error.
     pub(super) fn set_neighbor(
         &mut self,
         id: &str,
         revision: u32,
         update: NeighborUpdate,
-    ) -> Result<Subject, Refused> {
+    ) -> (Subject, Result<(), Refused>) {
         let mut subjects = SmallVec::with_capacity(update.addresses.len());
-        let mut late = Ok(());
+        let mut all = Ok(());
         for address in update.addresses {
             let subject = match update.place {
                 Some(place) => self.place_neighbor(id, revision, address, place).map(Some),
@@ -136,16 +137,15 @@ impl Wanted {
             };
             match subject {
                 Ok(subject) => subjects.extend(subject),
-                Err(error) => late = Err(error),
+                Err(error) => all = Err(error),
             }
         }
-        late.map(|()| {
-            if subjects.is_empty() {
-                Subject::Nothing
-            } else {
-                Subject::Neighbor(subjects)
-            }
-        })
+        let subject = if subjects.is_empty() {
+            Subject::Nothing
+        } else {
+            Subject::Neighbor(subjects)
+        };
+        (subject, all)
     }
 
     fn place_neighbor(
@@ -165,6 +165,7 @@ impl Wanted {
         };
         let vacant = match self.neighbors.arena.seek(key) {
             Ok(ix) => {
+                self.stale.remove_neighbor(ix);
                 if let Some(slot) = self.neighbors.arena.get_mut(ix) {
                     slot.revision = self.revisions.following(slot.revision, revision)?;
                     if slot.place != place {
@@ -232,7 +233,7 @@ impl Wanted {
 
     /// Removes one address of a neighbor, whatever its revision.
     pub(crate) fn forget_neighbor(&mut self, ix: NeighborIx) {
-        self.stale.forget_neighbor(ix);
+        self.stale.remove_neighbor(ix);
         let Some(slot) = self.neighbors.remove(ix) else {
             return;
         };

@@ -3,9 +3,9 @@
 
 use hashbrown::HashSet;
 
+use super::Wanted;
 use super::neighbor::NeighborIx;
 use super::resource::Change;
-use super::{Subject, Wanted};
 use crate::proto::schema::ResourceType;
 
 /// Stale resources. Empty but for the time after a restart.
@@ -31,32 +31,36 @@ impl Stale {
         self.neighbors.contains(&ix)
     }
 
-    /// The number may be another neighbor's soon.
-    pub(super) fn forget_neighbor(&mut self, ix: NeighborIx) {
+    /// The controller has said it, or it is gone and its number may be another neighbor's soon.
+    pub(super) fn remove_neighbor(&mut self, ix: NeighborIx) {
         if !self.neighbors.is_empty() {
             self.neighbors.remove(&ix);
         }
     }
 
-    /// What the controller has said is stale no longer.
-    pub(super) fn said(&mut self, kind: ResourceType, id: &str, subject: &Subject) {
-        if self.len() == 0 {
-            return;
-        }
-        match subject {
-            Subject::Neighbor(all) => {
-                for ix in all {
-                    self.neighbors.remove(ix);
-                }
-            }
-            _ => {
-                self.described.remove(&(kind, id.into()));
-            }
+    /// The controller has said it, or it is gone. Not for neighbors.
+    pub(super) fn remove(&mut self, kind: ResourceType, id: &str) {
+        if !self.described.is_empty() {
+            self.described.remove(&(kind, id.into()));
         }
     }
 }
 
 impl Change {
+    /// True unless it deletes.
+    pub(super) const fn describes(&self) -> bool {
+        match self {
+            Self::Vpc(vpc) => vpc.is_some(),
+            Self::Subnet(subnet) => subnet.is_some(),
+            Self::Router(router) => router.is_some(),
+            Self::Port(port) => port.is_some(),
+            Self::Neighbor(neighbor) => neighbor.place.is_some(),
+            Self::SecurityGroup(group) => group.is_some(),
+            Self::Dhcp(dhcp) => dhcp.said.is_some(),
+            Self::Gateway(gateway) => gateway.is_some(),
+        }
+    }
+
     /// The kind of resource that it changes.
     pub(super) const fn kind(&self) -> ResourceType {
         match self {
@@ -83,6 +87,11 @@ impl Wanted {
         };
         self.stale = stale;
         self.stale.len()
+    }
+
+    /// From now on nothing is stale.
+    pub(crate) fn expect_nothing(&mut self) {
+        self.stale = Stale::default();
     }
 
     /// Stale resources, to show them: kind and id, or address.

@@ -5,12 +5,16 @@
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
 use crate::southbound::decode::{Encoded, Form, Malformed};
+use crate::state::Revisions;
 
-/// Goal states by their place in the order. The first byte is the form, 1 or 2; the rest is the message.
+/// Goal states by their place in the order. The first byte is the form, the rest the message. Forms: 1 `GoalState`, 2
+/// `GoalStateV2`; 3 and 4 the same, taken while revisions were ignored.
 const GOALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("goal-states");
+
+type Goals<'t> = Table<'t, u64, &'static [u8]>;
 
 /// What the file is: [`FORMAT`] under the key "format".
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -43,6 +47,12 @@ pub(crate) enum StoreError {
         /// Its format.
         found: u64,
     },
+    /// A failure closed it.
+    #[error("the store {} is closed since it failed", path.display())]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
     /// What it holds is no goal state.
     #[error("the store {}: entry {at} is no goal state", path.display())]
     Entry {
@@ -53,10 +63,20 @@ pub(crate) enum StoreError {
     },
 }
 
+/// A goal state, and what was made of its revisions: both decide what it changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Entry {
+    /// As it came.
+    pub goal: Encoded,
+    /// In force when it came.
+    pub revisions: Revisions,
+}
+
 /// Goal states in a file, in order.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    database: Database,
+    /// `None` after a failure: from then on it refuses all, and so it does not after [`Journal::reopen`].
+    database: Option<Database>,
     path: PathBuf,
     next: u64,
     read: u64,
@@ -65,41 +85,36 @@ pub(crate) struct Journal {
 impl Journal {
     /// Opens the file, or creates it.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::builder()
-            .set_cache_size(CACHE)
-            .create(path)
-            .map_err(|error| failed(path, error))?;
         let mut journal = Self {
-            database,
+            database: None,
             path: path.to_owned(),
             next: 0,
             read: 0,
         };
-        let found = journal.prepare().map_err(|error| failed(path, error))?;
-        match found {
-            FORMAT => Ok(journal),
-            found => Err(StoreError::Format {
-                path: journal.path,
-                found,
-            }),
-        }
+        journal.reopen()?;
+        Ok(journal)
     }
 
-    /// Makes sure that the tables are there, and finds the end. Returns the format.
-    fn prepare(&mut self) -> Result<u64, redb::Error> {
-        let write = self.database.begin_write()?;
-        let format = {
-            let mut about = write.open_table(ABOUT)?;
-            let known = about.get("format")?.map(|format| format.value());
-            if known.is_none() {
-                about.insert("format", FORMAT)?;
-            }
-            let goals = write.open_table(GOALS)?;
-            self.next = goals.last()?.map_or(0, |(at, _)| at.value() + 1);
-            known.unwrap_or(FORMAT)
-        };
-        write.commit()?;
-        Ok(format)
+    /// Opens the file again if something failed, which may take as long as reading it.
+    pub(crate) fn reopen(&mut self) -> Result<(), StoreError> {
+        if self.is_open() {
+            return Ok(());
+        }
+        let (database, found, next) =
+            open(&self.path).map_err(|error| failed(&self.path, error))?;
+        if found != FORMAT {
+            return Err(StoreError::Format {
+                path: self.path.clone(),
+                found,
+            });
+        }
+        (self.database, self.next) = (Some(database), next);
+        Ok(())
+    }
+
+    /// False from a failure until [`Journal::reopen`].
+    pub(crate) const fn is_open(&self) -> bool {
+        self.database.is_some()
     }
 
     /// Bytes of goal states that were read.
@@ -110,10 +125,14 @@ impl Journal {
     /// Gives each goal state to `take`, in order.
     pub(crate) fn read(
         &mut self,
-        mut take: impl FnMut(Encoded) -> Result<(), Malformed>,
+        mut take: impl FnMut(Entry) -> Result<(), Malformed>,
     ) -> Result<(), StoreError> {
-        let goals =
-            || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(GOALS)?) };
+        let Some(database) = &self.database else {
+            return Err(StoreError::Closed {
+                path: self.path.clone(),
+            });
+        };
+        let goals = || -> Result<_, redb::Error> { Ok(database.begin_read()?.open_table(GOALS)?) };
         let goals = goals().map_err(|error| failed(&self.path, error))?;
         let entries = goals.range::<u64>(..);
         for entry in entries.map_err(|error| failed(&self.path, error))? {
@@ -122,33 +141,51 @@ impl Journal {
                 path: self.path.clone(),
                 at: at.value(),
             };
-            let goal = unpack(bytes.value()).ok_or_else(no_goal)?;
-            self.read += goal.bytes.len() as u64;
-            take(goal).map_err(|_| no_goal())?;
+            let entry = unpack(bytes.value()).ok_or_else(no_goal)?;
+            self.read += entry.goal.bytes.len() as u64;
+            take(entry).map_err(|_| no_goal())?;
         }
         Ok(())
     }
 
     /// Appends goal states. When it returns they are on the disk.
-    pub(crate) fn append(&mut self, goals: &[Encoded]) -> Result<(), StoreError> {
-        self.next = self.write(self.next, goals)?;
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.next = self.write(self.next, entries)?;
         Ok(())
     }
 
     /// Writes goal states at a place and behind, and returns the place behind them.
-    fn write(&self, at: u64, goals: &[Encoded]) -> Result<u64, StoreError> {
-        let write = || -> Result<(), redb::Error> {
-            let write = self.database.begin_write()?;
-            let mut table = write.open_table(GOALS)?;
-            for (at, goal) in (at..).zip(goals) {
-                let mut space = table.insert_reserve(at, 1 + goal.bytes.len())?;
-                pack(goal, space.as_mut());
+    fn write(&mut self, at: u64, entries: &[Entry]) -> Result<u64, StoreError> {
+        self.change(|goals| {
+            for (at, entry) in (at..).zip(entries) {
+                let mut space = goals.insert_reserve(at, 1 + entry.goal.bytes.len())?;
+                pack(entry, space.as_mut());
             }
-            drop(table);
+            Ok(())
+        })?;
+        Ok(at + entries.len() as u64)
+    }
+
+    /// Changes the table. When it returns that is on the disk. After a failure the file is closed: the database refuses
+    /// everything from then on, also when there is room again.
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Goals<'_>) -> redb::Result,
+    ) -> Result<(), StoreError> {
+        let Some(database) = &self.database else {
+            return Err(StoreError::Closed {
+                path: self.path.clone(),
+            });
+        };
+        let changed = || -> Result<(), redb::Error> {
+            let write = database.begin_write()?;
+            change(&mut write.open_table(GOALS)?)?;
             Ok(write.commit()?)
         };
-        write().map_err(|error| failed(&self.path, error))?;
-        Ok(at + goals.len() as u64)
+        changed().map_err(|error| {
+            self.database = None;
+            failed(&self.path, error)
+        })
     }
 
     /// Begins to replace all that is here with fewer goal states that say the same as they did, or what has become of
@@ -161,25 +198,18 @@ impl Journal {
 
     /// Appends to those that replace.
     pub(crate) fn compact(
-        &self,
+        &mut self,
         compaction: &mut Compaction,
-        goals: &[Encoded],
+        entries: &[Entry],
     ) -> Result<(), StoreError> {
-        compaction.next = self.write(compaction.next, goals)?;
+        compaction.next = self.write(compaction.next, entries)?;
         Ok(())
     }
 
     /// Removes what was replaced. If this is never reached, nothing is lost: the goal states that were written then only
     /// repeat what those before them say.
-    pub(crate) fn end_compaction(&self, compaction: Compaction) -> Result<(), StoreError> {
-        let remove = || -> Result<(), redb::Error> {
-            let write = self.database.begin_write()?;
-            let mut table = write.open_table(GOALS)?;
-            table.retain_in(..compaction.begin, |_, _| false)?;
-            drop(table);
-            Ok(write.commit()?)
-        };
-        remove().map_err(|error| failed(&self.path, error))
+    pub(crate) fn end_compaction(&mut self, compaction: Compaction) -> Result<(), StoreError> {
+        self.change(|goals| goals.retain_in(..compaction.begin, |_, _| false))
     }
 }
 
@@ -191,6 +221,23 @@ pub(crate) struct Compaction {
     next: u64,
 }
 
+/// Opens the file or creates it, with its tables. Returns also the format and the place behind the last entry.
+fn open(path: &Path) -> Result<(Database, u64, u64), redb::Error> {
+    let database = Database::builder().set_cache_size(CACHE).create(path)?;
+    let write = database.begin_write()?;
+    let (format, next) = {
+        let mut about = write.open_table(ABOUT)?;
+        let known = about.get("format")?.map(|format| format.value());
+        if known.is_none() {
+            about.insert("format", FORMAT)?;
+        }
+        let last = write.open_table(GOALS)?.last()?.map(|(at, _)| at.value());
+        (known.unwrap_or(FORMAT), last.map_or(0, |at| at + 1))
+    };
+    write.commit()?;
+    Ok((database, format, next))
+}
+
 fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
     StoreError::Database {
         path: path.to_owned(),
@@ -198,47 +245,50 @@ fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
     }
 }
 
-fn pack(goal: &Encoded, into: &mut [u8]) {
+fn pack(entry: &Entry, into: &mut [u8]) {
     if let Some((form, bytes)) = into.split_first_mut() {
-        *form = match goal.form {
-            Form::V1 => 1,
-            Form::V2 => 2,
+        *form = match (entry.goal.form, entry.revisions) {
+            (Form::V1, Revisions::Check) => 1,
+            (Form::V2, Revisions::Check) => 2,
+            (Form::V1, Revisions::Ignore) => 3,
+            (Form::V2, Revisions::Ignore) => 4,
         };
-        bytes.copy_from_slice(&goal.bytes);
+        bytes.copy_from_slice(&entry.goal.bytes);
     }
 }
 
-fn unpack(entry: &[u8]) -> Option<Encoded> {
+fn unpack(entry: &[u8]) -> Option<Entry> {
     let (form, bytes) = entry.split_first()?;
-    let form = match form {
-        1 => Form::V1,
-        2 => Form::V2,
+    let (form, revisions) = match form {
+        1 => (Form::V1, Revisions::Check),
+        2 => (Form::V2, Revisions::Check),
+        3 => (Form::V1, Revisions::Ignore),
+        4 => (Form::V2, Revisions::Ignore),
         _ => return None,
     };
     let bytes = bytes.to_vec().into();
-    Some(Encoded { form, bytes })
+    let goal = Encoded { form, bytes };
+    Some(Entry { goal, revisions })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn goal(text: &str) -> Encoded {
-        Encoded {
-            form: if text.len().is_multiple_of(2) {
-                Form::V2
-            } else {
-                Form::V1
-            },
-            bytes: text.as_bytes().to_vec().into(),
-        }
+    /// Of every form, by the text's length.
+    fn goal(text: &str) -> Entry {
+        let form = [Form::V1, Form::V2][text.len() % 2];
+        let revisions = [Revisions::Check, Revisions::Ignore][text.len() / 2 % 2];
+        let bytes = text.as_bytes().to_vec().into();
+        let goal = Encoded { form, bytes };
+        Entry { goal, revisions }
     }
 
     fn texts(journal: &mut Journal) -> Vec<String> {
         let mut texts = Vec::new();
         journal
             .read(|found| {
-                let text = String::from_utf8(found.bytes.to_vec()).unwrap();
+                let text = String::from_utf8(found.goal.bytes.to_vec()).unwrap();
                 assert_eq!(found, goal(&text));
                 texts.push(text);
                 Ok(())
@@ -299,7 +349,7 @@ mod tests {
             Journal::open(&path).is_err(),
             "two switches share one store"
         );
-        let write = journal.database.begin_write().unwrap();
+        let write = journal.database.as_ref().unwrap().begin_write().unwrap();
         write
             .open_table(ABOUT)
             .unwrap()

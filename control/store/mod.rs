@@ -5,98 +5,152 @@
 //! wanted state again, since saying something twice changes nothing. When they have become much longer than what they
 //! say, they are replaced by goal states that the wanted state is written out as.
 //!
-//! One thread writes. The control thread hands each goal state over before it programs it, and its reply after; the
-//! replies go out when what was handed over before them is on the disk. So nothing waits for a disk but replies.
+//! One thread writes ([`keeper`]). The control thread hands each goal state over before it programs it, and its reply
+//! after; the replies go out when what was handed over before them is on the disk. So nothing waits for a disk but replies.
+//!
+//! What cannot be written, or waits for the disk beyond [`MAX_QUEUED`], is not kept: replies say PENDING from then on,
+//! until all that is wanted has been written out anew.
 
 mod journal;
+mod keeper;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-pub(crate) use journal::{Journal, StoreError};
+pub(crate) use journal::{Entry, Journal, StoreError};
 
-use crate::southbound::decode::Encoded;
-use journal::Compaction;
+use keeper::Keeper;
 
-/// The journal is replaced when so many bytes were recorded since the last time, and as many as then.
-const WORTHWHILE: u64 = 64 << 20;
+/// Most bytes that wait for the disk: some seconds of a controller that sends as fast as it can, and so much memory.
+const MAX_QUEUED: u64 = 256 << 20;
 
-/// Time between two attempts to write out what could not be recorded.
-const RETRY: Duration = Duration::from_secs(10);
+/// Bytes that wait for the disk when no more of the wanted state is written out.
+const BEHIND: u64 = 16 << 20;
 
-/// What to do when everything before it is on the disk, or (false) could not be written.
+/// What to do when everything before it is on the disk, or (false) is not kept.
 type Then = Box<dyn FnOnce(bool) + Send>;
 
 /// Work for the thread that writes, in order.
 enum Job {
-    Record(Encoded),
-    Then(Then),
+    Record(Entry),
+    /// With the bytes that it has in memory.
+    Then(Then, u64),
+    /// What was to be recorded next was too much.
+    Lost,
     BeginCompaction,
-    Compact(Encoded),
+    Compact(Entry),
     EndCompaction,
+}
+
+impl Job {
+    /// Bytes that wait with it.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Record(entry) | Self::Compact(entry) => entry.goal.bytes.len() as u64,
+            Self::Then(_, bytes) => *bytes,
+            Self::Lost | Self::BeginCompaction | Self::EndCompaction => 0,
+        }
+    }
+}
+
+/// What both threads look at.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Bytes of jobs that are not done.
+    queued: AtomicU64,
+    /// Set by the control thread when it drops what it should have recorded, and taken back when the other one knows.
+    lost: AtomicBool,
+    wants_compaction: AtomicBool,
 }
 
 /// The way to the thread that writes. The thread ends, when all is written, after this is dropped.
 #[derive(Debug)]
 pub(crate) struct Store {
     jobs: Sender<Job>,
-    wants_compaction: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+    max_queued: u64,
 }
 
 impl Store {
-    /// Starts the thread.
-    pub(crate) fn start(journal: Journal) -> std::io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the thread. It calls `wake` when [`Store::wants_compaction`] has become true.
+    pub(crate) fn start(
+        journal: Journal,
+        wake: impl Fn() + Send + 'static,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+        Self::with_room(journal, wake, MAX_QUEUED)
+    }
+
+    fn with_room(
+        journal: Journal,
+        wake: impl Fn() + Send + 'static,
+        max_queued: u64,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = channel();
-        let wants_compaction = Arc::new(AtomicBool::new(false));
-        let recorded = journal.bytes_read();
-        let keeper = Keeper {
-            journal,
-            wants_compaction: wants_compaction.clone(),
-            compaction: None,
-            sound: true,
-            whole: true,
-            begun: Instant::now(),
-            recorded,
-            compacted: 0,
-        };
+        let shared = Arc::new(Shared::default());
+        let keeper = Keeper::new(journal, shared.clone(), Box::new(wake));
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || keeper.run(&queue))?;
         let store = Self {
             jobs,
-            wants_compaction,
+            shared,
+            max_queued,
         };
         Ok((store, thread))
     }
 
-    /// Keeps a goal state.
-    pub(crate) fn record(&self, goal: Encoded) {
-        self.send(Job::Record(goal));
+    /// Keeps a goal state, unless too much waits for the disk.
+    pub(crate) fn record(&self, entry: Entry) {
+        let job = Job::Record(entry);
+        if self.is_lost() {
+            return;
+        }
+        if self.shared.queued.load(SeqCst) + job.bytes() > self.max_queued {
+            tracing::error!(
+                "goal states are not kept, and replies say PENDING: {} MiB wait for the disk",
+                self.max_queued >> 20
+            );
+            self.shared.lost.store(true, SeqCst);
+            self.send(Job::Lost);
+        } else {
+            self.send(job);
+        }
     }
 
-    /// Calls `then` when all that was recorded before is on the disk; with false if it is not, for which the log has
-    /// the reason. On the thread that writes: it must not wait for anything.
-    pub(crate) fn then(&self, then: impl FnOnce(bool) + Send + 'static) {
-        self.send(Job::Then(Box::new(then)));
+    /// Calls `then`, which has so many bytes in memory, when all that was recorded before is on the disk; with false if
+    /// it is not kept, for which the log has the reason. On the thread that writes, or at once: it must not wait for
+    /// anything.
+    pub(crate) fn then(&self, bytes: u64, then: impl FnOnce(bool) + Send + 'static) {
+        if self.is_lost() {
+            then(false);
+        } else {
+            self.send(Job::Then(Box::new(then), bytes));
+        }
     }
 
     /// True when what was recorded should be replaced: it is long, or there is a gap in it.
     pub(crate) fn wants_compaction(&self) -> bool {
-        self.wants_compaction.load(Relaxed)
+        self.shared.wants_compaction.load(SeqCst)
+    }
+
+    /// True while the disk is slower than what it is given. Then nothing of a compaction may be given to it.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_lost() || self.shared.queued.load(SeqCst) > BEHIND.min(self.max_queued)
     }
 
     /// Begins to replace what was recorded so far.
     pub(crate) fn begin_compaction(&self) {
-        self.wants_compaction.store(false, Relaxed);
+        self.shared.wants_compaction.store(false, SeqCst);
         self.send(Job::BeginCompaction);
     }
 
     /// One of the goal states that replace it.
-    pub(crate) fn compact(&self, goal: Encoded) {
-        self.send(Job::Compact(goal));
+    pub(crate) fn compact(&self, entry: Entry) {
+        self.send(Job::Compact(entry));
     }
 
     /// Those were all.
@@ -104,107 +158,13 @@ impl Store {
         self.send(Job::EndCompaction);
     }
 
+    fn is_lost(&self) -> bool {
+        self.shared.lost.load(SeqCst)
+    }
+
     fn send(&self, job: Job) {
+        self.shared.queued.fetch_add(job.bytes(), SeqCst);
         // The thread ends when this is dropped, not before.
         let _ = self.jobs.send(job);
     }
-}
-
-/// What the thread that writes has.
-struct Keeper {
-    journal: Journal,
-    wants_compaction: Arc<AtomicBool>,
-    compaction: Option<Compaction>,
-    /// Everything that was recorded is on the disk, or in what a compaction wrote since.
-    sound: bool,
-    /// Nothing failed since the last compaction began.
-    whole: bool,
-    /// When that was.
-    begun: Instant,
-    /// Bytes recorded since the last compaction began, or read at start; and bytes that it wrote.
-    recorded: u64,
-    compacted: u64,
-}
-
-/// What is written together.
-#[derive(Default)]
-struct Batch {
-    records: Vec<Encoded>,
-    compacted: Vec<Encoded>,
-}
-
-impl Keeper {
-    /// Takes all that waits, writes it at once, and says so.
-    fn run(mut self, queue: &Receiver<Job>) {
-        while let Ok(first) = queue.recv() {
-            let (mut batch, mut then) = (Batch::default(), Vec::new());
-            for job in std::iter::once(first).chain(queue.try_iter()) {
-                match job {
-                    Job::Record(goal) => batch.records.push(goal),
-                    Job::Compact(goal) => batch.compacted.push(goal),
-                    Job::Then(call) => then.push(call),
-                    Job::BeginCompaction => {
-                        self.write(&mut batch);
-                        self.begin_compaction();
-                    }
-                    Job::EndCompaction => {
-                        self.write(&mut batch);
-                        self.end_compaction();
-                    }
-                }
-            }
-            self.write(&mut batch);
-            then.into_iter().for_each(|then| then(self.sound));
-            let long = self.recorded > self.compacted.max(WORTHWHILE);
-            let again = !self.sound && self.begun.elapsed() >= RETRY;
-            if self.compaction.is_none() && (long || again) {
-                self.wants_compaction.store(true, Relaxed);
-            }
-        }
-    }
-
-    fn write(&mut self, batch: &mut Batch) {
-        let records = std::mem::take(&mut batch.records);
-        let compacted = std::mem::take(&mut batch.compacted);
-        if !records.is_empty() {
-            self.recorded += bytes(&records);
-            let result = self.journal.append(&records);
-            self.report(result);
-        }
-        if let Some(compaction) = &mut self.compaction
-            && !compacted.is_empty()
-        {
-            self.compacted += bytes(&compacted);
-            let result = self.journal.compact(compaction, &compacted);
-            self.report(result);
-        }
-    }
-
-    fn begin_compaction(&mut self) {
-        self.compaction = Some(self.journal.begin_compaction());
-        (self.recorded, self.compacted) = (0, 0);
-        (self.whole, self.begun) = (true, Instant::now());
-    }
-
-    fn end_compaction(&mut self) {
-        // What was not written whole must not replace anything.
-        if let Some(compaction) = self.compaction.take()
-            && self.whole
-        {
-            let result = self.journal.end_compaction(compaction);
-            self.sound |= result.is_ok();
-            self.report(result);
-        }
-    }
-
-    fn report(&mut self, result: Result<(), StoreError>) {
-        if let Err(error) = result {
-            tracing::error!("goal states are not kept, and replies say PENDING: {error}");
-            (self.sound, self.whole) = (false, false);
-        }
-    }
-}
-
-fn bytes(goals: &[Encoded]) -> u64 {
-    goals.iter().map(|goal| goal.bytes.len() as u64).sum()
 }

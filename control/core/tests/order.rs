@@ -5,7 +5,7 @@
 //! does order count.
 
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{TestCaseResult, TestRunner};
 
 use super::goal::*;
 use super::world::{PORT_A, PORT_B, World, statuses};
@@ -14,8 +14,9 @@ use crate::proto::schema::NeighborType::{L2, L3};
 use crate::proto::schema::OperationStatus::{Pending, Success};
 use crate::proto::schema::UpdateType::{Delta, Full};
 use crate::proto::schema::{GatewayType, OperationStatus, OperationType};
+use crate::state::Revisions;
 
-use Step::{Bind, Say, Unbind};
+use Step::{Bind, Revise, Say, Unbind};
 
 /// One step of a story.
 #[derive(Clone, Debug)]
@@ -25,11 +26,13 @@ pub(super) enum Step {
     /// Port 1 or 2 of the switch is this one of the controller's.
     Bind(u16, &'static str),
     Unbind(u16),
+    /// What to make of revisions from now on.
+    Revise(Revisions),
 }
 
 pub(super) type Story = Vec<Step>;
 
-fn say(states: impl IntoIterator<Item = State>) -> Story {
+pub(super) fn say(states: impl IntoIterator<Item = State>) -> Story {
     states.into_iter().map(Say).collect()
 }
 
@@ -219,6 +222,7 @@ fn tell(
             Say(state) => message.push(state),
             Bind(port, id) => world.bind(switch_port(port), id),
             Unbind(port) => world.unbind(switch_port(port)),
+            Revise(revisions) => world.core.set_revisions(revisions),
         }
         if ends_message {
             world.apply(form(std::mem::take(&mut message)));
@@ -258,6 +262,22 @@ pub(super) fn turns(stories: &[Story]) -> impl Strategy<Value = Vec<usize>> + us
     Just(turns.collect::<Vec<_>>()).prop_shuffle()
 }
 
+/// Asserts that `holds` of so many values.
+pub(super) fn for_all<S: Strategy>(
+    cases: u32,
+    values: &S,
+    holds: impl Fn(S::Value) -> TestCaseResult,
+) {
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None, // is for tests that `proptest!` makes
+        ..ProptestConfig::default()
+    });
+    if let Err(failure) = runner.run(values, holds) {
+        panic!("{failure}");
+    }
+}
+
 /// Tells the stories in many ways. All end alike, and saying all that is wanted once more changes nothing.
 fn assert_order_does_not_matter(stories: &[Story], cases: u32) {
     let expected = reference(stories.to_vec());
@@ -266,12 +286,7 @@ fn assert_order_does_not_matter(stories: &[Story], cases: u32) {
         prop::collection::vec(prop::bool::weighted(0.3), stories.concat().len()),
         any::<bool>(),
     );
-    let mut runner = TestRunner::new(ProptestConfig {
-        cases,
-        failure_persistence: None, // is for tests that `proptest!` makes
-        ..ProptestConfig::default()
-    });
-    let told = runner.run(&any_way, |(turns, ends_message, second_form)| {
+    for_all(cases, &any_way, |(turns, ends_message, second_form)| {
         let steps = interleave(stories.to_vec(), &turns);
         let mut world = tell(steps, ends_message, second_form);
         prop_assert_eq!([world.see(), world.wanted()], expected.clone());
@@ -282,9 +297,6 @@ fn assert_order_does_not_matter(stories: &[Story], cases: u32) {
         prop_assert_eq!([world.see(), world.wanted()], expected.clone());
         Ok(())
     });
-    if let Err(failure) = told {
-        panic!("{failure}");
-    }
 }
 
 #[test]

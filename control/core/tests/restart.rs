@@ -2,18 +2,22 @@
 //! What is in the store makes the same state again, whenever the process ends.
 
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
 
-use super::goal::{port, subnet, vpc};
+use super::goal::{State, deleted, dhcp, neighbor, port, subnet, v2, vpc};
 use super::order::{
-    Step, Story, interleave, keeping, networks, once, ports_and_guests, switch_port, turns,
+    Step, Story, for_all, interleave, keeping, networks, once, ports_and_guests, say, switch_port,
+    turns,
 };
 use super::world::World;
 use crate::core::Goal;
-use crate::proto::schema::GoalStateV2;
+use crate::proto::schema::NeighborType::L2;
+use crate::proto::schema::OperationStatus::OutOfOrder;
+use crate::proto::schema::neighbor_configuration::FixedIp;
+use crate::proto::schema::{GoalStateV2, NeighborType};
 use crate::southbound::decode::{self, Encoded};
+use crate::state::Revisions;
 use crate::state::parts::{Position, Which};
-use crate::store::Journal;
+use crate::store::{Entry, Journal};
 
 /// Lets the steps happen, each as a message that is kept, then the process ends. After `compact_after` of them the
 /// store begins to be written anew, a part between two steps, which the end of the process may come before.
@@ -28,9 +32,12 @@ fn restarted(steps: Vec<Step>, compact_after: usize) -> [World; 2] {
     for (n, step) in steps.into_iter().enumerate() {
         match step {
             Step::Say(state) => {
-                let goal = super::goal::v2([state]);
-                journal.append(&[Encoded::from(&goal)]).unwrap();
-                before.apply(goal);
+                let entry = Entry {
+                    goal: Encoded::from(&v2([state])),
+                    revisions: before.core.wanted.revisions(),
+                };
+                before.core.apply("test", &entry.goal).unwrap();
+                journal.append(&[entry]).unwrap();
             }
             Step::Bind(port, id) => {
                 before.bind(switch_port(port), id);
@@ -40,6 +47,7 @@ fn restarted(steps: Vec<Step>, compact_after: usize) -> [World; 2] {
                 before.unbind(switch_port(port));
                 bound[usize::from(port)] = None;
             }
+            Step::Revise(revisions) => before.core.set_revisions(revisions),
         }
         if n == compact_after {
             compaction = Some((journal.begin_compaction(), Position::default()));
@@ -48,7 +56,9 @@ fn restarted(steps: Vec<Step>, compact_after: usize) -> [World; 2] {
             match before.core.wanted.part(&mut position, Which::All) {
                 Some(goal) => {
                     let goal = Encoded::from(&Goal::V2(goal));
-                    journal.compact(&mut part, &[goal]).unwrap();
+                    let revisions = Revisions::Ignore;
+                    let entry = Entry { goal, revisions };
+                    journal.compact(&mut part, &[entry]).unwrap();
                     compaction = Some((part, position));
                 }
                 None => journal.end_compaction(part).unwrap(),
@@ -86,12 +96,7 @@ fn assert_all_stale(world: &World) {
 fn assert_restarts_as_it_was(stories: &[Story], cases: u32) {
     let steps = stories.concat().len();
     let any_way = (turns(stories), 0..=steps, 0..=steps);
-    let mut runner = TestRunner::new(ProptestConfig {
-        cases,
-        failure_persistence: None, // is for tests that `proptest!` makes
-        ..ProptestConfig::default()
-    });
-    let told = runner.run(&any_way, |(turns, end, compact_after)| {
+    for_all(cases, &any_way, |(turns, end, compact_after)| {
         let mut steps = interleave(stories.to_vec(), &turns);
         steps.truncate(end);
         let [mut before, mut after] = restarted(steps, compact_after);
@@ -101,9 +106,6 @@ fn assert_restarts_as_it_was(stories: &[Story], cases: u32) {
         assert_all_stale(&after);
         Ok(())
     });
-    if let Err(failure) = told {
-        panic!("{failure}");
-    }
 }
 
 #[test]
@@ -122,6 +124,38 @@ fn networks_are_as_they_were() {
     assert_restarts_as_it_was(&networks(), 200);
 }
 
+/// What is refused or not by its revision, as the mode is at the time.
+fn revisions() -> Vec<Story> {
+    let guest = |host| neighbor("n1", L2, "02:00:00:00:01:01", "blue", "10.7.1.101", host);
+    let subnet = |gateway| subnet("blue", "vpc", "10.7.1.0/24", 0, gateway);
+    let mut stories: Vec<Story> = [Revisions::Ignore, Revisions::Check, Revisions::Ignore]
+        .map(|revisions| vec![Step::Revise(revisions)])
+        .into();
+    stories.extend([
+        say([vpc("vpc", 7).at(9), vpc("vpc", 17).at(3)]),
+        say([subnet(1).at(9), subnet(2).at(3), subnet(3).at(0)]),
+        say([guest(9).at(9), guest(8).at(3), guest(7).at(5)]),
+        say([deleted(guest(9)).at(4)]),
+        say([port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]).at(7)]),
+        say([port("port-a", "02:00:00:00:00:0b", &[("blue", "10.7.1.10")]).at(5)]),
+        vec![Step::Bind(1, "port-a")],
+    ]);
+    stories
+}
+
+#[test]
+fn revisions_that_were_ignored_or_refused_are_so_again() {
+    assert_restarts_as_it_was(&revisions(), 300);
+}
+
+fn sweep_stale(world: &mut World) {
+    world.core.swept = Some(Position::default());
+    while world.core.swept.is_some() {
+        world.core.sweep_stale();
+    }
+    world.core.wanted.sweep();
+}
+
 #[test]
 fn what_is_said_again_stays_and_the_rest_goes() {
     let [_, mut world] = restarted(once().concat(), usize::MAX);
@@ -132,11 +166,7 @@ fn what_is_said_again_stays_and_the_rest_goes() {
     ];
     world.succeed(again.clone());
     let stale = world.core.wanted.stale_names().count();
-    world.core.swept = Some(Position::default());
-    while world.core.swept.is_some() {
-        world.core.sweep_stale();
-    }
-    world.core.wanted.sweep();
+    sweep_stale(&mut world);
     assert!(stale > 0 && world.core.wanted.stale_names().count() == 0);
     let mut expected = World::new();
     expected.succeed(again);
@@ -147,4 +177,60 @@ fn what_is_said_again_stays_and_the_rest_goes() {
         of_goal_state(expected.wanted())
     );
     world.check();
+}
+
+#[test]
+fn what_is_said_again_in_an_older_revision_stays_and_what_is_deleted_so_goes() {
+    let guest = neighbor("n1", L2, "02:00:00:00:01:01", "blue", "10.7.1.101", 9);
+    let gone = neighbor("n2", L2, "02:00:00:00:01:02", "blue", "10.7.1.102", 9);
+    let again = [
+        vpc("vpc", 7),
+        subnet("blue", "vpc", "10.7.1.0/24", 7, 1),
+        port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
+        guest,
+    ];
+    let all = again.clone().into_iter().chain([gone.clone()]);
+    let steps = all.map(|state| Step::Say(state.at(9))).collect();
+    let [_, mut world] = restarted(steps, usize::MAX);
+    let refused = world.put(again.map(|state| state.at(2)));
+    assert_eq!(refused, [OutOfOrder; 4]);
+    assert_eq!(world.put([deleted(gone).at(2)]), [OutOfOrder]);
+    let stale: Vec<_> = world.core.wanted.stale_names().collect();
+    assert_eq!(stale, [("NEIGHBOR", "10.7.1.102 (n2)".to_owned())]);
+    sweep_stale(&mut world);
+    assert_eq!(world.core.wanted.neighbors().count(), 1);
+    assert_eq!(world.core.wanted.ports().count(), 1);
+}
+
+#[test]
+fn addresses_of_a_neighbor_are_said_again_though_another_one_is_refused() {
+    let one = |ip| neighbor("n1", L2, "02:00:00:00:01:01", "blue", ip, 9);
+    let mut both = one("10.7.1.101");
+    let State::Neighbor(state) = &mut both else {
+        unreachable!()
+    };
+    let fixed_ips = &mut state.configuration.as_mut().unwrap().fixed_ips;
+    fixed_ips.push(FixedIp {
+        neighbor_type: NeighborType::L2.into(),
+        subnet_id: "blue".to_owned(),
+        ip_address: "10.7.1.102".to_owned(),
+        ..FixedIp::default()
+    });
+    let steps = [one("10.7.1.101").at(3), one("10.7.1.102").at(9)].map(Step::Say);
+    let [_, mut world] = restarted(steps.into(), usize::MAX);
+    assert_eq!(world.put([both.at(5)]), [OutOfOrder]);
+    assert_eq!(world.core.wanted.stale_names().count(), 0);
+}
+
+#[test]
+fn what_has_another_id_now_is_not_stale_by_its_old_one_and_nothing_is_when_all_is_swept() {
+    let of = |id| dhcp(id, "blue", "02:00:00:00:00:0a", "10.7.1.10");
+    let steps = vec![Step::Say(of("uuid-1")), Step::Say(vpc("vpc", 7))];
+    let [_, mut world] = restarted(steps, usize::MAX);
+    world.put([of("uuid-2")]);
+    let stale: Vec<_> = world.core.wanted.stale_names().collect();
+    assert_eq!(stale, [("VPC", "vpc".to_owned())]);
+    sweep_stale(&mut world);
+    assert_eq!(world.core.wanted.stale_names().count(), 0);
+    assert_eq!(world.core.wanted.dhcp().count(), 1);
 }

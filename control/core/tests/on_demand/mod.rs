@@ -14,7 +14,7 @@ use super::world::World;
 use crate::core::Aged;
 use crate::core::watchdog::GRACE;
 use crate::proto::schema::NeighborType::{L2, L3};
-use crate::proto::schema::UpdateType;
+use crate::proto::schema::{OperationStatus, UpdateType};
 use crate::southbound::decode::Encoded;
 
 const IDLE: Duration = Duration::from_secs(60);
@@ -220,6 +220,25 @@ fn an_address_that_is_an_l2_and_an_l3_neighbor_ages_as_one() {
     lab.after(60);
     lab.after(60);
     assert_eq!(lab.is(20), GONE);
+}
+
+#[test]
+fn an_answer_is_one_though_another_address_of_the_neighbor_is_refused() {
+    let mut lab = Lab::new();
+    let (State::Neighbor(mut both), State::Neighbor(known)) = (answer(20), answer(21)) else {
+        unreachable!()
+    };
+    let both_ips = &mut both.configuration.as_mut().unwrap().fixed_ips;
+    both_ips.extend(known.configuration.unwrap().fixed_ips);
+    let known = neighbor("n20", L2, "02:00:00:00:00:14", "s", "10.7.1.21", 9);
+    lab.world.succeed([known.at(9)]);
+    lab.ask(20, 0);
+    assert_eq!(
+        lab.world.put([State::Neighbor(both).at(5)]),
+        [OperationStatus::OutOfOrder]
+    );
+    lab.after(60);
+    assert_eq!([lab.is(20), lab.is(21)], [IS_IDLE, USED]);
 }
 
 #[test]

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+//! [`Keeper`]: the thread that writes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::journal::{Compaction, Entry, Journal, StoreError};
+use super::{Job, Shared};
+
+/// The journal is replaced when so many bytes were recorded since the last time, and as many as then.
+const WORTHWHILE: u64 = 64 << 20;
+
+/// Time between two attempts to write out what could not be recorded.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What the thread that writes has.
+pub(super) struct Keeper {
+    journal: Journal,
+    shared: Arc<Shared>,
+    wake: Box<dyn Fn() + Send>,
+    compaction: Option<Compaction>,
+    /// Everything that was recorded is on the disk, or in what a compaction wrote since.
+    sound: bool,
+    /// When it was last tried to make it so again.
+    tried: Option<Instant>,
+    /// Bytes recorded since the last compaction began, or read at start; and bytes that it wrote.
+    recorded: u64,
+    compacted: u64,
+}
+
+/// What is written together.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Entry>,
+    compacted: Vec<Entry>,
+}
+
+impl Keeper {
+    /// Writes to this journal, which was read; calls `wake` when a compaction is wanted.
+    pub(super) fn new(journal: Journal, shared: Arc<Shared>, wake: Box<dyn Fn() + Send>) -> Self {
+        let recorded = journal.bytes_read();
+        Self {
+            journal,
+            shared,
+            wake,
+            compaction: None,
+            sound: true,
+            tried: None,
+            recorded,
+            compacted: 0,
+        }
+    }
+
+    /// Does what is to be done until nobody can ask for more.
+    pub(super) fn run(mut self, queue: &Receiver<Job>) {
+        loop {
+            match queue.recv_timeout(RETRY) {
+                Ok(first) => self.serve(std::iter::once(first).chain(queue.try_iter())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.look_after();
+        }
+    }
+
+    /// Takes all that waits, writes it at once, and says so.
+    fn serve(&mut self, jobs: impl Iterator<Item = Job>) {
+        let (mut batch, mut then, mut bytes) = (Batch::default(), Vec::new(), 0);
+        for job in jobs {
+            bytes += job.bytes();
+            match job {
+                Job::Record(entry) => batch.records.push(entry),
+                Job::Compact(entry) => batch.compacted.push(entry),
+                Job::Then(call, _) => then.push(call),
+                Job::Lost => {
+                    self.give_up();
+                    self.shared.lost.store(false, SeqCst);
+                }
+                Job::BeginCompaction => {
+                    self.write(&mut batch);
+                    self.begin_compaction();
+                }
+                Job::EndCompaction => {
+                    self.write(&mut batch);
+                    self.end_compaction();
+                }
+            }
+        }
+        self.write(&mut batch);
+        then.into_iter().for_each(|then| then(self.sound));
+        self.shared.queued.fetch_sub(bytes, SeqCst);
+    }
+
+    /// Asks for a compaction if there is a reason, after a failure of the journal as soon as it is open again.
+    fn look_after(&mut self) {
+        let due = self.tried.is_none_or(|tried| tried.elapsed() >= RETRY);
+        let again = !self.sound && due;
+        if again {
+            self.tried = Some(Instant::now());
+            let result = self.journal.reopen();
+            self.report(result);
+        }
+        let long = self.recorded > self.compacted.max(WORTHWHILE);
+        let wanted = self.compaction.is_none() && self.journal.is_open() && (long || again);
+        if wanted && !self.shared.wants_compaction.swap(true, SeqCst) {
+            (self.wake)();
+        }
+    }
+
+    fn write(&mut self, batch: &mut Batch) {
+        let records = std::mem::take(&mut batch.records);
+        let compacted = std::mem::take(&mut batch.compacted);
+        if !records.is_empty() && self.journal.is_open() {
+            self.recorded += bytes(&records);
+            let result = self.journal.append(&records);
+            self.report(result);
+        }
+        if let Some(compaction) = &mut self.compaction
+            && !compacted.is_empty()
+        {
+            self.compacted += bytes(&compacted);
+            let result = self.journal.compact(compaction, &compacted);
+            self.report(result);
+        }
+    }
+
+    fn begin_compaction(&mut self) {
+        if self.journal.is_open() {
+            self.compaction = Some(self.journal.begin_compaction());
+            (self.recorded, self.compacted) = (0, 0);
+        }
+    }
+
+    fn end_compaction(&mut self) {
+        if let Some(compaction) = self.compaction.take() {
+            let result = self.journal.end_compaction(compaction);
+            if result.is_ok() && !self.sound {
+                tracing::info!("goal states are kept again");
+                self.sound = true;
+            }
+            self.report(result);
+        }
+    }
+
+    fn report(&mut self, result: Result<(), StoreError>) {
+        if let Err(error) = result {
+            tracing::error!("goal states are not kept, and replies say PENDING: {error}");
+            self.give_up();
+        }
+    }
+
+    /// Something is not kept. What was to replace it is not whole either.
+    fn give_up(&mut self) {
+        self.sound = false;
+        self.compaction = None;
+    }
+}
+
+fn bytes(entries: &[Entry]) -> u64 {
+    let lengths = entries.iter().map(|entry| entry.goal.bytes.len() as u64);
+    lengths.sum()
+}
