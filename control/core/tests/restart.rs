@@ -32,10 +32,8 @@ fn restarted(steps: Vec<Step>, compact_after: usize) -> [World; 2] {
     for (n, step) in steps.into_iter().enumerate() {
         match step {
             Step::Say(state) => {
-                let entry = Entry {
-                    goal: Encoded::from(&v2([state])),
-                    revisions: before.core.wanted.revisions(),
-                };
+                let goal = Encoded::from(&v2([state]));
+                let entry = Entry::said(goal, before.core.wanted.revisions());
                 before.core.apply("test", &entry.goal).unwrap();
                 journal.append(&[entry]).unwrap();
             }
@@ -52,16 +50,13 @@ fn restarted(steps: Vec<Step>, compact_after: usize) -> [World; 2] {
         if n == compact_after {
             compaction = Some((journal.begin_compaction(), Position::default()));
         }
-        if let Some((mut part, mut position)) = compaction.take() {
+        if let Some((replaced, mut position)) = compaction.take() {
             match before.core.wanted.part(&mut position, Which::All) {
-                Some(goal) => {
-                    let goal = Encoded::from(&Goal::V2(goal));
-                    let revisions = Revisions::Ignore;
-                    let entry = Entry { goal, revisions };
-                    journal.compact(&mut part, &[entry]).unwrap();
-                    compaction = Some((part, position));
+                Some(part) => {
+                    journal.append(&[Entry::part(part)]).unwrap();
+                    compaction = Some((replaced, position));
                 }
-                None => journal.end_compaction(part).unwrap(),
+                None => journal.end_compaction(&replaced).unwrap(),
             }
         }
     }
@@ -87,8 +82,8 @@ fn assert_all_stale(world: &World) {
     let wanted = &world.core.wanted;
     let mut position = Position::default();
     let mut stale = Position::default();
-    while let Some(all) = wanted.part(&mut position, Which::All) {
-        let stale = wanted.part(&mut stale, Which::Stale).unwrap();
+    while let Some((all, _)) = wanted.part(&mut position, Which::All) {
+        let (stale, _) = wanted.part(&mut stale, Which::Stale).unwrap();
         assert_eq!(resources(&stale), resources(&all));
     }
 }
@@ -154,6 +149,45 @@ fn sweep_stale(world: &mut World) {
         world.core.sweep_stale();
     }
     world.core.wanted.sweep();
+}
+
+/// Ports and neighbors that claim one address, and VPCs that name one VNI, in turns.
+fn contests() -> Vec<Story> {
+    let guest = |id, host| neighbor(id, L2, "02:00:00:00:01:01", "blue", "10.7.1.101", host);
+    let port = |id, mac| port(id, mac, &[("blue", "10.7.1.10")]);
+    let subnet = |id, vpc, cidr| subnet(id, vpc, cidr, 8, 1);
+    let (red, green, grey) = (
+        |vpc| subnet("red", vpc, "10.7.2.0/24"),
+        |vpc| subnet("green", vpc, "10.8.3.0/24"),
+        subnet("grey", "other", "10.7.2.0/24"),
+    );
+    vec![
+        say([vpc("vpc", 7), vpc("vpc", 17), vpc("vpc", 7)]),
+        say([vpc("other", 7), vpc("other", 8), vpc("other", 7)]),
+        say([super::goal::subnet("blue", "vpc", "10.7.1.0/24", 0, 1)]),
+        say([super::goal::subnet("apart", "other", "10.7.1.0/24", 0, 4)]),
+        say([red("vpc"), red("other"), deleted(red("vpc")), red("vpc")]),
+        say([green("other"), deleted(green("vpc")), green("third")]),
+        say([grey.clone(), deleted(grey.clone()), grey]),
+        say([guest("n1", 9), guest("n1", 8), guest("n1", 9)]),
+        say([guest("n2", 7), guest("n2", 6), guest("n2", 7)]),
+        say([guest("n3", 5), deleted(guest("n3", 5)), guest("n3", 5)]),
+        say([
+            port("port-a", "02:00:00:00:00:0a"),
+            port("port-a", "02:00:00:00:00:0b"),
+        ]),
+        say([
+            port("port-b", "02:00:00:00:00:0b"),
+            port("port-b", "02:00:00:00:00:0b"),
+        ]),
+        vec![Step::Bind(1, "port-a")],
+        vec![Step::Bind(2, "port-b")],
+    ]
+}
+
+#[test]
+fn who_has_what_several_claim_has_it_again() {
+    assert_restarts_as_it_was(&contests(), 200);
 }
 
 #[test]
