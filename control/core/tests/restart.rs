@@ -2,6 +2,7 @@
 //! What is in the store makes the same state again, whenever the process ends.
 
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
 
 use super::goal::{State, deleted, dhcp, neighbor, port, subnet, v2, vpc};
 use super::order::{
@@ -88,18 +89,22 @@ fn assert_all_stale(world: &World) {
     }
 }
 
+fn assert_all_is_as_it_was(steps: Vec<Step>, compact_after: usize) -> TestCaseResult {
+    let [mut before, mut after] = restarted(steps, compact_after);
+    prop_assert_eq!(after.wanted(), before.wanted());
+    prop_assert_eq!(after.see(), before.see());
+    after.check();
+    assert_all_stale(&after);
+    Ok(())
+}
+
 fn assert_restarts_as_it_was(stories: &[Story], cases: u32) {
     let steps = stories.concat().len();
     let any_way = (turns(stories), 0..=steps, 0..=steps);
     for_all(cases, &any_way, |(turns, end, compact_after)| {
         let mut steps = interleave(stories.to_vec(), &turns);
         steps.truncate(end);
-        let [mut before, mut after] = restarted(steps, compact_after);
-        prop_assert_eq!(after.wanted(), before.wanted());
-        prop_assert_eq!(after.see(), before.see());
-        after.check();
-        assert_all_stale(&after);
-        Ok(())
+        assert_all_is_as_it_was(steps, compact_after)
     });
 }
 
@@ -188,6 +193,40 @@ fn contests() -> Vec<Story> {
 #[test]
 fn who_has_what_several_claim_has_it_again() {
     assert_restarts_as_it_was(&contests(), 200);
+}
+
+/// Says these, and then all of them again while the store is written anew, from each step on.
+fn assert_saying_again_changes_nothing(states: &[State]) {
+    let again = std::iter::repeat_n(states, 8).flatten();
+    let again: Vec<_> = again.cloned().map(Step::Say).collect();
+    let mut steps = vec![Step::Bind(1, "port-a"), Step::Bind(2, "port-b")];
+    steps.extend(again);
+    for compact_after in states.len()..4 * states.len() {
+        assert_all_is_as_it_was(steps.clone(), compact_after).unwrap();
+    }
+}
+
+#[test]
+fn a_vni_is_still_the_first_s_that_named_it_after_what_came_during_a_compaction() {
+    assert_saying_again_changes_nothing(&[
+        port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
+        port("port-b", "02:00:00:00:00:0b", &[("apart", "10.7.1.10")]),
+        subnet("apart", "other", "10.7.1.0/24", 8, 4),
+        subnet("blue", "vpc", "10.7.1.0/24", 8, 1),
+    ]);
+}
+
+#[test]
+fn an_address_is_still_the_latest_s_after_what_came_during_a_compaction() {
+    let guest = |id, host| neighbor(id, L2, "02:00:00:00:01:01", "blue", "10.7.1.101", host);
+    assert_saying_again_changes_nothing(&[
+        subnet("blue", "vpc", "10.7.1.0/24", 8, 1),
+        port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
+        port("port-b", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
+        guest("n1", 9),
+        guest("n2", 8),
+        guest("n3", 7),
+    ]);
 }
 
 #[test]
