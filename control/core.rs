@@ -126,14 +126,23 @@ impl Core {
     /// The store cannot be read, or holds what is no goal state.
     pub(crate) fn restore(&mut self, journal: &mut Journal) -> Result<usize, StoreError> {
         let configured = self.wanted.revisions();
-        journal.read(|Entry { goal, revisions }| {
-            let resources = decode::resources(&goal)?;
-            self.wanted.set_revisions(revisions);
-            self.begin_goal("the store".to_owned(), Instant::now(), resources);
-            self.make_visible(GRACE);
-            self.wanted.sweep();
-            Ok(())
-        })?;
+        journal.read(
+            |Entry {
+                 goal,
+                 revisions,
+                 ages,
+             }| {
+                let resources = decode::resources(&goal)?;
+                self.wanted.set_revisions(revisions);
+                ages.into_iter()
+                    .for_each(|ages| self.wanted.begin_part(ages));
+                self.begin_goal("the store".to_owned(), Instant::now(), resources);
+                self.wanted.end_part();
+                self.make_visible(GRACE);
+                self.wanted.sweep();
+                Ok(())
+            },
+        )?;
         self.wanted.set_revisions(configured);
         Ok(self.wanted.expect_again())
     }
@@ -221,11 +230,7 @@ impl Core {
         }
         if let Some(position) = &mut self.written {
             match self.wanted.part(position, Which::All) {
-                // Whatever the revisions of what it replaces.
-                Some(goal) => store.compact(Entry {
-                    goal: Encoded::from(&Goal::V2(goal)),
-                    revisions: Revisions::Ignore,
-                }),
+                Some(part) => store.compact(Entry::part(part)),
                 None => {
                     store.end_compaction();
                     self.written = None;
@@ -239,7 +244,7 @@ impl Core {
         let Some(position) = &mut self.swept else {
             return;
         };
-        let Some(goal) = self.wanted.part(position, Which::Stale) else {
+        let Some((goal, _)) = self.wanted.part(position, Which::Stale) else {
             tracing::info!("what the controller has not sent again is deleted");
             self.wanted.expect_nothing();
             self.swept = None;
@@ -265,8 +270,7 @@ impl Core {
     /// Keeps a goal state, if there is a store.
     fn record(&self, goal: Encoded) {
         if let Some(store) = &self.store {
-            let revisions = self.wanted.revisions();
-            store.record(Entry { goal, revisions });
+            store.record(Entry::said(goal, self.wanted.revisions()));
         }
     }
 

@@ -64,7 +64,7 @@ pub(crate) struct Program {
     writer: Writer,
     vpcs: Numbers<VpcIx>,
     domains: Numbers<Vni>,
-    /// The VPC that each VNI with a number belongs to: the first that named it.
+    /// The VPC that each VNI with a number belongs to in the tables.
     vni_owners: HashMap<Vni, VpcIx>,
     /// Subnets whose VNI belongs to another VPC. Looked at with every update: the other may have left.
     contested: BTreeSet<SubnetIx>,

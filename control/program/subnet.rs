@@ -70,9 +70,11 @@ impl Program {
         let Some(vni) = subnet.vni.or(vpc.and_then(|vpc| vpc.value.vni)) else {
             return Some(Err(Obstacle::NoVni(ix)));
         };
-        if let Some(owner) = self.vni_owners.get(&vni).filter(|owner| **owner != vpc_ix) {
+        // Also while the tables still have it as another's, who is about to leave.
+        let owners = [wanted.vni_owner(vni), self.vni_owners.get(&vni).copied()];
+        if let Some(owner) = owners.into_iter().flatten().find(|owner| *owner != vpc_ix) {
             self.contested.insert(ix);
-            return Some(Err(Obstacle::VniTaken(vni, *owner)));
+            return Some(Err(Obstacle::VniTaken(vni, owner)));
         }
         let Some(vpc) = self.vpcs.acquire(vpc_ix).map(VpcId) else {
             return Some(Err(Obstacle::NoNumber));

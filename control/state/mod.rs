@@ -4,12 +4,14 @@
 //! * [`resource`] what goal states are made of; [`slots`] ids as small numbers; [`chunks`] long lists.
 //! * [`network`] VPCs and subnets, [`router`], [`port`] and [`neighbor`]: how each changes, and whom that
 //!   touches; [`kept`] what nothing is made of yet.
+//! * [`age`] and [`vnis`]: who was first, and who was last.
 //! * [`export`] what is wanted, in the controller's own words; [`parts`] all of it, as goal states;
 //!   [`stale`] what was wanted before a restart and not since.
 //!
 //! [`Wanted::apply`] is the way in. What it touched is collected in [`Touched`] until [`crate::program`]
 //! takes it.
 
+pub(crate) mod age;
 pub(crate) mod chunks;
 pub(crate) mod export;
 pub(crate) mod kept;
@@ -21,9 +23,11 @@ pub(crate) mod resource;
 pub(crate) mod router;
 pub(crate) mod slots;
 pub(crate) mod stale;
+mod vnis;
 
 use std::collections::BTreeSet;
 
+use age::Clock;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use vswitch::tables::PortId;
@@ -37,6 +41,7 @@ use resource::Change;
 use router::{RouterIx, RouterSlot};
 use slots::Slots;
 use stale::Stale;
+use vnis::Vnis;
 
 /// A resource with the controller's revision of it.
 #[derive(Clone, Debug)]
@@ -151,7 +156,8 @@ pub(crate) struct Wanted {
     stale: Stale,
     touched: Touched,
     unused: Unused,
-    clock: u64,
+    vnis: Vnis,
+    clock: Clock,
 }
 
 /// Slots that may have lost their last user; freed by [`Wanted::sweep`].
@@ -219,17 +225,6 @@ impl Wanted {
     /// Says what to make of revisions from now on.
     pub(crate) fn set_revisions(&mut self, revisions: Revisions) {
         self.revisions = revisions;
-    }
-
-    /// The latest point in time of the state's own clock.
-    pub(crate) fn clock(&self) -> u64 {
-        self.clock
-    }
-
-    /// The next point in time of the state's own clock: no two changes happen at the same.
-    fn tick(&mut self) -> u64 {
-        self.clock += 1;
-        self.clock
     }
 
     /// Takes what was touched since the last time.

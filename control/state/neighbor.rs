@@ -155,7 +155,7 @@ impl Wanted {
         address: NeighborAddress,
         place: NeighborPlace,
     ) -> Result<NeighborIx, Refused> {
-        let (routed, ip, changed) = (address.routed, address.ip, self.tick());
+        let (routed, ip, changed) = (address.routed, address.ip, self.clock.tick());
         let subnet = self.subnets.intern(&address.subnet);
         let key = Key {
             id,
@@ -168,7 +168,7 @@ impl Wanted {
                 self.stale.remove_neighbor(ix);
                 if let Some(slot) = self.neighbors.arena.get_mut(ix) {
                     slot.revision = self.revisions.following(slot.revision, revision)?;
-                    if slot.place != place {
+                    if slot.place != place || self.clock.is_given() {
                         slot.place = place;
                         slot.changed = changed;
                     }

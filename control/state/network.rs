@@ -10,6 +10,7 @@ use super::port::PortIx;
 use super::resource::{Described, Subnet, Vpc};
 use super::router::RouterIx;
 use super::slots::{Ix, Slot};
+use super::vnis::Named;
 use super::{Refused, Revised, Subject, Wanted};
 use crate::proto::schema::{SubnetConfiguration, VpcConfiguration};
 
@@ -38,6 +39,8 @@ pub(crate) struct SubnetSlot {
     pub wanted: Option<Revised<Subnet, SubnetConfiguration>>,
     /// Its VPC, while it is described.
     pub vpc: Option<VpcIx>,
+    /// The VNI that it names, and for which VPC.
+    pub(super) named: Option<Named>,
     /// Ports with an address in it.
     pub ports: BTreeSet<PortIx>,
     /// Routers that connect it.
@@ -69,6 +72,7 @@ impl Slot for SubnetSlot {
             id,
             wanted: None,
             vpc: None,
+            named: None,
             ports,
             routers,
             neighbors: Vec::new(),
@@ -110,6 +114,7 @@ impl Wanted {
         revision: u32,
         vpc: Option<Described<Vpc, VpcConfiguration>>,
     ) -> Result<Subject, Refused> {
+        let now = self.clock.tick();
         let Some(ix) = self.vpcs.slot_for(id, vpc.is_some())? else {
             return Ok(Subject::Nothing);
         };
@@ -124,9 +129,8 @@ impl Wanted {
             said.tunnel_id = vni.map_or(0, Vni::get);
             Revised::new(revision, Vpc { vni }, said)
         });
-        if old.as_ref().map(|old| &old.value) != new.as_ref().map(|new| &new.value) {
-            self.touched.subnets.extend(&slot.subnets);
-        }
+        let differs = old.as_ref().map(|old| &old.value) != new.as_ref().map(|new| &new.value);
+        let subnets = differs.then(|| slot.subnets.clone());
         self.unused.vpcs.push(ix);
         let subject = if new.is_some() {
             Subject::Vpc
@@ -134,6 +138,10 @@ impl Wanted {
             Subject::Nothing
         };
         slot.wanted = new;
+        for subnet in subnets.into_iter().flatten() {
+            self.touched.subnets.insert(subnet);
+            self.name_vni(subnet, now);
+        }
         Ok(subject)
     }
 
@@ -143,6 +151,7 @@ impl Wanted {
         revision: u32,
         subnet: Option<Described<Subnet, SubnetConfiguration>>,
     ) -> Result<Subject, Refused> {
+        let now = self.clock.tick();
         let Some(ix) = self.subnets.slot_for(id, subnet.is_some())? else {
             return Ok(Subject::Nothing);
         };
@@ -164,6 +173,7 @@ impl Wanted {
             mut said,
         }) = subnet
         else {
+            self.name_vni(ix, now);
             return Ok(Subject::Nothing);
         };
         let vpc = self.vpcs.intern(&subnet.vpc);
@@ -180,6 +190,10 @@ impl Wanted {
         }
         slot.vpc = Some(vpc);
         slot.wanted = Some(Revised::new(revision, subnet, said));
+        match self.clock.is_given() {
+            true => self.name_vni_since(ix, now),
+            false => self.name_vni(ix, now),
+        }
         Ok(Subject::Subnet(ix))
     }
 }

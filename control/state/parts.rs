@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //! Everything that is wanted as goal states, a part at a time, so that whoever writes it out can do other things between.
 //!
-//! What changes between two parts is in one of them or not. Who applies all parts, and then every goal state that came
-//! since the first, has what is wanted.
+//! What changes between two parts is in one of them or not. Who applies all parts, each with its ages, and between them
+//! the goal states that came between them, has what is wanted: also who was first and who was last, see [`super::age`].
 
 use super::Wanted;
+use super::age::Ages;
 use super::slots::Ix;
 use crate::proto::schema::goal_state_v2::{
     DhcpStatesEntry, GatewayStatesEntry, NeighborStatesEntry, PortStatesEntry, RouterStatesEntry,
@@ -15,8 +16,7 @@ use crate::proto::schema::{
     RouterState, SecurityGroupState, SubnetState, VpcState,
 };
 
-/// Most resources of a part: some milliseconds' work, and a megabyte. To begin with a million neighbors takes a tenth of a
-/// second, since they are sorted.
+/// Most resources of a part: some milliseconds' work, and a megabyte.
 const PART: usize = 4096;
 
 /// Which part is next.
@@ -47,13 +47,6 @@ impl Position {
         self.kind += 1;
         self.left = None;
     }
-}
-
-/// Numbers in the order in which the slots were described last: of those that claim one address the last has it.
-fn by_age<T>(slots: impl Iterator<Item = (Ix<T>, u64)>) -> Vec<u32> {
-    let mut aged: Vec<_> = slots.map(|(ix, changed)| (changed, ix.number())).collect();
-    aged.sort_unstable();
-    aged.into_iter().map(|(_, number)| number).collect()
 }
 
 /// Which resources a part has.
@@ -90,9 +83,14 @@ macro_rules! entries {
 }
 
 impl Wanted {
-    /// The part at `position`, which moves on. `None`: that was all. A part may be empty.
-    pub(crate) fn part(&self, position: &mut Position, which: Which) -> Option<GoalStateV2> {
+    /// The part at `position`, which moves on, and the ages of its resources. `None`: that was all. A part may be empty.
+    pub(crate) fn part(
+        &self,
+        position: &mut Position,
+        which: Which,
+    ) -> Option<(GoalStateV2, Ages)> {
         let mut goal = GoalStateV2::default();
+        let mut of_each = Vec::new();
         let of = |kind, id: &str| which == Which::All || self.stale.is(kind, id);
         match position.kind {
             0 => {
@@ -103,8 +101,12 @@ impl Wanted {
             }
             1 => {
                 let part = position.take(|| self.subnets.numbers()).into_iter();
-                let part = part.filter_map(|n| self.subnet_configuration(Ix::new(n)));
-                let part = part.filter(|subnet| of(ResourceType::Subnet, &subnet.id));
+                let part = part.filter_map(|n| {
+                    let subnet = self.subnet_configuration(Ix::new(n))?;
+                    let of = of(ResourceType::Subnet, &subnet.id);
+                    of.then(|| of_each.push(self.vni_since(Ix::new(n))));
+                    of.then_some(subnet)
+                });
                 goal.subnet_states = entries!(SubnetState, SubnetStatesEntry, which, part);
             }
             2 => {
@@ -114,17 +116,24 @@ impl Wanted {
                 goal.router_states = entries!(RouterState, RouterStatesEntry, which, part);
             }
             3 => {
-                let ports = || by_age(self.ports().map(|(ix, slot)| (ix, slot.changed)));
-                let part = position.take(ports).into_iter();
-                let part = part.filter_map(|n| self.port_configuration(Ix::new(n)));
-                let part = part.filter(|port| of(ResourceType::Port, &port.id));
+                let part = position.take(|| self.ports.numbers()).into_iter();
+                let part = part.filter_map(|n| {
+                    let port = self.port_configuration(Ix::new(n))?;
+                    let of = of(ResourceType::Port, &port.id);
+                    of.then(|| of_each.extend(self.port(Ix::new(n)).map(|slot| slot.changed)));
+                    of.then_some(port)
+                });
                 goal.port_states = entries!(PortState, PortStatesEntry, which, part);
             }
             4 => {
-                let neighbors = || by_age(self.neighbors().map(|(ix, slot)| (ix, slot.changed)));
+                let neighbors = || self.neighbors().map(|(ix, _)| ix.number()).collect();
                 let part = position.take(neighbors).into_iter().map(Ix::new);
                 let part = part.filter(|ix| which == Which::All || self.stale.is_neighbor(*ix));
-                let part = part.filter_map(|ix| self.neighbor_configuration(ix));
+                let part = part.filter_map(|ix| {
+                    let neighbor = self.neighbor_configuration(ix)?;
+                    of_each.extend(self.neighbor(ix).map(|slot| slot.changed));
+                    Some(neighbor)
+                });
                 goal.neighbor_states = entries!(NeighborState, NeighborStatesEntry, which, part);
             }
             // What nothing is made of yet is few, and has no numbers.
@@ -149,6 +158,7 @@ impl Wanted {
             }
             _ => return None,
         }
-        Some(goal)
+        let clock = self.clock();
+        Some((goal, Ages { clock, of_each }))
     }
 }

@@ -119,10 +119,10 @@ impl Wanted {
         revision: u32,
         port: Option<Described<Port, PortConfiguration>>,
     ) -> Result<Subject, Refused> {
+        let now = self.clock.tick();
         let Some(ix) = self.ports.slot_for(id, port.is_some())? else {
             return Ok(Subject::Nothing);
         };
-        let now = self.tick();
         let Some(slot) = self.ports.get_mut(ix) else {
             return Ok(Subject::Nothing);
         };
@@ -142,7 +142,8 @@ impl Wanted {
             };
             Revised::new(revision, port, said)
         });
-        if old.as_ref().map(|old| &old.value) != new.as_ref().map(|new| &new.value) {
+        let changed = old.as_ref().map(|old| &old.value) != new.as_ref().map(|new| &new.value);
+        if changed || self.clock.is_given() {
             slot.changed = now;
         }
         for (subnet, _) in old.iter().flat_map(|old| &old.value.fixed_ips) {

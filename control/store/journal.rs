@@ -5,28 +5,29 @@
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use prost::bytes::{Buf, BufMut};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
+use crate::core::Goal;
+use crate::proto::schema::GoalStateV2;
 use crate::southbound::decode::{Encoded, Form, Malformed};
 use crate::state::Revisions;
+use crate::state::age::Ages;
 
 /// Goal states by their place in the order. The first byte is the form, the rest the message. Forms: 1 `GoalState`, 2
-/// `GoalStateV2`; 3 and 4 the same, taken while revisions were ignored.
+/// `GoalStateV2`; 3 and 4 the same, taken while revisions were ignored. 5 is a part of the wanted state: the state's clock,
+/// the number of ages, and the ages, each 64 bits with the lowest byte first; then a `GoalStateV2`.
 const GOALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("goal-states");
 
-type Goals<'t> = Table<'t, u64, &'static [u8]>;
-
-/// What the file is: [`FORMAT`] under the key "format".
+/// What the file is: [`FORMAT`] under the key "format". Under "whole" the place behind the last part that counts: parts
+/// from there on are of a compaction that did not come to its end.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 
-/// The only format so far.
-const FORMAT: u64 = 1;
+/// The present format. What the one before it, 1, may hold it may hold too.
+const FORMAT: u64 = 2;
 
 /// Memory that the database may use for what it read: goal states are read once.
 const CACHE: usize = 16 << 20;
-
-/// Places that a compaction keeps for the goal states that it writes; each holds thousands of resources.
-const RESERVED: u64 = 1 << 32;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,37 @@ pub(crate) struct Entry {
     pub goal: Encoded,
     /// In force when it came.
     pub revisions: Revisions,
+    /// Of a part of the wanted state, which is no goal state that came.
+    pub ages: Option<Ages>,
+}
+
+impl Entry {
+    /// One that came.
+    pub(crate) const fn said(goal: Encoded, revisions: Revisions) -> Self {
+        Self {
+            goal,
+            revisions,
+            ages: None,
+        }
+    }
+
+    /// A part of what is wanted, which says of everything how it is, whatever was said of it before.
+    pub(crate) fn part((goal, ages): (GoalStateV2, Ages)) -> Self {
+        Self {
+            goal: Encoded::from(&Goal::V2(goal)),
+            revisions: Revisions::Ignore,
+            ages: Some(ages),
+        }
+    }
+
+    /// Bytes of it in the file.
+    pub(super) fn len(&self) -> usize {
+        let ages = self
+            .ages
+            .as_ref()
+            .map_or(0, |ages| 16 + 8 * ages.of_each.len());
+        1 + ages + self.goal.bytes.len()
+    }
 }
 
 /// Goal states in a file, in order.
@@ -79,6 +111,7 @@ pub(crate) struct Journal {
     database: Option<Database>,
     path: PathBuf,
     next: u64,
+    whole: u64,
     read: u64,
 }
 
@@ -89,6 +122,7 @@ impl Journal {
             database: None,
             path: path.to_owned(),
             next: 0,
+            whole: 0,
             read: 0,
         };
         journal.reopen()?;
@@ -100,15 +134,14 @@ impl Journal {
         if self.is_open() {
             return Ok(());
         }
-        let (database, found, next) =
-            open(&self.path).map_err(|error| failed(&self.path, error))?;
-        if found != FORMAT {
-            return Err(StoreError::Format {
-                path: self.path.clone(),
-                found,
-            });
+        let opened = open(&self.path).map_err(|error| failed(&self.path, error))?;
+        let found = opened.format;
+        if found > FORMAT {
+            let path = self.path.clone();
+            return Err(StoreError::Format { path, found });
         }
-        (self.database, self.next) = (Some(database), next);
+        (self.next, self.whole) = (opened.next, opened.whole);
+        self.database = Some(opened.database);
         Ok(())
     }
 
@@ -142,35 +175,53 @@ impl Journal {
                 at: at.value(),
             };
             let entry = unpack(bytes.value()).ok_or_else(no_goal)?;
-            self.read += entry.goal.bytes.len() as u64;
+            self.read += entry.len() as u64;
+            if entry.ages.is_some() && at.value() >= self.whole {
+                continue;
+            }
             take(entry).map_err(|_| no_goal())?;
         }
         Ok(())
     }
 
-    /// Appends goal states. When it returns they are on the disk.
+    /// Appends goal states and parts. When it returns they are on the disk.
     pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
-        self.next = self.write(self.next, entries)?;
-        Ok(())
-    }
-
-    /// Writes goal states at a place and behind, and returns the place behind them.
-    fn write(&mut self, at: u64, entries: &[Entry]) -> Result<u64, StoreError> {
-        self.change(|goals| {
-            for (at, entry) in (at..).zip(entries) {
-                let mut space = goals.insert_reserve(at, 1 + entry.goal.bytes.len())?;
+        let begin = self.next;
+        self.change(|write| {
+            let mut goals = write.open_table(GOALS)?;
+            for (at, entry) in (begin..).zip(entries) {
+                let mut space = goals.insert_reserve(at, entry.len())?;
                 pack(entry, space.as_mut());
             }
             Ok(())
         })?;
-        Ok(at + entries.len() as u64)
+        self.next += entries.len() as u64;
+        Ok(())
     }
 
-    /// Changes the table. When it returns that is on the disk. After a failure the file is closed: the database refuses
+    /// Begins to replace all that is here with parts of what has become of it, which are appended from now on.
+    pub(crate) const fn begin_compaction(&self) -> Compaction {
+        Compaction { begin: self.next }
+    }
+
+    /// Those were all parts: removes what they replace. If this is never reached the parts do not count, and what they
+    /// would replace is there.
+    pub(crate) fn end_compaction(&mut self, compaction: &Compaction) -> Result<(), StoreError> {
+        let whole = self.next;
+        self.change(|write| {
+            write.open_table(ABOUT)?.insert("whole", whole)?;
+            let mut goals = write.open_table(GOALS)?;
+            Ok(goals.retain_in(..compaction.begin, |_, _| false)?)
+        })?;
+        self.whole = whole;
+        Ok(())
+    }
+
+    /// Makes a change. When it returns that is on the disk. After a failure the file is closed: the database refuses
     /// everything from then on, also when there is room again.
     fn change(
         &mut self,
-        change: impl FnOnce(&mut Goals<'_>) -> redb::Result,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
         let Some(database) = &self.database else {
             return Err(StoreError::Closed {
@@ -179,7 +230,7 @@ impl Journal {
         };
         let changed = || -> Result<(), redb::Error> {
             let write = database.begin_write()?;
-            change(&mut write.open_table(GOALS)?)?;
+            change(&write)?;
             Ok(write.commit()?)
         };
         changed().map_err(|error| {
@@ -187,55 +238,44 @@ impl Journal {
             failed(&self.path, error)
         })
     }
-
-    /// Begins to replace all that is here with fewer goal states that say the same as they did, or what has become of
-    /// it since: what is appended from now on is applied after them.
-    pub(crate) fn begin_compaction(&mut self) -> Compaction {
-        let begin = self.next;
-        self.next += RESERVED;
-        Compaction { begin, next: begin }
-    }
-
-    /// Appends to those that replace.
-    pub(crate) fn compact(
-        &mut self,
-        compaction: &mut Compaction,
-        entries: &[Entry],
-    ) -> Result<(), StoreError> {
-        compaction.next = self.write(compaction.next, entries)?;
-        Ok(())
-    }
-
-    /// Removes what was replaced. If this is never reached, nothing is lost: the goal states that were written then only
-    /// repeat what those before them say.
-    pub(crate) fn end_compaction(&mut self, compaction: Compaction) -> Result<(), StoreError> {
-        self.change(|goals| goals.retain_in(..compaction.begin, |_, _| false))
-    }
 }
 
-/// Goal states that replace all before them.
+/// Goal states are being replaced.
 #[derive(Debug)]
 pub(crate) struct Compaction {
-    /// Those before it are replaced.
+    /// Those before it are.
     begin: u64,
-    next: u64,
 }
 
-/// Opens the file or creates it, with its tables. Returns also the format and the place behind the last entry.
-fn open(path: &Path) -> Result<(Database, u64, u64), redb::Error> {
+/// What opening the file gave.
+struct Opened {
+    database: Database,
+    format: u64,
+    /// The place behind the last entry.
+    next: u64,
+    /// As under "whole".
+    whole: u64,
+}
+
+/// Opens the file or creates it, with its tables.
+fn open(path: &Path) -> Result<Opened, redb::Error> {
     let database = Database::builder().set_cache_size(CACHE).create(path)?;
     let write = database.begin_write()?;
-    let (format, next) = {
+    let (format, whole, next) = {
         let mut about = write.open_table(ABOUT)?;
-        let known = about.get("format")?.map(|format| format.value());
-        if known.is_none() {
-            about.insert("format", FORMAT)?;
-        }
+        let format = about.get("format")?.map_or(FORMAT, |format| format.value());
+        about.insert("format", format.max(FORMAT))?;
+        let whole = about.get("whole")?.map_or(0, |whole| whole.value());
         let last = write.open_table(GOALS)?.last()?.map(|(at, _)| at.value());
-        (known.unwrap_or(FORMAT), last.map_or(0, |at| at + 1))
+        (format, whole, last.map_or(0, |at| at + 1))
     };
     write.commit()?;
-    Ok((database, format, next))
+    Ok(Opened {
+        database,
+        format,
+        next: next.max(whole),
+        whole,
+    })
 }
 
 fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
@@ -245,30 +285,54 @@ fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
     }
 }
 
-fn pack(entry: &Entry, into: &mut [u8]) {
-    if let Some((form, bytes)) = into.split_first_mut() {
-        *form = match (entry.goal.form, entry.revisions) {
-            (Form::V1, Revisions::Check) => 1,
-            (Form::V2, Revisions::Check) => 2,
-            (Form::V1, Revisions::Ignore) => 3,
-            (Form::V2, Revisions::Ignore) => 4,
-        };
-        bytes.copy_from_slice(&entry.goal.bytes);
+/// Writes the entry into space of its length.
+fn pack(entry: &Entry, mut into: &mut [u8]) {
+    let form = match (&entry.ages, entry.goal.form, entry.revisions) {
+        (Some(_), ..) => 5,
+        (None, Form::V1, Revisions::Check) => 1,
+        (None, Form::V2, Revisions::Check) => 2,
+        (None, Form::V1, Revisions::Ignore) => 3,
+        (None, Form::V2, Revisions::Ignore) => 4,
+    };
+    into.put_u8(form);
+    if let Some(Ages { clock, of_each }) = &entry.ages {
+        into.put_u64_le(*clock);
+        into.put_u64_le(of_each.len() as u64);
+        of_each.iter().for_each(|age| into.put_u64_le(*age));
     }
+    into.put_slice(&entry.goal.bytes);
 }
 
-fn unpack(entry: &[u8]) -> Option<Entry> {
-    let (form, bytes) = entry.split_first()?;
-    let (form, revisions) = match form {
+fn unpack(mut entry: &[u8]) -> Option<Entry> {
+    let (form, revisions) = match entry.try_get_u8().ok()? {
         1 => (Form::V1, Revisions::Check),
         2 => (Form::V2, Revisions::Check),
         3 => (Form::V1, Revisions::Ignore),
         4 => (Form::V2, Revisions::Ignore),
+        5 => {
+            let (clock, count) = (entry.try_get_u64_le().ok()?, entry.try_get_u64_le().ok()?);
+            let length = usize::try_from(count).ok()?.checked_mul(8)?;
+            let (ages, goal) = entry.split_at_checked(length)?;
+            let of_each = ages
+                .as_chunks()
+                .0
+                .iter()
+                .map(|age| u64::from_le_bytes(*age));
+            let goal = Encoded {
+                form: Form::V2,
+                bytes: goal.to_vec().into(),
+            };
+            let of_each = of_each.collect();
+            return Some(Entry {
+                goal,
+                revisions: Revisions::Ignore,
+                ages: Some(Ages { clock, of_each }),
+            });
+        }
         _ => return None,
     };
-    let bytes = bytes.to_vec().into();
-    let goal = Encoded { form, bytes };
-    Some(Entry { goal, revisions })
+    let bytes = entry.to_vec().into();
+    Some(Entry::said(Encoded { form, bytes }, revisions))
 }
 
 #[cfg(test)]
@@ -281,7 +345,7 @@ mod tests {
         let revisions = [Revisions::Check, Revisions::Ignore][text.len() / 2 % 2];
         let bytes = text.as_bytes().to_vec().into();
         let goal = Encoded { form, bytes };
-        Entry { goal, revisions }
+        Entry::said(goal, revisions)
     }
 
     fn texts(journal: &mut Journal) -> Vec<String> {
@@ -289,8 +353,12 @@ mod tests {
         journal
             .read(|found| {
                 let text = String::from_utf8(found.goal.bytes.to_vec()).unwrap();
-                assert_eq!(found, goal(&text));
-                texts.push(text);
+                match found.ages {
+                    Some(_) => assert_eq!(found, part(&text)),
+                    None => assert_eq!(found, goal(&text)),
+                }
+                let of_part = ["", "part "][usize::from(found.ages.is_some())];
+                texts.push(of_part.to_owned() + &text);
                 Ok(())
             })
             .unwrap();
@@ -314,25 +382,71 @@ mod tests {
         );
     }
 
+    fn part(text: &str) -> Entry {
+        Entry {
+            revisions: Revisions::Ignore,
+            ages: Some(Ages {
+                clock: 7,
+                of_each: vec![1, 1 << 40],
+            }),
+            goal: Encoded {
+                form: Form::V2,
+                bytes: text.as_bytes().to_vec().into(),
+            },
+        }
+    }
+
     #[test]
     fn compaction_replaces_what_was_before_it_and_keeps_what_came_meanwhile() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
         let mut journal = Journal::open(&path).unwrap();
         journal.append(&[goal("old"), goal("older")]).unwrap();
-        let mut compaction = journal.begin_compaction();
-        journal.compact(&mut compaction, &[goal("1")]).unwrap();
-        journal.append(&[goal("new")]).unwrap();
-        journal.compact(&mut compaction, &[goal("2")]).unwrap();
-        // As a crash here would leave it: what is old, what replaces it, what is new.
-        assert_eq!(texts(&mut journal), ["old", "older", "1", "2", "new"]);
-        journal.end_compaction(compaction).unwrap();
-        assert_eq!(texts(&mut journal), ["1", "2", "new"]);
+        let compaction = journal.begin_compaction();
+        journal
+            .append(&[part("1"), goal("new"), part("2")])
+            .unwrap();
+        // As a crash here would leave it: the parts do not count.
+        assert_eq!(texts(&mut journal), ["old", "older", "new"]);
+        journal.end_compaction(&compaction).unwrap();
+        assert_eq!(texts(&mut journal), ["part 1", "new", "part 2"]);
         journal.append(&[goal("last")]).unwrap();
+        // One that does not come to its end.
+        journal.append(&[part("3")]).unwrap();
         drop(journal);
         let mut journal = Journal::open(&path).unwrap();
-        assert_eq!(texts(&mut journal), ["1", "2", "new", "last"]);
-        assert_eq!(journal.bytes_read(), 9);
+        assert_eq!(texts(&mut journal), ["part 1", "new", "part 2", "last"]);
+        assert_eq!(journal.bytes_read() as usize, 3 * part("1").len() + 9);
+    }
+
+    #[test]
+    fn a_store_of_the_first_format_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let mut journal = Journal::open(&path).unwrap();
+        journal
+            .change(|write| {
+                write.open_table(ABOUT)?.insert("format", 1)?;
+                let mut goals = write.open_table(GOALS)?;
+                goals.insert(3, b"\x01old".as_slice())?;
+                goals.insert(1 << 32, b"\x02new".as_slice())?;
+                Ok(())
+            })
+            .unwrap();
+        drop(journal);
+        let mut journal = Journal::open(&path).unwrap();
+        let mut found = Vec::new();
+        let read = journal.read(|entry| {
+            found.push((entry.goal.form, entry.goal.bytes.to_vec(), entry.revisions));
+            Ok(())
+        });
+        read.unwrap();
+        let check = Revisions::Check;
+        let expected = [
+            (Form::V1, b"old".to_vec(), check),
+            (Form::V2, b"new".to_vec(), check),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -353,13 +467,13 @@ mod tests {
         write
             .open_table(ABOUT)
             .unwrap()
-            .insert("format", 2)
+            .insert("format", 3)
             .unwrap();
         write.commit().unwrap();
         drop(journal);
         let error = Journal::open(&path).unwrap_err();
         assert!(
-            matches!(error, StoreError::Format { found: 2, .. }),
+            matches!(error, StoreError::Format { found: 3, .. }),
             "{error}"
         );
     }

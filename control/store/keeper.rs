@@ -30,13 +30,6 @@ pub(super) struct Keeper {
     compacted: u64,
 }
 
-/// What is written together.
-#[derive(Default)]
-struct Batch {
-    records: Vec<Entry>,
-    compacted: Vec<Entry>,
-}
-
 impl Keeper {
     /// Writes to this journal, which was read; calls `wake` when a compaction is wanted.
     pub(super) fn new(journal: Journal, shared: Arc<Shared>, wake: Box<dyn Fn() + Send>) -> Self {
@@ -67,12 +60,21 @@ impl Keeper {
 
     /// Takes all that waits, writes it at once, and says so.
     fn serve(&mut self, jobs: impl Iterator<Item = Job>) {
-        let (mut batch, mut then, mut bytes) = (Batch::default(), Vec::new(), 0);
+        let (mut batch, mut then, mut bytes) = (Vec::new(), Vec::new(), 0);
         for job in jobs {
-            bytes += job.bytes();
+            let of_job = job.bytes();
+            bytes += of_job;
             match job {
-                Job::Record(entry) => batch.records.push(entry),
-                Job::Compact(entry) => batch.compacted.push(entry),
+                Job::Record(entry) => {
+                    self.recorded += of_job;
+                    batch.push(entry);
+                }
+                Job::Compact(entry) => {
+                    if self.compaction.is_some() {
+                        self.compacted += of_job;
+                        batch.push(entry);
+                    }
+                }
                 Job::Then(call, _) => then.push(call),
                 Job::Lost => {
                     self.give_up();
@@ -109,19 +111,11 @@ impl Keeper {
         }
     }
 
-    fn write(&mut self, batch: &mut Batch) {
-        let records = std::mem::take(&mut batch.records);
-        let compacted = std::mem::take(&mut batch.compacted);
-        if !records.is_empty() && self.journal.is_open() {
-            self.recorded += bytes(&records);
-            let result = self.journal.append(&records);
-            self.report(result);
-        }
-        if let Some(compaction) = &mut self.compaction
-            && !compacted.is_empty()
-        {
-            self.compacted += bytes(&compacted);
-            let result = self.journal.compact(compaction, &compacted);
+    /// Writes what came, in its order: a part says what is wanted at its place.
+    fn write(&mut self, batch: &mut Vec<Entry>) {
+        let batch = std::mem::take(batch);
+        if !batch.is_empty() && self.journal.is_open() {
+            let result = self.journal.append(&batch);
             self.report(result);
         }
     }
@@ -135,7 +129,7 @@ impl Keeper {
 
     fn end_compaction(&mut self) {
         if let Some(compaction) = self.compaction.take() {
-            let result = self.journal.end_compaction(compaction);
+            let result = self.journal.end_compaction(&compaction);
             if result.is_ok() && !self.sound {
                 tracing::info!("goal states are kept again");
                 self.sound = true;
@@ -156,9 +150,4 @@ impl Keeper {
         self.sound = false;
         self.compaction = None;
     }
-}
-
-fn bytes(entries: &[Entry]) -> u64 {
-    let lengths = entries.iter().map(|entry| entry.goal.bytes.len() as u64);
-    lengths.sum()
 }

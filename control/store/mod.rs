@@ -50,7 +50,7 @@ impl Job {
     /// Bytes that wait with it.
     fn bytes(&self) -> u64 {
         match self {
-            Self::Record(entry) | Self::Compact(entry) => entry.goal.bytes.len() as u64,
+            Self::Record(entry) | Self::Compact(entry) => entry.len() as u64,
             Self::Then(_, bytes) => *bytes,
             Self::Lost | Self::BeginCompaction | Self::EndCompaction => 0,
         }

@@ -2,6 +2,7 @@
 //! What is in the store makes the same state again, whenever the process ends.
 
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
 
 use super::goal::{State, deleted, dhcp, neighbor, port, subnet, v2, vpc};
 use super::order::{
@@ -32,10 +33,8 @@ fn restarted(steps: Vec<Step>, compact_after: usize) -> [World; 2] {
     for (n, step) in steps.into_iter().enumerate() {
         match step {
             Step::Say(state) => {
-                let entry = Entry {
-                    goal: Encoded::from(&v2([state])),
-                    revisions: before.core.wanted.revisions(),
-                };
+                let goal = Encoded::from(&v2([state]));
+                let entry = Entry::said(goal, before.core.wanted.revisions());
                 before.core.apply("test", &entry.goal).unwrap();
                 journal.append(&[entry]).unwrap();
             }
@@ -52,16 +51,13 @@ fn restarted(steps: Vec<Step>, compact_after: usize) -> [World; 2] {
         if n == compact_after {
             compaction = Some((journal.begin_compaction(), Position::default()));
         }
-        if let Some((mut part, mut position)) = compaction.take() {
+        if let Some((replaced, mut position)) = compaction.take() {
             match before.core.wanted.part(&mut position, Which::All) {
-                Some(goal) => {
-                    let goal = Encoded::from(&Goal::V2(goal));
-                    let revisions = Revisions::Ignore;
-                    let entry = Entry { goal, revisions };
-                    journal.compact(&mut part, &[entry]).unwrap();
-                    compaction = Some((part, position));
+                Some(part) => {
+                    journal.append(&[Entry::part(part)]).unwrap();
+                    compaction = Some((replaced, position));
                 }
-                None => journal.end_compaction(part).unwrap(),
+                None => journal.end_compaction(&replaced).unwrap(),
             }
         }
     }
@@ -87,10 +83,19 @@ fn assert_all_stale(world: &World) {
     let wanted = &world.core.wanted;
     let mut position = Position::default();
     let mut stale = Position::default();
-    while let Some(all) = wanted.part(&mut position, Which::All) {
-        let stale = wanted.part(&mut stale, Which::Stale).unwrap();
+    while let Some((all, _)) = wanted.part(&mut position, Which::All) {
+        let (stale, _) = wanted.part(&mut stale, Which::Stale).unwrap();
         assert_eq!(resources(&stale), resources(&all));
     }
+}
+
+fn assert_all_is_as_it_was(steps: Vec<Step>, compact_after: usize) -> TestCaseResult {
+    let [mut before, mut after] = restarted(steps, compact_after);
+    prop_assert_eq!(after.wanted(), before.wanted());
+    prop_assert_eq!(after.see(), before.see());
+    after.check();
+    assert_all_stale(&after);
+    Ok(())
 }
 
 fn assert_restarts_as_it_was(stories: &[Story], cases: u32) {
@@ -99,12 +104,7 @@ fn assert_restarts_as_it_was(stories: &[Story], cases: u32) {
     for_all(cases, &any_way, |(turns, end, compact_after)| {
         let mut steps = interleave(stories.to_vec(), &turns);
         steps.truncate(end);
-        let [mut before, mut after] = restarted(steps, compact_after);
-        prop_assert_eq!(after.wanted(), before.wanted());
-        prop_assert_eq!(after.see(), before.see());
-        after.check();
-        assert_all_stale(&after);
-        Ok(())
+        assert_all_is_as_it_was(steps, compact_after)
     });
 }
 
@@ -154,6 +154,79 @@ fn sweep_stale(world: &mut World) {
         world.core.sweep_stale();
     }
     world.core.wanted.sweep();
+}
+
+/// Ports and neighbors that claim one address, and VPCs that name one VNI, in turns.
+fn contests() -> Vec<Story> {
+    let guest = |id, host| neighbor(id, L2, "02:00:00:00:01:01", "blue", "10.7.1.101", host);
+    let port = |id, mac| port(id, mac, &[("blue", "10.7.1.10")]);
+    let subnet = |id, vpc, cidr| subnet(id, vpc, cidr, 8, 1);
+    let (red, green, grey) = (
+        |vpc| subnet("red", vpc, "10.7.2.0/24"),
+        |vpc| subnet("green", vpc, "10.8.3.0/24"),
+        subnet("grey", "other", "10.7.2.0/24"),
+    );
+    vec![
+        say([vpc("vpc", 7), vpc("vpc", 17), vpc("vpc", 7)]),
+        say([vpc("other", 7), vpc("other", 8), vpc("other", 7)]),
+        say([super::goal::subnet("blue", "vpc", "10.7.1.0/24", 0, 1)]),
+        say([super::goal::subnet("apart", "other", "10.7.1.0/24", 0, 4)]),
+        say([red("vpc"), red("other"), deleted(red("vpc")), red("vpc")]),
+        say([green("other"), deleted(green("vpc")), green("third")]),
+        say([grey.clone(), deleted(grey.clone()), grey]),
+        say([guest("n1", 9), guest("n1", 8), guest("n1", 9)]),
+        say([guest("n2", 7), guest("n2", 6), guest("n2", 7)]),
+        say([guest("n3", 5), deleted(guest("n3", 5)), guest("n3", 5)]),
+        say([
+            port("port-a", "02:00:00:00:00:0a"),
+            port("port-a", "02:00:00:00:00:0b"),
+        ]),
+        say([
+            port("port-b", "02:00:00:00:00:0b"),
+            port("port-b", "02:00:00:00:00:0b"),
+        ]),
+        vec![Step::Bind(1, "port-a")],
+        vec![Step::Bind(2, "port-b")],
+    ]
+}
+
+#[test]
+fn who_has_what_several_claim_has_it_again() {
+    assert_restarts_as_it_was(&contests(), 200);
+}
+
+/// Says these, and then all of them again while the store is written anew, from each step on.
+fn assert_saying_again_changes_nothing(states: &[State]) {
+    let again = std::iter::repeat_n(states, 8).flatten();
+    let again: Vec<_> = again.cloned().map(Step::Say).collect();
+    let mut steps = vec![Step::Bind(1, "port-a"), Step::Bind(2, "port-b")];
+    steps.extend(again);
+    for compact_after in states.len()..4 * states.len() {
+        assert_all_is_as_it_was(steps.clone(), compact_after).unwrap();
+    }
+}
+
+#[test]
+fn a_vni_is_still_the_first_s_that_named_it_after_what_came_during_a_compaction() {
+    assert_saying_again_changes_nothing(&[
+        port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
+        port("port-b", "02:00:00:00:00:0b", &[("apart", "10.7.1.10")]),
+        subnet("apart", "other", "10.7.1.0/24", 8, 4),
+        subnet("blue", "vpc", "10.7.1.0/24", 8, 1),
+    ]);
+}
+
+#[test]
+fn an_address_is_still_the_latest_s_after_what_came_during_a_compaction() {
+    let guest = |id, host| neighbor(id, L2, "02:00:00:00:01:01", "blue", "10.7.1.101", host);
+    assert_saying_again_changes_nothing(&[
+        subnet("blue", "vpc", "10.7.1.0/24", 8, 1),
+        port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
+        port("port-b", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
+        guest("n1", 9),
+        guest("n2", 8),
+        guest("n3", 7),
+    ]);
 }
 
 #[test]
