@@ -14,6 +14,7 @@
 
 mod applied;
 mod audit;
+mod keep;
 mod metrics;
 mod on_demand;
 mod request;
@@ -41,9 +42,9 @@ use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
-use crate::state::parts::{Position, Which};
+use crate::state::parts::Position;
 use crate::state::{Revisions, Wanted};
-use crate::store::{Entry, Journal, Store, StoreError};
+use crate::store::Store;
 use applied::{Applied, Refusal, not_kept};
 use on_demand::OnDemand;
 use watchdog::{GRACE, Watchdog};
@@ -119,39 +120,6 @@ impl Core {
         self.on_commit = Some(Box::new(told));
     }
 
-    /// Takes what a store has kept, before anything else is applied, each goal state under the mode of revisions that it
-    /// was taken under. Returns how many resources that are; all are stale from then on.
-    ///
-    /// # Errors
-    /// The store cannot be read, or holds what is no goal state.
-    pub(crate) fn restore(&mut self, journal: &mut Journal) -> Result<usize, StoreError> {
-        let configured = self.wanted.revisions();
-        journal.read(
-            |Entry {
-                 goal,
-                 revisions,
-                 ages,
-             }| {
-                let resources = decode::resources(&goal)?;
-                self.wanted.set_revisions(revisions);
-                ages.into_iter()
-                    .for_each(|ages| self.wanted.begin_part(ages));
-                self.begin_goal("the store".to_owned(), Instant::now(), resources);
-                self.wanted.end_part();
-                self.make_visible(GRACE);
-                self.wanted.sweep();
-                Ok(())
-            },
-        )?;
-        self.wanted.set_revisions(configured);
-        Ok(self.wanted.expect_again())
-    }
-
-    /// Keeps what is applied from now on. Replies wait until it is kept.
-    pub(crate) fn keep_in(&mut self, store: Store) {
-        self.store = Some(store);
-    }
-
     /// Serves requests until all handles are gone. The body of the control thread; do not call it on an
     /// async one.
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
@@ -212,66 +180,6 @@ impl Core {
             self.sweep_stale();
         }
         requests.blocking_recv()
-    }
-
-    fn store_is_behind(&self) -> bool {
-        self.store.as_ref().is_some_and(Store::is_behind)
-    }
-
-    /// Gives the store the next part of what replaces the goal states that it has, if they have become too many.
-    fn write_out(&mut self) {
-        let Some(store) = &self.store else { return };
-        if store.is_behind() {
-            return;
-        }
-        if self.written.is_none() && store.wants_compaction() {
-            store.begin_compaction();
-            self.written = Some(Position::default());
-        }
-        if let Some(position) = &mut self.written {
-            match self.wanted.part(position, Which::All) {
-                Some(part) => store.compact(Entry::part(part)),
-                None => {
-                    store.end_compaction();
-                    self.written = None;
-                }
-            }
-        }
-    }
-
-    /// Deletes the next part of what is stale, as if the controller had said so, if it is time.
-    fn sweep_stale(&mut self) {
-        let Some(position) = &mut self.swept else {
-            return;
-        };
-        let Some((goal, _)) = self.wanted.part(position, Which::Stale) else {
-            tracing::info!("what the controller has not sent again is deleted");
-            self.wanted.expect_nothing();
-            self.swept = None;
-            return;
-        };
-        let goal = Encoded::from(&Goal::V2(goal));
-        match decode::resources(&goal) {
-            Ok(resources) if resources.is_empty() => {}
-            Ok(resources) => {
-                self.record(goal);
-                self.begin_goal(
-                    "the end of the resync".to_owned(),
-                    Instant::now(),
-                    resources,
-                );
-                // This may be what earlier replies wait for, too.
-                self.settle(PATIENCE);
-            }
-            Err(error) => tracing::error!("stale resources stay: {error}"),
-        }
-    }
-
-    /// Keeps a goal state, if there is a store.
-    fn record(&self, goal: Encoded) {
-        if let Some(store) = &self.store {
-            store.record(Entry::said(goal, self.wanted.revisions()));
-        }
     }
 
     /// Commits, waits for so long, and tells all that wait for it.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
-use crate::stage::edge::{Edge, Limiter};
+use crate::stage::edge::{Edge, Limiter, Replies};
 use crate::stage::punt::{Miss, PuntQueues};
 use crate::stage::{decap, deliver, encap, guard, neighbor, parse, route, transmit};
 use crate::tables::rcu::Reader;
@@ -26,7 +26,7 @@ pub struct Worker<R: RxQueue, T: TxQueue<Frame = R::Frame>> {
 struct Lane<T: TxQueue> {
     burst: Burst<T::Frame>,
     strangers: Frames<T::Frame>,
-    replies: Frames<T::Frame>,
+    replies: Replies<T::Frame>,
     limiter: Limiter,
     egress: transmit::Egress<T>,
     counters: Arc<WorkerCounters>,
@@ -39,7 +39,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
         let lane = Lane {
             burst: Burst::default(),
             strangers: Frames::new(),
-            replies: Frames::new(),
+            replies: Replies::default(),
             limiter: Limiter::default(),
             egress: transmit::Egress::default(),
             counters,
@@ -201,10 +201,7 @@ impl<T: TxQueue> Lane<T> {
         neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge);
         encap::run(&mut self.burst, from, guest, tables);
         self.egress.send(&mut self.burst, from, &self.counters);
-        if !self.replies.is_empty() {
-            self.egress
-                .send_own(&mut self.replies, from, &self.counters);
-        }
+        self.replies.send(from, &mut self.egress, &self.counters);
     }
 
     /// A burst from the underlay.

@@ -40,12 +40,13 @@ impl Part {
         let state = |subject: Option<Subject>| {
             let seen = subject.map_or(Err(Gap::Lost), |it| program.audit(wanted, &it));
             match seen {
-                Err(gap) => Err((gap.status(), gap.explain(wanted))),
-                Ok(()) if visible => Ok(()),
-                Ok(()) => Err((
+                // Of what was committed last, the tables may not have anything yet either.
+                Ok(()) | Err(Gap::Lost) if !visible => Err((
                     OperationStatus::Pending,
                     "a worker may not see the latest changes yet".to_owned(),
                 )),
+                Err(gap) => Err((gap.status(), gap.explain(wanted))),
+                Ok(()) => Ok(()),
             }
         };
         let mut states = Vec::new();

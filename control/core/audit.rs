@@ -24,7 +24,7 @@ impl Core {
     /// The part at `position` of what is wanted, and whether workers see it; they see what was committed last only if it is
     /// `visible`. `None`: that was all.
     pub(crate) fn audit(&self, position: &mut Position, visible: bool) -> Option<Part> {
-        let goal = self.wanted.part(position, Which::All)?;
+        let (goal, _) = self.wanted.part(position, Which::All)?;
         Some(Part::new(goal, &self.wanted, &self.program, visible))
     }
 

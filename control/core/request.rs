@@ -244,7 +244,7 @@ impl CoreHandle {
         if metrics::are_logged() {
             metrics::log_size(goal.bytes.len());
         }
-        let resources = decode::resources(&goal)?;
+        let resources = decode::received(&goal)?;
         let (reply, answer) = oneshot::channel();
         let request = Request::Apply {
             source,

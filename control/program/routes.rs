@@ -133,6 +133,7 @@ impl Program {
         routes.dedup();
         gateways.sort_unstable();
         gateways.dedup();
+        keep_gateways(&gateways, here.vpc, &mut routes);
         Some((routes, dvr_mac?, gateways))
     }
 
@@ -170,6 +171,25 @@ impl Program {
                 target,
             }
         }));
+    }
+}
+
+/// Sees to it that no rule leads away what is for a gateway itself, which this switch answers: then its address is routed
+/// as one of the subnet's. A rule for exactly the gateway's address is the controller's wish.
+fn keep_gateways(gateways: &[Ipv4Addr], vpc: VpcId, routes: &mut Vec<Route>) {
+    for &gateway in gateways {
+        let covering = routes
+            .iter()
+            .filter(|route| route.prefix.contains(&gateway));
+        let best = covering.max_by_key(|route| (route.prefix.prefix_len(), !route.priority));
+        let led_away = best.is_some_and(|route| matches!(route.target, Target::Via(..)));
+        if led_away {
+            routes.push(Route {
+                prefix: gateway.into(),
+                priority: CONNECTED,
+                target: Target::Connected(vpc),
+            });
+        }
     }
 }
 

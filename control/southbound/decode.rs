@@ -177,15 +177,50 @@ const LEAST: usize = 16;
 /// element of a list takes two bytes on the wire and more than a hundred in memory.
 const MAX_OTHERS: usize = 64 << 20;
 
-/// All resources of a goal state, what others depend on first.
+/// All resources of a goal state that somebody sent, what others depend on first.
 ///
 /// Takes at most 32 times the memory that the message has if all of it are neighbors, else at most 128 times as much, and
-/// in each case up to 4 MiB. More than [`MAX_OTHERS`] bytes of what is no neighbor are refused.
+/// in each case up to 4 MiB. More than [`MAX_OTHERS`] bytes of what is no neighbor are refused. The runtime decodes two at a
+/// time (`run::RPC_THREADS`).
 ///
 /// # Errors
 /// It is none, or has more of something than that allows.
+pub(crate) fn received(goal: &Encoded) -> Result<Vec<Resource>, Malformed> {
+    let parts = split(goal)?;
+    parts.check(goal.bytes.len())?;
+    resources_of(goal, parts)
+}
+
+/// The same of a goal state that was accepted before, or made by this program: however much of it is no neighbor.
 pub(crate) fn resources(goal: &Encoded) -> Result<Vec<Resource>, Malformed> {
-    let (rest, neighbors) = split(goal)?;
+    resources_of(goal, split(goal)?)
+}
+
+/// A goal state on the wire, its neighbors set aside.
+struct Parts<'a> {
+    others: Vec<u8>,
+    neighbors: Vec<&'a [u8]>,
+    states: usize,
+}
+
+impl Parts<'_> {
+    /// Refuses what would take too much memory.
+    fn check(&self, bytes: usize) -> Result<(), Malformed> {
+        let (states, others) = (self.states, self.others.len());
+        if states > FEW.max(bytes / LEAST) {
+            return Err(Malformed(format!("{states} states in {bytes} bytes")));
+        }
+        if others > MAX_OTHERS {
+            return Err(Malformed(format!(
+                "{others} bytes of states that are no neighbors, at most {MAX_OTHERS} are read"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn resources_of(goal: &Encoded, parts: Parts<'_>) -> Result<Vec<Resource>, Malformed> {
+    let (rest, neighbors) = (parts.others, parts.neighbors);
     let malformed = |error: prost::DecodeError| Malformed(error.to_string());
     let (mut all, mut subnet) = (Vec::with_capacity(neighbors.len()), None);
     match goal.form {
@@ -225,7 +260,7 @@ pub(crate) fn resources(goal: &Encoded) -> Result<Vec<Resource>, Malformed> {
 
 /// Sets the neighbors aside, each a state (first form) or an entry of the map (second form), and returns all other fields
 /// as they were.
-fn split(goal: &Encoded) -> Result<(Vec<u8>, Vec<&[u8]>), Malformed> {
+fn split(goal: &Encoded) -> Result<Parts<'_>, Malformed> {
     let neighbor_states = match goal.form {
         Form::V1 => 5,
         Form::V2 => 7,
@@ -243,17 +278,11 @@ fn split(goal: &Encoded) -> Result<(Vec<u8>, Vec<&[u8]>), Malformed> {
         states += 1;
         before = fields.rest();
     }
-    let bytes = goal.bytes.len();
-    if states > FEW.max(bytes / LEAST) {
-        return Err(Malformed(format!("{states} states in {bytes} bytes")));
-    }
-    if others.len() > MAX_OTHERS {
-        let len = others.len();
-        return Err(Malformed(format!(
-            "{len} bytes of states that are no neighbors, at most {MAX_OTHERS} are read"
-        )));
-    }
-    Ok((others, neighbors))
+    Ok(Parts {
+        others,
+        neighbors,
+        states,
+    })
 }
 
 /// A neighbor of the second form's map.

@@ -113,3 +113,14 @@ def test_a_guest_that_lies_about_who_it_is_is_dropped_where_that_is_wanted(repla
     assert done.drops(HERE_PORT)["spoofed_mac"] == 2
     done = replay(STATES, guests=guests)
     assert_frames(done.sent[ALSO_PORT], frames)
+
+
+def test_a_rule_that_leads_a_subnets_traffic_away_leaves_its_gateway_here(replay):
+    appliance = NEAR.guest(B, 5)
+    router = goal.router(NEAR, FAR, rules=[(FAR.cidr, appliance.ip, 1)])
+    states = [state for state in STATES if not state == goal.router(NEAR, FAR)] + [router, goal.neighbor(appliance)]
+    echo = Ether(src=HERE.mac, dst=NEAR.gateway_mac) / IP(src=HERE.ip, dst=FAR.gateway_ip) / ICMP(id=3, seq=4)
+    done = replay(states, guests=[(HERE, [to_gateway(HERE, FAR_THERE), bytes(echo)]), (ALSO_HERE, [])])
+    assert len(done.sent[UPLINK]) == 1 and done.drops(HERE_PORT) == {}
+    (reply,) = map(Ether, done.sent[HERE_PORT])
+    assert (reply[IP].src, reply[ICMP].type) == (FAR.gateway_ip, 0)

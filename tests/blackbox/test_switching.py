@@ -118,7 +118,7 @@ def test_a_mac_that_nobody_told_us_about_is_unknown(replay):
 
 
 def test_broadcast_and_multicast_are_never_flooded(replay):
-    arp = bytes(Ether(src=HERE.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=HERE.mac, psrc=HERE.ip, pdst=THERE.ip))
+    arp = bytes(Ether(src=HERE.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=HERE.mac, psrc=HERE.ip, pdst=NET.guest(B, 77).ip))
     multicast = udp(HERE, THERE, eth_dst="01:00:5e:00:00:fb")
     from_there = bytes(Ether(src=THERE.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=THERE.mac, psrc=THERE.ip, pdst=HERE.ip))
     v6 = bytes(Ether(src=THERE.mac, dst="33:33:00:00:00:01") / IPv6(src="fe80::1", dst="ff02::1") / UDP())

@@ -254,3 +254,33 @@ fn a_guest_that_provokes_errors_is_told_of_some_and_all_are_counted() {
     assert_eq!(lab.totals(A).drops_for(DropReason::TtlExpired), 300);
     lab.silent();
 }
+
+#[test]
+fn what_is_damaged_or_from_no_single_machine_is_answered_in_no_way() {
+    let (mut lab, here, _) = lab();
+    let request = icmp(Icmpv4Type::EchoRequest(echo(5)), b"data");
+    let good = packet(here.ip(1), here.gateway(), IpNumber::ICMP, 64, &request);
+    let mut damaged = good.clone();
+    damaged[24] ^= 1;
+    let from_all = packet(
+        [255; 4].into(),
+        here.gateway(),
+        IpNumber::ICMP,
+        64,
+        &request,
+    );
+    let mut only_padding = packet(here.ip(1), here.gateway(), IpNumber::ICMP, 64, &[]);
+    only_padding.extend(&request);
+    for (what, frame) in [
+        ("a wrong header checksum", damaged),
+        ("from 255.255.255.255", from_all),
+        ("an echo request in the padding", only_padding),
+    ] {
+        lab.inject(A, &frame);
+        assert_eq!(lab.out(A), Vec::<Vec<u8>>::new(), "{what}");
+    }
+    assert_eq!(lab.totals(A).drops_for(DropReason::ForGateway), 3);
+    let to_all = packet(here.ip(1), here.ip(255), IpNumber::UDP, 64, &[5; 8]);
+    lab.expect_drop(A, &to_all, DropReason::UnknownNeighbor);
+    lab.silent();
+}

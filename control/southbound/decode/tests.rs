@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What [`resources`] says of its memory.
+/// What [`received`] says of its memory.
 fn bound(len: usize, neighbors_only: bool) -> u64 {
     let times = if neighbors_only { 32 } else { 128 };
     (4 << 20) + times * len as u64
@@ -15,7 +15,7 @@ fn bound(len: usize, neighbors_only: bool) -> u64 {
 /// Decodes; most memory that was taken at a time, in bytes.
 fn taken(goal: &Encoded) -> (Result<Vec<Resource>, Malformed>, u64) {
     let mut result = Ok(Vec::new());
-    let counts = measure(|| result = resources(goal));
+    let counts = measure(|| result = received(goal));
     (result, counts.bytes_max)
 }
 
@@ -39,7 +39,7 @@ const NEIGHBORS: u8 = 5;
 fn states_that_are_nearly_empty_are_refused_when_they_are_many() {
     for number in 2..=9 {
         let few = v1(fields(number, &[], FEW));
-        assert_eq!(resources(&few).unwrap().len(), FEW);
+        assert_eq!(received(&few).unwrap().len(), FEW);
         let (result, memory) = taken(&v1(fields(number, &[], FEW + 1)));
         let error = result.unwrap_err().to_string();
         assert!(error.contains("4097 states in 8194 bytes"), "{error}");
@@ -96,6 +96,15 @@ fn more_than_64_mib_of_what_is_no_neighbor_are_refused_before_they_are_decoded()
     let error = result.unwrap_err().to_string();
     assert!(error.contains("no neighbors"), "{error}");
     assert!(memory < 3 * goal.bytes.len() as u64, "{memory}");
+}
+
+#[test]
+fn what_was_accepted_in_pieces_is_read_again_as_a_whole() {
+    let name = [b'x'; 1 << 20];
+    let port = fields(2, &fields(6, &name, 1), 1);
+    let goal = v1(fields(4, &port, 65));
+    assert!(received(&goal).is_err());
+    assert_eq!(resources(&goal).unwrap().len(), 65);
 }
 
 proptest! {

@@ -11,6 +11,7 @@ use crate::burst::Meta;
 use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::stage::route;
+use crate::tables::Attachment;
 use crate::wire::{EthernetHdr, IcmpHdr, Ipv4Hdr, ethernet, icmp, ipv4};
 
 /// Bytes that an error message has in front of the packet that it is about.
@@ -33,7 +34,7 @@ pub(super) fn answer<F: Frame>(
     if !to_nobody || !is_for_gateway(edge, frame.head(), meta) {
         return Verdict::Pass;
     }
-    let Some(ip) = ip(frame.head()) else {
+    let Some(ip) = ip(frame.head()).filter(|ip| is_sound(ip, frame.head())) else {
         return Verdict::Drop(DropReason::ForGateway);
     };
     let told = match ip.protocol() {
@@ -75,7 +76,8 @@ fn dropped(told: bool, reason: DropReason) -> Verdict {
 /// True if the destination is an address of a router that the guest's subnet is connected to.
 fn is_for_gateway<F>(edge: &Edge<'_, F>, head: &[u8], meta: &Meta) -> bool {
     let subnet = route::subnet(edge.guest, head, meta);
-    subnet.is_some_and(|subnet| subnet.gateways.contains(&Ipv4Addr::from(meta.dst_ip)))
+    let to = Ipv4Addr::from(meta.dst_ip);
+    subnet.is_some_and(|subnet| subnet.gateways.binary_search(&to).is_ok())
 }
 
 /// The IPv4 header; `parse` checked that it is there.
@@ -86,7 +88,8 @@ fn ip(head: &[u8]) -> Option<&Ipv4Hdr> {
 
 /// The ICMP header of an IPv4 packet that has one.
 fn message<'a>(head: &'a [u8], ip: &Ipv4Hdr) -> Option<&'a IcmpHdr> {
-    let payload = head.get(EthernetHdr::LEN + ip.header_len()..)?;
+    let end = head.len().min(EthernetHdr::LEN + ip.total_len());
+    let payload = head.get(EthernetHdr::LEN + ip.header_len()..end)?;
     IcmpHdr::ref_from_prefix(payload).ok().map(|(icmp, _)| icmp)
 }
 
@@ -121,16 +124,21 @@ fn error<F: Frame>(edge: &mut Edge<'_, F>, frame: &mut F, meta: &Meta, kind: u8,
     let (Some(gateway), Some(ip)) = (gateway, ip(head)) else {
         return false;
     };
-    if !is_told_of(ip, head) || !edge.limiter.allows(edge.from, Instant::now()) {
+    let to_all = |subnet: &Attachment| u32::from(subnet.cidr.broadcast()) == ip.dst();
+    if edge.guest.attachments.iter().any(to_all) || !is_told_of(ip, head) {
         return false;
     }
     let (sender, quote) = (ip.src(), ip.total_len().min(QUOTE));
     let packet = EthernetHdr::LEN..EthernetHdr::LEN + quote;
+    // In pieces, it is cut only if it ends in the last one.
+    if head.len() < packet.end || !edge.limiter.allows(edge.from, Instant::now()) {
+        return false;
+    }
     let Ok((ethernet, _)) = EthernetHdr::read_from_prefix(head) else {
         return false;
     };
-    if head.len() < packet.end || !frame.truncate(packet.end) {
-        return false; // in pieces
+    if !frame.truncate(packet.end) {
+        return false;
     }
     let Some(quoted) = frame.head().get(packet) else {
         return false;
@@ -156,13 +164,21 @@ fn error<F: Frame>(edge: &mut Edge<'_, F>, frame: &mut F, meta: &Meta, kind: u8,
 /// Whether the sender of such a packet is ever told what became of it (RFC 1812 section 4.3.2.7): not of errors, nor of
 /// fragments but the first, nor when it or its sender is not one machine.
 fn is_told_of(ip: &Ipv4Hdr, head: &[u8]) -> bool {
-    let is_one = |address: u32| {
-        let address = Ipv4Addr::from(address);
-        let first = address.octets()[0];
-        first != 0 && first < 224 && !address.is_loopback()
-    };
     let is_error = ip.protocol() == ipv4::ICMP
         && !ip.is_later_fragment()
         && !message(head, ip).is_some_and(IcmpHdr::is_query);
-    !ip.is_later_fragment() && !is_error && is_one(ip.src()) && is_one(ip.dst())
+    !ip.is_later_fragment() && !is_error && is_sound(ip, head) && is_one(ip.dst())
+}
+
+/// False for what is answered in no way: from no single machine (RFC 1122 section 3.2.1.3), or damaged.
+fn is_sound(ip: &Ipv4Hdr, head: &[u8]) -> bool {
+    let header = head.get(EthernetHdr::LEN..EthernetHdr::LEN + ip.header_len());
+    is_one(ip.src()) && header.is_some_and(|header| ipv4::sum(header) == 0xffff)
+}
+
+/// True for the address of one machine.
+fn is_one(address: u32) -> bool {
+    let address = Ipv4Addr::from(address);
+    let first = address.octets()[0];
+    first != 0 && first < 224 && !address.is_loopback()
 }

@@ -14,10 +14,13 @@ mod limit;
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+
 use crate::burst::{Meta, Payload};
 use crate::counters::{DropReason, WorkerCounters};
-use crate::io::{Frame, Frames};
+use crate::io::{Frame, Frames, MAX_BURST, TxQueue};
 use crate::stage::punt::{self, PuntQueues};
+use crate::stage::transmit::Egress;
 use crate::tables::{Neighbors, PortId, TenantPort};
 
 pub use limit::Limiter;
@@ -34,10 +37,50 @@ pub struct Edge<'a, F> {
     pub neighbors: &'a Neighbors,
     /// The worker's.
     pub counters: &'a WorkerCounters,
-    /// What the guest is to be sent; no more than frames are refused.
-    pub replies: &'a mut Frames<F>,
+    /// What the guest is to be sent.
+    pub replies: &'a mut Replies<F>,
     /// How many errors it may be told.
     pub limiter: &'a mut Limiter,
+}
+
+/// What a guest is to be sent: no more than frames of one burst are refused.
+pub struct Replies<F> {
+    frames: Frames<F>,
+    /// Of each, why the packet that it is about was dropped; `None`: that was for the switch itself.
+    dropped: ArrayVec<Option<DropReason>, MAX_BURST>,
+}
+
+impl<F> Default for Replies<F> {
+    fn default() -> Self {
+        Self {
+            frames: Frames::new(),
+            dropped: ArrayVec::new(),
+        }
+    }
+}
+
+impl<F: Frame> Replies<F> {
+    /// Sends them by `port`, and counts what they are about: in this order, so that who finds all that arrived accounted
+    /// for finds all that left.
+    #[inline]
+    pub fn send<T: TxQueue<Frame = F>>(
+        &mut self,
+        port: PortId,
+        egress: &mut Egress<T>,
+        counters: &WorkerCounters,
+    ) {
+        if self.frames.is_empty() {
+            return;
+        }
+        egress.send_own(&mut self.frames, port, counters);
+        let counters = counters.port(port);
+        for dropped in self.dropped.drain(..) {
+            match dropped {
+                None => counters.add_answered(),
+                Some(reason) => counters.add_drops(reason, 1),
+            }
+        }
+    }
 }
 
 /// What becomes of a frame that a stage refused.
@@ -78,14 +121,14 @@ impl<F: Frame> Edge<'_, F> {
             },
             verdict => verdict,
         };
-        let counters = self.counters.port(self.from);
-        match verdict {
-            Verdict::Answer => counters.add_answered(),
-            Verdict::Told(reason) => counters.add_drops(reason, 1),
+        let dropped = match verdict {
+            Verdict::Answer => None,
+            Verdict::Told(reason) => Some(reason),
             Verdict::Drop(reason) => return Err((frame, reason)),
             Verdict::Pass => return Err((frame, reason)),
-        }
-        self.replies.push(frame);
+        };
+        self.replies.frames.push(frame);
+        self.replies.dropped.push(dropped);
         Ok(())
     }
 }
