@@ -107,7 +107,7 @@ impl Entry {
 /// Goal states in a file, in order.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    /// `None` after a failure: from then on it refuses all, and so it does not after [`Journal::reopen`].
+    /// `None` from a failure until [`Journal::reopen`].
     database: Option<Database>,
     path: PathBuf,
     next: u64,
