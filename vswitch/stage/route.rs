@@ -147,7 +147,7 @@ fn of_source<'t>(
 
 /// The IPv4 header; `parse` checked that it is there.
 #[inline]
-fn ipv4(head: &[u8]) -> Option<&Ipv4Hdr> {
+pub(super) fn ipv4(head: &[u8]) -> Option<&Ipv4Hdr> {
     Ipv4Hdr::ref_from_prefix(head.get(EthernetHdr::LEN..)?)
         .ok()
         .map(|(ip, _)| ip)

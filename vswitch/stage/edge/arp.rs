@@ -15,11 +15,8 @@ use crate::wire::{ArpHdr, EthernetHdr, Mac, ethernet};
 /// * A probe (RFC 5227) too: it is how a guest finds out that another one has the address that it is about to take. Its
 ///   own address is nobody else's, and a probe for it stays without an answer.
 /// * An announcement, or a reply that nobody asked for, is dropped.
-pub(super) fn answer<F: Frame>(edge: &Edge<'_, F>, frame: &mut F) -> Verdict {
-    let found = request(frame.head()).and_then(|arp| owner(edge, arp));
-    let Some(owner) = found else {
-        return Verdict::Pass;
-    };
+pub(super) fn answer<F: Frame>(edge: &Edge<'_, F>, frame: &mut F) -> Option<Verdict> {
+    let owner = owner(edge, request(frame.head())?)?;
     if let Ok((ethernet, rest)) = EthernetHdr::mut_from_prefix(frame.head_mut())
         && let Ok((arp, _)) = ArpHdr::mut_from_prefix(rest)
     {
@@ -27,7 +24,7 @@ pub(super) fn answer<F: Frame>(edge: &Edge<'_, F>, frame: &mut F) -> Verdict {
         ethernet.set_src(owner);
         arp.answer(owner);
     }
-    Verdict::Answer
+    Some(Verdict::Answer)
 }
 
 /// The request in a frame, if there is one to answer.

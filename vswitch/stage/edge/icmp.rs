@@ -20,34 +20,34 @@ const HEADERS: usize = Ipv4Hdr::LEN + IcmpHdr::LEN;
 /// Most bytes of that packet: an error message has 576 bytes at most (RFC 1812 section 4.3.2.3).
 const QUOTE: usize = 576 - HEADERS;
 
-/// Answers what is for an address of a router of the guest's: to it nothing was routed, whatever its time to live.
+/// Answers what is for an address of a router of the guest's, whatever its time to live. `None`: it is not.
 pub(super) fn answer<F: Frame>(
     edge: &mut Edge<'_, F>,
     frame: &mut F,
     meta: &Meta,
     reason: DropReason,
-) -> Verdict {
+) -> Option<Verdict> {
     let to_nobody = matches!(
         reason,
         DropReason::TtlExpired | DropReason::UnknownNeighbor | DropReason::NoRoute
     );
     if !to_nobody || !is_for_gateway(edge, frame.head(), meta) {
-        return Verdict::Pass;
+        return None;
     }
-    let Some(ip) = ip(frame.head()).filter(|ip| is_sound(ip, frame.head())) else {
-        return Verdict::Drop(DropReason::ForGateway);
+    let Some(ip) = route::ipv4(frame.head()).filter(|ip| is_sound(ip, frame.head())) else {
+        return Some(Verdict::Drop(DropReason::ForGateway));
     };
     let told = match ip.protocol() {
         // Fragments behind the first have no ICMP header, and are in a reply what they were in the request.
         ipv4::ICMP if ip.is_later_fragment() || is_echo(frame.head()) => {
             turn_around(frame.head_mut());
-            return Verdict::Answer;
+            return Some(Verdict::Answer);
         }
         ipv4::ICMP | ipv4::TCP => false,
         ipv4::UDP => error(edge, frame, meta, icmp::UNREACHABLE, icmp::PORT),
         _ => error(edge, frame, meta, icmp::UNREACHABLE, icmp::PROTOCOL),
     };
-    dropped(told, DropReason::ForGateway)
+    Some(dropped(told, DropReason::ForGateway))
 }
 
 /// Tells the sender of a packet that is dropped why, where there is a message for that.
@@ -80,12 +80,6 @@ fn is_for_gateway<F>(edge: &Edge<'_, F>, head: &[u8], meta: &Meta) -> bool {
     subnet.is_some_and(|subnet| subnet.gateways.binary_search(&to).is_ok())
 }
 
-/// The IPv4 header; `parse` checked that it is there.
-fn ip(head: &[u8]) -> Option<&Ipv4Hdr> {
-    let packet = head.get(EthernetHdr::LEN..)?;
-    Ipv4Hdr::ref_from_prefix(packet).ok().map(|(ip, _)| ip)
-}
-
 /// The ICMP header of an IPv4 packet that has one.
 fn message<'a>(head: &'a [u8], ip: &Ipv4Hdr) -> Option<&'a IcmpHdr> {
     let end = head.len().min(EthernetHdr::LEN + ip.total_len());
@@ -94,7 +88,7 @@ fn message<'a>(head: &'a [u8], ip: &Ipv4Hdr) -> Option<&'a IcmpHdr> {
 }
 
 fn is_echo(head: &[u8]) -> bool {
-    let message = ip(head).and_then(|ip| message(head, ip));
+    let message = route::ipv4(head).and_then(|ip| message(head, ip));
     message.is_some_and(IcmpHdr::is_echo)
 }
 
@@ -121,7 +115,7 @@ fn turn_around(head: &mut [u8]) {
 fn error<F: Frame>(edge: &mut Edge<'_, F>, frame: &mut F, meta: &Meta, kind: u8, code: u8) -> bool {
     let head = frame.head();
     let gateway = route::subnet(edge.guest, head, meta).and_then(|subnet| subnet.gateway_ip);
-    let (Some(gateway), Some(ip)) = (gateway, ip(head)) else {
+    let (Some(gateway), Some(ip)) = (gateway, route::ipv4(head)) else {
         return false;
     };
     let to_all = |subnet: &Attachment| u32::from(subnet.cidr.broadcast()) == ip.dst();

@@ -91,8 +91,6 @@ enum Verdict {
     Told(DropReason),
     /// It is dropped.
     Drop(DropReason),
-    /// It is not for the switch itself.
-    Pass,
 }
 
 impl<F: Frame> Edge<'_, F> {
@@ -106,26 +104,25 @@ impl<F: Frame> Edge<'_, F> {
         meta: &Meta,
         reason: DropReason,
     ) -> Result<(), (F, DropReason)> {
-        let verdict = match meta.payload {
+        let answer = match meta.payload {
             Payload::Ipv4 => icmp::answer(self, &mut frame, meta, reason),
-            Payload::Ipv6 => Verdict::Pass,
+            Payload::Ipv6 => None,
             Payload::Other => arp::answer(self, &mut frame),
         };
-        let verdict = match verdict {
-            Verdict::Pass => match punt::take(self, frame, meta, reason) {
+        let verdict = match answer {
+            Some(verdict) => verdict,
+            None => match punt::take(self, frame, meta, reason) {
                 Ok(()) => return Ok(()),
                 Err((back, reason)) => {
                     frame = back;
                     icmp::tell(self, &mut frame, meta, reason)
                 }
             },
-            verdict => verdict,
         };
         let dropped = match verdict {
             Verdict::Answer => None,
             Verdict::Told(reason) => Some(reason),
             Verdict::Drop(reason) => return Err((frame, reason)),
-            Verdict::Pass => return Err((frame, reason)),
         };
         self.replies.frames.push(frame);
         self.replies.dropped.push(dropped);
