@@ -16,6 +16,7 @@ pub(crate) mod audit;
 #[cfg(test)]
 mod check;
 pub(crate) mod claims;
+mod dhcp;
 pub(crate) mod neighbor;
 pub(crate) mod numbers;
 pub(crate) mod obstacle;
@@ -223,6 +224,7 @@ impl Program {
             Subject::Neighbor(all) => all
                 .iter()
                 .try_for_each(|ix| self.neighbor_state(wanted, *ix)),
+            Subject::Dhcp(client) => self.dhcp_state(wanted, client),
             Subject::Kept(unserved) => Err(Obstacle::Unserved(*unserved)),
         }
     }

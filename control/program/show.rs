@@ -7,8 +7,8 @@ use vswitch::tables::VpcId;
 use vswitch::tables::routes::{Route, Target};
 
 use super::neighbor::Placement;
-use super::show_kept::{kept, show_dhcp, show_gateways, show_security_groups};
-use super::{Obstacle, Program};
+use super::show_kept::{kept, show_gateways, show_security_groups};
+use super::{Obstacle, Program, dhcp};
 use crate::core::{MAX_ROWS, Show};
 use crate::state::network::SubnetIx;
 use crate::state::{Revised, Wanted};
@@ -49,7 +49,7 @@ impl Program {
             Show::Neighbors => self.show_neighbors(wanted).finish("address"),
             Show::Routes => self.show_routes(wanted).finish("subnet"),
             Show::SecurityGroups => show_security_groups(wanted).finish("id"),
-            Show::Dhcp => show_dhcp(wanted).finish("mac"),
+            Show::Dhcp => self.show_dhcp(wanted).finish("mac"),
             Show::Gateways => show_gateways(wanted).finish("id"),
             Show::Stale => show_stale(wanted).finish("kind"),
             Show::Pending => self.show_pending(wanted).finish("kind"),
@@ -118,6 +118,10 @@ impl Program {
                     "mac": port.map(|port| port.mac.to_string()),
                     "addresses": join(fixed_ips().map(|(_, ip)| ip.to_string())),
                     "subnets": join(fixed_ips().map(|(subnet, _)| subnet_id(wanted, *subnet))),
+                    "dhcp": self.ports.get(&ix).map(|port| match &port.offer {
+                        Ok(offer) => dhcp::told(offer),
+                        Err(why) => format!("not served: {why}"),
+                    }),
                     "admin": port.map(|port| if port.admin_up { "up" } else { "down" }),
                     "state": match port {
                         Some(_) => state(wanted, self.port_state(ix)),
@@ -221,6 +225,11 @@ impl Program {
                 push("neighbor", &slot.id, obstacle);
             }
         }
+        for (client, dhcp) in wanted.dhcp() {
+            if let Some(obstacle) = self.dhcp_state(wanted, client).err() {
+                push("dhcp", &dhcp.said.id, obstacle);
+            }
+        }
         for (kind, id, unserved) in kept(wanted) {
             push(kind, id, Obstacle::Unserved(unserved));
         }
@@ -255,7 +264,7 @@ fn show_stale(wanted: &Wanted) -> Rows {
     rows
 }
 
-fn state(wanted: &Wanted, state: Result<(), Obstacle>) -> String {
+pub(super) fn state(wanted: &Wanted, state: Result<(), Obstacle>) -> String {
     match state {
         Ok(()) => "ready".to_owned(),
         Err(obstacle) if obstacle.is_failure() => format!("failed: {}", obstacle.explain(wanted)),

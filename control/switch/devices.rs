@@ -9,6 +9,12 @@ use vswitch::tables::{MAX_PORTS, PortId};
 use super::workers::Workers;
 use crate::config::{PortItem, PortSettings, Settings};
 
+/// MTU of a port whose device does not say: Ethernet's.
+const ETHERNET_MTU: u16 = 1500;
+
+/// Least MTU that is believed of a device: every IPv4 host takes packets of 576 bytes (RFC 791).
+const LEAST_MTU: u16 = 576;
+
 /// Why a port does not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeviceError {
@@ -206,6 +212,11 @@ impl Devices {
         self.with(id, |device| Ok(read(&device.port)))
     }
 
+    /// The longest packet that a port takes, in bytes.
+    pub(crate) fn mtu(&self, id: PortId) -> Result<u16, DeviceError> {
+        self.with(id, |device| Ok(device.mtu()))
+    }
+
     /// The numbers of all ports.
     pub(crate) fn ids(&self) -> Vec<PortId> {
         (0..)
@@ -282,6 +293,13 @@ impl Devices {
 }
 
 impl Device {
+    /// As configured, since some drivers have no MTU to set; else the device's own, if that makes sense.
+    fn mtu(&self) -> u16 {
+        let believed = |mtu: &u16| (LEAST_MTU..u16::MAX).contains(mtu);
+        let own = Some(self.port.mtu()).filter(believed);
+        self.settings.mtu.or(own).unwrap_or(ETHERNET_MTU)
+    }
+
     fn failed(&self, id: PortId, error: PortError) -> DeviceError {
         DeviceError::Port {
             number: id.get(),

@@ -90,8 +90,8 @@ impl Switch {
             let id = devices.attach(port.clone())?;
             devices.start(id)
         });
-        let site = match started.and_then(|()| settings.site(|port| devices.read(port, Port::mac)))
-        {
+        let link = |port| Ok((devices.read(port, Port::mac)?, devices.mtu(port)?));
+        let site = match started.and_then(|()| settings.site(link)) {
             Ok(site) => site,
             Err(error) => {
                 devices.end();

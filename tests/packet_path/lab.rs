@@ -129,6 +129,7 @@ impl Lab {
                 mac,
                 admin_up: true,
                 guard: None,
+                lease: None,
                 attachments,
             })),
         );

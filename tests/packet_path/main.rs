@@ -2,6 +2,7 @@
 //! The whole packet path over ports in memory: bytes in, bytes out, counters.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
+mod dhcp;
 mod edge;
 mod guard;
 mod icmp;
@@ -120,6 +121,7 @@ fn vpcs_with_the_same_addresses_never_leak_into_each_other() {
             mac,
             admin_up: true,
             guard: None,
+            lease: None,
             attachments: [attachment].into_iter().collect(),
         };
         lab.writer.set_role(*at, Role::Tenant(tenant.into()));
@@ -159,6 +161,7 @@ fn ports_that_are_unbound_or_down_are_silent_in_both_directions() {
                 mac,
                 admin_up: false,
                 guard: None,
+                lease: None,
                 attachments,
             }
             .into(),

@@ -10,8 +10,11 @@ use super::{Frame, Frames, RxQueue, TxQueue};
 /// Bytes in front of a fresh frame, as in DPDK's buffers (RTE_PKTMBUF_HEADROOM).
 const HEADROOM: usize = 128;
 
+/// Bytes that a frame can have without being moved, as in DPDK's buffers.
+const DATAROOM: usize = 2048;
+
 /// A frame of one segment on the heap.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub struct MemoryFrame {
     buffer: Vec<u8>,
     start: usize,
@@ -20,11 +23,24 @@ pub struct MemoryFrame {
 impl MemoryFrame {
     /// A frame of these bytes.
     pub fn new(bytes: &[u8]) -> Self {
-        let mut buffer = vec![0xa5; HEADROOM];
+        let mut buffer = Vec::with_capacity(HEADROOM + bytes.len().max(DATAROOM));
+        buffer.resize(HEADROOM, 0xa5);
         buffer.extend_from_slice(bytes);
         Self {
             buffer,
             start: HEADROOM,
+        }
+    }
+}
+
+impl Clone for MemoryFrame {
+    /// With the same room behind it.
+    fn clone(&self) -> Self {
+        let mut buffer = Vec::with_capacity(self.buffer.capacity());
+        buffer.extend_from_slice(&self.buffer);
+        Self {
+            buffer,
+            start: self.start,
         }
     }
 }
@@ -64,6 +80,14 @@ impl Frame for MemoryFrame {
         let fits = len <= self.len();
         if fits {
             self.buffer.truncate(self.start + len);
+        }
+        fits
+    }
+
+    fn extend(&mut self, n: usize) -> bool {
+        let fits = n <= self.buffer.capacity() - self.buffer.len();
+        if fits {
+            self.buffer.resize(self.buffer.len() + n, 0xa5);
         }
         fits
     }
@@ -124,6 +148,12 @@ mod tests {
         assert!(frame.trim_front(1) && !frame.trim_front(5));
         assert!(frame.truncate(3) && !frame.truncate(4));
         assert_eq!(frame.head(), [9, 1, 2]);
+        let mut frame = frame.clone();
+        assert!(!frame.extend(DATAROOM) && frame.extend(1) && frame.extend(DATAROOM - 4));
+        assert_eq!(
+            (&frame.head()[..3], frame.len()),
+            (&[9, 1, 2][..], DATAROOM)
+        );
     }
 
     #[test]

@@ -52,6 +52,12 @@ pub trait Frame: Sized + Send {
     /// frame is shorter than `len` or the bytes to remove are not all in the last segment.
     fn truncate(&mut self, len: usize) -> bool;
 
+    /// Grows the frame by `n` bytes at the end, their content undefined. False, and no change, when there is no room behind
+    /// it or it has several segments; a frame that is not made for it never has room.
+    fn extend(&mut self, _n: usize) -> bool {
+        false
+    }
+
     /// What the device said of the IPv4 header checksum of the outermost header.
     fn checksum(&self) -> Checksum {
         Checksum::Unknown

@@ -3,6 +3,7 @@
 
 mod audit;
 mod churn;
+mod dhcp;
 mod export;
 mod fuzz;
 mod goal;
