@@ -75,7 +75,8 @@ pub(super) const ROWS: &[Spec] = &[
         "dhcp",
         Show::Dhcp,
         "Shows what the controller has ports told by DHCP",
-        "It is kept; this version does not answer DHCP."
+        "Of each DHCP state who it is for, what that guest is told, and whether workers tell it. `show ports` lists also \
+those that are served since their subnet's `dhcp_enable` says so."
     ),
     show!(
         "gateways",
