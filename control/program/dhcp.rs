@@ -8,7 +8,7 @@ use super::audit::Gap;
 use super::port::ProgrammedPort;
 use super::show::{Rows, join, state};
 use super::{Obstacle, Program};
-use crate::dhcp::lease::Offer;
+use crate::dhcp::lease::{NoLease, Offer};
 use crate::state::Wanted;
 use crate::state::resource::DhcpClient;
 
@@ -28,14 +28,9 @@ impl Program {
         wanted: &Wanted,
         client: &DhcpClient,
     ) -> Result<(&ProgrammedPort, &Offer), Obstacle> {
-        let ix = wanted.ports_of(client).next();
-        let unknown = || Obstacle::NoClient(client.clone().into());
-        let ix = ix.ok_or_else(unknown)?;
-        let port = self.ports.get(&ix).ok_or_else(unknown)?;
-        if port.role.is_none() {
-            self.port_state(ix)?;
-        }
-        let no_lease = |why: &crate::dhcp::lease::NoLease| Obstacle::NoLease(why.clone().into());
+        let port = wanted.port_of(client).and_then(|ix| self.ports.get(&ix));
+        let port = port.ok_or_else(|| Obstacle::NoClient(client.clone().into()))?;
+        let no_lease = |why: &NoLease| Obstacle::NoLease(why.clone().into());
         let offer = port.offer.as_ref().map_err(no_lease)?;
         let subnet = wanted.subnet(offer.subnet);
         if subnet.is_none_or(|subnet| *subnet.id != *client.subnet) {

@@ -42,7 +42,7 @@ pub(crate) enum Obstacle {
     VniTaken(Vni, VpcIx),
     /// No number left for a VPC or a VNI.
     NoNumber,
-    /// No port of this host is the client that DHCP has something to say to.
+    /// No port of the switch is the client that DHCP has something to say to.
     NoClient(Box<DhcpClient>),
     /// The client's port is not served by DHCP.
     NoLease(Box<NoLease>),
@@ -162,7 +162,7 @@ impl fmt::Display for Explained<'_> {
             ),
             Obstacle::NoClient(client) => write!(
                 f,
-                "no port of this host has the MAC {} in subnet {} yet",
+                "no port of the switch is bound to one with the MAC {} in subnet {} yet",
                 client.mac,
                 Quote(&client.subnet)
             ),

@@ -154,6 +154,11 @@ impl Program {
             }
         }
         let offer = Offer::of_port(wanted, ix, self.site.tenant_mtu());
+        // What it cannot use yet, it is not told.
+        let offer = offer.and_then(|offer| match attached.contains(&offer.subnet) {
+            true => Ok(offer),
+            false => Err(NoLease::NoAddress),
+        });
         let tenant = TenantPort {
             mac: port.mac,
             admin_up: port.admin_up,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
-use super::port::PortIx;
+use super::port::{PortIx, WantedPort};
 use super::resource::{DhcpClient, DhcpUpdate, SecurityGroupUpdate, SecurityRuleKey};
 use super::slots::MAX_SLOTS;
 use super::{Refused, Revised, Subject, Wanted};
@@ -84,16 +84,16 @@ impl Wanted {
         self.kept.dhcp.get(client)
     }
 
-    /// Ports of the client that DHCP has something to say to: one at most, if addresses are right.
-    pub(crate) fn ports_of(&self, client: &DhcpClient) -> impl Iterator<Item = PortIx> {
-        let subnet = self.subnets.find(&client.subnet);
-        let ports = subnet
-            .and_then(|ix| self.subnets.get(ix))
-            .map(|slot| &slot.ports);
-        ports.into_iter().flatten().copied().filter(|ix| {
+    /// The port of the client that DHCP has something to say to, if one of the switch's is bound to it. Takes time in
+    /// proportion to those.
+    pub(crate) fn port_of(&self, client: &DhcpClient) -> Option<PortIx> {
+        let subnet = self.subnets.find(&client.subnet)?;
+        let is_it = |ix: &PortIx| {
             let port = self.ports.get(*ix).and_then(|slot| slot.wanted.as_ref());
-            port.is_some_and(|port| port.value.mac == client.mac)
-        })
+            let in_it = |port: &WantedPort| port.fixed_ips.iter().any(|(of, _)| *of == subnet);
+            port.is_some_and(|port| port.value.mac == client.mac && in_it(&port.value))
+        };
+        self.bound.values().copied().filter(is_it).min()
     }
 
     /// All gateways, by id.
@@ -180,8 +180,8 @@ impl Wanted {
             room?;
         }
         for concerned in moved.iter().chain([&client]) {
-            let ports: Vec<_> = self.ports_of(concerned).collect();
-            self.touched.ports.extend(ports);
+            let port = self.port_of(concerned);
+            self.touched.ports.extend(port);
         }
         let Kept {
             dhcp, dhcp_clients, ..

@@ -157,7 +157,7 @@ def test_statuses_say_whether_a_guest_is_served(switches):
     switch = switches(["set mbufs 1024", "port attach net_null0", "port attach net_null1", f"port bind 1 {HERE.id}", "set vtep 192.0.2.1/24 port 0"])
     state = client()
     assert goal.status_names(switch.push(state)) == [("DHCP", state.configuration.id, "PENDING")]
-    assert "no port of this host" in switch.show("pending")[0]["reason"]
+    assert "no port of the switch is bound to" in switch.show("pending")[0]["reason"]
     for rpc in ("v1", "v2"):
         switch.accept(goal.vpc(NEAR), goal.subnet(NEAR), goal.port(HERE), state, rpc=rpc)
     (row,) = switch.show("dhcp")
@@ -167,7 +167,7 @@ def test_statuses_say_whether_a_guest_is_served(switches):
     assert goal.status_names(switch.push(client(host_name="a b")))[0][2] == "INVALID_ARG"
     assert "port_host_name" in switch.show("dhcp")[0]["state"]
     switch.accept(goal.delete(goal.port(HERE)))
-    assert "no port of this host" in switch.show("dhcp")[0]["state"]
+    assert "no port of the switch is bound to" in switch.show("dhcp")[0]["state"]
     switch.terminate()
 
 

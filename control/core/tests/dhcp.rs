@@ -59,7 +59,7 @@ fn a_state_waits_for_its_port_and_that_for_its_device() {
             .to_owned()
     };
     assert_eq!(world.put([client()]), [Pending]);
-    assert!(why(&mut world).contains("no port of this host has the MAC"));
+    assert!(why(&mut world).contains("no port of the switch is bound to"));
     world.unbind(PORT_A);
     let [vpc, subnet, port] = guest();
     assert_eq!(world.put([port, client()]), [Pending; 2]);
@@ -71,7 +71,7 @@ fn a_state_waits_for_its_port_and_that_for_its_device() {
     assert_eq!(address(&mut world).as_deref(), Some("10.7.1.10/24"));
     let [.., port] = guest();
     world.succeed([deleted(port)]);
-    assert!(why(&mut world).contains("no port of this host has the MAC"));
+    assert!(why(&mut world).contains("no port of the switch is bound to"));
     let get = || client().with(crate::proto::schema::OperationType::Get);
     assert_eq!(world.put([get()]), [Pending]);
 }
@@ -149,6 +149,20 @@ fn a_port_in_two_subnets_is_served_in_the_first_that_says_so() {
     );
     world.succeed([deleted(client()), in_red()]);
     assert_eq!(address(&mut world).as_deref(), Some("10.7.2.10/24"));
+}
+
+#[test]
+fn an_address_that_cannot_be_used_yet_is_not_told() {
+    let mut world = World::new();
+    let blue = subnet("blue", "vpc", "10.7.1.0/24", 0, 1);
+    let red = subnet("red", "other", "10.7.2.0/24", 9, 2);
+    let ips = [("blue", "10.7.1.10"), ("red", "10.7.2.10")];
+    world.put([blue, red, port("port-a", MAC, &ips)]);
+    assert_eq!(world.put([client()]), [Pending], "blue has no VNI yet");
+    assert_eq!(address(&mut world), None);
+    world.succeed([vpc("vpc", 7)]);
+    assert_eq!(address(&mut world).as_deref(), Some("10.7.1.10/24"));
+    assert_eq!(world.show(Show::Dhcp)[0]["state"], "ready");
 }
 
 #[test]

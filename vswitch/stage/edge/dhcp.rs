@@ -154,7 +154,8 @@ impl Reply {
         self.add_own(&mut message, lease, question)?;
         if !refuses {
             let size = question.max_size.min(lease.mtu).min(MAX_PACKET);
-            add_parameters(&mut message, usize::from(size) - IP_UDP, lease, question);
+            let limit = usize::from(size).saturating_sub(IP_UDP);
+            add_parameters(&mut message, limit, lease, question);
         }
         message.try_push(code::END).ok()?;
         while message.len() < MIN_MESSAGE {

@@ -165,3 +165,24 @@ fn address(value: &[u8]) -> Option<Option<Ipv4Addr>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_in_several_buffers_is_not_read() {
+        const MAC: [u8; 6] = [2, 0, 0, 0, 0, 10];
+        let mut message = [0; 244];
+        message[..3].copy_from_slice(&[1, 1, 6]);
+        message[28..34].copy_from_slice(&MAC);
+        message[236..].copy_from_slice(&[99, 130, 83, 99, 53, 1, 1, 255]);
+        let mut frame = Vec::new();
+        let builder = etherparse::PacketBuilder::ethernet2(MAC, [0xff; 6]);
+        let builder = builder.ipv4([0; 4], [255; 4], 64).udp(68, 67);
+        builder.write(&mut frame, &message).unwrap();
+        let read = |len| Question::read(&frame, len, Mac::new(MAC)).map(|question| question.kind);
+        assert_eq!(read(frame.len()), Ok(1));
+        assert_eq!(read(frame.len() + 1), Err(DropReason::Truncated));
+    }
+}
