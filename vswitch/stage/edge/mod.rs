@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //! The first hop: what a stage refuses is looked at once more before it is dropped. It may be a question that the switch
-//! answers (`arp`, [`dhcp`], echo), a packet whose sender is told why it goes no further (`icmp`), or one whose neighbor the
+//! answers (`arp`, `dhcp`, echo), a packet whose sender is told why it goes no further (`icmp`), or one whose neighbor the
 //! controller may know ([`punt`]).
 //!
 //! Reads the frame, `meta.payload`, and what `punt` reads.
