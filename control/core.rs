@@ -115,6 +115,12 @@ impl Core {
         }
     }
 
+    /// Takes the memory of so many neighbors in all now, instead of when they come.
+    pub(crate) fn reserve_neighbors(&mut self, count: usize) {
+        self.wanted.reserve_neighbors(count);
+        self.program.reserve_neighbors(count);
+    }
+
     /// Has `told` called after each commit, when all workers that do not lag see it.
     pub(crate) fn on_commit(&mut self, told: impl Fn() + Send + 'static) {
         self.on_commit = Some(Box::new(told));

@@ -123,6 +123,8 @@ pub(crate) enum Setting {
     Resync(u32),
     /// Most neighbors.
     NeighborsCapacity(u32),
+    /// Neighbors whose memory is taken at start.
+    NeighborsReserve(u32),
     /// Packet buffers.
     Mbufs(u32),
     /// How much is logged.
@@ -408,6 +410,7 @@ impl fmt::Display for Setting {
             Self::Store(path) => write!(f, "store {}", quoted(&path.to_string_lossy())),
             Self::Resync(seconds) => write!(f, "resync {seconds}"),
             Self::NeighborsCapacity(n) => write!(f, "neighbors capacity {n}"),
+            Self::NeighborsReserve(n) => write!(f, "neighbors reserve {n}"),
             Self::Mbufs(n) => write!(f, "mbufs {n}"),
             Self::Log(level) => write!(f, "log {}", level.word()),
         }

@@ -120,6 +120,14 @@ impl Program {
         }
     }
 
+    /// Takes the memory of so many neighbors in all now, instead of when they come.
+    pub(crate) fn reserve_neighbors(&mut self, count: usize) {
+        self.neighbors.reserve(count);
+        self.by_ip.reserve(count);
+        self.by_mac.reserve(count);
+        self.writer.reserve(count);
+    }
+
     /// Brings the tables in line with what changed in `wanted`. Visible after [`Program::commit`] only, but
     /// for neighbors that are added or that move: these are seen at once, before anything that leads to them.
     pub(crate) fn update(&mut self, wanted: &mut Wanted) {

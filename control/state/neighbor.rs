@@ -94,6 +94,11 @@ impl Neighbors {
 }
 
 impl Wanted {
+    /// Takes the memory of so many neighbors in all now, instead of when they come.
+    pub(crate) fn reserve_neighbors(&mut self, count: usize) {
+        self.neighbors.arena.reserve(count);
+    }
+
     /// The neighbor of this number, unless it is gone.
     pub(crate) fn neighbor(&self, ix: NeighborIx) -> Option<&NeighborSlot> {
         self.neighbors.arena.get(ix)

@@ -241,6 +241,7 @@ impl<'a> Fold<'a> {
             Setting::Store(path) => settings.store = Some(path.clone()),
             Setting::Resync(seconds) => settings.resync = *seconds,
             Setting::NeighborsCapacity(n) => settings.neighbors_capacity = *n,
+            Setting::NeighborsReserve(n) => settings.neighbors_reserve = *n,
             Setting::Mbufs(n) => settings.mbufs = *n,
             Setting::Log(level) => settings.log = *level,
             Setting::Vtep { .. } => {}
@@ -303,6 +304,7 @@ fn key(setting: &Setting) -> &'static str {
         Setting::Store(_) => "set store",
         Setting::Resync(_) => "set resync",
         Setting::NeighborsCapacity(_) => "set neighbors capacity",
+        Setting::NeighborsReserve(_) => "set neighbors reserve",
         Setting::Mbufs(_) => "set mbufs",
         Setting::Log(_) => "set log",
     }

@@ -117,6 +117,8 @@ pub(crate) struct Settings {
     pub(crate) resync: u32,
     /// Most neighbors.
     pub(crate) neighbors_capacity: u32,
+    /// Neighbors whose memory is taken at start.
+    pub(crate) neighbors_reserve: u32,
     /// Packet buffers.
     pub(crate) mbufs: u32,
     /// How much is logged.
@@ -151,6 +153,7 @@ impl Default for Settings {
             store: None,
             resync: 0,
             neighbors_capacity: DEFAULT_NEIGHBORS,
+            neighbors_reserve: 0,
             mbufs: DEFAULT_MBUFS,
             log: Level::default(),
             start: false,
@@ -259,6 +262,10 @@ impl Settings {
             changed(
                 self.neighbors_capacity != DEFAULT_NEIGHBORS,
                 Setting::NeighborsCapacity(self.neighbors_capacity),
+            ),
+            changed(
+                self.neighbors_reserve != 0,
+                Setting::NeighborsReserve(self.neighbors_reserve),
             ),
             changed(self.mbufs != DEFAULT_MBUFS, Setting::Mbufs(self.mbufs)),
             changed(self.log != Level::default(), Setting::Log(self.log)),

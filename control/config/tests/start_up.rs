@@ -35,7 +35,10 @@ fn an_empty_file_has_the_defaults_that_help_names() {
     };
     assert!(help("set burst").contains(&format!("default {}", settings.burst)));
     assert!(help("set mbufs").contains(&format!("default {}", settings.mbufs)));
-    assert!(help("set neighbors").contains(&format!("default {}", settings.neighbors_capacity)));
+    assert!(
+        help("set neighbors capacity")
+            .contains(&format!("default {}", settings.neighbors_capacity))
+    );
     assert!(help("set southbound listen").contains(&format!(
         "default {}",
         Settings::default().southbound.unwrap()
