@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
-use vswitch::tables::snapshot::{Commit, Writer};
+use vswitch::tables::snapshot::{Commit, Registrar, Writer};
 
 pub(crate) use metrics::TARGET as METRICS;
 pub(crate) use on_demand::{Aged, SETTLE};
@@ -38,7 +38,9 @@ pub(crate) use request::{
 pub(crate) use site::{Site, Uplink};
 
 use crate::audit::part::Part;
+use crate::explain::{ExplainError, Packet};
 use crate::program::Program;
+use crate::program::explain::Explanation;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
@@ -86,6 +88,7 @@ pub(crate) struct Core {
     on_demand: OnDemand,
     /// Told after each commit.
     on_commit: Option<Box<dyn Fn() + Send>>,
+    explain_by: Option<(Registrar, bool)>,
 }
 
 /// Who is told when a commit is visible.
@@ -96,6 +99,11 @@ enum Answer {
         oneshot::Sender<Result<(), BindError>>,
     ),
     Audit(Position, oneshot::Sender<(Position, Option<Part>)>),
+    Explained(
+        PortId,
+        Packet,
+        oneshot::Sender<Result<Explanation, ExplainError>>,
+    ),
 }
 
 impl Core {
@@ -112,6 +120,7 @@ impl Core {
             swept: None,
             on_demand: OnDemand::default(),
             on_commit: None,
+            explain_by: None,
         }
     }
 
@@ -237,6 +246,11 @@ impl Core {
             }
             // After the commit of what was asked before.
             Request::Audit { position, reply } => Some(Answer::Audit(position, reply)),
+            Request::Explain {
+                from,
+                packet,
+                reply,
+            } => Some(Answer::Explained(from, packet, reply)),
             Request::Asking(destinations) => {
                 self.on_demand.asking(&destinations, Instant::now());
                 None
@@ -422,6 +436,9 @@ impl Core {
             Answer::Audit(mut position, reply) => {
                 let part = self.audit(&mut position, visible);
                 drop(reply.send((position, part)));
+            }
+            Answer::Explained(from, packet, reply) => {
+                drop(reply.send(self.explain(from, &packet)));
             }
         }
     }

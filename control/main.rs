@@ -15,6 +15,7 @@ mod cli;
 mod config;
 mod core;
 mod dataset;
+mod explain;
 mod goal_watch;
 mod northbound;
 mod ondemand;

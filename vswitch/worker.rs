@@ -9,21 +9,22 @@ use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
 use crate::stage::edge::{Edge, Limiter, Replies};
+use crate::stage::observe::{Observer, Stage, Unobserved};
 use crate::stage::punt::{Miss, PuntQueues};
 use crate::stage::{decap, deliver, encap, guard, neighbor, parse, route, transmit};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
 
 /// One lcore's share of the switch: the rx queues it polls, its ways out, its view of the tables.
-pub struct Worker<R: RxQueue, T: TxQueue<Frame = R::Frame>> {
+pub struct Worker<R: RxQueue, T: TxQueue<Frame = R::Frame>, O = Unobserved> {
     queues: Vec<(PortId, R)>,
     tables: Reader<Tables>,
-    lane: Lane<T>,
+    lane: Lane<T, O>,
     burst_size: usize,
 }
 
 /// What a burst needs on its way besides the tables.
-struct Lane<T: TxQueue> {
+struct Lane<T: TxQueue, O> {
     burst: Burst<T::Frame>,
     strangers: Frames<T::Frame>,
     replies: Replies<T::Frame>,
@@ -31,11 +32,24 @@ struct Lane<T: TxQueue> {
     egress: transmit::Egress<T>,
     counters: Arc<WorkerCounters>,
     punt: Option<Arc<PuntQueues<T::Frame>>>,
+    observer: O,
 }
 
 impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
     /// A worker without ports. It takes up to `burst_size` frames from a queue at once (1 to [`MAX_BURST`]; clamped).
     pub fn new(tables: Reader<Tables>, counters: Arc<WorkerCounters>, burst_size: usize) -> Self {
+        Self::observed(tables, counters, burst_size, Unobserved)
+    }
+}
+
+impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, T, O> {
+    /// The same; `observer` is told of each burst after each stage.
+    pub fn observed(
+        tables: Reader<Tables>,
+        counters: Arc<WorkerCounters>,
+        burst_size: usize,
+        observer: O,
+    ) -> Self {
         let lane = Lane {
             burst: Burst::default(),
             strangers: Frames::new(),
@@ -44,6 +58,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
             egress: transmit::Egress::default(),
             counters,
             punt: None,
+            observer,
         };
         Self {
             queues: Vec::new(),
@@ -51,6 +66,11 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
             lane,
             burst_size: burst_size.clamp(1, MAX_BURST),
         }
+    }
+
+    /// Who is told of bursts.
+    pub fn into_observer(self) -> O {
+        self.lane.observer
     }
 
     /// Lets it leave what lacks a neighbor with the control side, instead of dropping it.
@@ -124,7 +144,7 @@ fn prefetch<F: Frame>(frames: &Frames<F>) -> usize {
     lens.sum()
 }
 
-impl<T: TxQueue> Lane<T> {
+impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
     /// A burst that came from a port, by what that port is for.
     #[inline]
     fn forward(&mut self, from: PortId, tables: &Tables) {
@@ -194,12 +214,17 @@ impl<T: TxQueue> Lane<T> {
             limiter: &mut self.limiter,
         };
         parse::run(&mut self.burst);
+        self.observer.after(Stage::Parse, &self.burst);
         if let Some(guard) = &guest.guard {
             guard::run(&mut self.burst, guard);
+            self.observer.after(Stage::Guard, &self.burst);
         }
         route::run(&mut self.burst, guest, &tables.neighbors, &mut edge);
+        self.observer.after(Stage::Route, &self.burst);
         neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge);
+        self.observer.after(Stage::Neighbor, &self.burst);
         encap::run(&mut self.burst, from, guest, tables);
+        self.observer.after(Stage::Encap, &self.burst);
         self.egress.send(&mut self.burst, from, &self.counters);
         self.replies.send(from, &mut self.egress, &self.counters);
     }
@@ -208,9 +233,13 @@ impl<T: TxQueue> Lane<T> {
     #[inline]
     fn forward_from_underlay(&mut self, from: PortId, tables: &Tables) {
         decap::run(&mut self.burst, tables, &mut self.strangers);
+        self.observer.after(Stage::Decap, &self.burst);
         parse::run_without_flow(&mut self.burst);
+        self.observer.after(Stage::Parse, &self.burst);
         neighbor::run(&mut self.burst, &tables.neighbors);
+        self.observer.after(Stage::Neighbor, &self.burst);
         deliver::run(&mut self.burst, tables);
+        self.observer.after(Stage::Deliver, &self.burst);
         self.egress.send(&mut self.burst, from, &self.counters);
         if !self.strangers.is_empty() {
             self.hand_to_host(from, tables);

@@ -14,6 +14,8 @@ use vswitch::tables::PortId;
 
 use super::{Aged, metrics};
 use crate::audit::part::Part;
+use crate::explain::{ExplainError, Packet};
+use crate::program::explain::Explanation;
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 use crate::southbound::decode::{self, Encoded, Form, Malformed, Resource};
 use crate::state::Revisions;
@@ -181,6 +183,15 @@ pub(crate) enum Request {
         /// every worker, or is not for far too long.
         reply: oneshot::Sender<(Position, Option<Part>)>,
     },
+    /// Says what would become of a packet, and why.
+    Explain {
+        /// The port that it arrives on.
+        from: PortId,
+        /// The packet.
+        packet: Packet,
+        /// Answered when all that was asked before is visible to every worker, or is not for far too long.
+        reply: oneshot::Sender<Result<Explanation, ExplainError>>,
+    },
     /// The controller is about to be asked for these; what it then says of them is an answer.
     Asking(Vec<Destination>),
     /// Calls came to an end: what was asked for, and whether an answer is still to be expected.
@@ -296,6 +307,20 @@ impl CoreHandle {
     /// A part of what is wanted, and whether workers see it; see [`Request::Audit`].
     pub(crate) async fn audit(&self, position: Position) -> Result<(Position, Option<Part>), Gone> {
         self.ask(|reply| Request::Audit { position, reply }).await
+    }
+
+    /// What becomes of a packet, and why; see [`Request::Explain`].
+    pub(crate) async fn explain(
+        &self,
+        from: PortId,
+        packet: Packet,
+    ) -> Result<Result<Explanation, ExplainError>, Gone> {
+        let request = |reply| Request::Explain {
+            from,
+            packet,
+            reply,
+        };
+        self.ask(request).await
     }
 
     /// Says what to make of revisions that go back, from now on.

@@ -16,6 +16,7 @@ pub(crate) mod audit;
 #[cfg(test)]
 mod check;
 pub(crate) mod claims;
+pub(crate) mod explain;
 pub(crate) mod neighbor;
 pub(crate) mod numbers;
 pub(crate) mod obstacle;

@@ -101,6 +101,7 @@ impl Switch {
         let mut core = Core::new(site, writer);
         core.set_revisions(settings.revisions);
         core.reserve_neighbors(settings.neighbors_reserve as usize);
+        core.explain_by(registrar.clone(), punt);
         Ok((
             Self {
                 settings,

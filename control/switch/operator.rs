@@ -16,8 +16,10 @@ use super::{DeviceError, Devices, Switch, Totals, report};
 use crate::audit::part::Part;
 use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone};
+use crate::explain::Packet;
 use crate::northbound::{ExecError, Executor, Output};
 use crate::ondemand::desk as on_demand;
+use crate::program::explain::Explanation;
 use crate::southbound::subscribe::Subscriptions;
 use crate::state::Revisions;
 use crate::state::parts::Position;
@@ -273,6 +275,12 @@ impl Executor for Operator {
     async fn audit(&self, position: Position) -> Result<(Position, Option<Part>), ExecError> {
         let part = self.core.audit(position).await;
         part.map_err(|Gone| ExecError::ShuttingDown)
+    }
+
+    async fn explain(&self, from: PortId, packet: Packet) -> Result<Explanation, ExecError> {
+        let explained = self.core.explain(from, packet).await;
+        let explained = explained.map_err(|Gone| ExecError::ShuttingDown)?;
+        explained.map_err(|error| ExecError::Failed(error.to_string()))
     }
 
     async fn execute(&self, command: Command) -> Result<Output, ExecError> {

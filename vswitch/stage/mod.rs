@@ -9,6 +9,7 @@ pub mod edge;
 pub mod encap;
 pub mod guard;
 pub mod neighbor;
+pub mod observe;
 pub mod parse;
 pub mod punt;
 pub mod route;

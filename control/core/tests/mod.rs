@@ -3,6 +3,7 @@
 
 mod audit;
 mod churn;
+mod explain;
 mod export;
 mod fuzz;
 mod goal;

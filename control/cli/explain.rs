@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+//! `explain`: what a running switch would do with a packet, and why.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use pcap_file::PcapError;
+use pcap_file::pcap::PcapReader;
+use serde_json::{Value, json};
+
+use super::client::Switch;
+use super::{EXIT_OK, EXIT_USAGE, ExplainArgs, Streams, runtime};
+use crate::northbound::api::explain_request::Packet;
+use crate::northbound::api::{Because, ExplainReply, ExplainRequest, ExplainStep};
+
+/// Explains what the arguments name; the exit status.
+pub(super) fn run(args: &ExplainArgs, streams: &mut Streams) -> u8 {
+    match explain_all(args, streams) {
+        Ok(()) => EXIT_OK,
+        Err(error) => {
+            streams.err(&format!("alkaid: {error}\n"));
+            EXIT_USAGE
+        }
+    }
+}
+
+fn explain_all(args: &ExplainArgs, streams: &mut Streams) -> Result<(), String> {
+    let packets = match (&args.packet, &args.pcap) {
+        (Some(words), _) => vec![Packet::Words(words.clone())],
+        (None, Some(file)) => {
+            recorded(file).map_err(|error| format!("{}: {error}", file.display()))?
+        }
+        (None, None) => Vec::new(),
+    };
+    let switch = Switch::new(&args.socket);
+    let runtime = runtime().map_err(|error| error.to_string())?;
+    let several = packets.len() > 1;
+    for (n, packet) in packets.into_iter().enumerate() {
+        let request = ExplainRequest {
+            port: args.port.into(),
+            packet: Some(packet),
+        };
+        let reply = runtime.block_on(switch.explain(request));
+        let reply = reply.map_err(|error| error.to_string())?;
+        if !reply.error.is_empty() {
+            return Err(reply.error);
+        }
+        if args.json {
+            streams.out(&format!("{}\n", as_json(&reply)));
+            continue;
+        }
+        if several {
+            streams.out(&format!("packet {}\n", n + 1));
+        }
+        streams.out(&in_words(&reply));
+    }
+    Ok(())
+}
+
+/// The packets of a recording.
+fn recorded(file: &Path) -> Result<Vec<Packet>, PcapError> {
+    let mut reader = PcapReader::new(BufReader::new(
+        File::open(file).map_err(PcapError::IoError)?,
+    ))?;
+    let mut packets = Vec::new();
+    while let Some(packet) = reader.next_packet() {
+        packets.push(Packet::Frame(packet?.data.into_owned()));
+    }
+    Ok(packets)
+}
+
+fn in_words(reply: &ExplainReply) -> String {
+    let mut text = String::new();
+    for ExplainStep {
+        stage,
+        text: what,
+        because,
+    } in &reply.steps
+    {
+        text.push_str(&format!("{stage:<9} {what}\n"));
+        for Because { kind, id, revision } in because {
+            text.push_str(&format!("{:<9} - {kind} {id}, revision {revision}\n", ""));
+        }
+    }
+    text.push_str(&format!("{:<9} {}", "result", reply.outcome));
+    match reply.reason.as_str() {
+        "" => text.push('\n'),
+        reason => text.push_str(&format!(": {reason}\n")),
+    }
+    for sent in &reply.sent {
+        text.push_str(&format!(
+            "{:<9} port {}: {}\n",
+            "sent", sent.port, sent.summary
+        ));
+    }
+    text
+}
+
+/// One object in one line.
+fn as_json(reply: &ExplainReply) -> Value {
+    let because =
+        |named: &Because| json!({"kind": named.kind, "id": named.id, "revision": named.revision});
+    let step = |step: &ExplainStep| {
+        json!({
+            "stage": step.stage,
+            "text": step.text,
+            "because": step.because.iter().map(because).collect::<Vec<_>>(),
+        })
+    };
+    let sent = reply.sent.iter().map(|sent| {
+        let hex: String = sent
+            .frame
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        json!({"port": sent.port, "summary": sent.summary, "frame": hex})
+    });
+    json!({
+        "steps": reply.steps.iter().map(step).collect::<Vec<_>>(),
+        "outcome": reply.outcome,
+        "reason": Some(&reply.reason).filter(|reason| !reason.is_empty()),
+        "sent": sent.collect::<Vec<_>>(),
+    })
+}

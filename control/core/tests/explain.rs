@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: MIT
+//! What packets are said to become is what they become.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use etherparse::PacketBuilder;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+use vswitch::counters::{DropReason, WorkerCounters, total};
+use vswitch::io::Frame;
+use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, Wire, wire};
+use vswitch::stage::punt::PuntQueues;
+use vswitch::stage::transmit::Link;
+use vswitch::tables::PortId;
+use vswitch::worker::Worker;
+
+use super::goal::scenario;
+use super::world::{PORT_A, PORT_B, UPLINK, World};
+use crate::explain::{Outcome, Packet};
+use crate::program::explain::Explanation;
+use crate::proto::schema::ResourceType;
+
+/// Where packets of the property arrive: an uplink, two guests, nobody.
+const PORTS: [PortId; 4] = [UPLINK, PORT_A, PORT_B, PortId::new(3).unwrap()];
+
+const MACS: [&str; 12] = [
+    "02:00:00:00:00:0a",
+    "02:00:00:00:00:0b",
+    "02:00:00:00:01:01",
+    "02:00:00:00:01:02",
+    "02:00:00:00:01:03",
+    "02:00:00:00:01:99",
+    "00:00:5e:00:01:01",
+    "00:00:5e:00:01:02",
+    "00:00:5e:00:01:03",
+    "fe:16:11:00:00:00",
+    "ff:ff:ff:ff:ff:ff",
+    "01:00:5e:00:00:01",
+];
+
+const GATEWAYS: &[&str] = &["00:00:5e:00:01:01", "00:00:5e:00:01:02"];
+
+const ADDRESSES: [&str; 16] = [
+    "10.7.1.10",
+    "10.7.1.11",
+    "10.7.2.11",
+    "10.7.2.12",
+    "10.7.1.1",
+    "10.7.2.1",
+    "10.8.3.1",
+    "10.7.1.101",
+    "10.7.2.102",
+    "10.8.3.103",
+    "10.8.3.104",
+    "10.7.1.200",
+    "203.0.113.5",
+    "8.8.8.8",
+    "10.7.1.255",
+    "0.0.0.0",
+];
+
+/// A world in which packets can be explained.
+fn world(asks: bool) -> World {
+    let mut world = World::new();
+    world.succeed(scenario());
+    world.core.explain_by(world.registrar.clone(), asks);
+    world
+}
+
+/// A packet in words, between some of these; `honest`: from whoever is at the port.
+fn inner(honest: bool) -> impl Strategy<Value = String> {
+    let from = move |address: &str| match honest {
+        true => String::new(),
+        false => format!("src={address} "),
+    };
+    let carried = select(vec![
+        "udp",
+        "tcp",
+        "icmp",
+        "udp sport=68 dport=67",
+        "len=20",
+    ]);
+    let ttl = prop_oneof![4 => Just(64), 1 => 0..4_u8];
+    let ip = (
+        select(&ADDRESSES),
+        select(&ADDRESSES),
+        ttl,
+        any::<u8>(),
+        carried,
+        0..1600_u16,
+    );
+    let ip = ip.prop_map(move |(src, dst, ttl, tos, carried, len)| {
+        let len = match carried {
+            "len=20" => String::new(),
+            _ => format!(" / len={len}"),
+        };
+        format!(
+            "ip {}dst={dst} ttl={ttl} tos={tos} / {carried}{len}",
+            from(src)
+        )
+    });
+    let arp = (select(&ADDRESSES), select(&ADDRESSES));
+    let arp = arp.prop_map(move |(src, dst)| format!("arp {}dst={dst}", from(src)));
+    let packet = prop_oneof![6 => ip, 1 => arp];
+    let dst = prop_oneof![1 => select(&MACS), 1 => select(GATEWAYS)];
+    (select(&MACS), dst, packet)
+        .prop_map(move |(src, dst, packet)| format!("eth {}dst={dst} / {packet}", from(src)))
+}
+
+/// One from another host, or of the underlay.
+fn outer() -> impl Strategy<Value = String> {
+    let vni = select(vec![7, 7, 7, 8, 9]);
+    let to = prop_oneof![9 => Just("192.0.2.1"), 1 => Just("192.0.2.7")];
+    let tunnel = (vni, to, 0..4_u8, inner(false)).prop_map(|(vni, to, ecn, inner)| {
+        format!(
+            "eth src=02:aa:00:00:00:09 dst=02:aa:00:00:00:01 / ip src=192.0.2.9 dst={to} tos={ecn} / vxlan vni={vni} / {inner}"
+        )
+    });
+    prop_oneof![9 => tunnel, 1 => inner(false)]
+}
+
+/// A port, and a frame for it: one that makes sense, sometimes with a few bytes changed, or cut.
+fn arrival() -> impl Strategy<Value = (PortId, Result<String, Vec<u8>>, Vec<(usize, u8)>, usize)> {
+    let ipv6 = any::<(u8, u8)>().prop_map(|(mac, hops)| {
+        let mut frame = Vec::new();
+        let (src, dst) = ([2, 0, 0, 0, 0, 0x0a], [2, 0, 0, 0, 1, mac % 4]);
+        PacketBuilder::ethernet2(src, dst)
+            .ipv6([0xfe; 16], [0xfd; 16], hops)
+            .udp(1, 2)
+            .write(&mut frame, &[0; 9])
+            .unwrap();
+        Err(frame)
+    });
+    let guest = || select(vec![PORT_A, PORT_B]);
+    let arrival = prop_oneof![
+        8 => (guest(), inner(true).prop_map(Ok)),
+        1 => (guest(), inner(false).prop_map(Ok)),
+        1 => (guest(), ipv6),
+        1 => (Just(PORTS[3]), inner(false).prop_map(Ok)),
+        3 => (Just(UPLINK), outer().prop_map(Ok)),
+    ];
+    let changes = prop_oneof![
+        3 => Just(Vec::new()),
+        1 => prop::collection::vec((0..80_usize, any::<u8>()), 1..4),
+    ];
+    let cut = prop_oneof![9 => Just(usize::MAX), 1 => 0..80_usize];
+    (arrival, changes, cut).prop_map(|((port, packet), changes, cut)| (port, packet, changes, cut))
+}
+
+/// A worker like those that forward.
+struct Forwarding {
+    worker: Worker<MemoryRx, MemoryTx>,
+    wires: Vec<(Wire, Wire)>,
+    counters: Arc<WorkerCounters>,
+    held: Arc<PuntQueues<MemoryFrame>>,
+}
+
+impl Forwarding {
+    fn new(world: &World, asks: bool) -> Self {
+        let counters = Arc::new(WorkerCounters::default());
+        let reader = world.registrar.reader("forwarding").unwrap();
+        let mut worker = Worker::new(reader, Arc::clone(&counters), 32);
+        let held = Arc::new(PuntQueues::default());
+        if asks {
+            worker.punt_to(Arc::clone(&held));
+        }
+        let wires: Vec<_> = PORTS.iter().map(|_| (wire(64), wire(64))).collect();
+        for (port, (rx, tx)) in PORTS.into_iter().zip(&wires) {
+            let link = Link::Own(MemoryTx(Arc::clone(tx)));
+            worker.add_port(port, vec![MemoryRx(Arc::clone(rx))], Some(link));
+        }
+        Self {
+            worker,
+            wires,
+            counters,
+            held,
+        }
+    }
+
+    /// What becomes of a frame, and what leaves.
+    fn forward(&mut self, from: PortId, frame: &[u8]) -> (Outcome, Vec<(PortId, Vec<u8>)>) {
+        let counters = [Arc::clone(&self.counters)];
+        let before = total(&counters, from);
+        let arriving = &self.wires[from.index()].0;
+        arriving.push(MemoryFrame::new(frame)).unwrap();
+        self.worker.poll();
+        let since = total(&counters, from).since(&before);
+        let mut dropped = DropReason::ALL
+            .iter()
+            .filter(|reason| since.drops_for(**reason) != 0);
+        let outcome = match (dropped.next(), self.held.next_miss()) {
+            (Some(reason), None) => Outcome::Dropped(*reason),
+            (None, Some(miss)) => Outcome::Held(miss.destination),
+            (None, None) if since.answered == 1 => Outcome::Answered,
+            (None, None) if since.forwarded != 0 => Outcome::Forwarded,
+            other => panic!("{other:?}: {since:?}"),
+        };
+        let mut sent = Vec::new();
+        for (port, (_, tx)) in PORTS.into_iter().zip(&self.wires) {
+            let frames = std::iter::from_fn(|| tx.pop());
+            sent.extend(frames.map(|frame| (port, frame.head().to_vec())));
+        }
+        (outcome, sent)
+    }
+}
+
+fn is_explained_as_it_is_forwarded(asks: bool) {
+    let world = world(asks);
+    let forwarding = RefCell::new(Forwarding::new(&world, asks));
+    let outcomes = RefCell::new(std::collections::BTreeMap::new());
+    let config = Config {
+        cases: 10_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new(config);
+    let ran = runner.run(&arrival(), |(port, packet, changes, cut)| {
+        let core = &world.core;
+        let frame = match packet {
+            Ok(words) => core.program.packet(&core.wanted, port, &words),
+            Err(frame) => Ok(frame),
+        };
+        let mut frame = frame.unwrap();
+        for (at, to) in changes {
+            frame.get_mut(at).into_iter().for_each(|byte| *byte = to);
+        }
+        frame.truncate(cut);
+        let explained = core.explain(port, &Packet::Bytes(frame.clone())).unwrap();
+        let (outcome, sent) = forwarding.borrow_mut().forward(port, &frame);
+        prop_assert_eq!(explained.outcome, outcome);
+        // Of too many errors guests are not told. An explanation is for one packet.
+        if !(matches!(outcome, Outcome::Dropped(_)) && sent.is_empty()) {
+            prop_assert_eq!(&explained.sent, &sent);
+        }
+        let kind = format!("{outcome:?}");
+        let kind = kind.split(' ').next().unwrap_or_default().to_owned();
+        *outcomes.borrow_mut().entry(kind).or_insert(0) += 1;
+        Ok(())
+    });
+    ran.unwrap();
+    let outcomes = outcomes.into_inner();
+    let seen = |kind: &str| outcomes.get(kind).copied().unwrap_or(0) > 20;
+    let expected = [
+        "Forwarded",
+        "Answered",
+        "Dropped(NoRoute)",
+        "Dropped(SpoofedIp)",
+    ];
+    assert!(expected.into_iter().all(seen), "{outcomes:?}");
+    assert_eq!(
+        asks,
+        outcomes.keys().any(|kind| kind.starts_with("Held")),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn ten_thousand_random_packets_become_what_is_explained() {
+    is_explained_as_it_is_forwarded(false);
+}
+
+#[test]
+fn so_they_do_when_the_controller_is_asked() {
+    is_explained_as_it_is_forwarded(true);
+}
+
+/// The stage and the text of each step, and the resources that it comes from.
+fn told(explanation: &Explanation) -> String {
+    let steps = explanation.steps.iter().map(|step| {
+        let because = step.because.iter().map(|named| {
+            let kind: ResourceType = named.kind;
+            format!(" <{} {} {}>", kind.as_str_name(), named.id, named.revision)
+        });
+        format!(
+            "{}: {}{}\n",
+            step.stage,
+            step.text,
+            because.collect::<String>()
+        )
+    });
+    steps.collect()
+}
+
+#[track_caller]
+fn expect(world: &World, port: PortId, words: &str, outcome: &Outcome, lines: &[&str]) {
+    let packet = Packet::Words(words.to_owned());
+    let explanation = world.core.explain(port, &packet).unwrap();
+    let told = told(&explanation);
+    assert_eq!(explanation.outcome, *outcome, "{told}");
+    for line in lines {
+        assert!(
+            told.lines().any(|other| other == *line),
+            "no `{line}` in\n{told}"
+        );
+    }
+}
+
+#[test]
+fn each_decision_names_its_entry_and_the_resource_it_comes_from() {
+    let world = world(false);
+    expect(
+        &world,
+        PORT_A,
+        "ip dst=203.0.113.5 / udp dport=53 / len=40",
+        &Outcome::Forwarded,
+        &[
+            "port: from the guest 02:00:00:00:00:0a at port 1: 02:00:00:00:00:0a > 00:00:5e:00:01:01, 10.7.1.10 > 203.0.113.5 \
+             ttl 64, UDP 50000 > 53, 82 bytes <PORT port-a 1>",
+            "parse: IPv4 to 203.0.113.5, time to live 64, DSCP 0, ECN 0",
+            "guard: its source is the guest's own, or an allowed address pair's <PORT port-a 1>",
+            "route: to its gateway: 203.0.113.5 is in 203.0.113.0/24 via 10.8.3.103, rule rule, priority 100 <SUBNET blue 1> \
+             <ROUTER router 1>",
+            "neighbor: 10.8.3.103 is 02:00:00:00:01:03 in VNI 8, on host 192.0.2.8 <NEIGHBOR n3 1>",
+        ],
+    );
+    expect(
+        &world,
+        PORT_A,
+        "ip dst=10.7.2.12 / icmp",
+        &Outcome::Forwarded,
+        &[
+            "route: to its gateway: 10.7.2.12 is in 10.7.2.0/24, connected <SUBNET blue 1> <ROUTER router 1>",
+            "neighbor: 10.7.2.12 is 02:00:00:00:00:0b in VNI 7, here, at port 2 <PORT port-b 1>",
+        ],
+    );
+    expect(
+        &world,
+        PORT_A,
+        "ip dst=10.7.1.101 / tcp",
+        &Outcome::Forwarded,
+        &[
+            "route: not to its gateway: switched in 10.7.1.0/24 by its MAC <SUBNET blue 1>",
+            "neighbor: 02:00:00:00:01:01 is 02:00:00:00:01:01 in VNI 7, on host 192.0.2.9 <NEIGHBOR n1 1>",
+        ],
+    );
+}
+
+#[test]
+fn what_goes_no_further_is_said_at_the_stage_that_refused_it() {
+    let world = world(false);
+    let dropped = |reason: DropReason| {
+        (
+            Outcome::Dropped(reason),
+            format!("dropped as {}: {}", reason.name(), reason.explanation()),
+        )
+    };
+    let (outcome, text) = dropped(DropReason::NoRoute);
+    let line = format!("route: {text} Its sender is told. <SUBNET blue 1>");
+    expect(&world, PORT_A, "ip dst=8.8.8.8", &outcome, &[&line]);
+    let (outcome, text) = dropped(DropReason::UnknownNeighbor);
+    let line = format!("neighbor: 10.7.2.200: {text} Its sender is told.");
+    expect(&world, PORT_A, "ip dst=10.7.2.200", &outcome, &[&line]);
+    let (outcome, text) = dropped(DropReason::SpoofedIp);
+    let line = format!("guard: {text} <PORT port-a 1>");
+    expect(
+        &world,
+        PORT_A,
+        "ip src=10.7.1.9 dst=8.8.8.8",
+        &outcome,
+        &[&line],
+    );
+    let (outcome, text) = dropped(DropReason::PortUnbound);
+    let nobody = PORTS[3];
+    let words = "eth src=02:00:00:00:00:01 dst=02:00:00:00:00:02 / ip src=1.2.3.4 dst=8.8.8.8";
+    expect(&world, nobody, words, &outcome, &[&format!("port: {text}")]);
+    let line = "route: for the switch itself, which answers <SUBNET blue 1>";
+    expect(
+        &world,
+        PORT_A,
+        "arp dst=10.7.1.1",
+        &Outcome::Answered,
+        &[line],
+    );
+}
+
+#[test]
+fn what_comes_from_the_underlay_is_explained_too() {
+    let world = world(false);
+    let tunnel = "eth src=02:aa:00:00:00:09 dst=02:aa:00:00:00:01 / ip src=192.0.2.9 dst=192.0.2.1 / vxlan vni=7";
+    let inner =
+        "eth src=02:00:00:00:01:01 dst=02:00:00:00:00:0a / ip src=10.7.1.101 dst=10.7.1.10 / udp";
+    let words = format!("{tunnel} / {inner}");
+    expect(
+        &world,
+        UPLINK,
+        &words,
+        &Outcome::Forwarded,
+        &[
+            "decap: for this VTEP, VNI 7: outer header taken off <SUBNET blue 1> <SUBNET red 1>",
+            "neighbor: 02:00:00:00:00:0a is 02:00:00:00:00:0a in VNI 7, here, at port 1 <PORT port-a 1>",
+        ],
+    );
+    let words = words.replace("vni=7", "vni=99");
+    let reason = DropReason::UnknownVni;
+    let line = format!(
+        "decap: dropped as {}: {}",
+        reason.name(),
+        reason.explanation()
+    );
+    expect(&world, UPLINK, &words, &Outcome::Dropped(reason), &[&line]);
+}
+
+#[test]
+fn words_that_make_no_packet_say_why() {
+    let world = world(false);
+    let error = |port, words: &str| {
+        let packet = Packet::Words(words.to_owned());
+        world.core.explain(port, &packet).unwrap_err().to_string()
+    };
+    assert_eq!(
+        error(PORT_A, "ip / udp"),
+        "ip dst is not known here: say it in the packet"
+    );
+    assert_eq!(
+        error(PORT_A, "ip dst=8.8.8 / udp"),
+        "`dst=8.8.8` is no value for it"
+    );
+    assert_eq!(
+        error(PORT_A, "ip dst=8.8.8.8 foo=1 / udp"),
+        "ip has no field `foo`"
+    );
+    assert_eq!(
+        error(PORT_A, "ip dst=8.8.8.8 / udp / len=9001"),
+        "`len=9001` is no value for it"
+    );
+    assert!(error(PORT_A, "ip dst=8.8.8.8 / sctp").starts_with("`sctp` cannot stand there"));
+    assert!(error(PORT_A, "ip dst=8.8.8.8 / udp / len=1 / udp").starts_with("`udp` cannot stand"));
+    assert!(error(PORT_A, "").starts_with("`` cannot stand there"));
+    assert_eq!(
+        error(UPLINK, "ip dst=8.8.8.8"),
+        "eth src is not known here: say it in the packet"
+    );
+    let unresolved = "eth dst is not known here: say it in the packet";
+    assert_eq!(error(PORT_A, "ip dst=10.7.1.77"), unresolved);
+}
