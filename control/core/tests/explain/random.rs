@@ -111,8 +111,15 @@ fn outer() -> impl Strategy<Value = String> {
     prop_oneof![9 => tunnel, 1 => inner(false)]
 }
 
+/// What befalls a frame: bytes that change, and where it is cut off.
+#[derive(Clone, Debug)]
+struct Damage {
+    changes: Vec<(usize, u8)>,
+    cut: usize,
+}
+
 /// A port, and a frame for it: one that makes sense, sometimes with a few bytes changed, or cut.
-fn arrival() -> impl Strategy<Value = (PortId, Result<String, Vec<u8>>, Vec<(usize, u8)>, usize)> {
+fn arrival() -> impl Strategy<Value = (PortId, Packet, Damage)> {
     let ipv6 = any::<(u8, u8)>().prop_map(|(mac, hops)| {
         let mut frame = Vec::new();
         let (src, dst) = ([2, 0, 0, 0, 0, 0x0a], [2, 0, 0, 0, 1, mac % 4]);
@@ -121,22 +128,23 @@ fn arrival() -> impl Strategy<Value = (PortId, Result<String, Vec<u8>>, Vec<(usi
             .udp(1, 2)
             .write(&mut frame, &[0; 9])
             .unwrap();
-        Err(frame)
+        Packet::Bytes(frame)
     });
     let guest = || select(vec![PORT_A, PORT_B]);
     let arrival = prop_oneof![
-        8 => (guest(), inner(true).prop_map(Ok)),
-        1 => (guest(), inner(false).prop_map(Ok)),
+        8 => (guest(), inner(true).prop_map(Packet::Words)),
+        1 => (guest(), inner(false).prop_map(Packet::Words)),
         1 => (guest(), ipv6),
-        1 => (Just(PORTS[3]), inner(false).prop_map(Ok)),
-        3 => (Just(UPLINK), outer().prop_map(Ok)),
+        1 => (Just(PORTS[3]), inner(false).prop_map(Packet::Words)),
+        3 => (Just(UPLINK), outer().prop_map(Packet::Words)),
     ];
     let changes = prop_oneof![
         3 => Just(Vec::new()),
         1 => prop::collection::vec((0..80_usize, any::<u8>()), 1..4),
     ];
     let cut = prop_oneof![9 => Just(usize::MAX), 1 => 0..80_usize];
-    (arrival, changes, cut).prop_map(|((port, packet), changes, cut)| (port, packet, changes, cut))
+    let damage = (changes, cut).prop_map(|(changes, cut)| Damage { changes, cut });
+    (arrival, damage).prop_map(|((port, packet), damage)| (port, packet, damage))
 }
 
 /// A worker like those that forward.
@@ -206,11 +214,11 @@ fn is_explained_as_it_is_forwarded(asks: bool) {
         ..Config::default()
     };
     let mut runner = TestRunner::new(config);
-    let ran = runner.run(&arrival(), |(port, packet, changes, cut)| {
+    let ran = runner.run(&arrival(), |(port, packet, Damage { changes, cut })| {
         let core = &world.core;
         let frame = match packet {
-            Ok(words) => core.program.packet(&core.wanted, port, &words),
-            Err(frame) => Ok(frame),
+            Packet::Words(words) => core.program.packet(&core.wanted, port, &words),
+            Packet::Bytes(frame) => Ok(frame),
         };
         let mut frame = frame.unwrap();
         for (at, to) in changes {
