@@ -6,8 +6,8 @@ use std::hash::Hash;
 use std::net::Ipv4Addr;
 
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 use ipnet::Ipv4Net;
+use smallvec::SmallVec;
 use vswitch::wire::{Mac, Vni};
 
 use crate::program::Program;
@@ -47,7 +47,7 @@ impl Kind {
 pub(crate) type Conflicts = BTreeMap<(Kind, String), BTreeSet<String>>;
 
 /// Who claims an address.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Claim<'a> {
     what: What,
     /// The controller's id, possibly empty.
@@ -89,33 +89,37 @@ impl Claim<'_> {
     }
 }
 
-/// The first to claim each key, and all who claim one that is another machine's.
+/// Most claims on a key that later ones are compared with: there are seldom three.
+const MOST: usize = 32;
+
+/// Who claims each key, equal claims once; and of the keys that two machines claim, all who do.
 struct Claims<'a, K> {
-    first: HashMap<K, Claim<'a>>,
+    claims: HashMap<K, SmallVec<[Claim<'a>; 1]>>,
     contested: HashMap<K, (bool, BTreeSet<String>)>,
 }
 
 impl<'a, K: Hash + Eq + Copy> Claims<'a, K> {
     fn new() -> Self {
         Self {
-            first: HashMap::new(),
+            claims: HashMap::new(),
             contested: HashMap::new(),
         }
     }
 
     /// `same` says whether two claims agree.
     fn add(&mut self, key: K, claim: Claim<'a>, same: impl Fn(&Claim<'a>, &Claim<'a>) -> bool) {
-        let first = match self.first.entry(key) {
-            Entry::Occupied(first) => *first.get(),
-            Entry::Vacant(nobody) => {
-                nobody.insert(claim);
-                return;
-            }
-        };
-        if !same(&first, &claim) {
+        let others = self.claims.entry(key).or_default();
+        if others.contains(&claim) {
+            return;
+        }
+        // With each of them: a neighbor without an id may agree with two that do not agree with each other.
+        for other in others.iter().filter(|other| !same(other, &claim)) {
             let (gateway, between) = self.contested.entry(key).or_default();
-            *gateway |= first.what == What::Gateway || claim.what == What::Gateway;
-            between.extend([first.name(), claim.name()]);
+            *gateway |= other.what == What::Gateway || claim.what == What::Gateway;
+            between.extend([other.name(), claim.name()]);
+        }
+        if others.len() < MOST {
+            others.push(claim);
         }
     }
 }

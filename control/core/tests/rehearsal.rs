@@ -193,6 +193,20 @@ fn a_machine_with_a_gateways_address_conflicts() {
 }
 
 #[test]
+fn two_machines_conflict_whoever_agrees_with_both_is_told_first() {
+    let claims = |id| neighbor(id, L2, "02:00:00:00:01:77", "blue", "10.7.1.77", 8);
+    for ids in [["", "a", "b"], ["a", "", "b"], ["a", "b", ""]] {
+        let (difference, _) = rehearse(scenario(), ids.map(claims).into());
+        let between = difference.conflicts.into_values().map(|all| all.len());
+        assert_eq!(
+            between.collect::<Vec<_>>(),
+            [2, 2],
+            "{ids:?}: by address and by MAC"
+        );
+    }
+}
+
+#[test]
 fn a_vni_of_two_vpcs_conflicts() {
     let (difference, _) = rehearse(
         scenario(),
