@@ -9,8 +9,10 @@ use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
 use crate::stage::edge::{Edge, Limiter, Replies};
+use crate::stage::fragment::Large;
+use crate::stage::limits::Limits;
 use crate::stage::punt::{Miss, PuntQueues};
-use crate::stage::{decap, deliver, encap, guard, neighbor, parse, route, transmit};
+use crate::stage::{decap, deliver, encap, guard, mss, neighbor, parse, route, transmit};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
 
@@ -28,6 +30,8 @@ struct Lane<T: TxQueue> {
     strangers: Frames<T::Frame>,
     replies: Replies<T::Frame>,
     limiter: Limiter,
+    limits: Limits,
+    large: Large<T::Frame>,
     egress: transmit::Egress<T>,
     counters: Arc<WorkerCounters>,
     punt: Option<Arc<PuntQueues<T::Frame>>>,
@@ -41,6 +45,8 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
             strangers: Frames::new(),
             replies: Replies::default(),
             limiter: Limiter::default(),
+            limits: Limits::default(),
+            large: Large::default(),
             egress: transmit::Egress::default(),
             counters,
             punt: None,
@@ -56,6 +62,11 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
     /// Lets it leave what lacks a neighbor with the control side, instead of dropping it.
     pub fn punt_to(&mut self, queues: Arc<PuntQueues<R::Frame>>) {
         self.lane.punt = Some(queues);
+    }
+
+    /// How long packets may be by its ports, and what becomes of longer ones. Not while it polls.
+    pub fn limits_mut(&mut self) -> &mut Limits {
+        &mut self.lane.limits
     }
 
     /// Gives it a port: the rx queues it is to poll, and its way out. Not while it polls.
@@ -192,6 +203,7 @@ impl<T: TxQueue> Lane<T> {
             counters: &self.counters,
             replies: &mut self.replies,
             limiter: &mut self.limiter,
+            limits: &self.limits,
         };
         parse::run(&mut self.burst);
         if let Some(guard) = &guest.guard {
@@ -199,8 +211,15 @@ impl<T: TxQueue> Lane<T> {
         }
         route::run(&mut self.burst, guest, &tables.neighbors, &mut edge);
         neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge);
-        encap::run(&mut self.burst, from, guest, tables);
+        if self.limits.clamp_mss {
+            mss::from_guest(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
+        }
+        encap::run(&mut self.burst, tables, &mut edge, &mut self.large);
         self.egress.send(&mut self.burst, from, &self.counters);
+        if !self.large.is_empty() {
+            let (egress, counters) = (&mut self.egress, &self.counters);
+            self.large.send(from, guest, tables, egress, counters);
+        }
         self.replies.send(from, &mut self.egress, &self.counters);
     }
 
@@ -210,6 +229,9 @@ impl<T: TxQueue> Lane<T> {
         decap::run(&mut self.burst, tables, &mut self.strangers);
         parse::run_without_flow(&mut self.burst);
         neighbor::run(&mut self.burst, &tables.neighbors);
+        if self.limits.clamp_mss {
+            mss::from_underlay(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
+        }
         deliver::run(&mut self.burst, tables);
         self.egress.send(&mut self.burst, from, &self.counters);
         if !self.strangers.is_empty() {

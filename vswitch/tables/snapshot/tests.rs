@@ -46,6 +46,7 @@ fn next_hop(host: u8) -> NextHop {
         dst_ip: Ipv4Addr::new(192, 0, 2, host),
         src_mac: mac(1),
         dst_mac: mac(u32::from(host)),
+        mtu: 1500,
     }
 }
 
