@@ -45,7 +45,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
             strangers: Frames::new(),
             replies: Replies::default(),
             limiter: Limiter::default(),
-            limits: Limits::default(),
+            limits: Limits::NONE,
             large: Large::default(),
             egress: transmit::Egress::default(),
             counters,

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
 mod edge;
+mod fragments;
 mod guard;
 mod icmp;
 mod lab;
+mod mss;
 mod mtu;
 mod on_demand;
 mod routing;

@@ -3,7 +3,7 @@
 //!
 //! Reads `meta.neighbor`, `routed`, `outer_ecn`, `dst_ip`, `payload`.
 //! Writes `meta.out` and the frame's MACs, TTL and ECN.
-//! Drops `PortUnbound`, `PortDown`, `SamePort`, `TooBig`, `NotLocal`, `EcnIllegal`.
+//! Drops `PortUnbound`, `PortDown`, `SamePort`, `NotLocal`, `EcnIllegal`.
 
 use std::net::Ipv4Addr;
 
@@ -35,7 +35,7 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables) {
     });
 }
 
-/// Delivers a frame of the guest at `from` to another guest of this host, which takes frames of up to `longest` bytes.
+/// Delivers a frame of the guest at `from` to another guest of this host.
 #[inline]
 pub fn local(
     head: &mut [u8],
@@ -43,21 +43,18 @@ pub fn local(
     from: PortId,
     to: PortId,
     tables: &Tables,
-    longest: u32,
 ) -> Result<(), DropReason> {
     let port = guest(tables, to)?;
-    if !meta.routed && to == from {
-        return Err(DropReason::SamePort);
-    }
-    if meta.len > longest {
-        return Err(DropReason::TooBig);
-    }
     meta.out = to;
     if meta.routed {
         let gateway = subnet_of(port, meta).and_then(|subnet| subnet.gateway_mac);
         reroute(head, meta, gateway.map_or(meta.dst_mac, Mac::word));
+        Ok(())
+    } else if to == from {
+        Err(DropReason::SamePort)
+    } else {
+        Ok(())
     }
-    Ok(())
 }
 
 /// Makes a frame the routed one: from the router's address `source` ([`Mac::word`]) to the neighbor's, one hop older

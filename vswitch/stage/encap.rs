@@ -33,10 +33,8 @@ pub fn run<F: Frame>(
 ) {
     let (from, limits, host_dvr) = (edge.from, edge.limits, host_dvr(edge.guest));
     let decide = |frame: &mut F, meta: &mut Meta| match meta.neighbor.hop() {
-        Hop::Local(to) => {
-            let longest = limits.longest(to);
-            deliver::local(frame.head_mut(), meta, from, to, tables, longest)
-        }
+        Hop::Local(to) if !limits.takes(to, meta.len) => Err(DropReason::TooBig),
+        Hop::Local(to) => deliver::local(frame.head_mut(), meta, from, to, tables),
         Hop::Remote(hop) => {
             let template = tables.neighbors.hops.template(hop);
             if meta.len > template.longest() {
@@ -63,6 +61,8 @@ pub(super) fn host_dvr(guest: &TenantPort) -> Option<u64> {
 }
 
 /// Cuts it, or tells its sender.
+#[cold]
+#[inline(never)]
 fn too_big<F: Frame>(
     frame: F,
     meta: &Meta,

@@ -122,6 +122,7 @@ impl<F: Frame> Large<F> {
 
     /// Cuts and sends those of the guest at `from`. Of each packet, the first fragment counts as the packet; the others,
     /// of which there may be more than fit a burst, are the switch's own. Never blocks, allocates or logs.
+    #[cold]
     pub fn send<T: TxQueue<Frame = F>>(
         &mut self,
         from: PortId,
@@ -160,7 +161,7 @@ fn fragments<F: Frame>(
 ) -> Result<ArrayVec<F, MAX_FRAGMENTS>, DropReason> {
     let template = match meta.neighbor.hop() {
         Hop::Local(to) => {
-            deliver::local(frame.head_mut(), meta, from, to, tables, u32::MAX)?;
+            deliver::local(frame.head_mut(), meta, from, to, tables)?;
             None
         }
         Hop::Remote(hop) => {

@@ -34,6 +34,7 @@ pub fn from_underlay<F: Frame>(
 }
 
 /// `back`: the longest packet that gets back to the sender.
+#[inline(never)]
 fn run<F: Frame>(burst: &mut Burst<F>, back: u16, limits: &Limits, hops: &NextHops) {
     for (frame, meta) in burst.iter_mut() {
         if meta.payload == Payload::Ipv4
