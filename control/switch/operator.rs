@@ -67,9 +67,7 @@ impl Operator {
 
     async fn show(&self, show: Show) -> Result<Output, ExecError> {
         let rows = match show {
-            Show::PortInfo(ports) => {
-                self.each(ports, |port| self.devices.read(port, report::info))?
-            }
+            Show::PortInfo(ports) => self.each(ports, |port| self.info(port))?,
             Show::PortStats(ports) => self.each(ports, |port| Ok(self.totals(port)?.row()))?,
             Show::Stats => self.each(Ports::All, |port| Ok(self.totals(port)?.row()))?,
             Show::Drops => {
@@ -181,6 +179,12 @@ impl Operator {
         Ok(())
     }
 
+    /// A port's device, with the MTU that counts.
+    fn info(&self, port: PortId) -> Result<Value, DeviceError> {
+        let mtu = self.devices.mtu(port)?;
+        self.devices.read(port, |device| report::info(device, mtu))
+    }
+
     /// The settings in force, as commands.
     fn config(&self) -> String {
         let settings = Settings {
@@ -209,7 +213,7 @@ impl Operator {
                 .find(|row| row["port"] == *key)
         };
         let rows = self.each(Ports::All, |port| {
-            let info = self.devices.read(port, report::info)?;
+            let info = self.info(port)?;
             let row = described(&info["port"]).unwrap_or(&Value::Null);
             let role = if Some(port) == self.settings.vtep.map(|vtep| vtep.port) {
                 "uplink"
@@ -229,6 +233,7 @@ impl Operator {
                 "link": info["link"],
                 "role": role,
                 "mac": if guest { &row["mac"] } else { &info["mac"] },
+                "mtu": if guest { &row["mtu"] } else { &info["mtu"] },
                 "addresses": row["addresses"],
                 "id": row["id"],
                 "state": if guest { state } else { "ready".into() },

@@ -28,11 +28,8 @@ fn mac(host: u32) -> Mac {
 }
 
 fn neighbor(host: u32, vni: u32, hop: Hop) -> Neighbor {
-    Neighbor {
-        mac: mac(host),
-        vni: Vni::new(vni).unwrap(),
-        hop,
-    }
+    let (mac, vni) = (mac(host), Vni::new(vni).unwrap());
+    Neighbor { mac, vni, hop }
 }
 
 fn local(port: u16) -> Hop {
