@@ -88,7 +88,7 @@ drop_reasons! {
     OuterFragment = "outer_fragment",
     /// The buffer has no room for the outer header.
     NoHeadroom = "no_headroom",
-    /// It is longer than its way takes, and was not fragmented; its sender was told what fits.
+    /// It is longer than its way takes, and was not to be fragmented; its sender is told what fits, if ICMP is for it.
     TooBig = "too_big",
     /// It was to be fragmented, and there were too few free buffers.
     NoBuffers = "no_buffers",
@@ -148,7 +148,8 @@ impl PortCounters {
         add(&self.answered, 1);
     }
 
-    /// Messages of the switch's own, or a packet's further fragments, left by this port: part of what [`PortCounters::add_tx`] counts.
+    /// Messages of the switch's own, or a packet's further fragments, left by this port: part of what
+    /// [`PortCounters::add_tx`] counts.
     #[inline]
     pub fn add_own(&self, packets: usize) {
         add(&self.own, packets as u64);

@@ -4,11 +4,9 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use vswitch::stage::limits::ENCAPSULATION;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
-
-/// Bytes that VXLAN puts in front of a tenant's packet in the underlay's.
-const ENCAPSULATION: u16 = vswitch::stage::limits::ENCAPSULATION;
 
 /// MTU of guests that have no underlay: Ethernet's.
 const ETHERNET_MTU: u16 = 1500;

@@ -167,8 +167,8 @@ impl Workers {
         self.wake();
     }
 
-    /// Gives the queues of a started port, and its MTU, to the workers: each rx queue to the one that has fewest, unless the port is
-    /// not to be polled, and a tx queue to each. Where there are too few of these, workers without one hand their
+    /// Gives the queues of a started port, and its MTU, to the workers: each rx queue to the one that has fewest, unless the
+    /// port is not to be polled, and a tx queue to each. Where there are too few of these, workers without one hand their
     /// frames to the first.
     pub(super) fn add_port(
         &self,

@@ -180,6 +180,14 @@ fn what_cannot_be_cut_soundly_is_dropped_whole() {
     (beyond.dont_fragment, beyond.fragment_offset) = (false, IpFragOffset::try_new(8191).unwrap());
     let beyond = frame(To::Switched, beyond, &pattern(2980));
     lab.expect_drop(A, &beyond, DropReason::TooBig);
+    // What is too long is behind the packet: cut off, unless the packet is nothing but a header.
+    let mut padded = packet(To::Switched, &here, &there, 100, false);
+    padded.resize(3000, 0);
+    lab.inject(A, &padded);
+    assert_eq!(lab.out(UPLINK)[0][50..], padded[..14 + 100]);
+    let mut empty = packet(To::Switched, &here, &there, 20, false);
+    empty.resize(3000, 0);
+    lab.expect_drop(A, &empty, DropReason::TooBig);
     // Nobody has so small an MTU, and no fragment can.
     for mtu in [0, 50, 70, 77] {
         let (mut lab, ..) = with_underlay(mtu);

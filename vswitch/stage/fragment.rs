@@ -49,7 +49,8 @@ impl Cut {
         let whole = ip.fragment_offset() + payload <= usize::from(u16::MAX);
         let sound = ipv4::sum(head.get(EthernetHdr::LEN..header)?) == 0xffff;
         let may_be = whole && sound && !ip.is_not_to_be_fragmented();
-        (may_be && step != 0 && payload.div_ceil(step) <= MAX_FRAGMENTS).then_some(Self {
+        let cuttable = payload != 0 && step != 0 && payload.div_ceil(step) <= MAX_FRAGMENTS;
+        (may_be && cuttable).then_some(Self {
             header,
             payload,
             step,
