@@ -219,11 +219,14 @@ pub fn copied_options(options: &[u8]) -> ArrayVec<u8, MAX_OPTIONS> {
         let len = match kind {
             0 => break,
             1 => 1,
-            _ => tail.first().map_or(0, |len| usize::from(*len).max(2)),
+            _ => tail.first().map_or(0, |len| usize::from(*len)),
         };
-        let Some((option, behind)) = rest.split_at_checked(len).filter(|_| len != 0) else {
+        let Some((option, behind)) = rest.split_at_checked(len) else {
             break;
         };
+        if option.len() < 2 && *kind != 1 {
+            break;
+        }
         if kind & 0x80 != 0 && copied.try_extend_from_slice(option).is_err() {
             break;
         }
@@ -332,6 +335,30 @@ mod tests {
         hdr.checksum = U16::new(hdr.checksum.get() ^ 0x10);
         hdr.decrement_ttl();
         assert!(!hdr.checksum_is_right());
+    }
+
+    #[test]
+    fn options_are_copied_by_their_flag_as_far_as_they_make_sense() {
+        for (options, copied) in [
+            (&[][..], &[][..]),
+            (&[1, 1, 1, 1], &[]),
+            (&[7, 3, 4, 148, 4, 0, 0, 0], &[148, 4, 0, 0]),
+            (&[130, 3, 9, 0], &[130, 3, 9, 0]),
+            (&[148, 4, 1, 2, 137, 3, 4, 0], &[148, 4, 1, 2, 137, 3, 4, 0]),
+            (&[0, 148, 4, 0], &[]),
+            (&[148, 4, 0, 0, 148, 5, 0, 0], &[148, 4, 0, 0]),
+            (&[7, 0, 148, 4], &[]),
+            (&[148, 0, 0, 0], &[]),
+            (&[148, 1, 0, 0], &[]),
+            (&[148], &[]),
+        ] {
+            assert_eq!(copied_options(options).as_slice(), copied, "{options:?}");
+        }
+        assert_eq!(copied_options(&[0x81; 40]).len(), 0);
+        assert_eq!(
+            copied_options(&[[0x82, 8, 1, 2, 3, 4, 5, 6]; 5].concat()).len(),
+            40
+        );
     }
 
     #[test]
