@@ -78,9 +78,9 @@ fn too_big<F: Frame>(
     edge.tell(frame, meta, DropReason::TooBig)
 }
 
-/// Puts the next hop's template, which has room for the frame, in front and fills in what differs per packet. The UDP checksum stays zero
-/// (RFC 7348 section 5), the IPv4 identification too: with DF set it means nothing (RFC 6864 section 4.1).
-/// DSCP and ECN are the inner packet's (RFC 6040 section 4.1, normal mode).
+/// Puts the next hop's template, which has room for the frame, in front and fills in what differs per packet. The UDP
+/// checksum stays zero (RFC 7348 section 5), the IPv4 identification too: with DF set it means nothing (RFC 6864 section
+/// 4.1). DSCP and ECN are the inner packet's (RFC 6040 section 4.1, normal mode).
 #[inline]
 pub(super) fn encapsulate<F: Frame>(
     frame: &mut F,
