@@ -27,6 +27,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Registrar, Writer};
 
@@ -102,6 +103,7 @@ enum Answer {
     Explained(
         PortId,
         Packet,
+        Limits,
         oneshot::Sender<Result<Explanation, ExplainError>>,
     ),
 }
@@ -249,8 +251,9 @@ impl Core {
             Request::Explain {
                 from,
                 packet,
+                limits,
                 reply,
-            } => Some(Answer::Explained(from, packet, reply)),
+            } => Some(Answer::Explained(from, packet, limits, reply)),
             Request::Asking(destinations) => {
                 self.on_demand.asking(&destinations, Instant::now());
                 None
@@ -437,8 +440,8 @@ impl Core {
                 let part = self.audit(&mut position, visible);
                 drop(reply.send((position, part)));
             }
-            Answer::Explained(from, packet, reply) => {
-                drop(reply.send(self.explain(from, &packet)));
+            Answer::Explained(from, packet, limits, reply) => {
+                drop(reply.send(self.explain(from, &packet, limits)));
             }
         }
     }

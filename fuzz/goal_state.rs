@@ -61,6 +61,7 @@ fn switch() -> Core {
         prefix_len: 24,
         port: uplink,
         mac: Mac::new([2, 0xaa, 0, 0, 0, 1]),
+        mtu: 1600,
         neighbors: HashMap::new(),
         gateway: None,
     };

@@ -9,9 +9,11 @@ use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
 use crate::stage::edge::{Edge, Limiter, Replies};
+use crate::stage::fragment::Large;
+use crate::stage::limits::Limits;
 use crate::stage::observe::{Observer, Stage, Unobserved};
 use crate::stage::punt::{Miss, PuntQueues};
-use crate::stage::{decap, deliver, encap, guard, neighbor, parse, route, transmit};
+use crate::stage::{decap, deliver, encap, guard, mss, neighbor, parse, route, transmit};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
 
@@ -29,6 +31,8 @@ struct Lane<T: TxQueue, O> {
     strangers: Frames<T::Frame>,
     replies: Replies<T::Frame>,
     limiter: Limiter,
+    limits: Limits,
+    large: Large<T::Frame>,
     egress: transmit::Egress<T>,
     counters: Arc<WorkerCounters>,
     punt: Option<Arc<PuntQueues<T::Frame>>>,
@@ -55,6 +59,8 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             strangers: Frames::new(),
             replies: Replies::default(),
             limiter: Limiter::default(),
+            limits: Limits::NONE,
+            large: Large::default(),
             egress: transmit::Egress::default(),
             counters,
             punt: None,
@@ -76,6 +82,11 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
     /// Lets it leave what lacks a neighbor with the control side, instead of dropping it.
     pub fn punt_to(&mut self, queues: Arc<PuntQueues<R::Frame>>) {
         self.lane.punt = Some(queues);
+    }
+
+    /// How long packets may be by its ports, and what becomes of longer ones. Not while it polls.
+    pub fn limits_mut(&mut self) -> &mut Limits {
+        &mut self.lane.limits
     }
 
     /// Gives it a port: the rx queues it is to poll, and its way out. Not while it polls.
@@ -212,6 +223,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             counters: &self.counters,
             replies: &mut self.replies,
             limiter: &mut self.limiter,
+            limits: &self.limits,
         };
         parse::run(&mut self.burst);
         self.observer.after(Stage::Parse, &self.burst);
@@ -223,9 +235,17 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         self.observer.after(Stage::Route, &self.burst);
         neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge);
         self.observer.after(Stage::Neighbor, &self.burst);
-        encap::run(&mut self.burst, from, guest, tables);
+        if self.limits.clamp_mss {
+            mss::from_guest(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
+            self.observer.after(Stage::Mss, &self.burst);
+        }
+        encap::run(&mut self.burst, tables, &mut edge, &mut self.large);
         self.observer.after(Stage::Encap, &self.burst);
         self.egress.send(&mut self.burst, from, &self.counters);
+        if !self.large.is_empty() {
+            let (egress, counters) = (&mut self.egress, &self.counters);
+            self.large.send(from, guest, tables, egress, counters);
+        }
         self.replies.send(from, &mut self.egress, &self.counters);
     }
 
@@ -238,6 +258,10 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         self.observer.after(Stage::Parse, &self.burst);
         neighbor::run(&mut self.burst, &tables.neighbors);
         self.observer.after(Stage::Neighbor, &self.burst);
+        if self.limits.clamp_mss {
+            mss::from_underlay(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
+            self.observer.after(Stage::Mss, &self.burst);
+        }
         deliver::run(&mut self.burst, tables);
         self.observer.after(Stage::Deliver, &self.burst);
         self.egress.send(&mut self.burst, from, &self.counters);

@@ -91,7 +91,7 @@ fn rehearse(args: &PushArgs) -> Result<Report, DryRunError> {
 
 /// A rehearsal on a switch with these settings. The uplink's MAC is not in them, and decides nothing.
 pub(super) fn rehearsal(settings: &Settings) -> Result<Rehearsal, BindError> {
-    let Ok(site) = settings.site(|_| Ok::<_, Infallible>(Mac::new([2, 0, 0, 0, 0, 1])));
+    let Ok(site) = settings.site(|_| Ok::<_, Infallible>((Mac::new([2, 0, 0, 0, 0, 1]), 1500)));
     let capacity = settings.neighbors_capacity as usize;
     Rehearsal::new(site, capacity, settings.revisions, settings.bindings())
 }

@@ -115,6 +115,10 @@ pub(crate) enum Setting {
     MetricsLog(bool),
     /// `set anti-spoofing`.
     AntiSpoofing(bool),
+    /// Whether packets that are too long are fragmented.
+    Fragment(bool),
+    /// Whether TCP connections are told to send segments that fit.
+    ClampMss(bool),
     /// Where `alkaid exec` and `alkaid console` reach this switch.
     ControlSocket(PathBuf),
     /// The file that keeps goal states across a restart.
@@ -403,6 +407,8 @@ impl fmt::Display for Setting {
             Self::AntiSpoofing(on) => {
                 write!(f, "anti-spoofing {}", if *on { "on" } else { "off" })
             }
+            Self::Fragment(on) => write!(f, "fragment {}", if *on { "on" } else { "off" }),
+            Self::ClampMss(on) => write!(f, "clamp-mss {}", if *on { "on" } else { "off" }),
             Self::MetricsLog(on) => write!(f, "metrics-log {}", if *on { "on" } else { "off" }),
             Self::ControlSocket(path) => {
                 write!(f, "control socket {}", quoted(&path.to_string_lossy()))

@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
+use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::Registrar;
 
@@ -23,18 +24,19 @@ impl Core {
         self.explain_by = Some((registrar, asks));
     }
 
-    /// What becomes of a packet that arrives on `from` now, and why.
+    /// What becomes of a packet that arrives on `from` now, and why; workers have these limits.
     pub(crate) fn explain(
         &self,
         from: PortId,
         packet: &Packet,
+        limits: Limits,
     ) -> Result<Explanation, ExplainError> {
         let (registrar, asks) = self.explain_by.as_ref().ok_or(ExplainError::NoTables)?;
         let frame = match packet {
             Packet::Words(text) => &self.program.packet(&self.wanted, from, text)?,
             Packet::Bytes(bytes) => bytes,
         };
-        let trace = Trace::of(registrar, *asks, from, frame)?;
+        let trace = Trace::of(registrar, *asks, limits, from, frame)?;
         Ok(self.program.explain(&self.wanted, from, frame, trace))
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
+use vswitch::stage::limits::Limits;
 use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
 
@@ -189,6 +190,8 @@ pub(crate) enum Request {
         from: PortId,
         /// The packet.
         packet: Packet,
+        /// The workers' limits.
+        limits: Limits,
         /// Answered when all that was asked before is visible to every worker, or is not for far too long.
         reply: oneshot::Sender<Result<Explanation, ExplainError>>,
     },
@@ -314,10 +317,12 @@ impl CoreHandle {
         &self,
         from: PortId,
         packet: Packet,
+        limits: Limits,
     ) -> Result<Result<Explanation, ExplainError>, Gone> {
         let request = |reply| Request::Explain {
             from,
             packet,
+            limits,
             reply,
         };
         self.ask(request).await

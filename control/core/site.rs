@@ -4,8 +4,12 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use vswitch::stage::limits::ENCAPSULATION;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
+
+/// MTU of guests that have no underlay: Ethernet's.
+const ETHERNET_MTU: u16 = 1500;
 
 /// This host's place in the underlay, from the configuration. Fixed at start.
 #[derive(Clone, Debug, Default)]
@@ -29,10 +33,22 @@ pub(crate) struct Uplink {
     pub port: PortId,
     /// That port's MAC.
     pub mac: Mac,
+    /// The longest packet of the underlay, in bytes.
+    pub mtu: u16,
     /// MACs of hosts, as configured.
     pub neighbors: HashMap<Ipv4Addr, Mac>,
     /// Router of the underlay, if any.
     pub gateway: Option<(Ipv4Addr, Mac)>,
+}
+
+impl Site {
+    /// The longest packet, in bytes, that a guest may send to any other: what its interface's MTU is to be.
+    pub(crate) fn tenant_mtu(&self) -> u16 {
+        let uplink = self.underlay.as_ref();
+        uplink.map_or(ETHERNET_MTU, |uplink| {
+            uplink.mtu.saturating_sub(ENCAPSULATION)
+        })
+    }
 }
 
 impl Uplink {
@@ -60,6 +76,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn guests_have_what_vxlan_leaves_of_the_underlays_mtu() {
+        let mut site = Site::default();
+        assert_eq!(site.tenant_mtu(), 1500);
+        for (mtu, left) in [(1500, 1450), (1550, 1500), (9000, 8950), (40, 0)] {
+            site.underlay = Some(Uplink {
+                vtep: Ipv4Addr::LOCALHOST,
+                prefix_len: 24,
+                port: PortId::new(0).unwrap(),
+                mac: Mac::new([2; 6]),
+                mtu,
+                neighbors: HashMap::new(),
+                gateway: None,
+            });
+            assert_eq!(site.tenant_mtu(), left);
+        }
+    }
+
+    #[test]
     fn hosts_off_the_link_are_reached_through_the_gateway_and_others_directly() {
         let mac = |n| Mac::new([2, 0, 0, 0, 0, n]);
         let ip = |n| Ipv4Addr::new(192, 0, 2, n);
@@ -69,6 +103,7 @@ mod tests {
             prefix_len: 24,
             port: PortId::new(0).unwrap(),
             mac: mac(1),
+            mtu: 1600,
             neighbors: [(ip(3), mac(3))].into(),
             gateway: None,
         };

@@ -14,6 +14,7 @@ use vswitch::burst::{Burst, Meta};
 use vswitch::counters::{DropReason, PortTotals, WorkerCounters, total};
 use vswitch::io::memory::{MemoryFrame, MemoryRx, wire};
 use vswitch::io::{Frame, Frames, TxQueue};
+use vswitch::stage::limits::Limits;
 use vswitch::stage::observe::{Observer, Stage};
 use vswitch::stage::punt::{Destination, PuntQueues};
 use vswitch::stage::transmit::Link;
@@ -96,17 +97,19 @@ impl Observer<MemoryFrame> for Notes {
 }
 
 impl Trace {
-    /// Of a frame that arrives on `from` now. `asks`: the controller is asked for what nobody knows. Nothing leaves the
-    /// switch, nothing is counted and nobody is asked. Takes microseconds and some 100 KiB for the time being.
+    /// Of a frame that arrives on `from` now, by workers with these limits. `asks`: the controller is asked for what nobody
+    /// knows. Nothing leaves the switch, nothing is counted and nobody is asked. Takes microseconds and some 100 KiB for the time being.
     pub(crate) fn of(
         registrar: &Registrar,
         asks: bool,
+        limits: Limits,
         from: PortId,
         frame: &[u8],
     ) -> Result<Self, TooManyReaders> {
         let counters = Arc::new(WorkerCounters::default());
         let reader = registrar.reader("explain")?;
         let mut worker = Worker::observed(reader, Arc::clone(&counters), 1, Notes::default());
+        *worker.limits_mut() = limits;
         let held = Arc::new(PuntQueues::default());
         if asks {
             worker.punt_to(Arc::clone(&held));

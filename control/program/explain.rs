@@ -79,7 +79,7 @@ impl Program {
         let mut before = None;
         for seen in &trace.seen {
             steps.push(match &seen.packet {
-                Some((meta, head)) => explainer.step(seen.stage, meta, head),
+                Some((meta, head)) => explainer.step(seen.stage, before, meta, head),
                 None => explainer.end(seen.stage, before, &trace),
             });
             before = Some(seen);
@@ -132,8 +132,8 @@ impl<'a> Explainer<'a> {
         step("port", text, self.port_at(self.from))
     }
 
-    /// A stage that let the packet pass, with what is known of it since, and its bytes.
-    fn step(&self, stage: Stage, meta: &Meta, head: &[u8]) -> Step {
+    /// A stage that let the packet pass, with what is known of it since, and its bytes; `before`: the one that it came from.
+    fn step(&self, stage: Stage, before: Option<&Seen>, meta: &Meta, head: &[u8]) -> Step {
         match stage {
             Stage::Decap => {
                 let (text, subnets) = self.opened(meta);
@@ -146,6 +146,14 @@ impl<'a> Explainer<'a> {
             }
             Stage::Route => self.routed(meta, head),
             Stage::Neighbor => self.found(meta),
+            Stage::Mss => {
+                let same = |seen: &Seen| seen.packet.as_ref().is_some_and(|(_, it)| it == head);
+                let text = match before.is_some_and(same) {
+                    true => "no TCP connection that begins with segments that are too long",
+                    false => "TCP is told to send shorter segments",
+                };
+                step(name(stage), text.to_owned(), None)
+            }
             Stage::Encap | Stage::Deliver => {
                 let to = meta.out;
                 let text = format!("leaves by port {}: {}", to.get(), summary(head));
@@ -313,7 +321,12 @@ impl<'a> Explainer<'a> {
     /// The stage that the packet did not come out of; `before`: the one that it came from.
     fn end(&self, stage: Stage, before: Option<&Seen>, trace: &Trace) -> Step {
         let before = before.and_then(|seen| seen.packet.as_ref());
-        let mut text = self.fate(trace);
+        let mut text = match (stage, trace.outcome) {
+            (Stage::Encap, Outcome::Forwarded) => {
+                format!("too long: leaves in {} fragments", trace.sent.len())
+            }
+            _ => self.fate(trace),
+        };
         let mut because = None;
         if let Some((meta, head)) = before {
             match stage {
@@ -419,6 +432,7 @@ const fn name(stage: Stage) -> &'static str {
         Stage::Guard => "guard",
         Stage::Route => "route",
         Stage::Neighbor => "neighbor",
+        Stage::Mss => "mss",
         Stage::Encap => "encap",
         Stage::Deliver => "deliver",
     }

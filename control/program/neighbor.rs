@@ -141,6 +141,7 @@ impl Program {
             dst_ip: host,
             src_mac: uplink.mac,
             dst_mac,
+            mtu: uplink.mtu,
         };
         let hop = Hop::Remote(self.writer.acquire_hop(next_hop)?);
         Ok(Placement::Placed(Placed {

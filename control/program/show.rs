@@ -118,6 +118,7 @@ impl Program {
                     "mac": port.map(|port| port.mac.to_string()),
                     "addresses": join(fixed_ips().map(|(_, ip)| ip.to_string())),
                     "subnets": join(fixed_ips().map(|(subnet, _)| subnet_id(wanted, *subnet))),
+                    "mtu": self.site.tenant_mtu(),
                     "admin": port.map(|port| if port.admin_up { "up" } else { "down" }),
                     "state": match port {
                         Some(_) => state(wanted, self.port_state(ix)),
@@ -138,6 +139,7 @@ impl Program {
                     "mac": slot.place.mac.to_string(),
                     "vni": self.resolved(slot.subnet).ok().map(|here| here.vni.get()),
                     "host": slot.place.host.to_string(),
+                    "mtu": self.site.tenant_mtu(),
                     "type": if slot.routed { "L3" } else { "L2" },
                     "subnet": subnet_id(wanted, slot.subnet),
                     "id": slot.id,

@@ -9,6 +9,12 @@ use vswitch::tables::{MAX_PORTS, PortId};
 use super::workers::Workers;
 use crate::config::{PortItem, PortSettings, Settings};
 
+/// MTU of a port whose device does not say: Ethernet's.
+const ETHERNET_MTU: u16 = 1500;
+
+/// Least MTU that is believed of a device: every IPv4 host takes packets of 576 bytes (RFC 791).
+const LEAST_MTU: u16 = 576;
+
 /// Why a port does not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeviceError {
@@ -59,6 +65,9 @@ pub(crate) enum DeviceError {
     /// Its queues are sized while it is stopped.
     #[error("port {0} is started: `port stop {0}` first")]
     Started(u16),
+    /// The next hops were told at start what it takes.
+    #[error("port {0} is the uplink: its MTU is fixed at start, set it in the start-up file")]
+    UplinkMtu(u16),
     /// A worker does not let go of it.
     #[error("a worker does not let go of port {0}")]
     Held(u16),
@@ -135,6 +144,9 @@ impl Devices {
 
     /// Sizes a stopped port.
     pub(crate) fn size(&self, id: PortId, item: PortItem, value: u16) -> Result<(), DeviceError> {
+        if item == PortItem::Mtu && Some(id) == self.uplink {
+            return Err(DeviceError::UplinkMtu(id.get()));
+        }
         self.with(id, |device| {
             if device.port.is_started() {
                 return Err(DeviceError::Started(id.get()));
@@ -151,12 +163,13 @@ impl Devices {
                 return Ok(());
             }
             let config = self.port_config(id, &device.settings, &device.port);
+            let mtu = device.mtu();
             let poll = self.portlist.as_ref().is_none_or(|list| list.contains(&id));
             device
                 .port
                 .configure(&config, &self.pool)
                 .and_then(|()| device.port.start())
-                .and_then(|()| self.workers.add_port(id, &mut device.port, poll))
+                .and_then(|()| self.workers.add_port(id, &mut device.port, mtu, poll))
                 .map_err(|error| device.failed(id, error))
         })
     }
@@ -204,6 +217,11 @@ impl Devices {
         read: impl FnOnce(&Port) -> T,
     ) -> Result<T, DeviceError> {
         self.with(id, |device| Ok(read(&device.port)))
+    }
+
+    /// The longest packet that a port takes, in bytes.
+    pub(crate) fn mtu(&self, id: PortId) -> Result<u16, DeviceError> {
+        self.with(id, |device| Ok(device.mtu()))
     }
 
     /// The numbers of all ports.
@@ -282,6 +300,13 @@ impl Devices {
 }
 
 impl Device {
+    /// As configured, since some drivers have no MTU to set; else the device's own, if that makes sense.
+    fn mtu(&self) -> u16 {
+        let believed = |mtu: &u16| (LEAST_MTU..u16::MAX).contains(mtu);
+        let own = Some(self.port.mtu()).filter(believed);
+        self.settings.mtu.or(own).unwrap_or(ETHERNET_MTU)
+    }
+
     fn failed(&self, id: PortId, error: PortError) -> DeviceError {
         DeviceError::Port {
             number: id.get(),

@@ -84,14 +84,14 @@ impl Switch {
         });
         let (writer, registrar) = tables(underlay, settings.neighbors_capacity as usize);
         let punt = settings.on_demand.asks();
-        let workers = Workers::spawn(&eal, settings.burst, &registrar, &cores, punt)?;
+        let workers = Workers::spawn(&eal, &settings, &registrar, &cores, punt)?;
         let devices = Devices::new(eal, pool, workers, &settings);
         let started = settings.ports.iter().try_for_each(|port| {
             let id = devices.attach(port.clone())?;
             devices.start(id)
         });
-        let site = match started.and_then(|()| settings.site(|port| devices.read(port, Port::mac)))
-        {
+        let link = |port| Ok((devices.read(port, Port::mac)?, devices.mtu(port)?));
+        let site = match started.and_then(|()| settings.site(link)) {
             Ok(site) => site,
             Err(error) => {
                 devices.end();

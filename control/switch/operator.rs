@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::block_in_place;
 use vswitch::counters::{self, PortTotals};
 use vswitch::dpdk::{Mbuf, Port, PortStats, tsc, tsc_hz};
+use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 
 use super::workers::Seat;
@@ -67,11 +68,20 @@ impl Operator {
         }
     }
 
+    /// The workers' limits, see [`super::workers`].
+    fn limits(&self) -> Result<Limits, DeviceError> {
+        let mut limits = Limits::NONE;
+        limits.fragment = self.settings.fragment;
+        limits.clamp_mss = self.settings.clamp_mss;
+        for port in self.devices.ids() {
+            limits.set_mtu(port, self.devices.mtu(port)?);
+        }
+        Ok(limits)
+    }
+
     async fn show(&self, show: Show) -> Result<Output, ExecError> {
         let rows = match show {
-            Show::PortInfo(ports) => {
-                self.each(ports, |port| self.devices.read(port, report::info))?
-            }
+            Show::PortInfo(ports) => self.each(ports, |port| self.info(port))?,
             Show::PortStats(ports) => self.each(ports, |port| Ok(self.totals(port)?.row()))?,
             Show::Stats => self.each(Ports::All, |port| Ok(self.totals(port)?.row()))?,
             Show::Drops => {
@@ -183,6 +193,12 @@ impl Operator {
         Ok(())
     }
 
+    /// A port's device, with the MTU that counts.
+    fn info(&self, port: PortId) -> Result<Value, DeviceError> {
+        let mtu = self.devices.mtu(port)?;
+        self.devices.read(port, |device| report::info(device, mtu))
+    }
+
     /// The settings in force, as commands.
     fn config(&self) -> String {
         let settings = Settings {
@@ -211,7 +227,7 @@ impl Operator {
                 .find(|row| row["port"] == *key)
         };
         let rows = self.each(Ports::All, |port| {
-            let info = self.devices.read(port, report::info)?;
+            let info = self.info(port)?;
             let row = described(&info["port"]).unwrap_or(&Value::Null);
             let role = if Some(port) == self.settings.vtep.map(|vtep| vtep.port) {
                 "uplink"
@@ -231,6 +247,7 @@ impl Operator {
                 "link": info["link"],
                 "role": role,
                 "mac": if guest { &row["mac"] } else { &info["mac"] },
+                "mtu": if guest { &row["mtu"] } else { &info["mtu"] },
                 "addresses": row["addresses"],
                 "id": row["id"],
                 "state": if guest { state } else { "ready".into() },
@@ -278,7 +295,8 @@ impl Executor for Operator {
     }
 
     async fn explain(&self, from: PortId, packet: Packet) -> Result<Explanation, ExecError> {
-        let explained = self.core.explain(from, packet).await;
+        let limits = block_in_place(|| self.limits())?;
+        let explained = self.core.explain(from, packet, limits).await;
         let explained = explained.map_err(|Gone| ExecError::ShuttingDown)?;
         explained.map_err(|error| ExecError::Failed(error.to_string()))
     }

@@ -18,6 +18,7 @@ use vswitch::tables::snapshot::Registrar;
 use vswitch::worker::Worker;
 
 use super::{BringUpError, cores};
+use crate::config::Settings;
 
 /// How long a worker may take to give a port back. It looks after each round, which takes microseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,6 +61,7 @@ pub(crate) struct Seat {
 enum Change {
     Add {
         port: PortId,
+        mtu: u16,
         queues: Vec<PortRx>,
         link: Option<Link<PortTx>>,
     },
@@ -85,7 +87,7 @@ impl Workers {
     /// with the control side.
     pub(super) fn spawn(
         eal: &Eal,
-        burst: u16,
+        settings: &Settings,
         registrar: &Registrar,
         cores: &[usize],
         punt: bool,
@@ -99,8 +101,10 @@ impl Workers {
             let mut worker = Worker::new(
                 registrar.reader(&name)?,
                 Arc::clone(&counters),
-                burst.into(),
+                settings.burst.into(),
             );
+            worker.limits_mut().fragment = settings.fragment;
+            worker.limits_mut().clamp_mss = settings.clamp_mss;
             if let Some(punt) = &mut punt {
                 let queues = Arc::<PuntQueues<Mbuf>>::default();
                 worker.punt_to(Arc::clone(&queues));
@@ -163,13 +167,14 @@ impl Workers {
         self.wake();
     }
 
-    /// Gives the queues of a started port to the workers: each rx queue to the one that has fewest, unless the port is
-    /// not to be polled, and a tx queue to each. Where there are too few of these, workers without one hand their
+    /// Gives the queues of a started port, and its MTU, to the workers: each rx queue to the one that has fewest, unless the
+    /// port is not to be polled, and a tx queue to each. Where there are too few of these, workers without one hand their
     /// frames to the first.
     pub(super) fn add_port(
         &self,
         id: PortId,
         port: &mut Port,
+        mtu: u16,
         poll: bool,
     ) -> Result<(), PortError> {
         let info = port.info();
@@ -185,6 +190,7 @@ impl Workers {
         for (seat, queues) in self.seats.iter().zip(queues) {
             lock(&seat.mail).push(Change::Add {
                 port: id,
+                mtu,
                 queues,
                 link: links.next().flatten(),
             });
@@ -251,7 +257,15 @@ fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, forward: &AtomicBool,
         seat.run.store(true, SeqCst);
         for change in std::mem::take(&mut *lock(&seat.mail)) {
             match change {
-                Change::Add { port, queues, link } => worker.add_port(port, queues, link),
+                Change::Add {
+                    port,
+                    mtu,
+                    queues,
+                    link,
+                } => {
+                    worker.limits_mut().set_mtu(port, mtu);
+                    worker.add_port(port, queues, link);
+                }
                 Change::Remove { port, done } => {
                     worker.remove_port(port);
                     let _ = done.send(());

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
 mod edge;
+mod fragments;
 mod guard;
 mod icmp;
 mod lab;
+mod mss;
+mod mtu;
 mod on_demand;
 mod routing;
 mod underlay;
@@ -241,7 +244,7 @@ fn a_frame_that_no_outer_packet_can_hold_is_too_big() {
     let (mut lab, subnet) = one_subnet();
     let mut frame = switched(&subnet, 1, 9);
     let mut outer = |len: usize| {
-        frame.resize(len, 0);
+        frame.resize(len, 0); // behind the IPv4 packet: nobody can be told of that
         lab.inject(A, &frame);
         lab.out(UPLINK).pop()
     };

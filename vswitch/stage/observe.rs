@@ -16,6 +16,8 @@ pub enum Stage {
     Route,
     /// [`neighbor`](super::neighbor).
     Neighbor,
+    /// [`mss`](super::mss).
+    Mss,
     /// [`encap`](super::encap).
     Encap,
     /// [`deliver`](super::deliver).

@@ -109,6 +109,10 @@ pub(crate) struct Settings {
     pub(crate) metrics_log: bool,
     /// Guests send from their own addresses only.
     pub(crate) anti_spoofing: bool,
+    /// Packets that are too long for their way are fragmented if they may be.
+    pub(crate) fragment: bool,
+    /// TCP connections are told to send segments that fit.
+    pub(crate) clamp_mss: bool,
     /// The local socket; `None`: [`crate::northbound::socket::default_path`].
     pub(crate) control_socket: Option<PathBuf>,
     /// The file that keeps goal states across a restart; `None`: nothing does.
@@ -149,6 +153,8 @@ impl Default for Settings {
             goal_state: None,
             metrics_log: false,
             anti_spoofing: false,
+            fragment: false,
+            clamp_mss: false,
             control_socket: None,
             store: None,
             resync: 0,
@@ -255,6 +261,8 @@ impl Settings {
             self.ncm_tls.clone().map(Setting::NcmTls),
             self.goal_state.clone().map(Setting::GoalStateWatch),
             self.metrics_log.then_some(Setting::MetricsLog(true)),
+            self.fragment.then_some(Setting::Fragment(true)),
+            self.clamp_mss.then_some(Setting::ClampMss(true)),
             self.anti_spoofing.then_some(Setting::AntiSpoofing(true)),
             self.control_socket.clone().map(Setting::ControlSocket),
             self.store.clone().map(Setting::Store),

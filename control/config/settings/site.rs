@@ -8,17 +8,22 @@ use super::Settings;
 use crate::core::{Site, Uplink};
 
 impl Settings {
-    /// This host's place in the network; `mac_of` says the uplink's MAC.
+    /// This host's place in the network; `link` says the uplink's MAC and MTU.
     ///
     /// # Errors
-    /// `mac_of`'s.
-    pub(crate) fn site<E>(&self, mac_of: impl FnOnce(PortId) -> Result<Mac, E>) -> Result<Site, E> {
+    /// `link`'s.
+    pub(crate) fn site<E>(
+        &self,
+        link: impl FnOnce(PortId) -> Result<(Mac, u16), E>,
+    ) -> Result<Site, E> {
         let underlay = self.vtep.map(|vtep| {
+            let (mac, mtu) = link(vtep.port)?;
             Ok(Uplink {
                 vtep: vtep.address.addr(),
                 prefix_len: vtep.address.prefix_len(),
                 port: vtep.port,
-                mac: mac_of(vtep.port)?,
+                mac,
+                mtu,
                 neighbors: (self.underlay_neighbors.iter())
                     .map(|(&ip, &mac)| (ip, mac))
                     .collect(),

@@ -166,6 +166,33 @@ addresses of these MACs; ARP and neighbor discovery too. It is neither DHCP serv
     Spec {
         parts: &[
             Is("set"),
+            Is("fragment"),
+            arg("on|off", Kind::OnOff, "default: off"),
+        ],
+        when: When::Start,
+        summary: "Fragments IPv4 packets that are too long for their way and may be fragmented",
+        details: "\
+Off, they are dropped and their senders told what fits, as are those that must not be fragmented. The way to another host \
+takes 50 bytes less than the uplink's MTU, the way to a guest of this host what its port's is. Of a packet in fragments the \
+first counts as forwarded, the others as `tx_own` of the port that they leave by.",
+        build: make!([Value::OnOff(on)] => Command::Set(Setting::Fragment(*on))),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("clamp-mss"),
+            arg("on|off", Kind::OnOff, "default: off"),
+        ],
+        when: When::Start,
+        summary: "Lowers the segment size that TCP connections of guests agree on to what their way takes",
+        details: "\
+A connection over IPv4 whose first packets announce a maximum segment size of more than the path MTU minus 40 then announces \
+that much. For guests whose MTU is too large and who do not hear, or not heed, ICMP.",
+        build: make!([Value::OnOff(on)] => Command::Set(Setting::ClampMss(*on))),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
             Is("neighbors"),
             Is("capacity"),
             arg(

@@ -550,6 +550,7 @@ fn equal_routes_of_two_vpcs_are_in_one_order_whichever_vpc_is_told_first() {
         world.show(Show::Routes)
     });
     assert_eq!(tables[0], tables[1]);
-    let far = |row: &&serde_json::Value| row["subnet"] == "blue" && row["destination"] == "10.9.1.0/24";
+    let far =
+        |row: &&serde_json::Value| row["subnet"] == "blue" && row["destination"] == "10.9.1.0/24";
     assert_eq!(tables[0].iter().filter(far).count(), 2);
 }

@@ -44,6 +44,7 @@ pub(super) fn site() -> Site {
         prefix_len: 24,
         port: UPLINK,
         mac: Mac::new([2, 0xaa, 0, 0, 0, 1]),
+        mtu: 1600,
         neighbors: HashMap::new(),
         gateway: None,
     };

@@ -99,6 +99,7 @@ impl Switch {
             prefix_len: 24,
             port: uplink,
             mac: Mac::new(UPLINK_MAC),
+            mtu: 1600,
             neighbors: HashMap::new(),
             gateway: None,
         };

@@ -4,10 +4,11 @@
 mod random;
 
 use vswitch::counters::DropReason;
+use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 
 use super::goal::scenario;
-use super::world::{PORT_A, UPLINK, World};
+use super::world::{PORT_A, PORT_B, UPLINK, World};
 use crate::explain::{Outcome, Packet};
 use crate::program::explain::Explanation;
 use crate::proto::schema::ResourceType;
@@ -43,7 +44,7 @@ fn told(explanation: &Explanation) -> String {
 #[track_caller]
 fn expect(world: &World, port: PortId, words: &str, outcome: &Outcome, lines: &[&str]) {
     let packet = Packet::Words(words.to_owned());
-    let explanation = world.core.explain(port, &packet).unwrap();
+    let explanation = world.core.explain(port, &packet, Limits::NONE).unwrap();
     let told = told(&explanation);
     assert_eq!(explanation.outcome, *outcome, "{told}");
     for line in lines {
@@ -163,7 +164,11 @@ fn words_that_make_no_packet_say_why() {
     let world = world(false);
     let error = |port, words: &str| {
         let packet = Packet::Words(words.to_owned());
-        world.core.explain(port, &packet).unwrap_err().to_string()
+        world
+            .core
+            .explain(port, &packet, Limits::NONE)
+            .unwrap_err()
+            .to_string()
     };
     assert_eq!(
         error(PORT_A, "ip / udp"),
@@ -190,4 +195,31 @@ fn words_that_make_no_packet_say_why() {
     );
     let unresolved = "eth dst is not known here: say it in the packet";
     assert_eq!(error(PORT_A, "ip dst=10.7.1.77"), unresolved);
+}
+
+#[test]
+fn limits_count() {
+    let world = world(false);
+    let explained = |packet: &str, limits: &Limits| {
+        let packet = Packet::Words(packet.to_owned());
+        world.core.explain(PORT_A, &packet, limits.clone()).unwrap()
+    };
+    let mut limits = Limits::NONE;
+    (limits.fragment, limits.clamp_mss) = (true, true);
+    limits.set_mtu(PORT_B, 1000);
+    let long = explained("ip dst=10.7.1.11 / udp / len=1200", &limits);
+    assert!(
+        told(&long).contains("encap: too long: leaves in 2 fragments\n"),
+        "{}",
+        told(&long)
+    );
+    assert_eq!((long.outcome, long.sent.len()), (Outcome::Forwarded, 2));
+    limits.fragment = false;
+    let long = explained("ip dst=10.7.1.11 df=1 / udp / len=1200", &limits);
+    assert_eq!(long.outcome, Outcome::Dropped(DropReason::TooBig));
+    assert!(
+        told(&long).ends_with("Its sender is told.\n"),
+        "{}",
+        told(&long)
+    );
 }

@@ -11,6 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 use vswitch::counters::{DropReason, WorkerCounters, total};
 use vswitch::io::Frame;
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, Wire, wire};
+use vswitch::stage::limits::Limits;
 use vswitch::stage::punt::PuntQueues;
 use vswitch::stage::transmit::Link;
 use vswitch::tables::PortId;
@@ -147,6 +148,14 @@ fn arrival() -> impl Strategy<Value = (PortId, Packet, Damage)> {
     (arrival, damage).prop_map(|((port, packet), damage)| (port, packet, damage))
 }
 
+/// How long frames may be: some are too long, and cut in one case of two.
+fn limits(fragment: bool) -> Limits {
+    let mut limits = Limits::NONE;
+    (limits.fragment, limits.clamp_mss) = (fragment, true);
+    limits.set_mtu(PORT_B, 600);
+    limits
+}
+
 /// A worker like those that forward.
 struct Forwarding {
     worker: Worker<MemoryRx, MemoryTx>,
@@ -160,6 +169,7 @@ impl Forwarding {
         let counters = Arc::new(WorkerCounters::default());
         let reader = world.registrar.reader("forwarding").unwrap();
         let mut worker = Worker::new(reader, Arc::clone(&counters), 32);
+        *worker.limits_mut() = limits(asks);
         let held = Arc::new(PuntQueues::default());
         if asks {
             worker.punt_to(Arc::clone(&held));
@@ -225,7 +235,9 @@ fn is_explained_as_it_is_forwarded(asks: bool) {
             frame.get_mut(at).into_iter().for_each(|byte| *byte = to);
         }
         frame.truncate(cut);
-        let explained = core.explain(port, &Packet::Bytes(frame.clone())).unwrap();
+        let explained = core
+            .explain(port, &Packet::Bytes(frame.clone()), limits(asks))
+            .unwrap();
         let (outcome, sent) = forwarding.borrow_mut().forward(port, &frame);
         prop_assert_eq!(explained.outcome, outcome);
         // Of too many errors guests are not told. An explanation is for one packet.
