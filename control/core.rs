@@ -39,9 +39,8 @@ pub(crate) use request::{
 pub(crate) use site::{Site, Uplink};
 
 use crate::audit::part::Part;
-use crate::explain::{ExplainError, Packet};
+use crate::explain::{ExplainError, Explanation, Packet};
 use crate::program::Program;
-use crate::program::explain::Explanation;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
@@ -103,7 +102,7 @@ enum Answer {
     Explained(
         PortId,
         Packet,
-        Limits,
+        Box<Limits>,
         oneshot::Sender<Result<Explanation, ExplainError>>,
     ),
 }
@@ -441,7 +440,7 @@ impl Core {
                 drop(reply.send((position, part)));
             }
             Answer::Explained(from, packet, limits, reply) => {
-                drop(reply.send(self.explain(from, &packet, limits)));
+                drop(reply.send(self.explain(from, &packet, *limits)));
             }
         }
     }

@@ -12,8 +12,7 @@ use super::Core;
 use super::watchdog::GRACE;
 use crate::audit::conflicts::{Conflicts, conflicts};
 use crate::audit::part::{Part, Refused};
-use crate::explain::{ExplainError, Packet, Trace};
-use crate::program::explain::Explanation;
+use crate::explain::{ExplainError, Explanation, Packet, Trace};
 use crate::southbound::decode::{self, Encoded, Malformed};
 use crate::state::parts::{Position, Which};
 

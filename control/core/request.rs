@@ -15,8 +15,7 @@ use vswitch::tables::PortId;
 
 use super::{Aged, metrics};
 use crate::audit::part::Part;
-use crate::explain::{ExplainError, Packet};
-use crate::program::explain::Explanation;
+use crate::explain::{ExplainError, Explanation, Packet};
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 use crate::southbound::decode::{self, Encoded, Form, Malformed, Resource};
 use crate::state::Revisions;
@@ -191,7 +190,7 @@ pub(crate) enum Request {
         /// The packet.
         packet: Packet,
         /// The workers' limits.
-        limits: Limits,
+        limits: Box<Limits>,
         /// Answered when all that was asked before is visible to every worker, or is not for far too long.
         reply: oneshot::Sender<Result<Explanation, ExplainError>>,
     },
@@ -322,7 +321,7 @@ impl CoreHandle {
         let request = |reply| Request::Explain {
             from,
             packet,
-            limits,
+            limits: Box::new(limits),
             reply,
         };
         self.ask(request).await

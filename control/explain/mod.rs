@@ -23,6 +23,8 @@ use vswitch::tables::snapshot::Registrar;
 use vswitch::tables::{MAX_PORTS, PortId};
 use vswitch::worker::Worker;
 
+use crate::proto::schema::ResourceType;
+
 use packet::PacketError;
 pub(crate) use summary::summary;
 
@@ -33,6 +35,36 @@ pub(crate) enum Packet {
     Words(String),
     /// Its bytes, from the Ethernet header on.
     Bytes(Vec<u8>),
+}
+
+/// A packet's way in words.
+#[derive(Debug)]
+pub(crate) struct Explanation {
+    /// One decision after the other.
+    pub(crate) steps: Vec<Step>,
+    /// What became of it.
+    pub(crate) outcome: Outcome,
+    /// What left because of it, by which port, and what that is.
+    pub(crate) sent: Vec<(PortId, Vec<u8>)>,
+}
+
+/// One decision.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// The stage that made it.
+    pub(crate) stage: &'static str,
+    /// What it is.
+    pub(crate) text: String,
+    /// The resources that it comes from.
+    pub(crate) because: Vec<Named>,
+}
+
+/// One of the controller's resources.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Named {
+    pub(crate) kind: ResourceType,
+    pub(crate) id: String,
+    pub(crate) revision: u32,
 }
 
 /// Why a packet is not explained.

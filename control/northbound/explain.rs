@@ -8,8 +8,7 @@ use vswitch::tables::PortId;
 use super::api::explain_request::Packet as Asked;
 use super::api::{Because, ExplainReply, ExplainRequest, ExplainStep, SentFrame};
 use super::{ExecError, Executor};
-use crate::explain::{Outcome, Packet, summary};
-use crate::program::explain::{Explanation, Named, Step};
+use crate::explain::{Explanation, Named, Outcome, Packet, Step, summary};
 
 /// The answer to one request.
 pub(super) async fn reply(executor: &Arc<impl Executor>, request: ExplainRequest) -> ExplainReply {

@@ -21,8 +21,7 @@ use vswitch::tables::PortId;
 
 use crate::audit::part::Part;
 use crate::config::Command;
-use crate::explain::Packet;
-use crate::program::explain::Explanation;
+use crate::explain::{Explanation, Packet};
 use crate::state::parts::Position;
 
 pub(crate) use service::{MAX_REPLY, serve};

@@ -16,42 +16,12 @@ use vswitch::wire::Mac;
 use super::Program;
 use super::neighbor::Placement;
 use crate::explain::packet::{PacketError, Sender, packet};
-use crate::explain::{Outcome, Seen, Trace, summary};
+use crate::explain::{Explanation, Named, Outcome, Seen, Step, Trace, summary};
 use crate::proto::schema::ResourceType;
 use crate::state::Wanted;
 use crate::state::network::SubnetIx;
 use crate::state::port::PortIx;
 use crate::state::resource::Rule;
-
-/// A packet's way in words.
-#[derive(Debug)]
-pub(crate) struct Explanation {
-    /// One decision after the other.
-    pub(crate) steps: Vec<Step>,
-    /// What became of it.
-    pub(crate) outcome: Outcome,
-    /// What left because of it, by which port, and what that is.
-    pub(crate) sent: Vec<(PortId, Vec<u8>)>,
-}
-
-/// One decision.
-#[derive(Debug)]
-pub(crate) struct Step {
-    /// The stage that made it.
-    pub(crate) stage: &'static str,
-    /// What it is.
-    pub(crate) text: String,
-    /// The resources that it comes from.
-    pub(crate) because: Vec<Named>,
-}
-
-/// One of the controller's resources.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Named {
-    pub(crate) kind: ResourceType,
-    pub(crate) id: String,
-    pub(crate) revision: u32,
-}
 
 /// Who asks the tables, while one packet is explained.
 struct Explainer<'a> {

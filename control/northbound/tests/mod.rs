@@ -14,8 +14,7 @@ use tokio::sync::oneshot;
 use super::{ExecError, Executor, Output, Socket, serve};
 use crate::audit::part::Part;
 use crate::config::{Command, Show};
-use crate::explain::Packet;
-use crate::program::explain::Explanation;
+use crate::explain::{Explanation, Packet};
 use crate::state::parts::Position;
 use vswitch::tables::PortId;
 

@@ -9,8 +9,7 @@ use vswitch::tables::PortId;
 
 use super::goal::scenario;
 use super::world::{PORT_A, PORT_B, UPLINK, World};
-use crate::explain::{Outcome, Packet};
-use crate::program::explain::Explanation;
+use crate::explain::{Explanation, Outcome, Packet};
 use crate::proto::schema::ResourceType;
 
 /// Where nobody is.
