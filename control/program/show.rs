@@ -142,7 +142,7 @@ impl Program {
                     "mtu": self.site.tenant_mtu(),
                     "type": if slot.routed { "L3" } else { "L2" },
                     "subnet": subnet_id(wanted, slot.subnet),
-                    "id": slot.id,
+                    "id": slot.id.to_string(),
                     "state": match self.neighbors.get(ix.get()) {
                         Some(Placement::Here) => "on this host".to_owned(),
                         Some(Placement::Idle) => "idle".to_owned(),
@@ -220,7 +220,7 @@ impl Program {
         }
         for (ix, slot) in wanted.neighbors() {
             if let Some(obstacle) = self.neighbor_state(wanted, ix).err() {
-                push("neighbor", &slot.id, obstacle);
+                push("neighbor", &slot.id.to_string(), obstacle);
             }
         }
         for (kind, id, unserved) in kept(wanted) {
