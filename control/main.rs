@@ -30,6 +30,7 @@ mod state;
 mod store;
 mod switch;
 mod tls;
+mod underlay;
 
 use std::process::ExitCode;
 

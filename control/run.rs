@@ -22,6 +22,7 @@ use crate::southbound::subscribe::{self, Subscriptions};
 use crate::store::{Journal, Store};
 use crate::switch::{Operator, Switch, cores};
 use crate::tls::{self, ServerKeys};
+use crate::underlay::Underlay;
 use crate::{goal_watch, northbound, ondemand, server};
 
 /// Threads of the gRPC runtime: one decodes a large goal state while the other answers an operator.
@@ -33,6 +34,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
     let journal = settings.store.as_deref().map(Journal::open).transpose()?;
     let (switch, mut core) = Switch::bring_up(settings)?;
     let (handle, requests) = channel();
+    let underlay = Underlay::new(&switch, &mut core);
     let kept = journal.map(|journal| keep(&mut core, journal, handle.write_out()));
     let store = match kept.transpose() {
         Ok(store) => store,
@@ -50,7 +52,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
         .worker_threads(RPC_THREADS)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(&switch, handle, doors, client));
+    let served = runtime.block_on(serve(&switch, handle, doors, client, underlay));
     drop(runtime);
     if let Some(on_demand) = on_demand {
         on_demand.end();
@@ -122,6 +124,7 @@ async fn serve(
     core: CoreHandle,
     doors: Doors,
     client: Option<ondemand::Client>,
+    underlay: Option<Underlay>,
 ) -> Result<(), Box<dyn Error>> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
@@ -145,6 +148,7 @@ async fn serve(
         switch,
         core.clone(),
         client.as_ref().map(ondemand::Client::shared),
+        underlay.as_ref().map(Underlay::known),
         Arc::clone(&subscriptions),
         quit.clone(),
     ));
@@ -153,6 +157,13 @@ async fn serve(
         tasks.until_quit(async move {
             client.run().await;
             Err::<(), _>("the thread that asks the controller has ended")
+        });
+    }
+    if let Some(underlay) = underlay {
+        let core = core.clone();
+        tasks.until_quit(async move {
+            underlay.run(core).await;
+            Ok::<(), String>(())
         });
     }
     let resync = Duration::from_secs(switch.settings().resync.into());

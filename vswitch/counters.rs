@@ -142,10 +142,10 @@ impl PortCounters {
         add(&self.forwarded, packets as u64);
     }
 
-    /// A packet that arrived on this port was for the switch itself, which answered it.
+    /// So many packets that arrived on this port were for the switch itself, which answered or read them.
     #[inline]
-    pub fn add_answered(&self) {
-        add(&self.answered, 1);
+    pub fn add_answered(&self, count: usize) {
+        add(&self.answered, count as u64);
     }
 
     /// Messages of the switch's own, or a packet's further fragments, left by this port: part of what
@@ -233,7 +233,7 @@ pub struct PortTotals {
     pub rx_bytes: u64,
     /// Of `rx`: packets that left, by whatever port.
     pub forwarded: u64,
-    /// Of `rx`: packets that were for the switch itself, and answered.
+    /// Of `rx`: packets that were for the switch itself, and answered or read.
     pub answered: u64,
     /// Of `rx`: packets that wait for the controller now.
     pub held: u64,

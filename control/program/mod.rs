@@ -87,6 +87,8 @@ pub(crate) struct Program {
     late_hops: Vec<HopId>,
     /// Neighbors that found no room; what leaves may make some.
     crowded: Vec<NeighborIx>,
+    /// Addresses of the underlay that a MAC is needed for.
+    needed: HashSet<Ipv4Addr>,
 }
 
 impl Program {
@@ -118,6 +120,7 @@ impl Program {
             late_macs: Vec::new(),
             late_hops: Vec::new(),
             crowded: Vec::new(),
+            needed: HashSet::new(),
         }
     }
 
@@ -180,6 +183,11 @@ impl Program {
             }
             self.update_neighbor(wanted, *neighbor);
         }
+    }
+
+    /// This host's place in the network.
+    pub(crate) const fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.

@@ -23,6 +23,7 @@ use crate::ondemand::desk as on_demand;
 use crate::southbound::subscribe::Subscriptions;
 use crate::state::Revisions;
 use crate::state::parts::Position;
+use crate::underlay;
 
 /// The running switch, for operators.
 pub(crate) struct Operator {
@@ -33,6 +34,7 @@ pub(crate) struct Operator {
     /// As set last.
     revisions: Mutex<Revisions>,
     on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
+    underlay: Option<underlay::Known>,
     subscriptions: Arc<Subscriptions>,
     /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
     zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
@@ -51,6 +53,7 @@ impl Operator {
         switch: &Switch,
         core: CoreHandle,
         on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
+        underlay: Option<underlay::Known>,
         subscriptions: Arc<Subscriptions>,
         quit: watch::Sender<bool>,
     ) -> Self {
@@ -61,6 +64,7 @@ impl Operator {
             devices,
             core,
             on_demand,
+            underlay,
             subscriptions,
             zero: Mutex::default(),
             quit,
@@ -113,6 +117,10 @@ impl Operator {
             Show::Pending => self.goal_state(core::Show::Pending).await?,
             Show::Stale => self.goal_state(core::Show::Stale).await?,
             Show::Memory => self.goal_state(core::Show::Memory).await?,
+            Show::Underlay => {
+                let known = self.underlay.as_ref();
+                known.map_or_else(|| Value::Array(Vec::new()), underlay::Known::rows)
+            }
             Show::OnDemand => {
                 let shared = self.on_demand.as_ref();
                 let figures = shared.map(|shared| block_in_place(|| shared.figures()).row());

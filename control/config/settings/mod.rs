@@ -90,7 +90,7 @@ pub(crate) struct Settings {
     /// MACs of other hosts on the underlay.
     pub(crate) underlay_neighbors: BTreeMap<Ipv4Addr, Mac>,
     /// The underlay's router.
-    pub(crate) underlay_gateway: Option<(Ipv4Addr, Mac)>,
+    pub(crate) underlay_gateway: Option<(Ipv4Addr, Option<Mac>)>,
     /// Where goal states arrive; `None`: nowhere.
     pub(crate) southbound: Option<SocketAddr>,
     /// What becomes of a resource whose revision goes back.

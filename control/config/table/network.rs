@@ -66,15 +66,23 @@ connection, ssh. Without it such packets are dropped and counted as `not_for_us`
         summary: "Names the MAC of another host on the underlay",
         details: "\
 Used for neighbors whose goal state has no host_mac_address. A MAC in the goal state wins over it, and it wins over \
-`set underlay gateway`.",
+`set underlay gateway`. Hosts of the VTEP's prefix that nobody names a MAC for are asked for it by ARP, and \
+`show underlay` lists them.",
         build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayNeighbor { ip: *ip, mac: *mac })),
     },
     Spec {
         parts: &[Is("set"), Is("underlay"), Is("gateway"), IP, MAC],
         when: When::Start,
-        summary: "Names the underlay's router: the way to all hosts that are not named otherwise",
+        summary: "Names the underlay's router and its MAC: the way to all hosts that are not named otherwise",
         details: "",
-        build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayGateway { ip: *ip, mac: *mac })),
+        build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayGateway { ip: *ip, mac: Some(*mac) })),
+    },
+    Spec {
+        parts: &[Is("set"), Is("underlay"), Is("gateway"), IP],
+        when: When::Start,
+        summary: "Names the underlay's router, which is asked for its MAC: the way to hosts beyond the VTEP's prefix",
+        details: "",
+        build: make!([Value::Address(ip)] => Command::Set(Setting::UnderlayGateway { ip: *ip, mac: None })),
     },
     Spec {
         parts: &[

@@ -18,4 +18,5 @@ mod restart;
 mod statuses;
 mod stuck;
 mod traps;
+mod underlay;
 mod world;

@@ -79,7 +79,7 @@ impl<F: Frame> Replies<F> {
         let counters = counters.port(port);
         for dropped in self.dropped.drain(..) {
             match dropped {
-                None => counters.add_answered(),
+                None => counters.add_answered(1),
                 Some(reason) => counters.add_drops(reason, 1),
             }
         }
