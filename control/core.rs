@@ -28,7 +28,6 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Registrar, Writer};
 
@@ -37,10 +36,10 @@ pub(crate) use on_demand::{Aged, SETTLE};
 pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
 };
-pub(crate) use site::{Site, Uplink};
+pub(crate) use site::{ETHERNET_MTU, Site, Uplink};
 
 use crate::audit::part::Part;
-use crate::explain::{ExplainError, Explanation, Packet};
+use crate::explain::{ExplainError, Explanation, Links, Packet};
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
@@ -105,7 +104,7 @@ enum Answer {
     Explained(
         PortId,
         Packet,
-        Box<Limits>,
+        Box<Links>,
         oneshot::Sender<Result<Explanation, ExplainError>>,
     ),
 }
@@ -270,9 +269,9 @@ impl Core {
             Request::Explain {
                 from,
                 packet,
-                limits,
+                links,
                 reply,
-            } => Some(Answer::Explained(from, packet, limits, reply)),
+            } => Some(Answer::Explained(from, packet, links, reply)),
             Request::Asking(destinations) => {
                 self.on_demand.asking(&destinations, Instant::now());
                 None

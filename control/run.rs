@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 
 use crate::config::Settings;
-use crate::core::{Core, CoreHandle, channel};
+use crate::core::{Core, CoreHandle, ETHERNET_MTU, channel};
 use crate::northbound::{Socket, socket};
 use crate::ondemand::OnDemand;
 use crate::southbound::service;
@@ -34,6 +34,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
     let journal = settings.store.as_deref().map(Journal::open).transpose()?;
     let (switch, mut core) = Switch::bring_up(settings)?;
     let (handle, requests) = channel();
+    warn_of_short_packets(&core);
     let underlay = Underlay::new(&switch, &mut core);
     let kept = journal.map(|journal| keep(&mut core, journal, handle.write_out()));
     let store = match kept.transpose() {
@@ -67,6 +68,18 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
     }
     switch.shut_down();
     served.map(|()| true)
+}
+
+/// Guests have an MTU of 1500 unless they are told otherwise.
+fn warn_of_short_packets(core: &Core) {
+    let uplink = core.site().underlay.as_ref().map(|uplink| uplink.mtu);
+    let left = core.site().tenant_mtu();
+    if let Some(mtu) = uplink.filter(|_| left < ETHERNET_MTU) {
+        tracing::warn!(
+            "the uplink's MTU of {mtu} leaves guests {left} bytes for packets to other hosts; for {ETHERNET_MTU}, set it with \
+             `port config N mtu` as far as the network between the hosts takes it"
+        );
+    }
 }
 
 /// Programs what the store has kept, and keeps what comes from now on. Returns the thread that writes.

@@ -271,7 +271,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             mss::from_underlay(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
             self.observer.after(Stage::Mss, &self.burst);
         }
-        deliver::run(&mut self.burst, tables);
+        deliver::run(&mut self.burst, tables, &self.limits);
         self.observer.after(Stage::Deliver, &self.burst);
         self.egress.send(&mut self.burst, from, &self.counters);
         if !self.strangers.is_empty() {
@@ -305,12 +305,10 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
     /// What the host itself sends goes out on the uplink as it is.
     fn forward_from_host(&mut self, from: PortId, tables: &Tables) {
         match &tables.underlay {
-            Some(underlay) => self.egress.send_all(
-                self.burst.frames_mut(),
-                underlay.uplink,
-                from,
-                &self.counters,
-            ),
+            Some(underlay) => {
+                let (frames, uplink) = (self.burst.frames_mut(), underlay.uplink);
+                self.egress.send_all(frames, uplink, from, &self.counters);
+            }
             None => self.burst.drop_all(DropReason::NotForUs),
         }
     }

@@ -11,14 +11,13 @@ use std::time::{Duration, Instant};
 use hashbrown::HashSet;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
-use vswitch::stage::limits::Limits;
 use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
 use super::{Aged, metrics};
 use crate::audit::part::Part;
-use crate::explain::{ExplainError, Explanation, Packet};
+use crate::explain::{ExplainError, Explanation, Links, Packet};
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 use crate::southbound::decode::{self, Encoded, Form, Malformed, Resource};
 use crate::state::Revisions;
@@ -192,8 +191,8 @@ pub(crate) enum Request {
         from: PortId,
         /// The packet.
         packet: Packet,
-        /// The workers' limits.
-        limits: Box<Limits>,
+        /// The workers' links.
+        links: Box<Links>,
         /// Answered when all that was asked before is visible to every worker, or is not for far too long.
         reply: oneshot::Sender<Result<Explanation, ExplainError>>,
     },
@@ -331,12 +330,12 @@ impl CoreHandle {
         &self,
         from: PortId,
         packet: Packet,
-        limits: Limits,
+        links: Links,
     ) -> Result<Result<Explanation, ExplainError>, Gone> {
         let request = |reply| Request::Explain {
             from,
             packet,
-            limits: Box::new(limits),
+            links: Box::new(links),
             reply,
         };
         self.ask(request).await

@@ -9,7 +9,7 @@ use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
 /// MTU of guests that have no underlay: Ethernet's.
-const ETHERNET_MTU: u16 = 1500;
+pub(crate) const ETHERNET_MTU: u16 = 1500;
 
 /// This host's place in the underlay, from the configuration. Fixed at start.
 #[derive(Clone, Debug, Default)]

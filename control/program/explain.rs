@@ -31,8 +31,8 @@ struct Explainer<'a> {
 }
 
 impl Program {
-    /// Says in words why what came of a packet that arrived on `from` came of it. Linear in the neighbors: some milliseconds
-    /// with a million of them.
+    /// Says in words why what came of a packet that arrived on `from` came of it. Linear in the neighbors, when it goes to
+    /// one of them.
     pub(crate) fn explain(
         &self,
         wanted: &Wanted,

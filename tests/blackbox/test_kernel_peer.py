@@ -289,7 +289,7 @@ def test_a_guest_learns_what_the_way_to_another_host_takes(networks, switches):
 
 
 def test_what_a_guest_sends_too_long_arrives_where_the_switch_fragments_and_clamps(networks, switches):
-    hosts = Hosts(networks, switches, "net_tap", mtu=1000, config=("set fragment on", "set clamp-mss on"))
+    hosts = Hosts(networks, switches, "net_tap", mtu=1000, config=("set clamp-mss on",))
     switch = hosts.switch
     switch.accept(*STATES)
     eventually("the guest's device is up", lambda: "LOWER_UP" in hosts.guest.ip("link show eth0"))

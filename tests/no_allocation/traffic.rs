@@ -219,6 +219,7 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
     tcp_to_gateway[23] = 6;
     let mut jumbo = good.clone();
     jumbo.resize(65_600, 0);
+    jumbo[24] ^= 1; // else the bytes behind the packet are cut off, and it fits
     // Its headroom is used up but for 28 bytes.
     let mut cramped = good.clone();
     cramped.resize(200, 0);

@@ -243,8 +243,9 @@ fn a_burst_for_many_ports_arrives_in_order_at_each() {
 fn a_frame_that_no_outer_packet_can_hold_is_too_big() {
     let (mut lab, subnet) = one_subnet();
     let mut frame = switched(&subnet, 1, 9);
+    frame[12..14].copy_from_slice(&[0x88, 0xb5]); // no IPv4 packet: nobody can be told of it
     let mut outer = |len: usize| {
-        frame.resize(len, 0); // behind the IPv4 packet: nobody can be told of that
+        frame.resize(len, 0);
         lab.inject(A, &frame);
         lab.out(UPLINK).pop()
     };

@@ -175,12 +175,13 @@ addresses of these MACs; ARP and neighbor discovery too. It is neither DHCP serv
         parts: &[
             Is("set"),
             Is("fragment"),
-            arg("on|off", Kind::OnOff, "default: off"),
+            arg("on|off", Kind::OnOff, "default: on"),
         ],
         when: When::Start,
         summary: "Fragments IPv4 packets that are too long for their way and may be fragmented",
         details: "\
-Off, they are dropped and their senders told what fits, as are those that must not be fragmented. The way to another host \
+As routers do (RFC 1812 section 5.2.6). Off, they are dropped and their senders told what fits, as are those that must not \
+be fragmented. The way to another host \
 takes 50 bytes less than the uplink's MTU, the way to a guest of this host what its port's is. Of a packet in fragments the \
 first counts as forwarded, the others as `tx_own` of the port that they leave by.",
         build: make!([Value::OnOff(on)] => Command::Set(Setting::Fragment(*on))),
@@ -228,7 +229,7 @@ that much. For guests whose MTU is too large and who do not hear, or not heed, I
         when: When::Start,
         summary: "Takes the memory of so many neighbors at start",
         details: "\
-About 300 bytes each, of some 450 that they take in all. Without it memory is taken as neighbors come, which costs time then: \
+At most as many as `set neighbors capacity` says. About 300 bytes each, of some 400 that they take in all. Without it memory is taken as neighbors come, which costs time then: \
 much of it in a virtual machine whose host gives it memory when that is first touched.",
         build: make!([Value::Number(n)] => Command::Set(Setting::NeighborsReserve(*n))),
     },
