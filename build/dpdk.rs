@@ -21,7 +21,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_get_(main_lcore|tsc_hz)",
     "rte_log_cur_msg_loglevel",
     "rte_mempool_(avail_count|in_use_count)",
-    "rte_pktmbuf_(free_bulk|pool_create)",
+    "rte_pktmbuf_(copy|free_bulk|pool_create)",
     "rte_strerror",
     "rte_thread_(un)?register",
     "rte_version",

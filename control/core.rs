@@ -24,20 +24,22 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
-use vswitch::tables::snapshot::{Commit, Writer};
+use vswitch::tables::snapshot::{Commit, Registrar, Writer};
 
 pub(crate) use metrics::TARGET as METRICS;
 pub(crate) use on_demand::{Aged, SETTLE};
 pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
 };
-pub(crate) use site::{Site, Uplink};
+pub(crate) use site::{ETHERNET_MTU, Site, Uplink};
 
 use crate::audit::part::Part;
+use crate::explain::{ExplainError, Explanation, Links, Packet};
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
@@ -86,6 +88,9 @@ pub(crate) struct Core {
     on_demand: OnDemand,
     /// Told after each commit.
     on_commit: Option<Box<dyn Fn() + Send>>,
+    explain_by: Option<(Registrar, bool)>,
+    /// Told which addresses of the underlay need a MAC.
+    resolve_by: Option<mpsc::UnboundedSender<Ipv4Addr>>,
 }
 
 /// Who is told when a commit is visible.
@@ -96,6 +101,12 @@ enum Answer {
         oneshot::Sender<Result<(), BindError>>,
     ),
     Audit(Position, oneshot::Sender<(Position, Option<Part>)>),
+    Explained(
+        PortId,
+        Packet,
+        Box<Links>,
+        oneshot::Sender<Result<Explanation, ExplainError>>,
+    ),
 }
 
 impl Core {
@@ -112,7 +123,15 @@ impl Core {
             swept: None,
             on_demand: OnDemand::default(),
             on_commit: None,
+            explain_by: None,
+            resolve_by: None,
         }
+    }
+
+    /// Takes the memory of so many neighbors in all now, instead of when they come.
+    pub(crate) fn reserve_neighbors(&mut self, count: usize) {
+        self.wanted.reserve_neighbors(count);
+        self.program.reserve_neighbors(count);
     }
 
     /// Has `told` called after each commit, when all workers that do not lag see it.
@@ -120,10 +139,22 @@ impl Core {
         self.on_commit = Some(Box::new(told));
     }
 
+    /// Tells the receiver, from now on, which addresses of the underlay need a MAC: each when it is needed first, and
+    /// maybe again.
+    pub(crate) fn resolve_by(&mut self, needs: mpsc::UnboundedSender<Ipv4Addr>) {
+        self.resolve_by = Some(needs);
+    }
+
+    /// This host's place in the network.
+    pub(crate) const fn site(&self) -> &Site {
+        self.program.site()
+    }
+
     /// Serves requests until all handles are gone. The body of the control thread; do not call it on an
     /// async one.
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         self.make_visible(GRACE);
+        self.tell();
         while let Some(first) = self.next(&mut requests) {
             let begun = Instant::now();
             let mut answers = Vec::new();
@@ -189,8 +220,12 @@ impl Core {
         self.answer_late();
     }
 
-    /// Says that workers may see more than before.
-    fn tell(&self) {
+    /// Says that workers may see more than before, and what they could see if it were known.
+    fn tell(&mut self) {
+        let needed = self.program.take_needed();
+        if let Some(needs) = &self.resolve_by {
+            needed.into_iter().for_each(|ip| _ = needs.send(ip));
+        }
         if let Some(told) = &self.on_commit {
             told();
         }
@@ -231,6 +266,12 @@ impl Core {
             }
             // After the commit of what was asked before.
             Request::Audit { position, reply } => Some(Answer::Audit(position, reply)),
+            Request::Explain {
+                from,
+                packet,
+                links,
+                reply,
+            } => Some(Answer::Explained(from, packet, links, reply)),
             Request::Asking(destinations) => {
                 self.on_demand.asking(&destinations, Instant::now());
                 None
@@ -244,6 +285,15 @@ impl Core {
                 self.on_demand
                     .wake(wanted, program, &sought, Instant::now());
                 self.unsettled = true; // nobody waits for an answer, and it is to be committed
+                None
+            }
+            Request::Learned(learned) => {
+                self.program.learned(&self.wanted, &learned);
+                self.unsettled = true; // as above
+                None
+            }
+            Request::Needed { reply } => {
+                drop(reply.send(self.program.needed(&self.wanted)));
                 None
             }
             Request::Age { idle, reply } => {
@@ -416,6 +466,9 @@ impl Core {
             Answer::Audit(mut position, reply) => {
                 let part = self.audit(&mut position, visible);
                 drop(reply.send((position, part)));
+            }
+            Answer::Explained(from, packet, limits, reply) => {
+                drop(reply.send(self.explain(from, &packet, *limits)));
             }
         }
     }

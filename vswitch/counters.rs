@@ -2,7 +2,7 @@
 //! Every packet is accounted for: per port, summed over workers, `rx = forwarded + answered + held + sum(drops)`
 //! once nothing is on its way. Answered are those that were for the switch itself; held are those that wait for the
 //! controller to say where they go. What the switch sends of its own is in `tx` and `own`, and
-//! in nothing else.
+//! in nothing else. Of a packet that it fragments the first fragment counts as the packet, the others as its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -96,8 +96,10 @@ drop_reasons! {
     OuterFragment = "outer_fragment",
     /// The buffer has no room for the outer header, or for an answer.
     NoHeadroom = "no_headroom",
-    /// It would be longer than an outer IPv4 packet can be.
+    /// It is longer than its way takes, and was not to be fragmented; its sender is told what fits, if ICMP is for it.
     TooBig = "too_big",
+    /// It was to be fragmented, and there were too few free buffers.
+    NoBuffers = "no_buffers",
     /// The port it was to leave by took no more (its ring is full, or it is stopped).
     TxFull = "tx_full",
     /// The controller was to be asked where it goes, and too many packets wait for answers already.
@@ -177,19 +179,20 @@ impl PortCounters {
         add(&self.forwarded, packets as u64);
     }
 
-    /// A packet that arrived on this port was for the switch itself, which answered it.
+    /// So many packets that arrived on this port were for the switch itself, which answered or read them.
     #[inline]
-    pub fn add_answered(&self) {
-        add(&self.answered, 1);
+    pub fn add_answered(&self, count: usize) {
+        add(&self.answered, count as u64);
     }
 
-    /// Messages of the switch's own left by this port: part of what [`PortCounters::add_tx`] counts.
+    /// Messages of the switch's own, or a packet's further fragments, left by this port: part of what
+    /// [`PortCounters::add_tx`] counts.
     #[inline]
     pub fn add_own(&self, packets: usize) {
         add(&self.own, packets as u64);
     }
 
-    /// Messages of the switch's own were not taken by this port.
+    /// The same were not taken by this port.
     #[inline]
     pub fn add_unsent(&self, packets: usize) {
         add(&self.unsent, packets as u64);
@@ -267,7 +270,7 @@ pub struct PortTotals {
     pub rx_bytes: u64,
     /// Of `rx`: packets that left, by whatever port.
     pub forwarded: u64,
-    /// Of `rx`: packets that were for the switch itself, and answered.
+    /// Of `rx`: packets that were for the switch itself, and answered or read.
     pub answered: u64,
     /// Of `rx`: packets that wait for the controller now.
     pub held: u64,
@@ -275,9 +278,10 @@ pub struct PortTotals {
     pub tx: u64,
     /// Their bytes.
     pub tx_bytes: u64,
-    /// Of `tx`: messages of the switch's own.
+    /// Of `tx`: messages of the switch's own, and fragments that it made, but for each packet's first, which counts as the
+    /// packet.
     pub own: u64,
-    /// Messages of the switch's own that the port did not take: its ring was full.
+    /// Such messages and fragments that the port did not take: its ring was full.
     pub unsent: u64,
     /// Of `rx`: packets dropped, by [`DropReason`] in the order of [`DropReason::ALL`].
     pub drops: [u64; DROP_REASONS],

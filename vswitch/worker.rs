@@ -9,41 +9,65 @@ use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
 use crate::stage::edge::{Edge, Limiter, Replies};
+use crate::stage::fragment::Large;
+use crate::stage::limits::Limits;
+use crate::stage::link::{Heard, Hearing};
+use crate::stage::observe::{Observer, Stage, Unobserved};
 use crate::stage::punt::{Miss, PuntQueues};
-use crate::stage::{decap, deliver, encap, guard, neighbor, parse, route, transmit};
+use crate::stage::{decap, deliver, encap, guard, mss, neighbor, parse, route, transmit};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
 
 /// One lcore's share of the switch: the rx queues it polls, its ways out, its view of the tables.
-pub struct Worker<R: RxQueue, T: TxQueue<Frame = R::Frame>> {
+pub struct Worker<R: RxQueue, T: TxQueue<Frame = R::Frame>, O = Unobserved> {
     queues: Vec<(PortId, R)>,
     tables: Reader<Tables>,
-    lane: Lane<T>,
+    lane: Lane<T, O>,
     burst_size: usize,
 }
 
 /// What a burst needs on its way besides the tables.
-struct Lane<T: TxQueue> {
+struct Lane<T: TxQueue, O> {
     burst: Burst<T::Frame>,
     strangers: Frames<T::Frame>,
     replies: Replies<T::Frame>,
     limiter: Limiter,
+    limits: Limits,
+    large: Large<T::Frame>,
     egress: transmit::Egress<T>,
     counters: Arc<WorkerCounters>,
     punt: Option<Arc<PuntQueues<T::Frame>>>,
+    hearing: Option<Hearing>,
+    observer: O,
 }
 
 impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
     /// A worker without ports. It takes up to `burst_size` frames from a queue at once (1 to [`MAX_BURST`]; clamped).
     pub fn new(tables: Reader<Tables>, counters: Arc<WorkerCounters>, burst_size: usize) -> Self {
+        Self::observed(tables, counters, burst_size, Unobserved)
+    }
+}
+
+impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, T, O> {
+    /// The same; `observer` is told of each burst after each stage.
+    pub fn observed(
+        tables: Reader<Tables>,
+        counters: Arc<WorkerCounters>,
+        burst_size: usize,
+        observer: O,
+    ) -> Self {
         let lane = Lane {
             burst: Burst::default(),
             strangers: Frames::new(),
             replies: Replies::default(),
             limiter: Limiter::default(),
+            limits: Limits::NONE,
+            large: Large::default(),
             egress: transmit::Egress::default(),
             counters,
             punt: None,
+            hearing: None,
+            observer,
         };
         Self {
             queues: Vec::new(),
@@ -53,9 +77,24 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
         }
     }
 
+    /// Who is told of bursts.
+    pub fn into_observer(self) -> O {
+        self.lane.observer
+    }
+
     /// Lets it leave what lacks a neighbor with the control side, instead of dropping it.
     pub fn punt_to(&mut self, queues: Arc<PuntQueues<R::Frame>>) {
         self.lane.punt = Some(queues);
+    }
+
+    /// Lets it tell the control side what it hears by ARP on uplinks.
+    pub fn tell(&mut self, hearing: Hearing) {
+        self.lane.hearing = Some(hearing);
+    }
+
+    /// How long packets may be by its ports, and what becomes of longer ones. Not while it polls.
+    pub fn limits_mut(&mut self) -> &mut Limits {
+        &mut self.lane.limits
     }
 
     /// Gives it a port: the rx queues it is to poll, and its way out. Not while it polls.
@@ -124,7 +163,7 @@ fn prefetch<F: Frame>(frames: &Frames<F>) -> usize {
     lens.sum()
 }
 
-impl<T: TxQueue> Lane<T> {
+impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
     /// A burst that came from a port, by what that port is for.
     #[inline]
     fn forward(&mut self, from: PortId, tables: &Tables) {
@@ -192,53 +231,84 @@ impl<T: TxQueue> Lane<T> {
             counters: &self.counters,
             replies: &mut self.replies,
             limiter: &mut self.limiter,
+            limits: &self.limits,
         };
         parse::run(&mut self.burst);
+        self.observer.after(Stage::Parse, &self.burst);
         if let Some(guard) = &guest.guard {
             guard::run(&mut self.burst, guard);
+            self.observer.after(Stage::Guard, &self.burst);
         }
         route::run(&mut self.burst, guest, &tables.neighbors, &mut edge);
+        self.observer.after(Stage::Route, &self.burst);
         neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge);
-        encap::run(&mut self.burst, from, guest, tables);
+        self.observer.after(Stage::Neighbor, &self.burst);
+        if self.limits.clamp_mss {
+            mss::from_guest(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
+            self.observer.after(Stage::Mss, &self.burst);
+        }
+        encap::run(&mut self.burst, tables, &mut edge, &mut self.large);
+        self.observer.after(Stage::Encap, &self.burst);
         self.egress.send(&mut self.burst, from, &self.counters);
+        if !self.large.is_empty() {
+            let (egress, counters) = (&mut self.egress, &self.counters);
+            self.large.send(from, guest, tables, egress, counters);
+        }
         self.replies.send(from, &mut self.egress, &self.counters);
     }
 
     /// A burst from the underlay.
     #[inline]
     fn forward_from_underlay(&mut self, from: PortId, tables: &Tables) {
-        decap::run(&mut self.burst, tables, &mut self.strangers);
+        let heard = self.hearing.is_some();
+        decap::run(&mut self.burst, tables, heard, &mut self.strangers);
+        self.observer.after(Stage::Decap, &self.burst);
         parse::run_without_flow(&mut self.burst);
+        self.observer.after(Stage::Parse, &self.burst);
         neighbor::run(&mut self.burst, &tables.neighbors);
-        deliver::run(&mut self.burst, tables);
+        self.observer.after(Stage::Neighbor, &self.burst);
+        if self.limits.clamp_mss {
+            mss::from_underlay(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
+            self.observer.after(Stage::Mss, &self.burst);
+        }
+        deliver::run(&mut self.burst, tables, &self.limits);
+        self.observer.after(Stage::Deliver, &self.burst);
         self.egress.send(&mut self.burst, from, &self.counters);
         if !self.strangers.is_empty() {
-            self.hand_to_host(from, tables);
+            self.attend_to_strangers(from, tables);
         }
     }
 
-    /// What came from the underlay and is not VXLAN for this VTEP is the host's.
+    /// What came from the underlay and is not VXLAN for this VTEP is the host's. Without a host port, the control side
+    /// stands in for it as far as ARP goes.
     #[cold]
-    fn hand_to_host(&mut self, from: PortId, tables: &Tables) {
-        if let Some(host_port) = tables
-            .underlay
-            .as_ref()
-            .and_then(|underlay| underlay.host_port)
-        {
-            self.egress
-                .send_all(&mut self.strangers, host_port, from, &self.counters);
+    fn attend_to_strangers(&mut self, from: PortId, tables: &Tables) {
+        let Some(underlay) = &tables.underlay else {
+            return;
+        };
+        let tell = |frame: &T::Frame| {
+            let heard = Heard::of(frame.head(), underlay)?;
+            self.hearing.as_ref()?.push(heard).ok()
+        };
+        let told = self.strangers.iter().filter_map(tell).count();
+        let (strangers, counters) = (&mut self.strangers, &self.counters);
+        if let Some(host_port) = underlay.host_port {
+            self.egress.send_all(strangers, host_port, from, counters);
+            return;
         }
+        let counters = counters.port(from);
+        counters.add_answered(told);
+        counters.add_drops(DropReason::NotForUs, strangers.len() - told);
+        T::Frame::free_all(strangers);
     }
 
     /// What the host itself sends goes out on the uplink as it is.
     fn forward_from_host(&mut self, from: PortId, tables: &Tables) {
         match &tables.underlay {
-            Some(underlay) => self.egress.send_all(
-                self.burst.frames_mut(),
-                underlay.uplink,
-                from,
-                &self.counters,
-            ),
+            Some(underlay) => {
+                let (frames, uplink) = (self.burst.frames_mut(), underlay.uplink);
+                self.egress.send_all(frames, uplink, from, &self.counters);
+            }
             None => self.burst.drop_all(DropReason::NotForUs),
         }
     }

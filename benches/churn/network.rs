@@ -334,5 +334,6 @@ fn next_hop(host: u16) -> NextHop {
         dst_ip: Ipv4Addr::new(192, 0, a, b),
         src_mac: Mac::new(UPLINK_MAC),
         dst_mac: Mac::new([2, 0xaa, 0, 0, a, b]),
+        mtu: 1500,
     }
 }

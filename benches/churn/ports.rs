@@ -65,6 +65,11 @@ impl Frame for Packet {
         self.end -= if fits { self.len() - len } else { 0 };
         fits
     }
+
+    /// There is no pool: nothing here is fragmented.
+    fn copy(&self, _: std::ops::Range<usize>) -> Option<Self> {
+        None
+    }
 }
 
 /// What came out for one packet: the port, and what the headers say of the destination. Zero: nothing came out.

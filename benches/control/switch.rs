@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tonic::transport::Endpoint;
 
 use crate::machine;
-use crate::{CALM, CONTROL_CORE, HOSTS, WINDOW, WORKER_CORE};
+use crate::{CALM, CONTROL_CORE, HOSTS, WINDOW, WORKER_CORE, setting};
 
 #[allow(clippy::all, dead_code, unreachable_pub, reason = "generated code")]
 mod api {
@@ -246,6 +246,7 @@ set nbcore 1
 set corelist {WORKER_CORE}
 set mbufs {MBUFS}
 set neighbors capacity 1048576
+set neighbors reserve {}
 port attach net_null0,no-rx=1
 port attach net_pcap1,rx_pcap={},infinite_rx=1
 set vtep 192.0.2.1/24 port 0
@@ -255,6 +256,7 @@ set control socket {}
 set log warn
 ",
         std::process::id(),
+        setting("RESERVE", 1_000_000),
         recording.display(),
         socket.display(),
     );

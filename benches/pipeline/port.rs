@@ -120,6 +120,11 @@ impl Frame for Lent {
         }
         fits
     }
+
+    /// There is no pool: nothing here is fragmented.
+    fn copy(&self, _: std::ops::Range<usize>) -> Option<Self> {
+        None
+    }
 }
 
 /// Receives frames of many flows, in an order that no prefetcher foresees, without end.

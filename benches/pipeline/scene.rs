@@ -248,6 +248,7 @@ impl Scene {
                 dst_ip: Ipv4Addr::from(u32::from(PEER) + n % HOSTS),
                 src_mac: Mac::new(UPLINK_MAC),
                 dst_mac: Mac::new(PEER_MAC),
+                mtu: 1500,
             };
             let hop = Hop::Remote(writer.acquire_hop(next_hop).unwrap());
             let [a, b, c, d] = n.to_be_bytes();

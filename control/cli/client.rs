@@ -15,7 +15,8 @@ use crate::config::lexer::quoted;
 use crate::config::{Command, ConfigErrors, Show, parse_command};
 use crate::northbound::MAX_REPLY;
 use crate::northbound::api::control_client::ControlClient;
-use crate::northbound::api::{ExecuteReply, ExecuteRequest, GoalStatePart, GoalStateRequest};
+use crate::northbound::api::{ExecuteReply, ExecuteRequest, ExplainReply, ExplainRequest};
+use crate::northbound::api::{GoalStatePart, GoalStateRequest};
 use crate::northbound::socket;
 
 /// Why a command was not answered.
@@ -97,6 +98,22 @@ impl Switch {
             take(part);
         }
         Ok(())
+    }
+
+    /// Asks what would become of a packet.
+    ///
+    /// # Errors
+    /// It does not answer. That it cannot tell is an answer.
+    pub(super) async fn explain(
+        &self,
+        request: ExplainRequest,
+    ) -> Result<ExplainReply, ClientError> {
+        let channel = self.connect().await?;
+        let mut client = ControlClient::new(channel).max_decoding_message_size(MAX_REPLY);
+        let reply = client.explain(request).await;
+        reply
+            .map(tonic::Response::into_inner)
+            .map_err(|status| ClientError::Lost(status.message().to_owned()))
     }
 
     async fn connect(&self) -> Result<Channel, ClientError> {

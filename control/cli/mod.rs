@@ -9,6 +9,7 @@ mod console;
 mod dataset;
 mod dry_run;
 mod exec;
+mod explain;
 pub(crate) mod goal;
 mod goal_state;
 mod push;
@@ -136,6 +137,20 @@ Examples:
   alkaid show neighbors --json
   alkaid show goal-state --json              # as the controller says it, with hashes")]
     Show(ShowArgs),
+    /// Tell what a running switch would do with a packet, and why
+    ///
+    /// The packet goes through the workers' own code and tables, and nowhere else: nothing leaves, nothing is counted. Each
+    /// decision is printed with the controller's resources that it comes from, and then the packets that would leave.
+    #[command(after_help = "\
+A packet in words is [eth /] arp, or [eth /] ip [/ icmp, udp or tcp] [/ len=BYTES], or [eth /] ip / vxlan / and a packet again. \
+Fields: eth src dst; arp src dst; ip src dst ttl tos df proto; udp and tcp sport dport; vxlan vni sport. What is left out is \
+what the guest at the port would send: its own addresses, and the MAC of its neighbor or gateway.
+
+Examples:
+  alkaid explain --port 3 --packet \"ip dst=10.0.1.7 / udp dport=53\"
+  alkaid explain --port 3 --packet \"arp dst=10.0.0.1\"
+  alkaid explain --port 0 --pcap outer.pcap --json")]
+    Explain(ExplainArgs),
     /// Send goal states to a switch, as a controller would
     ///
     /// FILE is a GoalState or a GoalStateV2 in protobuf's JSON, or in its binary form (*.v1.pb, *.v2.pb), or a folder of
@@ -182,6 +197,26 @@ pub(crate) struct ShowArgs {
     #[arg(value_name = "WHAT", required = true)]
     pub(crate) what: Vec<String>,
     /// Print rows as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where the switch is.
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+}
+
+/// Arguments of `alkaid explain`.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArgs {
+    /// The port that the packet arrives on
+    #[arg(long, value_name = "N")]
+    pub(crate) port: u16,
+    /// The packet, in words
+    #[arg(long, value_name = "PACKET", required_unless_present = "pcap")]
+    pub(crate) packet: Option<String>,
+    /// A recording, each packet of which is explained
+    #[arg(long, value_name = "FILE", conflicts_with = "packet")]
+    pub(crate) pcap: Option<PathBuf>,
+    /// Print an object of JSON per packet
     #[arg(long)]
     pub(crate) json: bool,
     /// Where the switch is.
@@ -270,6 +305,7 @@ impl Client {
                 let words = std::iter::once("show".to_owned()).chain(args.what);
                 exec::run(&words.collect::<Vec<_>>(), args.json, &args.socket, streams)
             }
+            Self::Explain(args) => explain::run(&args, streams),
             Self::Console(socket) => console::run(&socket, Streams::standard()),
             Self::Push(args) if args.dry_run => dry_run::run(&args, streams),
             Self::Push(args) => push::run(&args, streams),

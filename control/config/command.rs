@@ -90,8 +90,8 @@ pub(crate) enum Setting {
     UnderlayGateway {
         /// Its address.
         ip: Ipv4Addr,
-        /// Its MAC.
-        mac: Mac,
+        /// Its MAC; `None`: it is asked for.
+        mac: Option<Mac>,
     },
     /// Where the controller's goal states arrive; `None` is off.
     Southbound(Option<SocketAddr>),
@@ -115,6 +115,10 @@ pub(crate) enum Setting {
     MetricsLog(bool),
     /// `set anti-spoofing`.
     AntiSpoofing(bool),
+    /// Whether packets that are too long are fragmented.
+    Fragment(bool),
+    /// Whether TCP connections are told to send segments that fit.
+    ClampMss(bool),
     /// Where `alkaid exec` and `alkaid console` reach this switch.
     ControlSocket(PathBuf),
     /// The file that keeps goal states across a restart.
@@ -123,6 +127,8 @@ pub(crate) enum Setting {
     Resync(u32),
     /// Most neighbors.
     NeighborsCapacity(u32),
+    /// Neighbors whose memory is taken at start.
+    NeighborsReserve(u32),
     /// Packet buffers.
     Mbufs(u32),
     /// How much is logged.
@@ -208,6 +214,8 @@ pub(crate) enum Show {
     Stale,
     /// Bytes that the tables hold.
     Memory,
+    /// Hosts and routers of the underlay that are asked for their MAC.
+    Underlay,
     /// What the controller is asked for.
     OnDemand,
     /// Each worker: its core, its queues, how busy it is.
@@ -373,7 +381,10 @@ impl fmt::Display for Setting {
             Self::Vtep { address, port } => write!(f, "vtep {address} port {}", port.get()),
             Self::HostPort(port) => write!(f, "host port {}", port.get()),
             Self::UnderlayNeighbor { ip, mac } => write!(f, "underlay neighbor {ip} {mac}"),
-            Self::UnderlayGateway { ip, mac } => write!(f, "underlay gateway {ip} {mac}"),
+            Self::UnderlayGateway { ip, mac: None } => write!(f, "underlay gateway {ip}"),
+            Self::UnderlayGateway { ip, mac: Some(mac) } => {
+                write!(f, "underlay gateway {ip} {mac}")
+            }
             Self::Southbound(Some(address)) => write!(f, "southbound listen {address}"),
             Self::Southbound(None) => f.write_str("southbound off"),
             Self::Revisions(Revisions::Check) => f.write_str("revisions check"),
@@ -401,6 +412,8 @@ impl fmt::Display for Setting {
             Self::AntiSpoofing(on) => {
                 write!(f, "anti-spoofing {}", if *on { "on" } else { "off" })
             }
+            Self::Fragment(on) => write!(f, "fragment {}", if *on { "on" } else { "off" }),
+            Self::ClampMss(on) => write!(f, "clamp-mss {}", if *on { "on" } else { "off" }),
             Self::MetricsLog(on) => write!(f, "metrics-log {}", if *on { "on" } else { "off" }),
             Self::ControlSocket(path) => {
                 write!(f, "control socket {}", quoted(&path.to_string_lossy()))
@@ -408,6 +421,7 @@ impl fmt::Display for Setting {
             Self::Store(path) => write!(f, "store {}", quoted(&path.to_string_lossy())),
             Self::Resync(seconds) => write!(f, "resync {seconds}"),
             Self::NeighborsCapacity(n) => write!(f, "neighbors capacity {n}"),
+            Self::NeighborsReserve(n) => write!(f, "neighbors reserve {n}"),
             Self::Mbufs(n) => write!(f, "mbufs {n}"),
             Self::Log(level) => write!(f, "log {}", level.word()),
         }
@@ -433,6 +447,7 @@ impl fmt::Display for Show {
             Self::Pending => "pending",
             Self::Stale => "stale",
             Self::Memory => "memory",
+            Self::Underlay => "underlay",
             Self::OnDemand => "on-demand",
             Self::Workers => "workers",
             Self::Subscriptions => "subscriptions",

@@ -1,17 +1,43 @@
 // SPDX-License-Identifier: MIT
-//! What is asked of the core to compare it with a goal.
+//! What is asked of the core to compare it with a goal, and of what it makes of a packet.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
+
+use vswitch::tables::PortId;
+use vswitch::tables::snapshot::Registrar;
 
 use super::Core;
 use super::watchdog::GRACE;
 use crate::audit::conflicts::{Conflicts, conflicts};
 use crate::audit::part::{Part, Refused};
+use crate::explain::{ExplainError, Explanation, Links, Packet, Trace};
 use crate::southbound::decode::{self, Encoded, Malformed};
 use crate::state::parts::{Position, Which};
 
 impl Core {
+    /// Has packets explained as workers with readers from here treat them; `asks`: they leave with somebody what nobody
+    /// knows, who asks the controller.
+    pub(crate) fn explain_by(&mut self, registrar: Registrar, asks: bool) {
+        self.explain_by = Some((registrar, asks));
+    }
+
+    /// What becomes of a packet that arrives on `from` now, and why; workers have these links.
+    pub(crate) fn explain(
+        &self,
+        from: PortId,
+        packet: &Packet,
+        links: Links,
+    ) -> Result<Explanation, ExplainError> {
+        let (registrar, asks) = self.explain_by.as_ref().ok_or(ExplainError::NoTables)?;
+        let frame = match packet {
+            Packet::Words(text) => &self.program.packet(&self.wanted, from, text)?,
+            Packet::Bytes(bytes) => bytes,
+        };
+        let trace = Trace::of(registrar, *asks, links, from, frame)?;
+        Ok(self.program.explain(&self.wanted, from, frame, trace))
+    }
+
     /// Applies one goal state as [`Core::apply`] does, and says only which resources were not taken, and why.
     pub(crate) fn rehearse(&mut self, goal: &Encoded) -> Result<Vec<Refused>, Malformed> {
         let resources = decode::resources(goal)?;

@@ -5,15 +5,19 @@
 //! [`CoreHandle`] and awaits the answer; a bounded queue pushes back when requests come faster than they
 //! are served.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashSet;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
+use vswitch::wire::Mac;
 
 use super::{Aged, metrics};
 use crate::audit::part::Part;
+use crate::explain::{ExplainError, Explanation, Links, Packet};
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 use crate::southbound::decode::{self, Encoded, Form, Malformed, Resource};
 use crate::state::Revisions;
@@ -181,12 +185,30 @@ pub(crate) enum Request {
         /// every worker, or is not for far too long.
         reply: oneshot::Sender<(Position, Option<Part>)>,
     },
+    /// Says what would become of a packet, and why.
+    Explain {
+        /// The port that it arrives on.
+        from: PortId,
+        /// The packet.
+        packet: Packet,
+        /// The workers' links.
+        links: Box<Links>,
+        /// Answered when all that was asked before is visible to every worker, or is not for far too long.
+        reply: oneshot::Sender<Result<Explanation, ExplainError>>,
+    },
     /// The controller is about to be asked for these; what it then says of them is an answer.
     Asking(Vec<Destination>),
     /// Calls came to an end: what was asked for, and whether an answer is still to be expected.
     Closed(Vec<(Destination, bool)>),
     /// Puts entries back that aged: see [`Request::Age`].
     Wake(Vec<Sought>),
+    /// Hosts and routers of the underlay said who they are.
+    Learned(Vec<(Ipv4Addr, Mac)>),
+    /// Says which addresses of the underlay lead to a neighbor; the others are forgotten.
+    Needed {
+        /// All of them.
+        reply: oneshot::Sender<HashSet<Ipv4Addr>>,
+    },
     /// Looks for entries that came in answer to a question and that nobody may have used for long.
     Age {
         /// For so long.
@@ -196,13 +218,18 @@ pub(crate) enum Request {
     },
 }
 
-/// A place in the queue for what is asked for, and what comes of it.
+/// A place in the queue, for what nobody waits for.
 pub(crate) struct Note<'a>(mpsc::Permit<'a, Request>);
 
 impl Note<'_> {
     /// These are about to be asked for.
     pub(crate) fn asking(self, destinations: Vec<Destination>) {
         self.0.send(Request::Asking(destinations));
+    }
+
+    /// These said who they are.
+    pub(crate) fn learned(self, learned: Vec<(Ipv4Addr, Mac)>) {
+        self.0.send(Request::Learned(learned));
     }
 
     /// These were, and whether the controller says that it tells them.
@@ -298,6 +325,22 @@ impl CoreHandle {
         self.ask(|reply| Request::Audit { position, reply }).await
     }
 
+    /// What becomes of a packet, and why; see [`Request::Explain`].
+    pub(crate) async fn explain(
+        &self,
+        from: PortId,
+        packet: Packet,
+        links: Links,
+    ) -> Result<Result<Explanation, ExplainError>, Gone> {
+        let request = |reply| Request::Explain {
+            from,
+            packet,
+            links: Box::new(links),
+            reply,
+        };
+        self.ask(request).await
+    }
+
     /// Says what to make of revisions that go back, from now on.
     pub(crate) async fn set_revisions(&self, revisions: Revisions) -> Result<(), Gone> {
         self.ask(|reply| Request::Revisions { revisions, reply })
@@ -321,6 +364,11 @@ impl CoreHandle {
             .try_send(Request::Age { idle, reply })
             .ok()
             .map(|()| answer)
+    }
+
+    /// The addresses of the underlay that lead to a neighbor; see [`Request::Needed`].
+    pub(crate) async fn needed(&self) -> Result<HashSet<Ipv4Addr>, Gone> {
+        self.ask(|reply| Request::Needed { reply }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Gone> {

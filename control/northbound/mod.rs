@@ -7,6 +7,7 @@
 //! * [`render`] makes a table for people of the rows that a command answers with.
 
 pub(crate) mod api;
+mod explain;
 mod goal_state;
 pub(crate) mod render;
 mod service;
@@ -16,8 +17,11 @@ pub(crate) mod tests;
 
 use std::future::Future;
 
+use vswitch::tables::PortId;
+
 use crate::audit::part::Part;
 use crate::config::Command;
+use crate::explain::{Explanation, Packet};
 use crate::state::parts::Position;
 
 pub(crate) use service::{MAX_REPLY, serve};
@@ -61,4 +65,11 @@ pub(crate) trait Executor: Send + Sync + 'static {
         &self,
         position: Position,
     ) -> impl Future<Output = Result<(Position, Option<Part>), ExecError>> + Send;
+
+    /// What would become of a packet that arrives on `from`, and why.
+    fn explain(
+        &self,
+        from: PortId,
+        packet: Packet,
+    ) -> impl Future<Output = Result<Explanation, ExecError>> + Send;
 }

@@ -11,8 +11,9 @@ use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status};
 
 use super::api::control_server::{Control, ControlServer};
-use super::api::{ExecuteReply, ExecuteRequest, GoalStatePart, GoalStateRequest};
-use super::{ExecError, Executor, Output, Socket, goal_state};
+use super::api::{ExecuteReply, ExecuteRequest, ExplainReply, ExplainRequest};
+use super::api::{GoalStatePart, GoalStateRequest};
+use super::{ExecError, Executor, Output, Socket, explain, goal_state};
 use crate::config::error::{ConfigError, ConfigErrors, Fault};
 use crate::config::help::help;
 use crate::config::line::Place;
@@ -20,8 +21,9 @@ use crate::config::settings::Conflict;
 use crate::config::table::{When, when};
 use crate::config::{Command, Line, parse_text};
 
-/// Largest request, in bytes: a line of [`crate::config::lexer::MAX_LINE`] and some more, to refuse it in words.
-const MAX_REQUEST: usize = 64 << 10;
+/// Largest request, in bytes: the longest frame and some more, and a line of [`crate::config::lexer::MAX_LINE`] that is
+/// refused in words.
+const MAX_REQUEST: usize = 128 << 10;
 
 /// Largest answer, in bytes. Rows of a million neighbors are some 200 MB.
 pub(crate) const MAX_REPLY: usize = 1 << 30;
@@ -104,6 +106,14 @@ impl<E: Executor> Control for Service<E> {
     ) -> Result<Response<Self::GoalStateStream>, Status> {
         let parts = goal_state::parts(Arc::clone(&self.0.executor));
         Ok(Response::new(ReceiverStream::new(parts)))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainReply>, Status> {
+        let reply = explain::reply(&self.0.executor, request.into_inner()).await;
+        Ok(Response::new(reply))
     }
 
     async fn execute(

@@ -70,6 +70,11 @@ impl<K> Default for Claims<K> {
 }
 
 impl<K: Eq + Hash + Ord + Copy> Claims<K> {
+    /// Takes the memory of claims on so many keys in all now, instead of when they come.
+    pub(crate) fn reserve(&mut self, keys: usize) {
+        self.winners.reserve(keys);
+    }
+
     /// Claims `key`, or changes what the claimant of this rank says of it.
     pub(crate) fn claim(&mut self, key: K, rank: Rank, value: Neighbor) -> Neighbor {
         let winner = match self.winners.seek(key) {

@@ -17,6 +17,7 @@ pub(crate) mod audit;
 mod check;
 pub(crate) mod claims;
 mod dhcp;
+pub(crate) mod explain;
 pub(crate) mod neighbor;
 pub(crate) mod numbers;
 pub(crate) mod obstacle;
@@ -87,6 +88,8 @@ pub(crate) struct Program {
     late_hops: Vec<HopId>,
     /// Neighbors that found no room; what leaves may make some.
     crowded: Vec<NeighborIx>,
+    /// Addresses of the underlay that a MAC is needed for.
+    needed: HashSet<Ipv4Addr>,
 }
 
 impl Program {
@@ -118,7 +121,16 @@ impl Program {
             late_macs: Vec::new(),
             late_hops: Vec::new(),
             crowded: Vec::new(),
+            needed: HashSet::new(),
         }
+    }
+
+    /// Takes the memory of so many neighbors in all now, instead of when they come.
+    pub(crate) fn reserve_neighbors(&mut self, count: usize) {
+        self.neighbors.reserve(count);
+        self.by_ip.reserve(count);
+        self.by_mac.reserve(count);
+        self.writer.reserve(count);
     }
 
     /// Brings the tables in line with what changed in `wanted`. Visible after [`Program::commit`] only, but
@@ -172,6 +184,11 @@ impl Program {
             }
             self.update_neighbor(wanted, *neighbor);
         }
+    }
+
+    /// This host's place in the network.
+    pub(crate) const fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.

@@ -123,13 +123,24 @@ impl Program {
             .into_iter()
             .filter_map(|slot| Some(&slot.wanted.as_ref()?.value));
         let (mut routes, mut dvr_mac, mut gateways) = (Vec::new(), None, Vec::new());
+        // The subnet's own first, whatever it is called.
+        let mut vpcs = Vpcs::from([(here.vpc, "")]);
         for router in routers {
-            self.add_routes(router, ix, here.vpc, &mut routes);
+            for subnet in router.subnets.keys() {
+                if let Ok(there) = self.resolved(*subnet)
+                    && let Some(vpc) = wanted
+                        .subnet(*subnet)
+                        .and_then(|slot| wanted.vpc(slot.vpc?))
+                {
+                    vpcs.entry(there.vpc).or_insert(&vpc.id);
+                }
+            }
+            self.add_routes(router, ix, here.vpc, &vpcs, &mut routes);
             let subnets = router.subnets.keys();
             gateways.extend(subnets.filter_map(|subnet| self.resolved(*subnet).ok()?.gateway_ip));
             dvr_mac = dvr_mac.or(Some(router.dvr_mac.unwrap_or(DEFAULT_DVR_MAC)));
         }
-        routes.sort_unstable_by_key(order);
+        routes.sort_unstable_by_key(|route| order(route, &vpcs));
         routes.dedup();
         gateways.sort_unstable();
         gateways.dedup();
@@ -138,7 +149,14 @@ impl Program {
     }
 
     /// Adds what `router` says of the subnet `ix`, which is in `vpc`.
-    fn add_routes(&self, router: &Router, ix: SubnetIx, vpc: VpcId, routes: &mut Vec<Route>) {
+    fn add_routes(
+        &self,
+        router: &Router,
+        ix: SubnetIx,
+        vpc: VpcId,
+        vpcs: &Vpcs<'_>,
+        routes: &mut Vec<Route>,
+    ) {
         let subnets = router
             .subnets
             .keys()
@@ -149,6 +167,7 @@ impl Program {
             target: Target::Connected(s.vpc),
         });
         let mut connected: Vec<Route> = connected.collect();
+        connected.sort_unstable_by_key(|route| order(route, vpcs));
         routes.extend_from_slice(&connected);
         // A next hop may be in a subnet of another VPC that the router connects.
         let table = RouteTable::build(&mut connected);
@@ -193,11 +212,15 @@ fn keep_gateways(gateways: &[Ipv4Addr], vpc: VpcId, routes: &mut Vec<Route>) {
     }
 }
 
-/// Any total order will do: it makes equal tables of equal routes, in whatever order they were learned.
-fn order(route: &Route) -> (Ipv4Net, u32, VpcId, Option<Ipv4Addr>) {
+/// The controller's ids of VPCs.
+type Vpcs<'a> = BTreeMap<VpcId, &'a str>;
+
+/// A total order by what was said: it makes equal tables of equal routes, in whatever order they were learned and numbers
+/// were given to VPCs.
+fn order<'a>(route: &Route, vpcs: &Vpcs<'a>) -> (Ipv4Net, u32, Option<&'a str>, Option<Ipv4Addr>) {
     let (vpc, hop) = match route.target {
         Target::Connected(vpc) => (vpc, None),
         Target::Via(vpc, hop) => (vpc, Some(hop)),
     };
-    (route.prefix, route.priority, vpc, hop)
+    (route.prefix, route.priority, vpcs.get(&vpc).copied(), hop)
 }

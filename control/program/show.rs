@@ -122,6 +122,7 @@ impl Program {
                         Ok(offer) => dhcp::told(offer),
                         Err(why) => format!("not served: {why}"),
                     }),
+                    "mtu": self.site.tenant_mtu(),
                     "admin": port.map(|port| if port.admin_up { "up" } else { "down" }),
                     "state": match port {
                         Some(_) => state(wanted, self.port_state(ix)),
@@ -142,9 +143,10 @@ impl Program {
                     "mac": slot.place.mac.to_string(),
                     "vni": self.resolved(slot.subnet).ok().map(|here| here.vni.get()),
                     "host": slot.place.host.to_string(),
+                    "mtu": self.site.tenant_mtu(),
                     "type": if slot.routed { "L3" } else { "L2" },
                     "subnet": subnet_id(wanted, slot.subnet),
-                    "id": slot.id,
+                    "id": slot.id.to_string(),
                     "state": match self.neighbors.get(ix.get()) {
                         Some(Placement::Here) => "on this host".to_owned(),
                         Some(Placement::Idle) => "idle".to_owned(),
@@ -222,7 +224,7 @@ impl Program {
         }
         for (ix, slot) in wanted.neighbors() {
             if let Some(obstacle) = self.neighbor_state(wanted, ix).err() {
-                push("neighbor", &slot.id, obstacle);
+                push("neighbor", &slot.id.to_string(), obstacle);
             }
         }
         for (client, dhcp) in wanted.dhcp() {

@@ -10,11 +10,16 @@ const PIECE: usize = 4096;
 pub(crate) struct Chunks<T> {
     /// All full but the last.
     pieces: Vec<Vec<T>>,
+    /// Empty ones, for later.
+    reserved: Vec<Vec<T>>,
 }
 
 impl<T> Default for Chunks<T> {
     fn default() -> Self {
-        Self { pieces: Vec::new() }
+        Self {
+            pieces: Vec::new(),
+            reserved: Vec::new(),
+        }
     }
 }
 
@@ -32,11 +37,27 @@ impl<T> Chunks<T> {
             None => {
                 // The first piece grows like any list: most lists are short.
                 let room = if self.pieces.is_empty() { 0 } else { PIECE };
-                let mut piece = Vec::with_capacity(room);
+                let reserved = self.reserved.pop();
+                let mut piece = reserved.unwrap_or_else(|| Vec::with_capacity(room));
                 piece.push(value);
                 self.pieces.push(piece);
             }
         }
+    }
+
+    /// Takes the memory of so many elements in all now, instead of when they come.
+    pub(crate) fn reserve(&mut self, elements: usize)
+    where
+        T: Default,
+    {
+        let pieces = elements.div_ceil(PIECE).saturating_sub(self.pieces.len());
+        self.reserved.resize_with(pieces, || {
+            let mut piece = Vec::with_capacity(PIECE);
+            // Written to once: until then the kernel has promised the memory and not found it.
+            piece.resize_with(PIECE, T::default);
+            piece.clear();
+            piece
+        });
     }
 
     /// The `index`-th element.
@@ -58,6 +79,19 @@ impl<T> Chunks<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_reserved_is_used_before_anything_else_is_taken() {
+        let mut chunks = Chunks::default();
+        chunks.reserve(PIECE + 1);
+        let reserved: Vec<*const usize> = chunks.reserved.iter().map(Vec::as_ptr).collect();
+        (0..2 * PIECE + 1).for_each(|n| chunks.push(n));
+        let used = chunks.pieces.iter().rev().skip(1).map(Vec::as_ptr);
+        assert!(used.eq(reserved));
+        assert!(chunks.iter().copied().eq(0..2 * PIECE + 1));
+        chunks.reserve(PIECE);
+        assert!(chunks.reserved.is_empty(), "there is more than that");
+    }
 
     #[test]
     fn elements_stay_where_they_are_and_in_order_over_the_end_of_a_piece() {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! What the controller wants: resources by id, who depends on whom, revisions. Knows nothing of tables.
 //!
-//! * [`resource`] what goal states are made of; [`slots`] ids as small numbers; [`chunks`] long lists.
+//! * [`resource`] what goal states are made of; [`slots`] ids as small numbers; [`id`] and [`chunks`] for those of
+//!   which there are a million.
 //! * [`network`] VPCs and subnets, [`router`], [`port`] and [`neighbor`]: how each changes, and whom that
 //!   touches; [`kept`] DHCP, and what nothing is made of yet.
 //! * [`age`] and [`vnis`]: who was first, and who was last.
@@ -14,6 +15,7 @@
 pub(crate) mod age;
 pub(crate) mod chunks;
 pub(crate) mod export;
+pub(crate) mod id;
 pub(crate) mod kept;
 pub(crate) mod neighbor;
 pub(crate) mod network;

@@ -152,6 +152,14 @@ impl<T: Keyed> Arena<T> {
         self.index.find(hash, has_key).copied().ok_or(Vacant(hash))
     }
 
+    /// Takes the memory of so many values in all now, instead of when they come.
+    pub(crate) fn reserve(&mut self, values: usize) {
+        self.slots.reserve(values);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let more = values.saturating_sub(self.index.len());
+        self.index.reserve(more, |ix| hash_of(slots, hasher, *ix));
+    }
+
     /// Stores `value`, whose key is vacant. Slots are counted in 32 bits: memory ends long before they do.
     pub(crate) fn insert(&mut self, Vacant(hash): Vacant, value: T) -> Ix<T> {
         if self.index.len() == self.index.capacity() {

@@ -65,6 +65,9 @@ pub(crate) enum DeviceError {
     /// Its queues are sized while it is stopped.
     #[error("port {0} is started: `port stop {0}` first")]
     Started(u16),
+    /// The next hops were told at start what it takes.
+    #[error("port {0} is the uplink: its MTU is fixed at start, set it in the start-up file")]
+    UplinkMtu(u16),
     /// A worker does not let go of it.
     #[error("a worker does not let go of port {0}")]
     Held(u16),
@@ -109,6 +112,13 @@ impl Devices {
         &self.eal
     }
 
+    /// Sends a frame of the switch's own by the uplink; see [`Workers::send_by_uplink`]. False also where there is no
+    /// buffer for it.
+    pub(crate) fn send_by_uplink(&self, bytes: &[u8]) -> bool {
+        let frame = self.pool.alloc();
+        frame.is_some_and(|mut frame| frame.append(bytes) && self.workers.send_by_uplink(frame))
+    }
+
     /// Adds a device's port, stopped.
     pub(crate) fn attach(&self, settings: PortSettings) -> Result<PortId, DeviceError> {
         let mut ports = self.lock();
@@ -141,6 +151,9 @@ impl Devices {
 
     /// Sizes a stopped port.
     pub(crate) fn size(&self, id: PortId, item: PortItem, value: u16) -> Result<(), DeviceError> {
+        if item == PortItem::Mtu && Some(id) == self.uplink {
+            return Err(DeviceError::UplinkMtu(id.get()));
+        }
         self.with(id, |device| {
             if device.port.is_started() {
                 return Err(DeviceError::Started(id.get()));
@@ -157,12 +170,13 @@ impl Devices {
                 return Ok(());
             }
             let config = self.port_config(id, &device.settings, &device.port);
+            let mtu = device.mtu();
             let poll = self.portlist.as_ref().is_none_or(|list| list.contains(&id));
             device
                 .port
                 .configure(&config, &self.pool)
                 .and_then(|()| device.port.start())
-                .and_then(|()| self.workers.add_port(id, &mut device.port, poll))
+                .and_then(|()| self.workers.add_port(id, &mut device.port, mtu, poll))
                 .map_err(|error| device.failed(id, error))
         })
     }

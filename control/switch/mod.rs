@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use vswitch::counters;
 use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
+use vswitch::stage::link::Hearing;
 use vswitch::tables::rcu::{Reader, TooManyReaders};
 use vswitch::tables::snapshot::{Registrar, tables};
 use vswitch::tables::{Tables, Underlay};
@@ -84,7 +85,7 @@ impl Switch {
         });
         let (writer, registrar) = tables(underlay, settings.neighbors_capacity as usize);
         let punt = settings.on_demand.asks();
-        let workers = Workers::spawn(&eal, settings.burst, &registrar, &cores, punt)?;
+        let workers = Workers::spawn(&eal, &settings, &registrar, &cores, punt)?;
         let devices = Devices::new(eal, pool, workers, &settings);
         let started = settings.ports.iter().try_for_each(|port| {
             let id = devices.attach(port.clone())?;
@@ -100,6 +101,8 @@ impl Switch {
         };
         let mut core = Core::new(site, writer);
         core.set_revisions(settings.revisions);
+        core.reserve_neighbors(settings.neighbors_reserve as usize);
+        core.explain_by(registrar.clone(), punt);
         Ok((
             Self {
                 settings,
@@ -135,6 +138,16 @@ impl Switch {
         let punt = self.devices.workers().punt().cloned();
         punt.map(|punt| Ok((punt, self.registrar.reader("on-demand")?)))
             .transpose()
+    }
+
+    /// Has workers tell from now on what they hear on the uplink.
+    pub(crate) fn hear(&self) -> Vec<Hearing> {
+        self.devices.workers().hear()
+    }
+
+    /// The ports.
+    pub(crate) fn devices(&self) -> Arc<Devices> {
+        Arc::clone(&self.devices)
     }
 
     /// The counters of all ports.

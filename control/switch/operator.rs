@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::block_in_place;
 use vswitch::counters::{self, PortTotals};
 use vswitch::dpdk::{Mbuf, Port, PortStats, tsc, tsc_hz};
+use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 
 use super::workers::Seat;
@@ -16,11 +17,13 @@ use super::{DeviceError, Devices, Switch, Totals, report};
 use crate::audit::part::Part;
 use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone};
+use crate::explain::{Explanation, Links, Packet};
 use crate::northbound::{ExecError, Executor, Output};
 use crate::ondemand::desk as on_demand;
 use crate::southbound::subscribe::Subscriptions;
 use crate::state::Revisions;
 use crate::state::parts::Position;
+use crate::underlay;
 
 /// The running switch, for operators.
 pub(crate) struct Operator {
@@ -31,6 +34,7 @@ pub(crate) struct Operator {
     /// As set last.
     revisions: Mutex<Revisions>,
     on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
+    underlay: Option<underlay::Known>,
     subscriptions: Arc<Subscriptions>,
     /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
     zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
@@ -49,6 +53,7 @@ impl Operator {
         switch: &Switch,
         core: CoreHandle,
         on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
+        underlay: Option<underlay::Known>,
         subscriptions: Arc<Subscriptions>,
         quit: watch::Sender<bool>,
     ) -> Self {
@@ -59,17 +64,30 @@ impl Operator {
             devices,
             core,
             on_demand,
+            underlay,
             subscriptions,
             zero: Mutex::default(),
             quit,
         }
     }
 
+    /// The workers' links and limits, see [`super::workers`].
+    fn links(&self) -> Result<Links, DeviceError> {
+        let (mut limits, mut started) = (Limits::NONE, Vec::new());
+        limits.fragment = self.settings.fragment;
+        limits.clamp_mss = self.settings.clamp_mss;
+        for port in self.devices.ids() {
+            limits.set_mtu(port, self.devices.mtu(port)?);
+            if self.devices.read(port, Port::is_started)? {
+                started.push(port);
+            }
+        }
+        Ok(Links { limits, started })
+    }
+
     async fn show(&self, show: Show) -> Result<Output, ExecError> {
         let rows = match show {
-            Show::PortInfo(ports) => {
-                self.each(ports, |port| self.devices.read(port, report::info))?
-            }
+            Show::PortInfo(ports) => self.each(ports, |port| self.info(port))?,
             Show::PortStats(ports) => self.each(ports, |port| Ok(self.totals(port)?.row()))?,
             Show::Stats => self.each(Ports::All, |port| Ok(self.totals(port)?.row()))?,
             Show::Drops => {
@@ -102,6 +120,10 @@ impl Operator {
             Show::Pending => self.goal_state(core::Show::Pending).await?,
             Show::Stale => self.goal_state(core::Show::Stale).await?,
             Show::Memory => self.goal_state(core::Show::Memory).await?,
+            Show::Underlay => {
+                let known = self.underlay.as_ref();
+                known.map_or_else(|| Value::Array(Vec::new()), underlay::Known::rows)
+            }
             Show::OnDemand => {
                 let shared = self.on_demand.as_ref();
                 let figures = shared.map(|shared| block_in_place(|| shared.figures()).row());
@@ -181,6 +203,12 @@ impl Operator {
         Ok(())
     }
 
+    /// A port's device, with the MTU that counts.
+    fn info(&self, port: PortId) -> Result<Value, DeviceError> {
+        let mtu = self.devices.mtu(port)?;
+        self.devices.read(port, |device| report::info(device, mtu))
+    }
+
     /// The settings in force, as commands.
     fn config(&self) -> String {
         let settings = Settings {
@@ -209,7 +237,7 @@ impl Operator {
                 .find(|row| row["port"] == *key)
         };
         let rows = self.each(Ports::All, |port| {
-            let info = self.devices.read(port, report::info)?;
+            let info = self.info(port)?;
             let row = described(&info["port"]).unwrap_or(&Value::Null);
             let role = if Some(port) == self.settings.vtep.map(|vtep| vtep.port) {
                 "uplink"
@@ -229,6 +257,7 @@ impl Operator {
                 "link": info["link"],
                 "role": role,
                 "mac": if guest { &row["mac"] } else { &info["mac"] },
+                "mtu": if guest { least(&row["mtu"], &info["mtu"]) } else { &info["mtu"] },
                 "addresses": row["addresses"],
                 "id": row["id"],
                 "state": if guest { state } else { "ready".into() },
@@ -273,6 +302,13 @@ impl Executor for Operator {
     async fn audit(&self, position: Position) -> Result<(Position, Option<Part>), ExecError> {
         let part = self.core.audit(position).await;
         part.map_err(|Gone| ExecError::ShuttingDown)
+    }
+
+    async fn explain(&self, from: PortId, packet: Packet) -> Result<Explanation, ExecError> {
+        let links = block_in_place(|| self.links())?;
+        let explained = self.core.explain(from, packet, links).await;
+        let explained = explained.map_err(|Gone| ExecError::ShuttingDown)?;
+        explained.map_err(|error| ExecError::Failed(error.to_string()))
     }
 
     async fn execute(&self, command: Command) -> Result<Output, ExecError> {
@@ -356,5 +392,13 @@ fn since(stats: &PortStats, zero: &PortStats) -> PortStats {
         tx_errors: stats.tx_errors.saturating_sub(zero.tx_errors),
         tx_unsendable: stats.tx_unsendable.saturating_sub(zero.tx_unsendable),
         ..*stats
+    }
+}
+
+/// The lesser number of two rows, or the first one where there is none.
+fn least<'a>(a: &'a Value, b: &'a Value) -> &'a Value {
+    match (a.as_u64(), b.as_u64()) {
+        (Some(first), Some(second)) if second < first => b,
+        _ => a,
     }
 }

@@ -59,15 +59,15 @@ impl Totals {
     }
 }
 
-/// `show port info`.
-pub(crate) fn info(port: &Port) -> Value {
+/// `show port info`. `mtu`: the one that counts.
+pub(crate) fn info(port: &Port, mtu: u16) -> Value {
     let info = port.info();
     json!({
         "port": info.id,
         "device": info.name,
         "driver": info.driver,
         "mac": info.mac.to_string(),
-        "mtu": info.mtu,
+        "mtu": mtu,
         "link": if info.link.up { "up" } else { "down" },
         "mbps": info.link.mbps,
         "socket": info.socket,

@@ -9,8 +9,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
+use hashbrown::HashMap;
 use vswitch::counters::WorkerCounters;
 use vswitch::dpdk::{Eal, Mbuf, Port, PortError, PortRx, PortTx};
+use vswitch::stage::link::{HEARD_CAPACITY, Hearing};
 use vswitch::stage::punt::PuntQueues;
 use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
 use vswitch::tables::PortId;
@@ -18,6 +20,7 @@ use vswitch::tables::snapshot::Registrar;
 use vswitch::worker::Worker;
 
 use super::{BringUpError, cores};
+use crate::config::Settings;
 
 /// How long a worker may take to give a port back. It looks after each round, which takes microseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,6 +32,9 @@ pub(crate) struct Workers {
     forward: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     punt: Option<PuntSide>,
+    uplink: Option<PortId>,
+    /// How others than the port's workers send by it.
+    handoffs: Mutex<HashMap<PortId, Handoff<Mbuf>>>,
 }
 
 /// What workers leave with the control side, and what that counts.
@@ -56,10 +62,11 @@ pub(crate) struct Seat {
     end: AtomicBool,
 }
 
-/// A change of a worker's ports.
+/// A change of a worker.
 enum Change {
     Add {
         port: PortId,
+        mtu: u16,
         queues: Vec<PortRx>,
         link: Option<Link<PortTx>>,
     },
@@ -67,6 +74,7 @@ enum Change {
         port: PortId,
         done: SyncSender<()>,
     },
+    Tell(Hearing),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,13 +93,14 @@ impl Workers {
     /// with the control side.
     pub(super) fn spawn(
         eal: &Eal,
-        burst: u16,
+        settings: &Settings,
         registrar: &Registrar,
         cores: &[usize],
         punt: bool,
     ) -> Result<Self, BringUpError> {
         let mut punt = punt.then(PuntSide::default);
         let forward = Arc::new(AtomicBool::new(false));
+        let uplink = settings.vtep.map(|vtep| vtep.port);
         let (mut seats, mut threads) = (Vec::new(), Vec::new());
         for (number, &core) in cores.iter().enumerate() {
             let name = format!("worker{number}");
@@ -99,8 +108,10 @@ impl Workers {
             let mut worker = Worker::new(
                 registrar.reader(&name)?,
                 Arc::clone(&counters),
-                burst.into(),
+                settings.burst.into(),
             );
+            worker.limits_mut().fragment = settings.fragment;
+            worker.limits_mut().clamp_mss = settings.clamp_mss;
             if let Some(punt) = &mut punt {
                 let queues = Arc::<PuntQueues<Mbuf>>::default();
                 worker.punt_to(Arc::clone(&queues));
@@ -126,6 +137,8 @@ impl Workers {
             forward,
             threads: Mutex::new(threads),
             punt,
+            uplink,
+            handoffs: Mutex::default(),
         })
     }
 
@@ -137,6 +150,26 @@ impl Workers {
     /// What workers leave with the control side, if they do.
     pub(super) fn punt(&self) -> Option<&PuntSide> {
         self.punt.as_ref()
+    }
+
+    /// Has workers tell from now on what they hear on the uplink: by worker.
+    pub(super) fn hear(&self) -> Vec<Hearing> {
+        let hearing = self.seats.iter().map(|seat| {
+            let hearing = Hearing::new(ArrayQueue::new(HEARD_CAPACITY));
+            lock(&seat.mail).push(Change::Tell(Arc::clone(&hearing)));
+            hearing
+        });
+        let hearing = hearing.collect();
+        self.wake();
+        hearing
+    }
+
+    /// Sends a frame of the switch's own by the uplink: a worker does so in its next round. False: it is dropped, since the
+    /// uplink is stopped or its workers do not look.
+    pub(super) fn send_by_uplink(&self, frame: Mbuf) -> bool {
+        let handoffs = lock(&self.handoffs);
+        let handoff = self.uplink.and_then(|uplink| handoffs.get(&uplink));
+        handoff.is_some_and(|handoff| handoff.push((frame, None)).is_ok())
     }
 
     /// What the workers count, and the control side for them.
@@ -163,17 +196,24 @@ impl Workers {
         self.wake();
     }
 
-    /// Gives the queues of a started port to the workers: each rx queue to the one that has fewest, unless the port is
-    /// not to be polled, and a tx queue to each. Where there are too few of these, workers without one hand their
+    /// Gives the queues of a started port, and its MTU, to the workers: each rx queue to the one that has fewest, unless the
+    /// port is not to be polled, and a tx queue to each. Where there are too few of these, workers without one hand their
     /// frames to the first.
     pub(super) fn add_port(
         &self,
         id: PortId,
         port: &mut Port,
+        mtu: u16,
         poll: bool,
     ) -> Result<(), PortError> {
         let info = port.info();
-        let mut links = links(port, usize::from(info.txq), self.seats.len())?.into_iter();
+        let shared = Some(id) == self.uplink || usize::from(info.txq) < self.seats.len();
+        let handoff = shared.then(|| Handoff::new(ArrayQueue::new(HANDOFF_CAPACITY)));
+        let queues = usize::from(info.txq);
+        let mut links = links(port, queues, self.seats.len(), handoff.as_ref())?.into_iter();
+        if let Some(handoff) = handoff {
+            lock(&self.handoffs).insert(id, handoff);
+        }
         let mut queues: Vec<Vec<PortRx>> = self.seats.iter().map(|_| Vec::new()).collect();
         for queue in 0..if poll { info.rxq } else { 0 } {
             let fewest =
@@ -185,6 +225,7 @@ impl Workers {
         for (seat, queues) in self.seats.iter().zip(queues) {
             lock(&seat.mail).push(Change::Add {
                 port: id,
+                mtu,
                 queues,
                 link: links.next().flatten(),
             });
@@ -195,6 +236,7 @@ impl Workers {
 
     /// Takes a port's queues from the workers. False: one did not give them back in time.
     pub(super) fn remove_port(&self, port: PortId) -> bool {
+        lock(&self.handoffs).remove(&port);
         // The first worker last: it sends what the others hand over until they have let go of the port.
         let (first, others) = self.seats.split_at(1);
         [others, first].into_iter().all(|seats| {
@@ -251,7 +293,16 @@ fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, forward: &AtomicBool,
         seat.run.store(true, SeqCst);
         for change in std::mem::take(&mut *lock(&seat.mail)) {
             match change {
-                Change::Add { port, queues, link } => worker.add_port(port, queues, link),
+                Change::Add {
+                    port,
+                    mtu,
+                    queues,
+                    link,
+                } => {
+                    worker.limits_mut().set_mtu(port, mtu);
+                    worker.add_port(port, queues, link);
+                }
+                Change::Tell(hearing) => worker.tell(hearing),
                 Change::Remove { port, done } => {
                     worker.remove_port(port);
                     let _ = done.send(());
@@ -267,24 +318,23 @@ fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, forward: &AtomicBool,
     worker.drain();
 }
 
-/// A way out by this port for each worker.
+/// A way out by this port for each worker. The first one also sends what is in `handoff`.
 fn links(
     port: &mut Port,
     queues: usize,
     workers: usize,
+    handoff: Option<&Handoff<Mbuf>>,
 ) -> Result<Vec<Option<Link<PortTx>>>, PortError> {
-    let handoff: Option<Handoff<_>> =
-        (queues < workers).then(|| Arc::new(ArrayQueue::new(HANDOFF_CAPACITY)));
     let mut links = Vec::new();
     for worker in (0..).take(workers) {
         links.push(if usize::from(worker) < queues {
             let tx = port.take_tx(worker)?;
-            Some(match &handoff {
+            Some(match handoff {
                 Some(handoff) if worker == 0 => Link::Shared(tx, Arc::clone(handoff)),
                 _ => Link::Own(tx),
             })
         } else {
-            handoff.clone().map(Link::Borrowed)
+            handoff.map(|handoff| Link::Borrowed(Arc::clone(handoff)))
         });
     }
     Ok(links)

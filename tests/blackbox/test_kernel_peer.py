@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import select
+import shutil
 import socket
 import struct
 import threading
@@ -29,6 +30,8 @@ NEAR, FAR = Subnet(5), Subnet(6, of_vpc="vpc-5")
 HERE, THERE, FAR_THERE = NEAR.guest(A), NEAR.guest(B), FAR.guest(B)
 TCP_BYTES = 3_000_000
 _IP_RECVERR, _FROM_ICMP = 11, 2
+_IP_MTU_DISCOVER, _PMTUDISC_DONT = 10, 0
+_TCP_MAXSEG = 2
 WHOLE = 0, 1, 17, 18, 19, 100, 1471, 1472
 FRAGMENTED = 1473, 4000, 20_000
 """Sizes of datagrams that come in fragments. DPDK's net_af_packet joins fragments before the switch sees them, and cuts
@@ -38,7 +41,8 @@ the result, so only a tap device is tried with them."""
 class Hosts:
     """Guest A behind the switch, host B's kernel with two guests."""
 
-    def __init__(self, networks, switches, device: str):
+    def __init__(self, networks, switches, device: str, *, mtu: int = 1600, config: tuple[str, ...] = (), named: bool = True):
+        """`mtu`: what the switch is told of the uplink, whose device takes 1600. `named`: host B is told host A's MAC."""
         self.guest = networks.namespace("ga")
         self.host = networks.namespace("hb")
         self.there, self.far_there = networks.namespace("gb5"), networks.namespace("gb6")
@@ -48,13 +52,15 @@ class Hosts:
         else:
             tap = networks.device("t")
             tenant = f"net_tap1,iface={tap},mac={HERE.mac}"
-        self.make_host_b()
+        self.make_host_b(named)
         self.switch = switches(
             [
                 f"port attach net_af_packet0,iface={uplink}",
+                f"port config 0 mtu {mtu}",
                 f"port attach {tenant}",
                 f"port bind 1 {HERE.id}",
                 "set vtep 192.0.2.1/24 port 0",
+                *config,
                 "start",
             ]
         )
@@ -72,10 +78,11 @@ class Hosts:
         namespace.ip(f"address add {guest.ip}/{guest.subnet.cidr.split('/')[1]} dev {device}")
         namespace.ip(f"route add default via {guest.subnet.gateway_ip}")
 
-    def make_host_b(self) -> None:
+    def make_host_b(self, named: bool) -> None:
         host = self.host
         host.ip(f"address add {host_ip(B)}/24 dev u")
-        host.ip(f"neigh add {host_ip(A)} lladdr {host_mac(A)} dev u")
+        if named:
+            host.ip(f"neigh add {host_ip(A)} lladdr {host_mac(A)} dev u")
         sides = ((NEAR, THERE, self.there, DVR_MAC), (FAR, FAR_THERE, self.far_there, FAR.gateway_mac))
         for subnet, guest, namespace, bridge_mac in sides:
             vni = subnet.vni
@@ -109,6 +116,10 @@ class Hosts:
 
     def of(self, guest: Guest) -> Namespace:
         return {HERE: self.guest, THERE: self.there, FAR_THERE: self.far_there}[guest]
+
+    def dropped(self) -> set[str]:
+        """Why frames of guest A were dropped."""
+        return {row["reason"] for row in self.switch.show("drops") if row["port"] == 1}
 
     # --- what guests do
 
@@ -162,6 +173,20 @@ class Hosts:
                 there.sendto(came[::-1], source)
                 assert here.recv(1 << 16) == data[::-1]
 
+    def udp_unfit(self, client: Guest, server: Guest, size: int) -> None:
+        """A datagram that is sent without asking what fits, and may be fragmented."""
+        with self.of(server).inside():
+            there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            there.bind((server.ip, 6002))
+        with self.of(client).inside():
+            here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with here, there:
+            here.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DONT)
+            there.settimeout(DEADLINE)
+            data = os.urandom(size)
+            here.sendto(data, (server.ip, 6002))
+            assert there.recv(1 << 16) == data
+
     def told(self, client: Guest, to: tuple[str, int], ttl: int = 64) -> tuple[str, int, int, str]:
         """What becomes of a datagram: the error that the sender gets, and type, code and source of its ICMP message."""
         with self.of(client).inside():
@@ -196,19 +221,22 @@ class Hosts:
                     return packet[8]
 
 
+STATES = [
+    goal.vpc(NEAR),
+    goal.subnet(NEAR),
+    goal.subnet(FAR),
+    goal.router(NEAR, FAR),
+    goal.port(HERE),
+    goal.neighbor(THERE),
+    goal.neighbor(FAR_THERE, kind="L3"),
+]
+
+
 @pytest.mark.parametrize("device", ["net_af_packet", "net_tap"])
 def test_guests_talk_to_guests_of_a_linux_host(networks, switches, device):
     hosts = Hosts(networks, switches, device)
     switch = hosts.switch
-    switch.accept(
-        goal.vpc(NEAR),
-        goal.subnet(NEAR),
-        goal.subnet(FAR),
-        goal.router(NEAR, FAR),
-        goal.port(HERE),
-        goal.neighbor(THERE),
-        goal.neighbor(FAR_THERE, kind="L3"),
-    )
+    switch.accept(*STATES)
     eventually("the guest's device is up", lambda: "LOWER_UP" in hosts.guest.ip("link show eth0"))
     assert hosts.ping(HERE, THERE) == 64, "switched: no hop"
     assert hosts.ping(HERE, FAR_THERE) == 63, "routed once on its way back, by host B"
@@ -234,4 +262,54 @@ def test_guests_talk_to_guests_of_a_linux_host(networks, switches, device):
         wrong = {f"{protocol} {name}": counters[protocol][name] for protocol in ("Icmp", "Tcp", "Udp") for name in ("InCsumErrors",)}
         assert not any(wrong.values()), f"{namespace.name}: {wrong}"
         assert counters["Ip"]["InHdrErrors"] == 0, namespace.name
+    switch.terminate()
+
+
+def test_a_guest_learns_what_the_way_to_another_host_takes(networks, switches):
+    """The underlay takes 1500 bytes, as the guest's device does: VXLAN leaves 1450 of them."""
+    if shutil.which("tracepath") is None:
+        pytest.skip("needs `tracepath`")
+    hosts = Hosts(networks, switches, "net_tap", mtu=1500)
+    switch = hosts.switch
+    switch.accept(*STATES)
+    eventually("the guest's device is up", lambda: "LOWER_UP" in hosts.guest.ip("link show eth0"))
+    for there, hops in ((THERE, 1), (FAR_THERE, 2)):
+        assert "mtu 1450" not in hosts.guest.ip(f"route get {there.ip}")
+        trace = run("ip", "netns", "exec", hosts.guest.name, "tracepath", "-n", "-m", 4, there.ip)
+        assert "pmtu 1500" in trace and "pmtu 1450" in trace, trace
+        assert f"Resume: pmtu 1450 hops {hops}" in trace, trace
+        assert "mtu 1450" in hosts.guest.ip(f"route get {there.ip}")
+    # The kernel heeds it: it fragments datagrams itself, and sends shorter segments.
+    for there in (THERE, FAR_THERE):
+        hosts.udp(HERE, there, (1422, 1423, 1472, 4000))
+        hosts.tcp(HERE, there)
+    assert hosts.guest.counters()["Icmp"]["InCsumErrors"] == 0
+    assert hosts.dropped() >= {"too_big", "ttl_expired"}
+    switch.terminate()
+
+
+def test_what_a_guest_sends_too_long_arrives_where_the_switch_fragments_and_clamps(networks, switches):
+    hosts = Hosts(networks, switches, "net_tap", mtu=1000, config=("set clamp-mss on",))
+    switch = hosts.switch
+    switch.accept(*STATES)
+    eventually("the guest's device is up", lambda: "LOWER_UP" in hosts.guest.ip("link show eth0"))
+    for there in (THERE, FAR_THERE):
+        for size in (922, 923, 1472, 20_000):
+            hosts.udp_unfit(HERE, there, size)
+        assert "mtu" not in hosts.guest.ip(f"route get {there.ip}"), "nobody had to be told"
+        with hosts.of(there).inside():
+            listener = socket.create_server((there.ip, 5001))
+        with hosts.guest.inside():
+            connection = socket.create_connection((there.ip, 5001), DEADLINE)
+        with listener, connection:
+            accepted, _ = listener.accept()
+            with accepted:
+                # Less the 12 bytes of a time stamp in each segment.
+                assert [end.getsockopt(socket.IPPROTO_TCP, _TCP_MAXSEG) for end in (connection, accepted)] == [950 - 40 - 12] * 2
+        hosts.tcp(HERE, there)
+    for namespace in (hosts.guest, hosts.there, hosts.far_there):
+        counters = namespace.counters()
+        assert not any(counters[protocol]["InCsumErrors"] for protocol in ("Icmp", "Tcp", "Udp")), namespace.name
+        assert counters["Ip"]["InHdrErrors"] == counters["Ip"]["ReasmFails"] == 0, namespace.name
+    assert "too_big" not in hosts.dropped() and "no_buffers" not in hosts.dropped()
     switch.terminate()

@@ -379,9 +379,8 @@ def test_without_its_controller_the_switch_goes_on_with_what_it_knows(lab):
     lab.round({})
 
 
-def test_a_frame_too_long_for_the_underlay_is_lost_alone(lab):
-    """A guest may send frames that fit its own device and, with the outer header, do not fit the uplink's. With this
-    driver the kernel discards them and tells nobody."""
+def test_a_frame_too_long_for_the_underlay_is_reported_and_lost_alone(lab):
+    """A guest may send frames that fit its own device and, with the outer header, do not fit the uplink's."""
     switch = lab.switch
     switch.accept(*EVERYTHING)
     lab.round({})
@@ -390,6 +389,9 @@ def test_a_frame_too_long_for_the_underlay_is_lost_alone(lab):
     fits = udp(HERE, THERE, payload=b"fits")
     lab.here.send([fits])
     assert_encapsulated(lab.uplink.receive(1), [(fits, 5, B)], src_mac=host_mac(A))
+    told = lab.here.receive(20)
+    assert len(told) == 20 and all(map(is_error, told))
+    assert switch.counters().drops[HERE_PORT] == {"too_big": 20}
     lab.round({})
     switch.terminate()
 

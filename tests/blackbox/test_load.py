@@ -50,6 +50,7 @@ def test_frames_of_several_buffers_are_switched_routed_and_delivered_whole(repla
         STATES,
         underlay=[vxlan(frame, 5, src=B) for frame in came],
         guests=[(HERE, out + routed), (ALSO_HERE, local)],
+        config=["port config all mtu 20000"],
     )
     assert_frames(done.sent[1], local)
     assert_frames(done.sent[2], came)
@@ -68,7 +69,7 @@ def test_a_frame_that_no_outer_packet_can_hold_is_too_big(replay):
     """The outer IPv4 packet has at most 65535 bytes, of which 36 are not the frame's."""
     largest = 0xFFFF - 36
     frame = udp(HERE, THERE, payload=bytes(largest + 1 - 42))
-    done = replay(STATES, guests=[(HERE, [frame])])
+    done = replay(STATES, guests=[(HERE, [frame])], config=["port config all mtu 65535"])
     assert done.silent and done.drops(1) == {"too_big": 1}
 
 

@@ -119,25 +119,58 @@ fn a_long_frame_is_spread_over_segments_and_whole() {
 }
 
 #[test]
-fn truncate_of_a_chain_reaches_into_the_last_segment_only() {
-    let (bench, mut frames) = chained("frame_cut", &[700]); // 256 + 384 + 60
-    let frame = &mut frames[0];
-    assert!(!frame.truncate(700 - 61), "reaches into the second");
-    assert_eq!((frame.len(), frame.segments()), (700, 3));
-    assert!(frame.truncate(690));
-    assert_eq!(frame.to_vec(), pattern(700, 700)[..690]);
-    let held = bench.pool.in_use();
-    assert!(frame.truncate(640), "all of the last");
-    assert_eq!(
-        (frame.segments(), bench.pool.in_use()),
-        (2, held - 1),
-        "an empty segment is freed"
+fn truncate_of_a_chain_cuts_anywhere_and_frees_whole_segments() {
+    let (bench, frames) = chained("frame_cut", &[1500; 8]); // 256 + 3 * 384 + 92
+    let cuts = [1500, 1499, 1408, 700, 640, 256, 10, 0];
+    for (mut frame, len) in frames.into_iter().zip(cuts) {
+        let held = bench.pool.in_use();
+        assert!(!frame.truncate(1501));
+        assert_eq!((frame.len(), frame.segments()), (1500, 5));
+        assert!(frame.truncate(len));
+        assert_eq!(frame.to_vec(), pattern(1500, 1500)[..len]);
+        let segments = 1 + (len as u16).saturating_sub(SEGMENT as u16).div_ceil(384);
+        assert_eq!((frame.len(), frame.segments()), (len, segments));
+        assert_eq!(bench.pool.in_use(), held - 5 + u32::from(segments), "freed");
+        assert!(!frame.truncate(len + 1) && frame.truncate(len.min(3)));
+    }
+    assert_eq!(bench.pool.in_use(), 0);
+}
+
+#[test]
+fn copies_are_whole_and_of_the_same_pool_and_an_empty_pool_makes_none() {
+    let (bench, mut frames) = chained("frame_copy", &[1500]);
+    let frame = frames.remove(0);
+    for (from, to) in [
+        (0, 1500),
+        (0, 1),
+        (255, 257),
+        (640, 1500),
+        (1499, 1500),
+        (20, 404),
+    ] {
+        let held = bench.pool.in_use();
+        let mut copy = frame.copy(from..to).unwrap();
+        assert_eq!(copy.to_vec(), pattern(1500, 1500)[from..to]);
+        // Each buffer has headroom, so that 256 bytes fit it.
+        let buffers = (to - from).div_ceil(SEGMENT) as u32;
+        assert_eq!(bench.pool.in_use() - held, buffers);
+        assert!(copy.prepend::<50>().is_some());
+        copy.head_mut()[0] = 1;
+        assert_eq!(frame.to_vec(), pattern(1500, 1500), "not shared");
+    }
+    assert!(frame.copy(1..1501).is_none() && frame.copy(7..7).is_none());
+    let all: Vec<_> = std::iter::from_fn(|| bench.pool.alloc()).collect();
+    assert!(frame.copy(0..1).is_none());
+    drop(all);
+    let all_but_two = (0..bench.pool.available() - 2).map(|_| bench.pool.alloc().unwrap());
+    let all_but_two: Vec<_> = all_but_two.collect();
+    assert!(
+        frame.copy(0..600).is_none(),
+        "three are needed, and none is kept"
     );
-    assert!(frame.truncate(256) && frame.truncate(10));
-    assert_eq!(
-        (frame.to_vec(), frame.segments()),
-        (pattern(700, 700)[..10].to_vec(), 1)
-    );
+    assert_eq!(bench.pool.available(), 2);
+    drop((all_but_two, frame));
+    assert_eq!(bench.pool.in_use(), 0);
 }
 
 #[test]

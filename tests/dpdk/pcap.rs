@@ -90,6 +90,18 @@ fn jumbo_frames_pass_from_file_to_file() {
 }
 
 #[test]
+fn an_mtu_is_no_error_for_devices_that_have_none() {
+    let bench = Bench::new("mtu", 127);
+    for device in ["net_null_mtu", "net_ring_mtu"] {
+        let config = PortConfig {
+            mtu: Some(9000),
+            ..PortConfig::default()
+        };
+        assert_eq!(bench.port_with(device, &config).mtu(), 9000, "{device}");
+    }
+}
+
+#[test]
 fn infinite_rx_repeats_the_file() {
     let bench = Bench::new("pcap_infinite", 1023);
     let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::{DropReason, PortTotals, WorkerCounters, total};
-use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx};
+use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, wire};
 use vswitch::stage::punt::{PORT_SHARE, PuntQueues};
 use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
 use vswitch::tables::PortId;
@@ -182,6 +182,7 @@ fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
     }
     assert!(was_told, "a guest is told of drops");
     reasons.extend(misses());
+    reasons.extend(fragments());
     // The control side drops for these.
     let others = [DropReason::OnDemandExpired, DropReason::OnDemandUnknown];
     let workers = DropReason::ALL
@@ -189,6 +190,40 @@ fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
         .filter(|reason| !others.contains(reason));
     let all: BTreeSet<_> = workers.map(|reason| reason.name()).collect();
     assert_eq!(reasons, all, "every way to drop a frame was taken");
+}
+
+/// A packet that is cut, with enough buffers for its fragments and with too few; and the first segment of a connection,
+/// whose size is lowered. Why some were dropped.
+fn fragments() -> BTreeSet<&'static str> {
+    let mut lab = Lab::new();
+    let subnet = Subnet::new(7, 1, 1, 0);
+    lab.guest(port(2), 1, std::slice::from_ref(&subnet));
+    lab.mtu = 576;
+    lab.remote(9, &subnet);
+    lab.commit();
+    (
+        lab.worker.limits_mut().fragment,
+        lab.worker.limits_mut().clamp_mss,
+    ) = (true, true);
+    let longest = traffic::long(&subnet, 65_535);
+    let most = 65_515usize.div_ceil(504);
+    for (buffers, sent, freed) in [(most, most, 1), (most - 1, 0, most as u64)] {
+        let pool = wire(buffers);
+        while pool.push(MemoryFrame::new(&[0; 2048])).is_ok() {}
+        let frame = MemoryFrame::new(&longest).of_pool(&pool);
+        lab.rx[2].push(frame).unwrap();
+        let (_, counts) = counted(|| while lab.worker.poll() != 0 {});
+        assert_eq!((counts.allocations, counts.frees), (0, freed));
+        assert_eq!(lab.out(UPLINK).len(), sent);
+    }
+    assert_eq!(lab.totals(port(2)).drops_for(DropReason::NoBuffers), 1);
+    lab.inject(port(2), &traffic::syn(&subnet));
+    let (_, counts) = counted(|| while lab.worker.poll() != 0 {});
+    assert_eq!(counts, Counts::default());
+    let [sent] = lab.out(UPLINK).try_into().unwrap();
+    // The option of the inner TCP header, behind 50 bytes: 576 less these and 40.
+    assert_eq!(sent[50 + 54..50 + 58], [2, 4, 0x01, 0xe6]);
+    BTreeSet::from([DropReason::NoBuffers.name()])
 }
 
 /// Frames that lack a neighbor, to the control side and back. Why some were dropped.

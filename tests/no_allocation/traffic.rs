@@ -186,6 +186,35 @@ fn dhcp(n: u8, kind: u8, server: std::net::Ipv4Addr) -> Vec<u8> {
     frame
 }
 
+/// A packet of so many bytes of guest 1 to guest 9, which may be fragmented.
+pub(crate) fn long(subnet: &Subnet, len: u16) -> Vec<u8> {
+    let (from, to) = (subnet.ip(1).octets(), subnet.ip(9).octets());
+    let mut ip = etherparse::Ipv4Header::new(len - 20, 64, 17.into(), from, to).unwrap();
+    ip.dont_fragment = false;
+    ip.header_checksum = ip.calc_header_checksum();
+    let mut frame = switched(subnet, 1, 9);
+    frame.truncate(14);
+    frame.extend(ip.to_bytes());
+    frame.resize(14 + usize::from(len), 7);
+    frame
+}
+
+/// The first segment of a connection of guest 1 to guest 9.
+pub(crate) fn syn(subnet: &Subnet) -> Vec<u8> {
+    let (from, to) = (subnet.ip(1).octets(), subnet.ip(9).octets());
+    let mut frame = Vec::new();
+    let size = etherparse::TcpOptionElement::MaximumSegmentSize(1460);
+    etherparse::PacketBuilder::ethernet2(guest_mac(7, 1), guest_mac(7, 9))
+        .ipv4(from, to, 64)
+        .tcp(1, 2, 3, 4)
+        .syn()
+        .options(&[size])
+        .unwrap()
+        .write(&mut frame, &[])
+        .unwrap();
+    frame
+}
+
 /// An ARP request and an echo request of guest 1 for its gateway, and what it asks by DHCP.
 fn answered(blue: &Subnet) -> Arrivals {
     let arp = etherparse::ArpPacket::new(
@@ -228,6 +257,7 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
     tcp_to_gateway[23] = 6;
     let mut jumbo = good.clone();
     jumbo.resize(65_600, 0);
+    jumbo[24] ^= 1; // else the bytes behind the packet are cut off, and it fits
     // Its headroom is used up but for 28 bytes.
     let mut cramped = good.clone();
     cramped.resize(200, 0);

@@ -25,7 +25,7 @@ fn packet(from: Ipv4Addr, to: Ipv4Addr, protocol: IpNumber, ttl: u8, payload: &[
     whole(ip, payload)
 }
 
-fn whole(mut ip: Ipv4Header, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn whole(mut ip: Ipv4Header, payload: &[u8]) -> Vec<u8> {
     ip.header_checksum = ip.calc_header_checksum();
     let mut bytes = [gateway_mac(7, 0), guest_mac(7, 1)].concat();
     bytes.extend([8, 0]);
@@ -103,8 +103,26 @@ fn fragments_of_an_echo_request_come_back_as_those_of_the_reply() {
 
 /// What guest 1 is told of `sent`, with at most 548 bytes of it.
 fn told(gateway: Ipv4Addr, to: Ipv4Addr, kind: u8, code: u8, sent: &[u8]) -> Vec<u8> {
-    let quote = &sent[14..sent.len().min(14 + 548)];
-    let mut message = vec![kind, code, 0, 0, 0, 0, 0, 0];
+    told_with(
+        [kind, code],
+        0,
+        gateway,
+        to,
+        &sent[..sent.len().min(14 + 548)],
+    )
+}
+
+/// The same with the last bytes of the ICMP header, of a frame that is quoted wholly.
+pub(crate) fn told_with(
+    [kind, code]: [u8; 2],
+    mtu: u16,
+    gateway: Ipv4Addr,
+    to: Ipv4Addr,
+    sent: &[u8],
+) -> Vec<u8> {
+    let quote = &sent[14..];
+    let mut message = vec![kind, code, 0, 0, 0, 0];
+    message.extend(mtu.to_be_bytes());
     message.extend(quote);
     let words = message
         .chunks(2)

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use etherparse::{IpNumber, PacketBuilder};
 use vswitch::counters::{DropReason, PortTotals, WorkerCounters, total};
-use vswitch::io::Frame;
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, Wire, wire};
 use vswitch::stage::transmit::Link;
 use vswitch::tables::routes::{Route, Target};
@@ -58,6 +57,8 @@ pub(crate) struct Lab {
     pub(crate) rx: Vec<Wire>,
     pub(crate) tx: Vec<Wire>,
     pub(crate) counters: Arc<WorkerCounters>,
+    /// Of the underlay, for next hops made from now on.
+    pub(crate) mtu: u16,
 }
 
 impl Lab {
@@ -91,6 +92,7 @@ impl Lab {
             rx,
             tx,
             counters,
+            mtu: u16::MAX,
         };
         lab.commit();
         lab
@@ -115,6 +117,7 @@ impl Lab {
             dst_ip: ip.into(),
             src_mac: Mac::new(UPLINK_MAC),
             dst_mac: Mac::new(mac),
+            mtu: self.mtu,
         };
         Hop::Remote(self.writer.acquire_hop(next_hop).unwrap())
     }
@@ -166,7 +169,7 @@ impl Lab {
     pub(crate) fn out(&mut self, at: PortId) -> Vec<Vec<u8>> {
         while self.worker.poll() != 0 {}
         std::iter::from_fn(|| self.tx[at.index()].pop())
-            .map(|frame| frame.head().to_vec())
+            .map(|frame| frame.to_vec())
             .collect()
     }
 
@@ -212,13 +215,18 @@ impl Lab {
         self.balanced();
     }
 
-    /// Every packet that arrived left, was answered, is held or was dropped.
+    /// Every packet that arrived left, was answered, is held or was dropped; and nothing else left but what is the
+    /// switch's own.
     #[track_caller]
     pub(crate) fn balanced(&self) {
+        let (mut sent, mut known) = (0, 0);
         for i in 0..PORTS {
             let totals = self.totals(port(i));
             assert!(totals.is_balanced(), "port {i}: {totals:?}");
+            sent += totals.tx;
+            known += totals.forwarded + totals.own;
         }
+        assert_eq!(sent, known);
     }
 }
 

@@ -4,9 +4,12 @@
 
 mod dhcp;
 mod edge;
+mod fragments;
 mod guard;
 mod icmp;
 mod lab;
+mod mss;
+mod mtu;
 mod on_demand;
 mod routing;
 mod underlay;
@@ -243,6 +246,7 @@ fn a_burst_for_many_ports_arrives_in_order_at_each() {
 fn a_frame_that_no_outer_packet_can_hold_is_too_big() {
     let (mut lab, subnet) = one_subnet();
     let mut frame = switched(&subnet, 1, 9);
+    frame[12..14].copy_from_slice(&[0x88, 0xb5]); // no IPv4 packet: nobody can be told of it
     let mut outer = |len: usize| {
         frame.resize(len, 0);
         lab.inject(A, &frame);

@@ -4,6 +4,7 @@
 //! What the packet path does to each frame reads and writes the first cache line of the descriptor only.
 
 use std::fmt;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use super::sys;
@@ -92,33 +93,34 @@ impl Mbuf {
         unsafe { sys::alkaid_mbuf_linearize(self.0.as_ptr()) == 0 }
     }
 
-    /// The cut of [`Frame::truncate`] for a frame of several segments; `cut` bytes, at least one.
+    /// [`Frame::truncate`] for a frame of several segments, which is longer than `len`. Segments that would have no byte
+    /// are freed, but for the first: some drivers refuse them.
     #[cold]
-    fn truncate_last(&mut self, cut: usize) -> bool {
-        let mut before = self.0;
+    fn truncate_chain(&mut self, len: usize) {
+        let (mut left, mut kept) = (len, 1);
         let mut last = self.0;
-        // SAFETY: a segment of this frame, which is ours. Likewise below.
-        while let Some(next) = NonNull::new(unsafe { last.as_ref() }.next) {
-            before = last;
-            last = next;
+        let rest = loop {
+            // SAFETY: a segment of this frame, which is ours.
+            let segment = unsafe { last.as_mut() };
+            match NonNull::new(segment.next) {
+                Some(next) if left > usize::from(segment.data_len) => {
+                    left -= usize::from(segment.data_len);
+                    kept += 1;
+                    last = next;
+                }
+                rest => {
+                    segment.data_len = segment.data_len.min(left as u16); // `left` fits, or it was the last
+                    segment.next = std::ptr::null_mut();
+                    break rest;
+                }
+            }
+        };
+        let raw = self.raw_mut();
+        (raw.pkt_len, raw.nb_segs) = (len as u32, kept); // fits: it was longer
+        if let Some(rest) = rest {
+            // SAFETY: ours, and nothing refers to it since the loop's end.
+            unsafe { sys::alkaid_mbuf_free(rest.as_ptr()) };
         }
-        // SAFETY: as above.
-        let segment = unsafe { last.as_mut() };
-        if cut > usize::from(segment.data_len) {
-            return false;
-        }
-        segment.data_len -= cut as u16; // below 65536, as just compared
-        let emptied = segment.data_len == 0 && before != last;
-        self.raw_mut().pkt_len -= cut as u32;
-        if emptied {
-            // Some drivers refuse a segment without bytes.
-            // SAFETY: as above.
-            unsafe { before.as_mut() }.next = std::ptr::null_mut();
-            self.raw_mut().nb_segs -= 1;
-            // SAFETY: ours, and nothing refers to it since the line above.
-            unsafe { sys::alkaid_mbuf_free_segment(last.as_ptr()) };
-        }
-        true
     }
 }
 
@@ -185,15 +187,13 @@ impl Frame for Mbuf {
 
     #[inline]
     fn truncate(&mut self, len: usize) -> bool {
-        let Some(cut) = self.len().checked_sub(len) else {
-            return false;
-        };
-        if cut == 0 {
-            return true;
+        if len >= self.len() {
+            return len == self.len();
         }
         let raw = self.raw_mut();
         if raw.nb_segs != 1 {
-            return self.truncate_last(cut);
+            self.truncate_chain(len);
+            return true;
         }
         raw.data_len = len as u16; // fits: it was longer
         raw.pkt_len = len as u32;
@@ -209,6 +209,17 @@ impl Frame for Mbuf {
         raw.data_len += n as u16; // fits: `room` is below 65536
         raw.pkt_len += n as u32;
         true
+    }
+
+    fn copy(&self, bytes: Range<usize>) -> Option<Self> {
+        if bytes.is_empty() || bytes.end > self.len() {
+            return None;
+        }
+        let (from, len) = (bytes.start as u32, bytes.len() as u32); // fit, as just compared
+        // SAFETY: reads this frame, which is ours, and takes buffers of its pool, which outlives it.
+        let copy = unsafe { sys::rte_pktmbuf_copy(self.0.as_ptr(), self.raw().pool, from, len) };
+        // SAFETY: a fresh mbuf, which nobody else refers to.
+        NonNull::new(copy).map(|copy| unsafe { Self::from_raw(copy) })
     }
 
     #[inline]

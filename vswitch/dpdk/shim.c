@@ -30,11 +30,6 @@ void alkaid_mbuf_free(struct rte_mbuf *frame)
 	rte_pktmbuf_free(frame);
 }
 
-void alkaid_mbuf_free_segment(struct rte_mbuf *segment)
-{
-	rte_pktmbuf_free_seg(segment);
-}
-
 int alkaid_mbuf_linearize(struct rte_mbuf *frame)
 {
 	return rte_pktmbuf_linearize(frame);

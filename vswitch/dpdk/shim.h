@@ -15,10 +15,8 @@ uint16_t alkaid_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames
 
 /* A fresh mbuf, or NULL when the pool is empty. */
 struct rte_mbuf *alkaid_mbuf_alloc(struct rte_mempool *pool);
-/* Frees all segments. */
+/* Frees this segment and those behind it. */
 void alkaid_mbuf_free(struct rte_mbuf *frame);
-/* Frees this segment only. */
-void alkaid_mbuf_free_segment(struct rte_mbuf *segment);
 /* Moves all bytes into the first segment: 0, or -1 (and no change) when they do not fit. */
 int alkaid_mbuf_linearize(struct rte_mbuf *frame);
 /* The bytes a buffer of this pool holds, headroom included. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Ports in memory, for tests and benches of everything above [`Frame`]: no DPDK, no device.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
@@ -13,23 +14,46 @@ const HEADROOM: usize = 128;
 /// Bytes that a frame can have without being moved, as in DPDK's buffers.
 const DATAROOM: usize = 2048;
 
-/// A frame of one segment on the heap.
-#[derive(PartialEq, Eq, Debug)]
+/// A frame on the heap.
+#[derive(Debug)]
 pub struct MemoryFrame {
     buffer: Vec<u8>,
     start: usize,
+    /// The bytes of all segments but the first.
+    rest: Vec<u8>,
+    /// Where copies take their buffers; `None`: from the heap.
+    pool: Option<Wire>,
 }
 
 impl MemoryFrame {
     /// A frame of these bytes.
     pub fn new(bytes: &[u8]) -> Self {
-        let mut buffer = Vec::with_capacity(HEADROOM + bytes.len().max(DATAROOM));
+        Self::chained(bytes, &[])
+    }
+
+    /// A frame with `head` in its first segment and `rest` in further ones.
+    pub fn chained(head: &[u8], rest: &[u8]) -> Self {
+        let mut buffer = Vec::with_capacity(HEADROOM + head.len().max(DATAROOM));
         buffer.resize(HEADROOM, 0xa5);
-        buffer.extend_from_slice(bytes);
+        buffer.extend_from_slice(head);
         Self {
             buffer,
             start: HEADROOM,
+            rest: rest.to_vec(),
+            pool: None,
         }
+    }
+
+    /// Copies of it are to be frames of this pool: what they do not fit is an empty pool to them.
+    #[must_use]
+    pub fn of_pool(self, pool: &Wire) -> Self {
+        let pool = Some(Arc::clone(pool));
+        Self { pool, ..self }
+    }
+
+    /// All its bytes.
+    pub fn to_vec(&self) -> Vec<u8> {
+        [self.head(), &self.rest].concat()
     }
 }
 
@@ -41,13 +65,15 @@ impl Clone for MemoryFrame {
         Self {
             buffer,
             start: self.start,
+            rest: self.rest.clone(),
+            pool: self.pool.clone(),
         }
     }
 }
 
 impl Frame for MemoryFrame {
     fn len(&self) -> usize {
-        self.buffer.len() - self.start
+        self.buffer.len() - self.start + self.rest.len()
     }
 
     #[inline]
@@ -68,7 +94,7 @@ impl Frame for MemoryFrame {
 
     #[inline]
     fn trim_front(&mut self, n: usize) -> bool {
-        let fits = n <= self.len();
+        let fits = n <= self.head().len();
         if fits {
             self.start += n;
         }
@@ -79,17 +105,40 @@ impl Frame for MemoryFrame {
     fn truncate(&mut self, len: usize) -> bool {
         let fits = len <= self.len();
         if fits {
+            self.rest.truncate(len.saturating_sub(self.head().len()));
             self.buffer.truncate(self.start + len);
         }
         fits
     }
 
     fn extend(&mut self, n: usize) -> bool {
-        let fits = n <= self.buffer.capacity() - self.buffer.len();
+        let fits = self.rest.is_empty() && n <= self.buffer.capacity() - self.buffer.len();
         if fits {
             self.buffer.resize(self.buffer.len() + n, 0xa5);
         }
         fits
+    }
+
+    fn copy(&self, bytes: Range<usize>) -> Option<Self> {
+        if bytes.end > self.len() {
+            return None;
+        }
+        let mut copy = match &self.pool {
+            Some(pool) => pool.pop()?,
+            None => Self::new(&[]),
+        };
+        copy.buffer.truncate(copy.start);
+        if self.pool.is_some() && copy.buffer.capacity() - copy.start < bytes.len() {
+            return None;
+        }
+        let at = self.head().len();
+        let (first, rest) = (
+            bytes.start.min(at)..bytes.end.min(at),
+            bytes.start.max(at) - at..bytes.end.max(at) - at,
+        );
+        copy.buffer.extend_from_slice(&self.head()[first]);
+        copy.buffer.extend_from_slice(&self.rest[rest]);
+        Some(copy)
     }
 }
 
@@ -154,6 +203,35 @@ mod tests {
             (&frame.head()[..3], frame.len()),
             (&[9, 1, 2][..], DATAROOM)
         );
+    }
+
+    #[test]
+    fn a_frame_of_several_segments_is_copied_and_cut_anywhere() {
+        let mut frame = MemoryFrame::chained(&[1, 2, 3], &[4, 5, 6]);
+        assert_eq!((frame.len(), frame.head()), (6, &[1, 2, 3][..]));
+        for (from, to) in (0..=6).flat_map(|from| (from..=6).map(move |to| (from, to))) {
+            let copy = frame.copy(from..to).unwrap();
+            assert_eq!(copy.head(), &[1, 2, 3, 4, 5, 6][from..to]);
+        }
+        assert!(frame.copy(3..7).is_none());
+        assert!(!frame.trim_front(4) && frame.truncate(5));
+        assert_eq!(frame.to_vec(), [1, 2, 3, 4, 5]);
+        assert!(frame.truncate(2));
+        assert_eq!(frame.to_vec(), [1, 2]);
+    }
+
+    #[test]
+    fn copies_are_of_the_frames_pool_while_it_has_any() {
+        let pool = wire(2);
+        pool.push(MemoryFrame::new(&[0; 4])).unwrap();
+        pool.push(MemoryFrame::new(&[0; 4])).unwrap();
+        let frame = MemoryFrame::new(&[7; DATAROOM + 1]).of_pool(&pool);
+        assert_eq!(frame.copy(1..4).unwrap().head(), [7; 3]);
+        assert!(
+            frame.copy(0..DATAROOM + 1).is_none(),
+            "too long for a buffer"
+        );
+        assert!(frame.copy(0..1).is_none(), "the pool is empty");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 pub mod memory;
 
+use std::ops::Range;
+
 use arrayvec::ArrayVec;
 
 /// Most frames in one burst. 64: two cache lines of pointers per burst beyond testpmd's 32, and its
@@ -48,8 +50,8 @@ pub trait Frame: Sized + Send {
     /// Removes `n` bytes at the front. False, and no change, when the first segment is shorter.
     fn trim_front(&mut self, n: usize) -> bool;
 
-    /// Cuts the frame down to `len` bytes by removing bytes at the end. False, and no change, when the
-    /// frame is shorter than `len` or the bytes to remove are not all in the last segment.
+    /// Cuts the frame down to `len` bytes by removing bytes at the end, whole segments if need be. False, and no change,
+    /// when the frame is shorter.
     fn truncate(&mut self, len: usize) -> bool;
 
     /// Grows the frame by `n` bytes at the end, their content undefined. False, and no change, when there is no room behind
@@ -57,6 +59,10 @@ pub trait Frame: Sized + Send {
     fn extend(&mut self, _n: usize) -> bool {
         false
     }
+
+    /// A frame of its own with these bytes of this one, from the same pool and with room for an outer header. `None` when
+    /// the pool is empty or the frame is shorter.
+    fn copy(&self, bytes: Range<usize>) -> Option<Self>;
 
     /// What the device said of the IPv4 header checksum of the outermost header.
     fn checksum(&self) -> Checksum {

@@ -5,51 +5,87 @@
 //! Reads `meta.neighbor`, `routed`, `flow`, `tos`, `len`.
 //! Writes `meta.out`, `len`, and the frame: MACs and TTL when routed, the outer header (RFC 7348 section 5).
 //! Drops `NoHeadroom`, `TooBig`, and those of [`deliver::local`].
+//!
+//! What is too long for its way is cut by [`fragment`](crate::stage::fragment) where that is wanted and allowed. Otherwise
+//! its sender is told what fits.
 
 use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::stage::deliver;
+use crate::stage::edge::Edge;
+use crate::stage::fragment::{Cut, Large};
 use crate::tables::neighbors::Template;
-use crate::tables::{Hop, PortId, Tables, TenantPort};
+use crate::tables::{Hop, Tables, TenantPort};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, VxlanHdr, ipv4, vxlan};
 
 /// Bytes in front of the inner frame.
 pub const OUTER_LEN: usize = EthernetHdr::LEN + Ipv4Hdr::LEN + UdpHdr::LEN + VxlanHdr::LEN;
 
-/// Longest inner frame: the outer IPv4 packet has at most 65,535 bytes.
-const MAX_INNER: u32 = (u16::MAX as usize - (OUTER_LEN - EthernetHdr::LEN)) as u32;
-
-/// Runs the stage over one burst of the guest `tenant` at `from`. Never blocks, allocates or logs.
+/// Runs the stage over one burst of the guest whose first hop is `edge`. What is to be cut goes to `large`. Never blocks,
+/// allocates or logs.
 #[inline]
-pub fn run<F: Frame>(burst: &mut Burst<F>, from: PortId, tenant: &TenantPort, tables: &Tables) {
-    let mut subnets = tenant.attachments.iter();
-    let host_dvr = subnets
-        .find_map(|subnet| subnet.host_dvr_mac)
-        .map(Mac::word);
-    burst.keep(|frame, meta| match meta.neighbor.hop() {
+pub fn run<F: Frame>(
+    burst: &mut Burst<F>,
+    tables: &Tables,
+    edge: &mut Edge<'_, F>,
+    large: &mut Large<F>,
+) {
+    let (from, limits, host_dvr) = (edge.from, edge.limits, host_dvr(edge.guest));
+    let decide = |frame: &mut F, meta: &mut Meta| match meta.neighbor.hop() {
+        Hop::Local(to) if !limits.takes(to, meta.len) => Err(DropReason::TooBig),
         Hop::Local(to) => deliver::local(frame.head_mut(), meta, from, to, tables),
         Hop::Remote(hop) => {
+            let template = tables.neighbors.hops.template(hop);
+            if meta.len > template.longest() {
+                return Err(DropReason::TooBig);
+            }
             if meta.routed {
                 deliver::reroute(frame.head_mut(), meta, host_dvr.unwrap_or(meta.dst_mac));
             }
-            encapsulate(frame, meta, &tables.neighbors.hops.template(hop))
+            encapsulate(frame, meta, &template)
         }
+    };
+    burst.keep_or_offer(decide, |frame, meta, reason| match reason {
+        DropReason::TooBig => too_big(frame, meta, edge, large),
+        _ => Err((frame, reason)),
     });
 }
 
-/// Puts the next hop's template in front and fills in what differs per packet. The UDP checksum stays zero
-/// (RFC 7348 section 5), the IPv4 identification too: with DF set it means nothing (RFC 6864 section 4.1).
-/// DSCP and ECN are the inner packet's (RFC 6040 section 4.1, normal mode).
+/// The source MAC of what a guest sends through its router to another host ([`Mac::word`]). `None`: it has no router.
+pub(super) fn host_dvr(guest: &TenantPort) -> Option<u64> {
+    let mut subnets = guest.attachments.iter();
+    subnets
+        .find_map(|subnet| subnet.host_dvr_mac)
+        .map(Mac::word)
+}
+
+/// Cuts it, or tells its sender.
+#[cold]
+#[inline(never)]
+fn too_big<F: Frame>(
+    frame: F,
+    meta: &Meta,
+    edge: &mut Edge<'_, F>,
+    large: &mut Large<F>,
+) -> Result<(), (F, DropReason)> {
+    let (longest, fragment) = (edge.longest(meta), edge.limits.fragment);
+    if let Some(cut) = Cut::new(frame.head(), meta, longest, fragment) {
+        large.push(frame, meta, cut);
+        return Ok(());
+    }
+    edge.tell(frame, meta, DropReason::TooBig)
+}
+
+/// Puts the next hop's template, which has room for the frame, in front and fills in what differs per packet. The UDP
+/// checksum stays zero (RFC 7348 section 5), the IPv4 identification too: with DF set it means nothing (RFC 6864 section
+/// 4.1). DSCP and ECN are the inner packet's (RFC 6040 section 4.1, normal mode).
 #[inline]
-fn encapsulate<F: Frame>(
+pub(super) fn encapsulate<F: Frame>(
     frame: &mut F,
     meta: &mut Meta,
     template: &Template,
 ) -> Result<(), DropReason> {
-    if meta.len > MAX_INNER {
-        return Err(DropReason::TooBig);
-    }
     let outer: &mut [u8; OUTER_LEN] = frame.prepend().ok_or(DropReason::NoHeadroom)?;
     let udp_len = (UdpHdr::LEN + VxlanHdr::LEN) as u32 + meta.len;
     let ip_len = Ipv4Hdr::LEN as u32 + udp_len;

@@ -35,7 +35,7 @@ pub fn run<F: Frame>(
 }
 
 /// The subnet that a guest speaks in with a frame that was parsed.
-pub(super) fn subnet<'t>(port: &'t TenantPort, head: &[u8], meta: &Meta) -> Option<&'t Attachment> {
+pub fn subnet<'t>(port: &'t TenantPort, head: &[u8], meta: &Meta) -> Option<&'t Attachment> {
     let subnets = &port.attachments;
     let at_gateway = subnets.iter().filter(|subnet| is_gateway(subnet, meta));
     of_source(at_gateway, head, meta).or_else(|| of_source(subnets.iter(), head, meta))

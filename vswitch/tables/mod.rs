@@ -111,6 +111,8 @@ pub struct NextHop {
     pub src_mac: Mac,
     /// Destination MAC: the neighbor's host, or the underlay gateway.
     pub dst_mac: Mac,
+    /// The longest IPv4 packet that gets there, the outer one, in bytes.
+    pub mtu: u16,
 }
 
 /// One subnet as a local port sees it.

@@ -23,6 +23,8 @@ pub const HOST: u8 = 1;
 pub const PROTOCOL: u8 = 2;
 /// Code of [`UNREACHABLE`]: nobody listens on this port of the machine.
 pub const PORT: u8 = 3;
+/// Code of [`UNREACHABLE`]: too long for the way, and not to be fragmented.
+pub const FRAGMENTATION_NEEDED: u8 = 4;
 
 /// `type(8) code(8) checksum(16) rest(32)`, in network order.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
@@ -39,15 +41,17 @@ impl IcmpHdr {
     /// Bytes of the header.
     pub const LEN: usize = size_of::<Self>();
 
-    /// The header of an error message whose body, the packet that it is about, is `quote`.
-    pub fn error(kind: u8, code: u8, quote: &[u8]) -> Self {
+    /// The header of an error message whose body, the packet that it is about, is `quote`. `mtu`: the longest packet that
+    /// passes, in bytes (RFC 1191 section 4); zero in any message but [`FRAGMENTATION_NEEDED`].
+    pub fn error(kind: u8, code: u8, mtu: u16, quote: &[u8]) -> Self {
         let first = u16::from_be_bytes([kind, code]);
-        let sum = ipv4::fold(u32::from(first) + u32::from(ipv4::sum(quote)));
+        let sum = u32::from(first) + u32::from(mtu) + u32::from(ipv4::sum(quote));
+        let [high, low] = mtu.to_be_bytes();
         Self {
             kind,
             code,
-            checksum: U16::new(!sum),
-            rest: [0; 4],
+            checksum: U16::new(!ipv4::fold(sum)),
+            rest: [0, 0, high, low],
         }
     }
 
@@ -102,12 +106,13 @@ mod tests {
     #[test]
     fn an_errors_checksum_covers_its_quote() {
         for quote in [&[][..], &[1, 2, 3], &[0xff; 40]] {
-            let mut bytes = IcmpHdr::error(UNREACHABLE, PORT, quote).as_bytes().to_vec();
-            bytes.extend_from_slice(quote);
-            assert_eq!(
-                (bytes[..2].to_vec(), ipv4::sum(&bytes)),
-                (vec![3, 3], 0xffff)
-            );
+            for (code, mtu) in [(PORT, 0), (FRAGMENTATION_NEEDED, 0xfffe)] {
+                let header = IcmpHdr::error(UNREACHABLE, code, mtu, quote);
+                let bytes = [header.as_bytes(), quote].concat();
+                assert_eq!((bytes[0], bytes[1]), (3, code));
+                assert_eq!(bytes[4..8], u32::from(mtu).to_be_bytes());
+                assert_eq!(ipv4::sum(&bytes), 0xffff);
+            }
         }
     }
 }

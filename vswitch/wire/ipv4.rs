@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! IPv4 (RFC 791), its header checksum (RFC 1071) and incremental updates of it (RFC 1624).
 
+use arrayvec::ArrayVec;
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -10,6 +11,12 @@ pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 /// Protocol number of UDP (RFC 768).
 pub const UDP: u8 = 17;
+
+const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS: u16 = 0x2000;
+
+/// Bytes of options that a header has at most.
+const MAX_OPTIONS: usize = Ipv4Hdr::MAX_LEN - Ipv4Hdr::LEN;
 
 /// Hops that messages of this switch's own may take.
 const OWN_TTL: u8 = 64;
@@ -36,6 +43,9 @@ impl Ipv4Hdr {
     /// Bytes of the header without options.
     pub const LEN: usize = size_of::<Self>();
 
+    /// Most bytes of the header with options.
+    pub const MAX_LEN: usize = 60;
+
     /// The header of a message of this switch's own: no options, not to be fragmented, 64 hops, precedence of routing
     /// protocols (RFC 1812 section 4.3.2.5), the checksum right. `payload`: bytes behind it.
     pub fn own(src: u32, dst: u32, protocol: u8, payload: u16) -> Self {
@@ -44,7 +54,7 @@ impl Ipv4Hdr {
             tos: 0xc0,
             total_len: U16::new(Self::LEN as u16 + payload),
             id: U16::ZERO,
-            fragment: U16::new(0x4000),
+            fragment: U16::new(DONT_FRAGMENT),
             ttl: OWN_TTL,
             protocol,
             checksum: U16::ZERO,
@@ -103,6 +113,21 @@ impl Ipv4Hdr {
     #[inline]
     pub const fn is_later_fragment(&self) -> bool {
         self.fragment.get() & 0x1fff != 0
+    }
+
+    /// Where in the whole packet's payload this one starts, in bytes.
+    pub const fn fragment_offset(&self) -> usize {
+        (self.fragment.get() & 0x1fff) as usize * 8
+    }
+
+    /// True for a fragment that is not the last one.
+    pub const fn has_more_fragments(&self) -> bool {
+        self.fragment.get() & MORE_FRAGMENTS != 0
+    }
+
+    /// True when it is to be dropped rather than fragmented.
+    pub const fn is_not_to_be_fragmented(&self) -> bool {
+        self.fragment.get() & DONT_FRAGMENT != 0
     }
 
     /// Time to live, in hops.
@@ -167,6 +192,50 @@ impl Ipv4Hdr {
             .sum();
         fold((sum & 0xffff) as u32 + (sum >> 16 & 0xffff) as u32 + (sum >> 32) as u32) == 0xffff
     }
+}
+
+/// Makes a header, `header` and nothing else, that of a fragment with `payload` bytes behind it, the first of which is at
+/// `offset` in the whole packet's payload. `offset` is a multiple of 8 below 65,536; what comes before is left as it is.
+pub fn make_fragment(header: &mut [u8], payload: usize, offset: usize, more: bool) {
+    let len = header.len();
+    let Ok((ip, _)) = Ipv4Hdr::mut_from_prefix(header) else {
+        return;
+    };
+    let flag = if more { MORE_FRAGMENTS } else { 0 };
+    ip.total_len = U16::new((len + payload) as u16); // a part of a packet
+    ip.fragment = U16::new((offset / 8) as u16 | flag);
+    ip.checksum = U16::ZERO;
+    let checksum = !sum(header);
+    if let Ok((ip, _)) = Ipv4Hdr::mut_from_prefix(header) {
+        ip.checksum = U16::new(checksum);
+    }
+}
+
+/// Those of a header's options that each fragment has (RFC 791 section 3.1), padded to whole words. What makes no sense
+/// ends the list.
+pub fn copied_options(options: &[u8]) -> ArrayVec<u8, MAX_OPTIONS> {
+    let (mut rest, mut copied) = (options, ArrayVec::new());
+    while let [kind, tail @ ..] = rest {
+        let len = match kind {
+            0 => break,
+            1 => 1,
+            _ => tail.first().map_or(0, |len| usize::from(*len)),
+        };
+        let Some((option, behind)) = rest.split_at_checked(len) else {
+            break;
+        };
+        if option.len() < 2 && *kind != 1 {
+            break;
+        }
+        if kind & 0x80 != 0 && copied.try_extend_from_slice(option).is_err() {
+            break;
+        }
+        rest = behind;
+    }
+    while copied.len() % 4 != 0 {
+        copied.push(0); // four divide the capacity
+    }
+    copied
 }
 
 /// The one's complement sum of big-endian 16-bit words, folded (RFC 1071). An odd last byte counts as its
@@ -266,6 +335,30 @@ mod tests {
         hdr.checksum = U16::new(hdr.checksum.get() ^ 0x10);
         hdr.decrement_ttl();
         assert!(!hdr.checksum_is_right());
+    }
+
+    #[test]
+    fn options_are_copied_by_their_flag_as_far_as_they_make_sense() {
+        for (options, copied) in [
+            (&[][..], &[][..]),
+            (&[1, 1, 1, 1], &[]),
+            (&[7, 3, 4, 148, 4, 0, 0, 0], &[148, 4, 0, 0]),
+            (&[130, 3, 9, 0], &[130, 3, 9, 0]),
+            (&[148, 4, 1, 2, 137, 3, 4, 0], &[148, 4, 1, 2, 137, 3, 4, 0]),
+            (&[0, 148, 4, 0], &[]),
+            (&[148, 4, 0, 0, 148, 5, 0, 0], &[148, 4, 0, 0]),
+            (&[7, 0, 148, 4], &[]),
+            (&[148, 0, 0, 0], &[]),
+            (&[148, 1, 0, 0], &[]),
+            (&[148], &[]),
+        ] {
+            assert_eq!(copied_options(options).as_slice(), copied, "{options:?}");
+        }
+        assert_eq!(copied_options(&[0x81; 40]).len(), 0);
+        assert_eq!(
+            copied_options(&[[0x82, 8, 1, 2, 3, 4, 5, 6]; 5].concat()).len(),
+            40
+        );
     }
 
     #[test]

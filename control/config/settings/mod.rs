@@ -90,7 +90,7 @@ pub(crate) struct Settings {
     /// MACs of other hosts on the underlay.
     pub(crate) underlay_neighbors: BTreeMap<Ipv4Addr, Mac>,
     /// The underlay's router.
-    pub(crate) underlay_gateway: Option<(Ipv4Addr, Mac)>,
+    pub(crate) underlay_gateway: Option<(Ipv4Addr, Option<Mac>)>,
     /// Where goal states arrive; `None`: nowhere.
     pub(crate) southbound: Option<SocketAddr>,
     /// What becomes of a resource whose revision goes back.
@@ -109,6 +109,10 @@ pub(crate) struct Settings {
     pub(crate) metrics_log: bool,
     /// Guests send from their own addresses only.
     pub(crate) anti_spoofing: bool,
+    /// Packets that are too long for their way are fragmented if they may be.
+    pub(crate) fragment: bool,
+    /// TCP connections are told to send segments that fit.
+    pub(crate) clamp_mss: bool,
     /// The local socket; `None`: [`crate::northbound::socket::default_path`].
     pub(crate) control_socket: Option<PathBuf>,
     /// The file that keeps goal states across a restart; `None`: nothing does.
@@ -117,6 +121,8 @@ pub(crate) struct Settings {
     pub(crate) resync: u32,
     /// Most neighbors.
     pub(crate) neighbors_capacity: u32,
+    /// Neighbors whose memory is taken at start.
+    pub(crate) neighbors_reserve: u32,
     /// Packet buffers.
     pub(crate) mbufs: u32,
     /// How much is logged.
@@ -147,10 +153,13 @@ impl Default for Settings {
             goal_state: None,
             metrics_log: false,
             anti_spoofing: false,
+            fragment: true,
+            clamp_mss: false,
             control_socket: None,
             store: None,
             resync: 0,
             neighbors_capacity: DEFAULT_NEIGHBORS,
+            neighbors_reserve: 0,
             mbufs: DEFAULT_MBUFS,
             log: Level::default(),
             start: false,
@@ -252,6 +261,8 @@ impl Settings {
             self.ncm_tls.clone().map(Setting::NcmTls),
             self.goal_state.clone().map(Setting::GoalStateWatch),
             self.metrics_log.then_some(Setting::MetricsLog(true)),
+            (!self.fragment).then_some(Setting::Fragment(false)),
+            self.clamp_mss.then_some(Setting::ClampMss(true)),
             self.anti_spoofing.then_some(Setting::AntiSpoofing(true)),
             self.control_socket.clone().map(Setting::ControlSocket),
             self.store.clone().map(Setting::Store),
@@ -259,6 +270,10 @@ impl Settings {
             changed(
                 self.neighbors_capacity != DEFAULT_NEIGHBORS,
                 Setting::NeighborsCapacity(self.neighbors_capacity),
+            ),
+            changed(
+                self.neighbors_reserve != 0,
+                Setting::NeighborsReserve(self.neighbors_reserve),
             ),
             changed(self.mbufs != DEFAULT_MBUFS, Setting::Mbufs(self.mbufs)),
             changed(self.log != Level::default(), Setting::Log(self.log)),

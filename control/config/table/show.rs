@@ -117,6 +117,14 @@ the same have the same."
         ""
     ),
     show!(
+        "underlay",
+        Show::Underlay,
+        "Shows hosts and routers of the underlay that are asked for their MAC by ARP",
+        "\
+Those that the goal state needs and neither it nor the configuration names a MAC for. `heard_s` is the time since they said \
+something, `unanswered` how often they were asked since."
+    ),
+    show!(
         "on-demand",
         Show::OnDemand,
         "Shows what the controller was asked for, and what waits for its answers",

@@ -112,6 +112,8 @@ fn what_the_controller_expects_besides_goal_states_is_set() {
     );
     assert_eq!(set("set metrics-log on"), Setting::MetricsLog(true));
     assert_eq!(set("set anti-spoofing on"), Setting::AntiSpoofing(true));
+    assert_eq!(set("set fragment on"), Setting::Fragment(true));
+    assert_eq!(set("set clamp-mss off"), Setting::ClampMss(false));
     assert_eq!(
         command("show subscriptions"),
         Command::Show(Show::Subscriptions)

@@ -264,7 +264,7 @@ fn what_was_set_aside_since_nobody_used_it_says_so() {
             .core
             .wanted
             .neighbors()
-            .find(|(_, it)| &*it.id == "n2")
+            .find(|(_, it)| it.id == "n2".into())
             .unwrap()
             .0
     };

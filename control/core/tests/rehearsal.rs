@@ -112,7 +112,7 @@ fn two_neighbors_or_ports_with_one_address_conflict() {
         (kind, place.as_str()),
         (Kind::DuplicateAddress, "10.7.1.10 in VPC \"vpc\"")
     );
-    assert_eq!(between.len(), 2);
+    assert_eq!(between.len(), 3, "port-a is there as a neighbor, too");
 }
 
 #[test]
@@ -190,6 +190,20 @@ fn a_machine_with_a_gateways_address_conflicts() {
             .iter()
             .any(|name| name.contains("gateway") && name.contains("\"blue\""))
     );
+}
+
+#[test]
+fn two_machines_conflict_whoever_agrees_with_both_is_told_first() {
+    let claims = |id| neighbor(id, L2, "02:00:00:00:01:77", "blue", "10.7.1.77", 8);
+    for ids in [["", "a", "b"], ["a", "", "b"], ["a", "b", ""]] {
+        let (difference, _) = rehearse(scenario(), ids.map(claims).into());
+        let between = difference.conflicts.into_values().map(|all| all.len());
+        assert_eq!(
+            between.collect::<Vec<_>>(),
+            [2, 2],
+            "{ids:?}: by address and by MAC"
+        );
+    }
 }
 
 #[test]

@@ -533,3 +533,24 @@ fn a_full_table_fails_what_does_not_fit_and_has_room_again_after_a_delete() {
             .chain([deleted(neighbors(60, 61).next().unwrap())]),
     );
 }
+
+#[test]
+fn equal_routes_of_two_vpcs_are_in_one_order_whichever_vpc_is_told_first() {
+    let tables = [["one", "two"], ["two", "one"]].map(|vpcs| {
+        let mut world = World::new();
+        world.succeed(scenario());
+        for id in vpcs {
+            let far = format!("{id}-net");
+            let vni = id.len() as u32 + u32::from(id == "two") + 20;
+            world.put([vpc(id, vni), subnet(&far, id, "10.9.1.0/24", 0, 0)]);
+        }
+        let connected: [(&str, &[RuleText<'_>]); 3] =
+            [("blue", &[]), ("one-net", &[]), ("two-net", &[])];
+        world.put([router("router", UpdateType::Delta, &connected)]);
+        world.show(Show::Routes)
+    });
+    assert_eq!(tables[0], tables[1]);
+    let far =
+        |row: &&serde_json::Value| row["subnet"] == "blue" && row["destination"] == "10.9.1.0/24";
+    assert_eq!(tables[0].iter().filter(far).count(), 2);
+}

@@ -48,6 +48,7 @@ pub(super) fn site() -> Site {
         mtu: 1600,
         neighbors: HashMap::new(),
         gateway: None,
+        learned: HashMap::new(),
     };
     Site {
         underlay: Some(uplink),

@@ -14,7 +14,9 @@ use tokio::sync::oneshot;
 use super::{ExecError, Executor, Output, Socket, serve};
 use crate::audit::part::Part;
 use crate::config::{Command, Show};
+use crate::explain::{Explanation, Packet};
 use crate::state::parts::Position;
+use vswitch::tables::PortId;
 
 /// Notes commands.
 #[derive(Default)]
@@ -30,6 +32,10 @@ impl Notes {
 impl Executor for Notes {
     async fn audit(&self, position: Position) -> Result<(Position, Option<Part>), ExecError> {
         Ok((position, None))
+    }
+
+    async fn explain(&self, from: PortId, packet: Packet) -> Result<Explanation, ExecError> {
+        Err(ExecError::Failed(format!("{from:?}: {packet:?}")))
     }
 
     async fn execute(&self, command: Command) -> Result<Output, ExecError> {

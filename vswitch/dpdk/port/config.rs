@@ -24,6 +24,10 @@ const CHAINS_UNANNOUNCED: &[&str] = &["net_pcap", "net_null"];
 /// Drivers whose checksum "offload" is a loop over the whole payload, on the worker.
 const SOFTWARE_CHECKSUM: &[&str] = &["net_tap"];
 
+/// Drivers over a device of the kernel's, which has the MTU: they carry longer frames than they say, and DPDK would refuse
+/// to tell them.
+const KERNELS_MTU: &[&str] = &["net_af_packet"];
+
 /// How a port is to be set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortConfig {
@@ -35,7 +39,7 @@ pub struct PortConfig {
     pub rxd: Option<u16>,
     /// Descriptors per send queue; `None` for what the driver prefers.
     pub txd: Option<u16>,
-    /// Largest payload of a frame in bytes; `None` leaves the device's own.
+    /// Largest payload of a frame in bytes; `None` leaves the device's own. A device of the kernel's keeps its own.
     pub mtu: Option<u16>,
     /// Receives frames for other MAC addresses than the device's too.
     pub promisc: bool,
@@ -84,6 +88,11 @@ impl Setup {
         config: &PortConfig,
         pool: &Mempool,
     ) -> Result<Self, PortError> {
+        let mtu = (config.mtu).filter(|_| !KERNELS_MTU.contains(&device.driver().as_str()));
+        let config = &PortConfig {
+            mtu,
+            ..config.clone()
+        };
         let can = device.capabilities()?;
         check_range(device, "rxq", config.rxq, 1, can.max_rx_queues)?;
         check_range(device, "txq", config.txq, 1, can.max_tx_queues)?;

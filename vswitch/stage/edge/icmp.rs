@@ -7,9 +7,10 @@ use std::time::Instant;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Edge, Verdict};
-use crate::burst::Meta;
+use crate::burst::{Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
+use crate::stage::limits::mtu_in;
 use crate::stage::route;
 use crate::tables::Attachment;
 use crate::wire::{EthernetHdr, IcmpHdr, Ipv4Hdr, ethernet, icmp, ipv4};
@@ -19,6 +20,9 @@ const HEADERS: usize = Ipv4Hdr::LEN + IcmpHdr::LEN;
 
 /// Most bytes of that packet: an error message has 576 bytes at most (RFC 1812 section 4.3.2.3).
 const QUOTE: usize = 576 - HEADERS;
+
+/// Least bytes of that packet's payload, if it has as many.
+const PORTS: usize = 8;
 
 /// Answers what is for an address of a router of the guest's, whatever its time to live. `None`: it is not.
 pub(super) fn answer<F: Frame>(
@@ -44,8 +48,8 @@ pub(super) fn answer<F: Frame>(
             return Some(Verdict::Answer);
         }
         ipv4::ICMP | ipv4::TCP => false,
-        ipv4::UDP => error(edge, frame, meta, icmp::UNREACHABLE, icmp::PORT),
-        _ => error(edge, frame, meta, icmp::UNREACHABLE, icmp::PROTOCOL),
+        ipv4::UDP => error(edge, frame, meta, icmp::UNREACHABLE, icmp::PORT, 0),
+        _ => error(edge, frame, meta, icmp::UNREACHABLE, icmp::PROTOCOL, 0),
     };
     Some(dropped(told, DropReason::ForGateway))
 }
@@ -58,12 +62,22 @@ pub(super) fn tell<F: Frame>(
     reason: DropReason,
 ) -> Verdict {
     let told = match reason {
-        DropReason::TtlExpired => error(edge, frame, meta, icmp::TIME_EXCEEDED, 0),
-        DropReason::NoRoute => error(edge, frame, meta, icmp::UNREACHABLE, icmp::NET),
-        DropReason::UnknownNeighbor => error(edge, frame, meta, icmp::UNREACHABLE, icmp::HOST),
+        DropReason::TtlExpired => error(edge, frame, meta, icmp::TIME_EXCEEDED, 0, 0),
+        DropReason::NoRoute => error(edge, frame, meta, icmp::UNREACHABLE, icmp::NET, 0),
+        DropReason::UnknownNeighbor => error(edge, frame, meta, icmp::UNREACHABLE, icmp::HOST, 0),
+        DropReason::TooBig => too_big(edge, frame, meta),
         _ => false,
     };
     dropped(told, reason)
+}
+
+/// Tells the sender which packets are short enough (RFC 1191). If the frame is longer than its packet, that may be no
+/// help.
+fn too_big<F: Frame>(edge: &mut Edge<'_, F>, frame: &mut F, meta: &Meta) -> bool {
+    let mtu = mtu_in(edge.longest(meta));
+    let ip = route::ipv4(frame.head()).filter(|_| meta.payload == Payload::Ipv4);
+    let (kind, code) = (icmp::UNREACHABLE, icmp::FRAGMENTATION_NEEDED);
+    ip.is_some_and(|ip| ip.total_len() > mtu.into()) && error(edge, frame, meta, kind, code, mtu)
 }
 
 fn dropped(told: bool, reason: DropReason) -> Verdict {
@@ -112,20 +126,31 @@ fn turn_around(head: &mut [u8]) {
 
 /// Makes a packet the message that tells its sender what became of it. False: nobody is to be told of it, nobody can
 /// tell, or too many were told.
-fn error<F: Frame>(edge: &mut Edge<'_, F>, frame: &mut F, meta: &Meta, kind: u8, code: u8) -> bool {
+fn error<F: Frame>(
+    edge: &mut Edge<'_, F>,
+    frame: &mut F,
+    meta: &Meta,
+    kind: u8,
+    code: u8,
+    mtu: u16,
+) -> bool {
     let head = frame.head();
     let gateway = route::subnet(edge.guest, head, meta).and_then(|subnet| subnet.gateway_ip);
-    let (Some(gateway), Some(ip)) = (gateway, route::ipv4(head)) else {
+    // Inside a subnet without a gateway, the machine that cannot be reached by so long a packet says so itself.
+    let stand_in = || (code == icmp::FRAGMENTATION_NEEDED).then(|| Ipv4Addr::from(meta.dst_ip));
+    let (Some(gateway), Some(ip)) = (gateway.or_else(stand_in), route::ipv4(head)) else {
         return false;
     };
     let to_all = |subnet: &Attachment| u32::from(subnet.cidr.broadcast()) == ip.dst();
     if edge.guest.attachments.iter().any(to_all) || !is_told_of(ip, head) {
         return false;
     }
-    let (sender, quote) = (ip.src(), ip.total_len().min(QUOTE));
-    let packet = EthernetHdr::LEN..EthernetHdr::LEN + quote;
-    // In pieces, it is cut only if it ends in the last one.
-    if head.len() < packet.end || !edge.limiter.allows(edge.from, Instant::now()) {
+    // Of a frame in pieces, as much as the first one has.
+    let end = head.len().min(EthernetHdr::LEN + ip.total_len().min(QUOTE));
+    let (sender, packet) = (ip.src(), EthernetHdr::LEN..end);
+    // A receiver needs the ports to know what it is about (RFC 792).
+    let least = ip.total_len().min(ip.header_len() + PORTS);
+    if packet.len() < least || !edge.limiter.allows(edge.from, Instant::now()) {
         return false;
     }
     let Ok((ethernet, _)) = EthernetHdr::read_from_prefix(head) else {
@@ -137,8 +162,8 @@ fn error<F: Frame>(edge: &mut Edge<'_, F>, frame: &mut F, meta: &Meta, kind: u8,
     let Some(quoted) = frame.head().get(packet) else {
         return false;
     };
-    let message = IcmpHdr::error(kind, code, quoted);
-    let len = (IcmpHdr::LEN + quote) as u16;
+    let message = IcmpHdr::error(kind, code, mtu, quoted);
+    let len = (IcmpHdr::LEN + quoted.len()) as u16;
     let ip = Ipv4Hdr::own(gateway.to_bits(), sender, ipv4::ICMP, len);
     if frame.prepend::<HEADERS>().is_none() {
         return false;

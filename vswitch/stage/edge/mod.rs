@@ -22,6 +22,7 @@ use arrayvec::ArrayVec;
 use crate::burst::{Meta, Payload};
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, TxQueue};
+use crate::stage::limits::Limits;
 use crate::stage::punt::{self, PuntQueues};
 use crate::stage::transmit::Egress;
 use crate::tables::{Neighbors, PortId, TenantPort};
@@ -44,6 +45,8 @@ pub struct Edge<'a, F> {
     pub replies: &'a mut Replies<F>,
     /// How many errors it may be told.
     pub limiter: &'a mut Limiter,
+    /// How long what it sends may be.
+    pub limits: &'a Limits,
 }
 
 /// What a guest is to be sent: no more than frames of one burst are refused.
@@ -79,7 +82,7 @@ impl<F: Frame> Replies<F> {
         let counters = counters.port(port);
         for dropped in self.dropped.drain(..) {
             match dropped {
-                None => counters.add_answered(),
+                None => counters.add_answered(1),
                 Some(reason) => counters.add_drops(reason, 1),
             }
         }
@@ -123,6 +126,30 @@ impl<F: Frame> Edge<'_, F> {
                 }
             },
         };
+        self.reply(frame, verdict)
+    }
+
+    /// Tells the sender of a frame that is dropped why, if it is to be told.
+    ///
+    /// # Errors
+    /// It is to be dropped, for this reason.
+    pub fn tell(
+        &mut self,
+        mut frame: F,
+        meta: &Meta,
+        reason: DropReason,
+    ) -> Result<(), (F, DropReason)> {
+        let verdict = icmp::tell(self, &mut frame, meta, reason);
+        self.reply(frame, verdict)
+    }
+
+    /// Bytes of the longest frame that gets where this one goes.
+    pub(super) fn longest(&self, meta: &Meta) -> u32 {
+        self.limits
+            .longest_to(meta.neighbor.hop(), &self.neighbors.hops)
+    }
+
+    fn reply(&mut self, frame: F, verdict: Verdict) -> Result<(), (F, DropReason)> {
         let dropped = match verdict {
             Verdict::Answer => None,
             Verdict::Told(reason) => Some(reason),

@@ -67,6 +67,11 @@ impl Bucket {
 
 /// What the writer does. Alone, so that loads may be Relaxed and counters need no locked instruction.
 impl Bucket {
+    /// Writes what is in an empty bucket anyway.
+    pub(super) fn touch(&self) {
+        self.overflow.store(0, Relaxed);
+    }
+
     pub(super) fn key(&self, slot: usize) -> u64 {
         self.keys[slot].load(Relaxed)
     }

@@ -246,6 +246,19 @@ impl Editor {
         self.table.bucket(place.bucket()).value(place.slot())
     }
 
+    /// Takes the memory of so many keys, at most the capacity, now instead of when they come. A table that is not empty stays
+    /// as it is, and so does one for which there is no more memory.
+    pub(in crate::tables) fn reserve(&mut self, keys: usize) {
+        let buckets = most_buckets(keys.min(self.capacity));
+        if self.used == 0
+            && buckets > self.table.len()
+            && let Some(table) = NeighborTable::new(buckets, self.table.seed())
+        {
+            table.touch();
+            self.rebuild(table);
+        }
+    }
+
     /// Sees to it that there is a place for one more entry. True: in a new table, not published yet.
     fn make_room(&mut self) -> Result<bool, TableFull> {
         let (buckets, most) = (self.table.len(), most_buckets(self.capacity));

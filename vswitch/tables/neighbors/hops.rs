@@ -27,13 +27,16 @@ pub const MAX_NEXT_HOPS: usize = if cfg!(vswitch_loom) { 2 } else { 1 << 17 };
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Template {
     /// Bytes 0..50 the header: stored to memory with the lowest byte first, they are what goes on the wire.
-    /// Bytes 52..56 [`Template::header_sum`], bytes 56..58 [`Template::port`], the rest is zero.
+    /// Bytes 52..56 [`Template::header_sum`], 56..58 [`Template::port`], 58..60 [`Template::longest`], the rest is zero.
     pub words: [u64; 8],
 }
 
 impl Template {
     /// Bytes of the header.
     pub const HEADER: usize = 50;
+
+    /// Those of them that are part of the outer IPv4 packet, of which the MTU is.
+    const IN_MTU: u16 = 36;
 
     pub(in crate::tables) fn new(hop: &NextHop) -> Self {
         let mut bytes = [0; 64];
@@ -52,6 +55,7 @@ impl Template {
             .sum();
         bytes[52..56].copy_from_slice(&sum.to_le_bytes());
         bytes[56..58].copy_from_slice(&hop.port.get().to_le_bytes());
+        bytes[58..60].copy_from_slice(&hop.mtu.saturating_sub(Self::IN_MTU).to_le_bytes());
         let mut words = [0; 8];
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
             *word = u64::from_le_bytes(*bytes);
@@ -72,6 +76,12 @@ impl Template {
     pub const fn port(&self) -> PortId {
         let [a, b, ..] = self.words[7].to_le_bytes();
         PortId(u16::from_le_bytes([a, b]) & (MAX_PORTS as u16 - 1))
+    }
+
+    /// Bytes of the longest frame that fits behind this header.
+    #[inline]
+    pub const fn longest(&self) -> u32 {
+        (self.words[7] >> 16) as u16 as u32
     }
 }
 
@@ -146,6 +156,7 @@ mod tests {
             dst_ip: [192, 0, 2, 9].into(),
             src_mac: Mac::new([2, 0, 0, 0, 0, 1]),
             dst_mac: Mac::new([2, 0, 0, 0, 0, 9]),
+            mtu: 1500,
         };
         let hops = NextHops::new();
         let last = HopId(MAX_NEXT_HOPS as u32 - 1);
@@ -164,11 +175,15 @@ mod tests {
             8, 0, 0, 0, 0, 0, 0, 0,
         ];
         assert_eq!(bytes[..Template::HEADER], header);
-        assert_eq!(template.port(), PortId(3));
+        assert_eq!((template.port(), template.longest()), (PortId(3), 1464));
         assert_eq!(
             template.header_sum(),
             0x4500 + 0x4000 + 0x4011 + 2 * 0xc000 + 0x0201 + 0x0209
         );
         assert_eq!(hops.template(HopId(0)).words, [0; 8]);
+        for (mtu, longest) in [(0, 0), (36, 0), (37, 1), (u16::MAX, 65_499)] {
+            hops.write(last, &NextHop { mtu, ..hop });
+            assert_eq!(hops.template(last).longest(), longest);
+        }
     }
 }

@@ -65,6 +65,12 @@ impl Neighbors {
         Some((VpcId(vpc), Ipv4Addr::from(key as u32)))
     }
 
+    /// What [`Neighbors::mac_key`] made the key of.
+    pub fn of_mac_key(key: u64) -> Option<(DomainId, Mac)> {
+        let domain = NonZeroU16::new((key >> 48) as u16)?;
+        Some((DomainId(domain), Mac::from_word(key)))
+    }
+
     /// Looks a MAC up, for callers that do not work in bursts.
     #[inline]
     pub fn find_mac(&self, domain: DomainId, mac: Mac) -> Option<super::Neighbor> {

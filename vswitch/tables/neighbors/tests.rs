@@ -44,6 +44,24 @@ fn a_key_that_marks_a_slot_is_refused() {
 }
 
 #[test]
+fn a_reserved_table_does_not_grow_and_one_with_keys_stays_as_it_is() {
+    let mut editor = editor(20_000);
+    editor.reserve(30_000);
+    let reserved = editor.table().memory();
+    editor.set_published();
+    for key in 1..=20_000 {
+        let upserted = editor.upsert(key, value(key, 1, 0)).unwrap();
+        assert!(!upserted.rebuilt, "{key}");
+    }
+    assert_eq!(editor.table().memory(), reserved);
+    let mut filled = filled(20_000, 1);
+    let before = filled.table().memory();
+    filled.reserve(20_000);
+    assert_eq!(filled.table().memory(), before);
+    assert_eq!(filled.table().get(1), Some(value(1, 1, 0)));
+}
+
+#[test]
 fn a_table_takes_its_capacity_and_then_says_that_it_is_full() {
     for capacity in [1, 100, 134, 135, 1000, 20_000] {
         let mut editor = filled(capacity, capacity as u64);
@@ -174,6 +192,7 @@ fn next_hop(host: u8) -> NextHop {
         dst_ip: Ipv4Addr::new(192, 0, 2, host),
         src_mac: Mac::from_u64(1),
         dst_mac: Mac::from_u64(u64::from(host)),
+        mtu: 1500,
     }
 }
 

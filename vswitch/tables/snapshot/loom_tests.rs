@@ -39,6 +39,7 @@ fn next_hop(host: u8) -> NextHop {
         dst_ip: Ipv4Addr::new(192, 0, 2, host),
         src_mac: Mac::from_u64(1),
         dst_mac: Mac::from_u64(u64::from(host)),
+        mtu: 1500,
     }
 }
 

@@ -48,6 +48,7 @@ fn next_hop(host: u32) -> NextHop {
         dst_ip: Ipv4Addr::from(0xc633_0000 + host),
         src_mac: Mac::from_u64(1),
         dst_mac: Mac::from_u64(0x0200_0000_0000 + u64::from(host)),
+        mtu: 1500,
     }
 }
 

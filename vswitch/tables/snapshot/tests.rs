@@ -28,11 +28,8 @@ fn mac(host: u32) -> Mac {
 }
 
 fn neighbor(host: u32, vni: u32, hop: Hop) -> Neighbor {
-    Neighbor {
-        mac: mac(host),
-        vni: Vni::new(vni).unwrap(),
-        hop,
-    }
+    let (mac, vni) = (mac(host), Vni::new(vni).unwrap());
+    Neighbor { mac, vni, hop }
 }
 
 fn local(port: u16) -> Hop {
@@ -46,6 +43,7 @@ fn next_hop(host: u8) -> NextHop {
         dst_ip: Ipv4Addr::new(192, 0, 2, host),
         src_mac: mac(1),
         dst_mac: mac(u32::from(host)),
+        mtu: 1500,
     }
 }
 
