@@ -269,10 +269,15 @@ fn is_explained_as_it_is_forwarded(asks: bool) {
         "Answered",
         "Dropped(NoRoute)",
         "Dropped(SpoofedIp)",
-        "Dropped(TooBig)",
     ];
     assert!(expected.into_iter().all(seen), "{outcomes:?}");
-    assert_eq!(asks, seen("Dropped(TxFull)"), "{outcomes:?}");
+    // What is too long is cut where it may be, and nothing is refused by ports that are all started.
+    let other = if asks {
+        "Dropped(TxFull)"
+    } else {
+        "Dropped(TooBig)"
+    };
+    assert!(seen(other), "{outcomes:?}");
     assert_eq!(
         asks,
         outcomes.keys().any(|kind| kind.starts_with("Held")),
