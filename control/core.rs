@@ -467,8 +467,8 @@ impl Core {
                 let part = self.audit(&mut position, visible);
                 drop(reply.send((position, part)));
             }
-            Answer::Explained(from, packet, limits, reply) => {
-                drop(reply.send(self.explain(from, &packet, *limits)));
+            Answer::Explained(from, packet, links, reply) => {
+                drop(reply.send(self.explain(from, &packet, *links)));
             }
         }
     }

@@ -286,6 +286,11 @@ impl PortItem {
     }
 }
 
+/// A switch, as it is said.
+const fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
 impl OnDemandSetting {
     /// The word for it with a space before, nothing for on and off.
     pub(crate) const fn word(self) -> &'static str {
@@ -303,7 +308,7 @@ impl fmt::Display for OnDemandSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())?;
         match self {
-            Self::On(on) => write!(f, " {}", if *on { "on" } else { "off" }),
+            Self::On(on) => write!(f, " {}", on_off(*on)),
             Self::Hold(n) | Self::Rate(n) | Self::Negative(n) | Self::Idle(n) => write!(f, " {n}"),
         }
     }
@@ -376,7 +381,7 @@ impl fmt::Display for Setting {
                 .write_str("portlist ")
                 .and_then(|()| list(f, ports.iter().map(|p| p.get()))),
             Self::Promisc { ports, on } => {
-                write!(f, "promisc {ports} {}", if *on { "on" } else { "off" })
+                write!(f, "promisc {ports} {}", on_off(*on))
             }
             Self::Vtep { address, port } => write!(f, "vtep {address} port {}", port.get()),
             Self::HostPort(port) => write!(f, "host port {}", port.get()),
@@ -410,11 +415,11 @@ impl fmt::Display for Setting {
                 write!(f, "goal-state watch {}", quoted(&path.to_string_lossy()))
             }
             Self::AntiSpoofing(on) => {
-                write!(f, "anti-spoofing {}", if *on { "on" } else { "off" })
+                write!(f, "anti-spoofing {}", on_off(*on))
             }
-            Self::Fragment(on) => write!(f, "fragment {}", if *on { "on" } else { "off" }),
-            Self::ClampMss(on) => write!(f, "clamp-mss {}", if *on { "on" } else { "off" }),
-            Self::MetricsLog(on) => write!(f, "metrics-log {}", if *on { "on" } else { "off" }),
+            Self::Fragment(on) => write!(f, "fragment {}", on_off(*on)),
+            Self::ClampMss(on) => write!(f, "clamp-mss {}", on_off(*on)),
+            Self::MetricsLog(on) => write!(f, "metrics-log {}", on_off(*on)),
             Self::ControlSocket(path) => {
                 write!(f, "control socket {}", quoted(&path.to_string_lossy()))
             }

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use vswitch::stage::limits::ENCAPSULATION;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
-/// MTU of guests that have no underlay: Ethernet's.
+/// Ethernet's MTU: that of guests that have no underlay, and of a port whose device does not say.
 pub(crate) const ETHERNET_MTU: u16 = 1500;
 
 /// This host's place in the underlay, from the configuration. Fixed at start.
@@ -76,10 +77,7 @@ impl Uplink {
     }
 
     fn is_on_link(&self, host: Ipv4Addr) -> bool {
-        let mask = u32::MAX
-            .checked_shl(32 - u32::from(self.prefix_len.min(32)))
-            .unwrap_or(0);
-        (u32::from(host) ^ u32::from(self.vtep)) & mask == 0
+        Ipv4Net::new(self.vtep, self.prefix_len).is_ok_and(|link| link.contains(&host))
     }
 }
 
@@ -87,31 +85,19 @@ impl Uplink {
 mod tests {
     use super::*;
 
-    #[test]
-    fn guests_have_what_vxlan_leaves_of_the_underlays_mtu() {
-        let mut site = Site::default();
-        assert_eq!(site.tenant_mtu(), 1500);
-        for (mtu, left) in [(1500, 1450), (1550, 1500), (9000, 8950), (40, 0)] {
-            site.underlay = Some(Uplink {
-                vtep: Ipv4Addr::LOCALHOST,
-                prefix_len: 24,
-                port: PortId::new(0).unwrap(),
-                mac: Mac::new([2; 6]),
-                mtu,
-                neighbors: HashMap::new(),
-                gateway: None,
-                learned: HashMap::new(),
-            });
-            assert_eq!(site.tenant_mtu(), left);
-        }
+    const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+    fn mac(n: u8) -> Mac {
+        Mac::new([2, 0, 0, 0, 0, n])
     }
 
-    #[test]
-    fn hosts_off_the_link_are_reached_through_the_gateway_and_others_directly() {
-        let mac = |n| Mac::new([2, 0, 0, 0, 0, n]);
-        let ip = |n| Ipv4Addr::new(192, 0, 2, n);
-        let far = Ipv4Addr::new(198, 51, 100, 1);
-        let mut uplink = Uplink {
+    fn ip(n: u8) -> Ipv4Addr {
+        Ipv4Addr::new(192, 0, 2, n)
+    }
+
+    /// Host 1; the MAC of host 3 is configured.
+    fn uplink() -> Uplink {
+        Uplink {
             vtep: ip(1),
             prefix_len: 24,
             port: PortId::new(0).unwrap(),
@@ -120,16 +106,31 @@ mod tests {
             neighbors: [(ip(3), mac(3))].into(),
             gateway: None,
             learned: HashMap::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn guests_have_what_vxlan_leaves_of_the_underlays_mtu() {
+        let mut site = Site::default();
+        assert_eq!(site.tenant_mtu(), 1500);
+        for (mtu, left) in [(1500, 1450), (1550, 1500), (9000, 8950), (40, 0)] {
+            site.underlay = Some(Uplink { mtu, ..uplink() });
+            assert_eq!(site.tenant_mtu(), left);
+        }
+    }
+
+    #[test]
+    fn hosts_off_the_link_are_reached_through_the_gateway_and_others_directly() {
+        let mut uplink = uplink();
         assert_eq!(uplink.mac_towards(ip(2), None), None);
         assert_eq!(uplink.mac_towards(ip(2), Some(mac(2))), Some(mac(2)));
         assert_eq!(uplink.mac_towards(ip(3), None), Some(mac(3)));
         assert_eq!(uplink.mac_towards(ip(3), Some(mac(4))), Some(mac(4)));
-        assert_eq!(uplink.mac_towards(far, Some(mac(5))), Some(mac(5)));
+        assert_eq!(uplink.mac_towards(FAR, Some(mac(5))), Some(mac(5)));
         uplink.gateway = Some((ip(254), Some(mac(254))));
         assert_eq!(uplink.mac_towards(ip(2), Some(mac(2))), Some(mac(2)));
         assert_eq!(uplink.mac_towards(ip(2), None), Some(mac(254)));
-        assert_eq!(uplink.mac_towards(far, Some(mac(5))), Some(mac(254)));
+        assert_eq!(uplink.mac_towards(FAR, Some(mac(5))), Some(mac(254)));
         for (prefix_len, on_link) in [(0, true), (32, false)] {
             uplink.prefix_len = prefix_len;
             assert_eq!(
@@ -141,25 +142,16 @@ mod tests {
 
     #[test]
     fn what_was_learned_serves_where_nobody_names_a_mac() {
-        let mac = |n| Mac::new([2, 0, 0, 0, 0, n]);
-        let ip = |n| Ipv4Addr::new(192, 0, 2, n);
-        let far = Ipv4Addr::new(198, 51, 100, 1);
         let mut uplink = Uplink {
-            vtep: ip(1),
-            prefix_len: 24,
-            port: PortId::new(0).unwrap(),
-            mac: mac(1),
-            mtu: 1600,
-            neighbors: [(ip(3), mac(3))].into(),
             gateway: Some((ip(254), None)),
-            learned: HashMap::new(),
+            ..uplink()
         };
         assert_eq!(
-            (uplink.way_to(ip(2)), uplink.way_to(far)),
+            (uplink.way_to(ip(2)), uplink.way_to(FAR)),
             (Some(ip(2)), Some(ip(254)))
         );
         assert_eq!(
-            uplink.mac_towards(far, Some(mac(5))),
+            uplink.mac_towards(FAR, Some(mac(5))),
             None,
             "no MAC of this link"
         );
@@ -176,10 +168,10 @@ mod tests {
             None,
             "the router is no way to it"
         );
-        assert_eq!(uplink.mac_towards(far, Some(mac(5))), Some(mac(254)));
+        assert_eq!(uplink.mac_towards(FAR, Some(mac(5))), Some(mac(254)));
         uplink.gateway = None;
         assert_eq!(
-            (uplink.way_to(far), uplink.mac_towards(far, None)),
+            (uplink.way_to(FAR), uplink.mac_towards(FAR, None)),
             (None, None)
         );
     }

@@ -8,9 +8,7 @@ use vswitch::tables::{MAX_PORTS, PortId};
 
 use super::workers::Workers;
 use crate::config::{PortItem, PortSettings, Settings};
-
-/// MTU of a port whose device does not say: Ethernet's.
-const ETHERNET_MTU: u16 = 1500;
+use crate::core::ETHERNET_MTU;
 
 /// Least MTU that is believed of a device: every IPv4 host takes packets of 576 bytes (RFC 791).
 const LEAST_MTU: u16 = 576;

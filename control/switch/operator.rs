@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use tokio::task::block_in_place;
 use vswitch::counters::{self, PortTotals};
 use vswitch::dpdk::{Mbuf, Port, PortStats, tsc, tsc_hz};
-use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 
 use super::workers::Seat;
@@ -73,9 +72,7 @@ impl Operator {
 
     /// The workers' links and limits, see [`super::workers`].
     fn links(&self) -> Result<Links, DeviceError> {
-        let (mut limits, mut started) = (Limits::NONE, Vec::new());
-        limits.fragment = self.settings.fragment;
-        limits.clamp_mss = self.settings.clamp_mss;
+        let (mut limits, mut started) = (self.settings.limits(), Vec::new());
         for port in self.devices.ids() {
             limits.set_mtu(port, self.devices.mtu(port)?);
             if self.devices.read(port, Port::is_started)? {

@@ -110,8 +110,7 @@ impl Workers {
                 Arc::clone(&counters),
                 settings.burst.into(),
             );
-            worker.limits_mut().fragment = settings.fragment;
-            worker.limits_mut().clamp_mss = settings.clamp_mss;
+            *worker.limits_mut() = settings.limits();
             if let Some(punt) = &mut punt {
                 let queues = Arc::<PuntQueues<Mbuf>>::default();
                 worker.punt_to(Arc::clone(&queues));

@@ -73,7 +73,7 @@ impl Underlay {
         let uplink: &Uplink = core.site().underlay.as_ref()?;
         let own = (uplink.mac, uplink.vtep);
         let answers = core.site().host_port.is_none();
-        let (needs, needed) = mpsc::unbounded_channel(); // each address once
+        let (needs, needed) = mpsc::unbounded_channel(); // emptied each round; each address once a commit at most
         core.resolve_by(needs);
         Some(Self {
             hearing: switch.hear(),
@@ -121,17 +121,17 @@ impl Underlay {
         while let Ok(ip) = self.needed.try_recv() {
             resolver.want(now, ip);
         }
-        for hearing in self.hearing.clone() {
-            for heard in std::iter::from_fn(|| hearing.pop()).take(HEARD_CAPACITY) {
-                if heard.ip == self.own.1 {
-                    self.warn(now, heard.mac);
-                } else if let Some(mac) = resolver.heard(now, heard) {
-                    tracing::info!("{} of the underlay is at {mac}", heard.ip);
-                    self.learned.push((heard.ip, mac));
-                }
-                if heard.asks && self.answers {
-                    self.answer(heard);
-                }
+        let queues = self.hearing.iter();
+        let said = queues.flat_map(|queue| std::iter::from_fn(|| queue.pop()).take(HEARD_CAPACITY));
+        for heard in said.collect::<Vec<_>>() {
+            if heard.ip == self.own.1 {
+                self.warn(now, heard.mac);
+            } else if let Some(mac) = resolver.heard(now, heard) {
+                tracing::info!("{} of the underlay is at {mac}", heard.ip);
+                self.learned.push((heard.ip, mac));
+            }
+            if heard.asks && self.answers {
+                self.answer(heard);
             }
         }
         for ask in resolver.asks(now) {

@@ -6,10 +6,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
-use zerocopy::FromBytes;
 
 use crate::tables::Underlay;
-use crate::wire::{ArpHdr, EthernetHdr, Mac, ethernet};
+use crate::wire::{ArpHdr, Mac};
 
 /// Messages of one worker that may wait for the control side. It looks every few milliseconds, and who is not heard says it
 /// again.
@@ -33,11 +32,10 @@ impl Heard {
     /// What a frame says that concerns this host: a question about its VTEP, an answer to it, or an announcement. `head`
     /// begins with the Ethernet header.
     pub fn of(head: &[u8], underlay: &Underlay) -> Option<Self> {
-        let (ethernet, rest) = EthernetHdr::ref_from_prefix(head).ok()?;
-        let (arp, _) = ArpHdr::ref_from_prefix(rest).ok()?;
+        let arp = ArpHdr::in_frame(head)?;
         let to_us = arp.target_ip() == underlay.vtep;
         let concerns = arp.is_of_ipv4() && (to_us || arp.is_announcement());
-        (ethernet.ethertype() == ethernet::ARP && concerns).then(|| Self {
+        concerns.then(|| Self {
             ip: arp.sender_ip(),
             mac: arp.sender_mac(),
             asks: to_us && arp.is_request(),

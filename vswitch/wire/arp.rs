@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::Mac;
+use super::{EthernetHdr, Mac, ethernet};
 
 /// `hardware(16) protocol(16) hardware_length(8) protocol_length(8) operation(16) sender_mac(48) sender_ip(32)
 /// target_mac(48) target_ip(32)`, in network order.
@@ -26,10 +26,17 @@ pub struct ArpHdr {
 const _: () = assert!(size_of::<ArpHdr>() == 28);
 
 impl ArpHdr {
+    /// The message in an Ethernet frame, if there is one. `head` begins with the Ethernet header.
+    pub fn in_frame(head: &[u8]) -> Option<&Self> {
+        let (ethernet, rest) = EthernetHdr::ref_from_prefix(head).ok()?;
+        let (arp, _) = Self::ref_from_prefix(rest).ok()?;
+        (ethernet.ethertype() == ethernet::ARP).then_some(arp)
+    }
+
     /// True if it is about IPv4 addresses, over Ethernet.
     pub const fn is_of_ipv4(&self) -> bool {
         self.hardware.get() == 1
-            && self.protocol.get() == super::ethernet::IPV4
+            && self.protocol.get() == ethernet::IPV4
             && self.hardware_len == 6
             && self.protocol_len == 4
     }
@@ -43,7 +50,7 @@ impl ArpHdr {
     pub const fn request((mac, ip): (Mac, Ipv4Addr), target: Ipv4Addr) -> Self {
         Self {
             hardware: U16::new(1),
-            protocol: U16::new(super::ethernet::IPV4),
+            protocol: U16::new(ethernet::IPV4),
             hardware_len: 6,
             protocol_len: 4,
             operation: U16::new(1),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
@@ -38,6 +39,14 @@ impl Settings {
             host_port: self.host_port,
             anti_spoofing: self.anti_spoofing,
         })
+    }
+
+    /// What workers do with packets that are too long, before they know of any port.
+    pub(crate) fn limits(&self) -> Limits {
+        let mut limits = Limits::NONE;
+        limits.fragment = self.fragment;
+        limits.clamp_mss = self.clamp_mss;
+        limits
     }
 
     /// The controller's ids that ports are bound to.

@@ -7,7 +7,7 @@ use zerocopy::FromBytes;
 use super::{Edge, Verdict};
 use crate::io::Frame;
 use crate::tables::{Attachment, Hop};
-use crate::wire::{ArpHdr, EthernetHdr, Mac, ethernet};
+use crate::wire::{ArpHdr, EthernetHdr, Mac};
 
 /// Makes a request the reply, if the tables say who has the address.
 ///
@@ -29,10 +29,7 @@ pub(super) fn answer<F: Frame>(edge: &Edge<'_, F>, frame: &mut F) -> Option<Verd
 
 /// The request in a frame, if there is one to answer.
 pub(in crate::stage) fn request(head: &[u8]) -> Option<&ArpHdr> {
-    let (ethernet, rest) = EthernetHdr::ref_from_prefix(head).ok()?;
-    let (arp, _) = ArpHdr::ref_from_prefix(rest).ok()?;
-    let asks = ethernet.ethertype() == ethernet::ARP && arp.is_request() && !arp.is_announcement();
-    asks.then_some(arp)
+    ArpHdr::in_frame(head).filter(|arp| arp.is_request() && !arp.is_announcement())
 }
 
 /// The subnet of the guest that the target is in. Several may hold it; then the first counts, as it does for packets.
