@@ -139,10 +139,10 @@ async fn serve(
     client: Option<ondemand::Client>,
     underlay: Option<Underlay>,
 ) -> Result<(), Box<dyn Error>> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // Taken before anybody can see that the switch runs: a hangup never ends it, with TLS or without.
+    let hangup = signal(SignalKind::hangup())?;
     let path = switch
         .settings()
         .control_socket
@@ -192,7 +192,10 @@ async fn serve(
         tasks.until_quit(follow);
     }
     if let Some(keys) = doors.keys.clone() {
-        tasks.until_quit(async move { keys.follow().await });
+        tasks.until_quit(async move {
+            keys.follow(hangup).await;
+            Ok::<(), String>(())
+        });
     }
     if let Some(listener) = doors.southbound {
         tasks.door("goal states", listener, service::routes(core), &doors.keys)?;

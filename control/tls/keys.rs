@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio_rustls::rustls::ServerConfig;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
@@ -45,9 +45,8 @@ impl ServerKeys {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Looks at the files once a second, and reads them again when they changed or on SIGHUP; for ever.
-    pub(crate) async fn follow(&self) -> std::io::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
+    /// Looks at the files once a second, and reads them again when they changed or on a `hangup` (SIGHUP); for ever.
+    pub(crate) async fn follow(&self, mut hangup: Signal) {
         let mut read = self.stamps();
         let mut seen = read;
         loop {

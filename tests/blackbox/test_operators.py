@@ -303,6 +303,20 @@ def test_quit_ends_the_switch(switch):
     assert not switch.socket.exists() and folder_is_tidy(switch)
 
 
+def test_a_hangup_ends_no_switch_that_serves(alkaid, tmp_path):
+    for count in range(5):
+        folder = tmp_path / str(count)
+        switch = Switch(alkaid, folder, pcap_ports(folder, [Port()]))
+        try:
+            switch.spawn()
+            eventually("the switch serves operators", lambda: switch.assert_alive() or switch.socket.exists())
+            switch.process.send_signal(signal.SIGHUP)
+            switch.execute("show workers")
+            switch.assert_alive()
+        finally:
+            switch.end()
+
+
 def test_a_signal_while_it_starts_ends_it_too(alkaid, tmp_path):
     switch = Switch(alkaid, tmp_path / "early", pcap_ports(tmp_path / "early", [Port(), Port(HERE.id)]))
     try:
