@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //! Frames of any bytes through a worker with populated tables: it never panics, accounts for each frame, and what
-//! leaves is what arrived.
+//! leaves is what arrived, or an answer to it.
 //!
 //! Input: frames, each a byte for where it arrives and what is put right in it, two for its length, and its bytes.
 
@@ -9,10 +9,14 @@
 mod bytes;
 
 use std::cell::RefCell;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-use vswitch::tables::PortId;
+use ipnet::Ipv4Net;
+use vswitch::counters::PortTotals;
 use vswitch::tables::routes::{Route, Target};
-use vswitch::wire::ipv4;
+use vswitch::tables::{Lease, LeaseOptions, PortId};
+use vswitch::wire::{Mac, ipv4};
 
 use super::lab::*;
 use bytes::Bytes;
@@ -46,7 +50,9 @@ fn populated() -> Lab {
         target: Target::Via(vpc(1), blue.ip(9)),
     };
     router(&mut [&mut blue, &mut red, &mut green], &[appliance]);
+    lab.lease = Some(Arc::new(lease(&blue)));
     lab.guest(GUEST, 1, std::slice::from_ref(&blue));
+    lab.lease = None;
     lab.guest(OTHER, 2, std::slice::from_ref(&red));
     lab.guest(TWO_SUBNETS, 3, &[green.clone(), blue.clone()]);
     for subnet in [&blue, &red, &green] {
@@ -54,6 +60,20 @@ fn populated() -> Lab {
     }
     lab.commit();
     lab
+}
+
+/// What the guest at port 2 is told by DHCP.
+fn lease(subnet: &Subnet) -> Lease {
+    Lease {
+        mac: Mac::new(guest_mac(7, 1)),
+        address: Ipv4Net::new(subnet.ip(1), 24).unwrap(),
+        server: subnet.gateway(),
+        server_mac: Mac::new(gateway_mac(7, 0)),
+        seconds: 86_400,
+        mtu: 1450,
+        boot: (Ipv4Addr::UNSPECIFIED, [].into(), [].into()),
+        options: LeaseOptions::new([(26, &[26, 2, 5, 170][..]), (15, &[15, 3, b'f', b'o', b'o'])]),
+    }
 }
 
 /// Runs one input.
@@ -101,35 +121,35 @@ fn forward(lab: &mut Lab, frames: &[(PortId, Vec<u8>)]) {
     for (at, frame) in frames {
         lab.inject(*at, frame);
     }
-    let mut sent = 0;
-    for out in ports() {
-        for frame in lab.out(out) {
-            sent += 1;
-            check(out, &frame, frames);
-        }
-    }
+    let left: Vec<_> = ports().map(|port| lab.out(port)).collect();
     let since: Vec<_> = ports()
         .zip(&before)
         .map(|(port, before)| lab.totals(port).since(before))
         .collect();
-    for totals in &since {
+    for ((out, left), totals) in ports().zip(&left).zip(&since) {
         assert!(totals.is_balanced(), "{totals:?}");
+        assert_eq!(totals.tx, left.len() as u64);
+        let mut own = left
+            .iter()
+            .filter(|frame| !is_passed_on(out, frame, frames));
+        assert!(
+            own.clone().count() as u64 <= totals.own && totals.own <= totals.rx,
+            "{left:02x?} left by {out:?}, of {frames:02x?}: {totals:?}"
+        );
+        assert!(own.all(|frame| is_own(out, frame)), "{left:02x?}");
     }
+    let sum = |of: fn(&PortTotals) -> u64| since.iter().map(of).sum::<u64>();
+    assert_eq!(sum(|totals| totals.rx), frames.len() as u64);
     assert_eq!(
-        since.iter().map(|totals| totals.rx).sum::<u64>(),
-        frames.len() as u64
+        sum(|totals| totals.forwarded + totals.own),
+        sum(|totals| totals.tx)
     );
-    assert_eq!(
-        since.iter().map(|totals| totals.forwarded).sum::<u64>(),
-        sent
-    );
-    assert_eq!(since.iter().map(|totals| totals.tx).sum::<u64>(), sent);
 }
 
-/// What left came from one of the frames: as it was, with an outer header more, or with one less.
-fn check(out: PortId, frame: &[u8], frames: &[(PortId, Vec<u8>)]) {
+/// True if it came from one of the frames: as it was, with an outer header more, or with one less.
+fn is_passed_on(out: PortId, frame: &[u8], frames: &[(PortId, Vec<u8>)]) -> bool {
     let tail = &frame[HEADERS.min(frame.len())..];
-    let explained = frames.iter().any(|(at, arrived)| match (*at, out) {
+    frames.iter().any(|(at, arrived)| match (*at, out) {
         (HOST, UPLINK) | (UPLINK, HOST) => frame == arrived,
         (UPLINK, UPLINK) | (_, HOST) => false,
         (UPLINK, _) => {
@@ -138,8 +158,21 @@ fn check(out: PortId, frame: &[u8], frames: &[(PortId, Vec<u8>)]) {
         }
         (_, UPLINK) => is_carried(frame, arrived),
         _ => frame.len() == arrived.len() && arrived.ends_with(tail),
-    });
-    assert!(explained, "{frame:02x?} left by {out:?}, of {frames:02x?}");
+    })
+}
+
+/// True for what the switch may say to a guest: an ARP reply, or an IPv4 packet with right length and checksum.
+fn is_own(out: PortId, frame: &[u8]) -> bool {
+    let kind = match frame.get(12..14) {
+        Some([8, 6]) => frame[20..22] == [0, 2],
+        Some([8, 0]) => {
+            let len = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+            let header = usize::from(frame[14] & 15) * 4;
+            frame.len() >= 14 + len && ipv4::sum(&frame[14..14 + header]) == 0xffff
+        }
+        _ => false,
+    };
+    kind && [GUEST, OTHER, TWO_SUBNETS].contains(&out)
 }
 
 /// True if `frame` is `arrived` in VXLAN, with right lengths and checksum.

@@ -10,6 +10,8 @@ mod lab;
 #[path = "../fuzz/replay.rs"]
 mod replay;
 
+use std::net::Ipv4Addr;
+
 use lab::*;
 
 /// One frame of each kind, each as an input; the first byte says where it arrives, and 0x80 that its checksum is to be
@@ -35,6 +37,9 @@ fn seeds() -> Vec<Vec<u8>> {
     options.splice(34..34, [1, 1, 1, 1]);
     (options[14], options[17]) = (0x46, options[17] + 4);
     let frames = [
+        (1, discover()),
+        (1, arp(blue.gateway())),
+        (1, routed([8, 8, 8, 8].into())),
         (1, switched(1, 9)),
         (1, switched(1, 2)),
         (1, routed(green.ip(3))),
@@ -51,6 +56,35 @@ fn seeds() -> Vec<Vec<u8>> {
         [&[*control], &(frame.len() as u16).to_be_bytes()[..], frame].concat()
     };
     frames.iter().map(input).collect()
+}
+
+/// Asks the switch for an address.
+fn discover() -> Vec<u8> {
+    let mut message = [0; 244];
+    message[..3].copy_from_slice(&[1, 1, 6]);
+    message[28..34].copy_from_slice(&guest_mac(7, 1));
+    message[236..].copy_from_slice(&[99, 130, 83, 99, 53, 1, 1, 255]);
+    let builder = etherparse::PacketBuilder::ethernet2(guest_mac(7, 1), [0xff; 6]);
+    let builder = builder.ipv4([0; 4], [255; 4], 64).udp(68, 67);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &message).unwrap();
+    frame
+}
+
+/// Asks the switch for a MAC.
+fn arp(of: Ipv4Addr) -> Vec<u8> {
+    let from = Subnet::new(7, 1, 1, 0).ip(1);
+    let mut frame = [
+        &[0xff; 6][..],
+        &guest_mac(7, 1),
+        &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1],
+    ]
+    .concat();
+    frame.extend(guest_mac(7, 1));
+    frame.extend(from.octets());
+    frame.extend([0; 6]);
+    frame.extend(of.octets());
+    frame
 }
 
 #[test]

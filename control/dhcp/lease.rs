@@ -11,7 +11,8 @@
 //! * The **routes** of routers are the switch's own to follow: guests send to their gateway. Static routes of option 121
 //!   are those that `extra_dhcp_options` say, and the default route, without which clients would have none (RFC 3442
 //!   tells them to ignore option 3 then). Option 249, Microsoft's number for the same, follows 121 unless it is said.
-//! * An **MTU** above what the network carries is refused, and the network's is told.
+//! * An **MTU** above what the network carries is refused, and the network's is told. Workers know what the guest's port
+//!   takes, and tell that if it is less.
 //!
 //! A value that is wrong costs that value and no more: the rest is served, and the problem names its field.
 

@@ -2,6 +2,8 @@
 //! Why a packet goes where it goes: a [`Trace`] in words, with the entries of the tables that decided, and the controller's
 //! resources that these come from.
 
+mod dhcp;
+
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -290,6 +292,9 @@ impl<'a> Explainer<'a> {
 
     /// The stage that the packet did not come out of; `before`: the one that it came from.
     fn end(&self, stage: Stage, before: Option<&Seen>, trace: &Trace) -> Step {
+        if let Some((text, because)) = self.dhcp(trace) {
+            return step(name(stage), text, because);
+        }
         let before = before.and_then(|seen| seen.packet.as_ref());
         let mut text = match (stage, trace.outcome) {
             (Stage::Encap, Outcome::Forwarded) => {

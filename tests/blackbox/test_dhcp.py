@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -17,7 +18,7 @@ from scapy.utils import mac2str
 
 import goal
 import senders
-from frames import assert_frames
+from frames import assert_frames, write_pcap
 from kernel import quiet, run
 from plan import A, Subnet
 from program import DEADLINE, eventually
@@ -151,6 +152,31 @@ def test_who_takes_little_gets_the_important_and_whole_options_only(replay, tmp_
     assert [found[: len(important)] for found in codes] == [important] * 4
     assert [found[len(important) :] for found in codes] == [[], [], [209], [209, 210]]
     assert_sound(tmp_path, done.sent[HERE_PORT], ip=4, udp=4)
+
+
+@pytest.mark.parametrize(("port", "uplink", "mtu"), [(1400, None, 1400), (9000, None, MTU), (9000, 9000, 8950), (1500, 9000, 1500)])
+def test_a_guest_is_told_what_both_its_port_and_the_underlay_take(replay, tmp_path, port, uplink, mtu):
+    config = [f"port config 1 mtu {port}"] + ([f"port config 0 mtu {uplink}"] if uplink else [])
+    done = replay(STATES, guests=[(HERE, [says("discover", ("param_req_list", [26, 3]))]), (OTHER, [])], config=config)
+    told = [*TIMES, MASK, ("interface-mtu", mtu), ("router", NEAR.gateway_ip)]
+    assert_frames(done.sent[HERE_PORT], [answer("offer", *told, yiaddr=HERE.ip)])
+    assert_sound(tmp_path, done.sent[HERE_PORT], ip=1, udp=1)
+
+
+def test_what_is_said_and_whose_word_it_is_can_be_explained(switches, tmp_path):
+    lines = ["set mbufs 1024", "port attach net_null0", "port attach net_null1", f"port bind 1 {HERE.id}", "set vtep 192.0.2.1/24 port 0", "start"]
+    switch = switches(lines)
+    switch.accept(*(state for state in STATES if state != goal.port(OTHER)))
+    write_pcap(tmp_path / "discover.pcap", [says("discover", ("param_req_list", ASKED))])
+    done = switch.client("explain", "--port", 1, "--json", "--pcap", tmp_path / "discover.pcap")
+    assert done.returncode == 0, done.stderr
+    explained = json.loads(done.stdout)
+    assert explained["outcome"] == "answered"
+    assert [(row["port"], bytes.fromhex(row["frame"])) for row in explained["sent"]] == [(1, answer("offer", *TIMES, MASK, *TOLD, yiaddr=HERE.ip))]
+    last = explained["steps"][-1]
+    assert last["text"].endswith(f"which answers: DHCP OFFER of {HERE.ip}, MTU {MTU}")
+    because = [(named["kind"], named["id"], named["revision"]) for named in last["because"]]
+    assert because == [("DHCP", STATES[-1].configuration.id, 1), ("PORT", HERE.id, 1), ("SUBNET", NEAR.id, 1)]
 
 
 def test_statuses_say_whether_a_guest_is_served(switches):

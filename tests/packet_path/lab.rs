@@ -13,8 +13,8 @@ use vswitch::stage::transmit::Link;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::{Registrar, Writer, tables};
 use vswitch::tables::{
-    Attachment, DomainId, Hop, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort, Underlay,
-    VpcId,
+    Attachment, DomainId, Hop, Lease, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort,
+    Underlay, VpcId,
 };
 use vswitch::wire::{Mac, Vni};
 use vswitch::worker::Worker;
@@ -59,6 +59,8 @@ pub(crate) struct Lab {
     pub(crate) counters: Arc<WorkerCounters>,
     /// Of the underlay, for next hops made from now on.
     pub(crate) mtu: u16,
+    /// What guests that are made from now on are told by DHCP.
+    pub(crate) lease: Option<Arc<Lease>>,
 }
 
 impl Lab {
@@ -93,6 +95,7 @@ impl Lab {
             tx,
             counters,
             mtu: u16::MAX,
+            lease: None,
         };
         lab.commit();
         lab
@@ -132,7 +135,7 @@ impl Lab {
                 mac,
                 admin_up: true,
                 guard: None,
-                lease: None,
+                lease: self.lease.clone(),
                 attachments,
             })),
         );

@@ -242,6 +242,23 @@ fn parameters_come_in_the_order_asked_and_once() {
 }
 
 #[test]
+fn the_mtu_told_is_the_networks_or_the_ports_whichever_is_less() {
+    let lease = lease_of(MTU, &[(210, &[b'p'; 200]), (209, &[b'c'; 200])]);
+    let told = |port_mtu| {
+        let mut lab = lab(Some(&lease));
+        lab.worker.limits_mut().set_mtu(A, port_mtu);
+        let asked = message(DISCOVER).option(57, &1500u16.to_be_bytes());
+        let told = Told::read(&lab.asks(&asked.frame()).unwrap());
+        let len = told.len;
+        assert!(len <= port_mtu.max(328).into(), "{len} for {port_mtu}");
+        told.value(26).to_vec()
+    };
+    for (port_mtu, mtu) in [(9000, MTU), (MTU, MTU), (1449, 1449), (600, 600), (68, 68)] {
+        assert_eq!(told(port_mtu), mtu.to_be_bytes(), "{port_mtu}");
+    }
+}
+
+#[test]
 fn ipv6_only_is_told_only_to_who_asks() {
     let lease = lease_of(MTU, &[(108, &1800u32.to_be_bytes())]);
     assert!(!message(DISCOVER).told(&lease).codes().contains(&108));

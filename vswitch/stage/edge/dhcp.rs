@@ -24,6 +24,7 @@ use super::{Edge, Verdict};
 use crate::burst::Meta;
 use crate::counters::DropReason;
 use crate::io::Frame;
+use crate::stage::limits::mtu_in;
 use crate::tables::Lease;
 use crate::wire::dhcp::{self, code, kind};
 use crate::wire::{DhcpHdr, EthernetHdr, Ipv4Hdr, Mac, UdpHdr, ethernet, ipv4};
@@ -52,17 +53,19 @@ pub(super) fn answer<F: Frame>(edge: &Edge<'_, F>, frame: &mut F, meta: &Meta) -
     let Some(lease) = lease else {
         return Some(Verdict::Drop(DropReason::NoLease));
     };
-    Some(match reply(lease, frame) {
+    let port_mtu = mtu_in(edge.limits.longest(edge.from));
+    Some(match reply(lease, port_mtu, frame) {
         Ok(()) => Verdict::Answer,
         Err(reason) => Verdict::Drop(reason),
     })
 }
 
-/// Makes the frame the answer.
-fn reply<F: Frame>(lease: &Lease, frame: &mut F) -> Result<(), DropReason> {
+/// Makes the frame the answer, for a port that takes IP packets of `port_mtu` bytes.
+fn reply<F: Frame>(lease: &Lease, port_mtu: u16, frame: &mut F) -> Result<(), DropReason> {
     let question = Question::read(frame.head(), frame.len(), lease.mac)?;
     let reply = Reply::to(lease, &question)?;
-    let message = reply.message(lease, &question).ok_or(DropReason::BadDhcp)?;
+    let message = reply.message(lease, port_mtu, &question);
+    let message = message.ok_or(DropReason::BadDhcp)?;
     let (mac, ip) = reply.receiver(lease, &question);
     let addresses = (lease.server.to_bits(), ip.to_bits());
     let udp = UdpHdr::own((dhcp::SERVER, dhcp::CLIENT), addresses, &message);
@@ -141,7 +144,7 @@ impl Reply {
     }
 
     /// The UDP payload (RFC 2131 section 4.3.1, table 3). `None`: there is no room for what has to be said.
-    fn message(self, lease: &Lease, question: &Question) -> Option<Message> {
+    fn message(self, lease: &Lease, port_mtu: u16, question: &Question) -> Option<Message> {
         let refuses = self.kind == kind::NAK;
         let mut header: DhcpHdr = question.header.reply();
         header.set_addresses(self.has, self.gets);
@@ -153,9 +156,11 @@ impl Reply {
         message.try_extend_from_slice(header.as_bytes()).ok()?;
         self.add_own(&mut message, lease, question)?;
         if !refuses {
-            let size = question.max_size.min(lease.mtu).min(MAX_PACKET);
-            let limit = usize::from(size).saturating_sub(IP_UDP);
-            add_parameters(&mut message, limit, lease, question);
+            let carried = lease.mtu.min(port_mtu).min(MAX_PACKET);
+            let limit = usize::from(question.max_size.min(carried)).saturating_sub(IP_UDP);
+            let limit = limit.max(MIN_MESSAGE); // it is padded to that anyway
+            let mtu = mtu_option(lease, port_mtu);
+            add_parameters(&mut message, limit, lease, mtu.as_ref(), question);
         }
         message.try_push(code::END).ok()?;
         while message.len() < MIN_MESSAGE {
@@ -194,19 +199,34 @@ impl Reply {
     }
 }
 
+/// The lease's MTU, which is what the network carries, or less; but no more than the port takes.
+fn mtu_option(lease: &Lease, port_mtu: u16) -> Option<[u8; 4]> {
+    let [code, len, value @ ..] = *lease.options.get(code::MTU)?.first_chunk::<4>()?;
+    let mtu = u16::from_be_bytes(value).min(port_mtu);
+    let [high, low] = mtu.to_be_bytes();
+    Some([code, len, high, low])
+}
+
 /// Adds the MTU, which who does not know it loses packets by, and what the guest asked for, in its order; or, if it asked for
 /// nothing in particular, all there is to say, but for what only those may be told who ask (RFC 8925 section 3.2). What
 /// would make the message longer than `limit` bytes is left out.
-fn add_parameters(message: &mut Message, limit: usize, lease: &Lease, question: &Question) {
-    let mut add = |code| {
-        if let Some(option) = lease.options.get(code)
+fn add_parameters(
+    message: &mut Message,
+    limit: usize,
+    lease: &Lease,
+    mtu: Option<&[u8; 4]>,
+    question: &Question,
+) {
+    let mut put = |option: Option<&[u8]>| {
+        if let Some(option) = option
             && message.len() + option.len() < limit
         {
             // `limit` is no more than there is room for, with the end mark.
             let _ = message.try_extend_from_slice(option);
         }
     };
-    add(code::MTU);
+    put(mtu.map(<[u8; 4]>::as_slice));
+    let add = |code| put(lease.options.get(code));
     match &question.parameters {
         Some(asked) => asked
             .iter()

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 //! What becomes of packets is said in words, with the resources that it comes from.
 
+mod dhcp;
 mod random;
 
 use vswitch::counters::DropReason;
 use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 
-use super::goal::scenario;
+use super::goal::{dhcp as dhcp_state, scenario};
 use super::world::{PORT_A, PORT_B, UPLINK, World};
 use crate::explain::{Explanation, Links, Outcome, Packet};
 use crate::proto::schema::ResourceType;
@@ -20,6 +21,9 @@ fn links() -> Links {
     }
 }
 
+/// The MAC of the guest at port 1.
+const GUEST_A: &str = "02:00:00:00:00:0a";
+
 /// Where nobody is.
 const NOBODY: PortId = PortId::new(3).unwrap();
 
@@ -27,6 +31,7 @@ const NOBODY: PortId = PortId::new(3).unwrap();
 fn world(asks: bool) -> World {
     let mut world = World::new();
     world.succeed(scenario());
+    world.succeed([dhcp_state("lease", "blue", GUEST_A, "10.7.1.10")]);
     world.core.explain_by(world.registrar.clone(), asks);
     world
 }

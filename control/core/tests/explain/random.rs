@@ -2,6 +2,7 @@
 //! What random packets are said to become is what they become.
 
 use std::cell::RefCell;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
@@ -20,7 +21,8 @@ use vswitch::tables::PortId;
 use vswitch::worker::Worker;
 
 use super::super::world::{PORT_A, PORT_B, UPLINK, World};
-use super::world;
+use super::dhcp::{Question, answer};
+use super::{told, world};
 use crate::explain::{ExplainError, Links, Outcome, Packet};
 
 /// Where packets of the property arrive: an uplink, two guests, nobody.
@@ -114,6 +116,33 @@ fn outer() -> impl Strategy<Value = String> {
     prop_oneof![9 => tunnel, 1 => inner(false)]
 }
 
+/// What a guest asks by DHCP: also nonsense.
+fn question(mac: u8, own: &'static str) -> impl Strategy<Value = Packet> {
+    let address = move || select(vec![own, "10.7.1.99"]).prop_map(|it| it.parse().unwrap());
+    let has = prop_oneof![3 => Just(Ipv4Addr::UNSPECIFIED), 1 => address()];
+    let server = select(vec!["10.7.1.1", "10.7.1.5"]).prop_map(|it| it.parse().unwrap());
+    let fields = (
+        select(vec![1, 3, 3, 3, 4, 7, 8, 5]),
+        has,
+        prop::option::of(address()),
+        prop::option::weighted(0.3, server),
+        prop::collection::vec(any::<u8>(), 0..6),
+        any::<bool>(),
+    );
+    fields.prop_map(move |(kind, has, wants, server, asks, to_gateway)| {
+        let question = Question {
+            kind,
+            mac,
+            has,
+            wants,
+            server,
+            asks,
+            to_gateway,
+        };
+        Packet::Bytes(question.frame())
+    })
+}
+
 /// What befalls a frame: bytes that change, and where it is cut off.
 #[derive(Clone, Debug)]
 struct Damage {
@@ -135,7 +164,9 @@ fn arrival() -> impl Strategy<Value = (PortId, Packet, Damage)> {
     });
     let guest = || select(vec![PORT_A, PORT_B]);
     let arrival = prop_oneof![
-        8 => (guest(), inner(true).prop_map(Packet::Words)),
+        10 => (guest(), inner(true).prop_map(Packet::Words)),
+        3 => (Just(PORT_A), question(0x0a, "10.7.1.10")),
+        1 => (Just(PORT_B), question(0x0b, "10.7.1.11")),
         1 => (guest(), inner(false).prop_map(Packet::Words)),
         1 => (guest(), ipv6),
         1 => (Just(PORTS[3]), inner(false).prop_map(Packet::Words)),
@@ -256,8 +287,14 @@ fn is_explained_as_it_is_forwarded(asks: bool) {
         if !(matches!(outcome, Outcome::Dropped(_)) && sent.is_empty()) {
             prop_assert_eq!(&explained.sent, &sent);
         }
-        let kind = format!("{outcome:?}");
-        let kind = kind.split(' ').next().unwrap_or_default().to_owned();
+        let kind = match sent.first().and_then(|(_, frame)| answer(frame)) {
+            None => format!("{outcome:?}"),
+            Some(kind) => format!("DHCP {kind}"),
+        };
+        if kind.starts_with("DHCP ") {
+            prop_assert!(told(&explained).contains(&kind), "{}", told(&explained));
+        }
+        let kind = kind.split(" {").next().unwrap_or_default().to_owned();
         *outcomes.borrow_mut().entry(kind).or_insert(0) += 1;
         Ok(())
     });
@@ -269,15 +306,22 @@ fn is_explained_as_it_is_forwarded(asks: bool) {
         "Answered",
         "Dropped(NoRoute)",
         "Dropped(SpoofedIp)",
+        "DHCP OFFER",
+        "DHCP ACK",
+        "DHCP NAK",
+        "Dropped(BadDhcp)",
+        "Dropped(DhcpQuiet)",
+        "Dropped(DhcpDeclined)",
     ];
     assert!(expected.into_iter().all(seen), "{outcomes:?}");
-    // What is too long is cut where it may be, and nothing is refused by ports that are all started.
-    let other = if asks {
-        "Dropped(TxFull)"
+    // What is too long is cut where it may be, and nothing is refused by ports that are all started. The guest without a
+    // lease is at the one that is not.
+    let others: &[_] = if asks {
+        &["Dropped(TxFull)"]
     } else {
-        "Dropped(TooBig)"
+        &["Dropped(TooBig)", "Dropped(NoLease)"]
     };
-    assert!(seen(other), "{outcomes:?}");
+    assert!(others.iter().copied().all(seen), "{outcomes:?}");
     assert_eq!(
         asks,
         outcomes.keys().any(|kind| kind.starts_with("Held")),
