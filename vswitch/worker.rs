@@ -278,20 +278,23 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             .as_ref()
             .and_then(|underlay| underlay.host_port)
         {
-            self.egress
-                .send_all(&mut self.strangers, host_port, from, &self.counters);
+            let (strangers, counters) = (&mut self.strangers, &self.counters);
+            let longer = self.limits.drop_longer(strangers, host_port);
+            counters.port(from).add_drops(DropReason::TooBig, longer);
+            self.egress.send_all(strangers, host_port, from, counters);
         }
     }
 
     /// What the host itself sends goes out on the uplink as it is.
     fn forward_from_host(&mut self, from: PortId, tables: &Tables) {
         match &tables.underlay {
-            Some(underlay) => self.egress.send_all(
-                self.burst.frames_mut(),
-                underlay.uplink,
-                from,
-                &self.counters,
-            ),
+            Some(underlay) => {
+                let (frames, uplink) = (self.burst.frames_mut(), underlay.uplink);
+                let longer = self.limits.drop_longer(frames, uplink);
+                let counters = self.counters.port(from);
+                counters.add_drops(DropReason::TooBig, longer);
+                self.egress.send_all(frames, uplink, from, &self.counters);
+            }
             None => self.burst.drop_all(DropReason::NotForUs),
         }
     }
