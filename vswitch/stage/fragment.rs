@@ -142,11 +142,13 @@ impl<F: Frame> Large<F> {
             };
             let (out, mut rest) = (meta.out, fragments.into_iter());
             let mut frames: Frames<F> = rest.by_ref().take(1).collect();
-            egress.send_all(&mut frames, out, from, counters);
-            while rest.len() != 0 {
+            let mut refused = egress.send_all(&mut frames, out, from, counters);
+            while refused == 0 && rest.len() != 0 {
                 frames.extend(rest.by_ref().take(MAX_BURST));
-                egress.send_own(&mut frames, out, counters);
+                refused = egress.send_own(&mut frames, out, counters);
             }
+            // Of use to nobody.
+            counters.port(out).add_unsent(rest.len());
         }
     }
 }

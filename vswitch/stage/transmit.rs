@@ -90,25 +90,26 @@ impl<T: TxQueue> Egress<T> {
         self.flush(from, counters);
     }
 
-    /// Sends frames that arrived on `from` by one port. Leaves `frames` empty.
+    /// Sends frames that arrived on `from` by one port. Leaves `frames` empty; returns how many were refused, and
+    /// dropped.
     pub fn send_all(
         &mut self,
         frames: &mut Frames<T::Frame>,
         out: PortId,
         from: PortId,
         counters: &WorkerCounters,
-    ) {
-        self.send_by(out, frames, Some(from), counters);
+    ) -> usize {
+        self.send_by(out, frames, Some(from), counters)
     }
 
-    /// Sends messages of the switch's own by one port. Leaves `frames` empty.
+    /// Sends messages of the switch's own by one port. Leaves `frames` empty; returns how many were refused, and dropped.
     pub fn send_own(
         &mut self,
         frames: &mut Frames<T::Frame>,
         out: PortId,
         counters: &WorkerCounters,
-    ) {
-        self.send_by(out, frames, None, counters);
+    ) -> usize {
+        self.send_by(out, frames, None, counters)
     }
 
     fn send_by(
@@ -117,16 +118,10 @@ impl<T: TxQueue> Egress<T> {
         frames: &mut Frames<T::Frame>,
         from: Option<PortId>,
         counters: &WorkerCounters,
-    ) {
+    ) -> usize {
         let bytes = frames.iter().map(Frame::len).sum();
-        transmit(
-            &mut self.links[out.index()],
-            frames,
-            bytes,
-            out,
-            from,
-            counters,
-        );
+        let link = &mut self.links[out.index()];
+        transmit(link, frames, bytes, out, from, counters)
     }
 
     fn flush(&mut self, from: PortId, counters: &WorkerCounters) {
@@ -179,6 +174,7 @@ fn ports(mut bits: u32) -> impl Iterator<Item = PortId> {
     })
 }
 
+/// Returns how many frames were refused, and dropped.
 #[inline]
 fn transmit<T: TxQueue>(
     link: &mut Option<Link<T>>,
@@ -187,7 +183,7 @@ fn transmit<T: TxQueue>(
     out: PortId,
     from: Option<PortId>,
     counters: &WorkerCounters,
-) {
+) -> usize {
     match link {
         Some(Link::Own(tx) | Link::Shared(tx, _)) => give(tx, frames, bytes, out, from, counters),
         Some(Link::Borrowed(handoff)) => {
@@ -197,14 +193,14 @@ fn transmit<T: TxQueue>(
                     refused.push(frame);
                 }
             }
-            refuse(&mut refused, out, from, counters);
+            refuse(&mut refused, out, from, counters)
         }
         None => refuse(frames, out, from, counters),
     }
 }
 
 /// Gives frames to the device and counts: what it refused is dropped at once, since waiting for a full ring
-/// would hold up every other port.
+/// would hold up every other port. Returns how many those were.
 #[inline]
 fn give<T: TxQueue>(
     tx: &mut T,
@@ -213,7 +209,7 @@ fn give<T: TxQueue>(
     out: PortId,
     from: Option<PortId>,
     counters: &WorkerCounters,
-) {
+) -> usize {
     let sent = tx.tx_burst(frames);
     let refused: usize = frames.iter().map(Frame::len).sum();
     // In this order: who waits until all that arrived is accounted for then finds all that left.
@@ -222,9 +218,10 @@ fn give<T: TxQueue>(
         Some(from) => counters.port(from).add_forwarded(sent),
         None => counters.port(out).add_own(sent),
     }
-    if !frames.is_empty() {
-        refuse(frames, out, from, counters);
+    if frames.is_empty() {
+        return 0;
     }
+    refuse(frames, out, from, counters)
 }
 
 #[cold]
@@ -233,12 +230,12 @@ fn refuse<F: Frame>(
     out: PortId,
     from: Option<PortId>,
     counters: &WorkerCounters,
-) {
+) -> usize {
+    let refused = frames.len();
     match from {
-        Some(from) => counters
-            .port(from)
-            .add_drops(DropReason::TxFull, frames.len()),
-        None => counters.port(out).add_unsent(frames.len()),
+        Some(from) => counters.port(from).add_drops(DropReason::TxFull, refused),
+        None => counters.port(out).add_unsent(refused),
     }
     F::free_all(frames);
+    refused
 }
