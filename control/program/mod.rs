@@ -15,6 +15,7 @@ pub(crate) mod addresses;
 pub(crate) mod audit;
 #[cfg(test)]
 mod check;
+mod claimant;
 pub(crate) mod claims;
 pub(crate) mod explain;
 pub(crate) mod neighbor;

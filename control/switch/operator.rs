@@ -294,6 +294,7 @@ impl Executor for Operator {
     }
 
     async fn explain(&self, from: PortId, packet: Packet) -> Result<Explanation, ExecError> {
+        block_in_place(|| self.devices.read(from, |_| ()))?;
         let limits = block_in_place(|| self.limits())?;
         let explained = self.core.explain(from, packet, limits).await;
         let explained = explained.map_err(|Gone| ExecError::ShuttingDown)?;

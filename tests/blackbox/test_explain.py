@@ -95,5 +95,6 @@ def test_what_cannot_be_explained_says_why(switches, tmp_path):
 
     assert "`sctp` cannot stand there" in error(1, "--packet", f"ip dst={THERE.ip} / sctp")
     assert "there is no port 99" in error(99, "--pcap", guest)
+    assert "there is no port 2\n" in error(2, "--pcap", guest)
     assert "no-such.pcap" in error(1, "--pcap", tmp_path / "no-such.pcap")
     assert "--packet" in error(1)
