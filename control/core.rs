@@ -24,10 +24,10 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Registrar, Writer};
 
@@ -36,10 +36,10 @@ pub(crate) use on_demand::{Aged, SETTLE};
 pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
 };
-pub(crate) use site::{Site, Uplink};
+pub(crate) use site::{ETHERNET_MTU, Site, Uplink};
 
 use crate::audit::part::Part;
-use crate::explain::{ExplainError, Explanation, Packet};
+use crate::explain::{ExplainError, Explanation, Links, Packet};
 use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
@@ -89,6 +89,8 @@ pub(crate) struct Core {
     /// Told after each commit.
     on_commit: Option<Box<dyn Fn() + Send>>,
     explain_by: Option<(Registrar, bool)>,
+    /// Told which addresses of the underlay need a MAC.
+    resolve_by: Option<mpsc::UnboundedSender<Ipv4Addr>>,
 }
 
 /// Who is told when a commit is visible.
@@ -102,7 +104,7 @@ enum Answer {
     Explained(
         PortId,
         Packet,
-        Box<Limits>,
+        Box<Links>,
         oneshot::Sender<Result<Explanation, ExplainError>>,
     ),
 }
@@ -122,6 +124,7 @@ impl Core {
             on_demand: OnDemand::default(),
             on_commit: None,
             explain_by: None,
+            resolve_by: None,
         }
     }
 
@@ -136,10 +139,22 @@ impl Core {
         self.on_commit = Some(Box::new(told));
     }
 
+    /// Tells the receiver, from now on, which addresses of the underlay need a MAC: each when it is needed first, and
+    /// maybe again.
+    pub(crate) fn resolve_by(&mut self, needs: mpsc::UnboundedSender<Ipv4Addr>) {
+        self.resolve_by = Some(needs);
+    }
+
+    /// This host's place in the network.
+    pub(crate) const fn site(&self) -> &Site {
+        self.program.site()
+    }
+
     /// Serves requests until all handles are gone. The body of the control thread; do not call it on an
     /// async one.
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         self.make_visible(GRACE);
+        self.tell();
         while let Some(first) = self.next(&mut requests) {
             let begun = Instant::now();
             let mut answers = Vec::new();
@@ -205,8 +220,12 @@ impl Core {
         self.answer_late();
     }
 
-    /// Says that workers may see more than before.
-    fn tell(&self) {
+    /// Says that workers may see more than before, and what they could see if it were known.
+    fn tell(&mut self) {
+        let needed = self.program.take_needed();
+        if let Some(needs) = &self.resolve_by {
+            needed.into_iter().for_each(|ip| _ = needs.send(ip));
+        }
         if let Some(told) = &self.on_commit {
             told();
         }
@@ -250,9 +269,9 @@ impl Core {
             Request::Explain {
                 from,
                 packet,
-                limits,
+                links,
                 reply,
-            } => Some(Answer::Explained(from, packet, limits, reply)),
+            } => Some(Answer::Explained(from, packet, links, reply)),
             Request::Asking(destinations) => {
                 self.on_demand.asking(&destinations, Instant::now());
                 None
@@ -266,6 +285,15 @@ impl Core {
                 self.on_demand
                     .wake(wanted, program, &sought, Instant::now());
                 self.unsettled = true; // nobody waits for an answer, and it is to be committed
+                None
+            }
+            Request::Learned(learned) => {
+                self.program.learned(&self.wanted, &learned);
+                self.unsettled = true; // as above
+                None
+            }
+            Request::Needed { reply } => {
+                drop(reply.send(self.program.needed(&self.wanted)));
                 None
             }
             Request::Age { idle, reply } => {

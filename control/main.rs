@@ -15,6 +15,7 @@ mod cli;
 mod config;
 mod core;
 mod dataset;
+mod dhcp;
 mod explain;
 mod goal_watch;
 mod northbound;
@@ -30,6 +31,7 @@ mod state;
 mod store;
 mod switch;
 mod tls;
+mod underlay;
 
 use std::process::ExitCode;
 

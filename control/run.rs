@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 
 use crate::config::Settings;
-use crate::core::{Core, CoreHandle, channel};
+use crate::core::{Core, CoreHandle, ETHERNET_MTU, channel};
 use crate::northbound::{Socket, socket};
 use crate::ondemand::OnDemand;
 use crate::southbound::service;
@@ -22,6 +22,7 @@ use crate::southbound::subscribe::{self, Subscriptions};
 use crate::store::{Journal, Store};
 use crate::switch::{Operator, Switch, cores};
 use crate::tls::{self, ServerKeys};
+use crate::underlay::Underlay;
 use crate::{goal_watch, northbound, ondemand, server};
 
 /// Threads of the gRPC runtime: one decodes a large goal state while the other answers an operator.
@@ -33,6 +34,8 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
     let journal = settings.store.as_deref().map(Journal::open).transpose()?;
     let (switch, mut core) = Switch::bring_up(settings)?;
     let (handle, requests) = channel();
+    warn_of_short_packets(&core);
+    let underlay = Underlay::new(&switch, &mut core);
     let kept = journal.map(|journal| keep(&mut core, journal, handle.write_out()));
     let store = match kept.transpose() {
         Ok(store) => store,
@@ -50,7 +53,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
         .worker_threads(RPC_THREADS)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(&switch, handle, doors, client));
+    let served = runtime.block_on(serve(&switch, handle, doors, client, underlay));
     drop(runtime);
     if let Some(on_demand) = on_demand {
         on_demand.end();
@@ -65,6 +68,18 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
     }
     switch.shut_down();
     served.map(|()| true)
+}
+
+/// Guests have an MTU of 1500 unless they are told otherwise.
+fn warn_of_short_packets(core: &Core) {
+    let uplink = core.site().underlay.as_ref().map(|uplink| uplink.mtu);
+    let left = core.site().tenant_mtu();
+    if let Some(mtu) = uplink.filter(|_| left < ETHERNET_MTU) {
+        tracing::warn!(
+            "the uplink's MTU of {mtu} leaves guests {left} bytes for packets to other hosts; for {ETHERNET_MTU}, set it with \
+             `port config N mtu` as far as the network between the hosts takes it"
+        );
+    }
 }
 
 /// Programs what the store has kept, and keeps what comes from now on. Returns the thread that writes.
@@ -122,6 +137,7 @@ async fn serve(
     core: CoreHandle,
     doors: Doors,
     client: Option<ondemand::Client>,
+    underlay: Option<Underlay>,
 ) -> Result<(), Box<dyn Error>> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
@@ -145,6 +161,7 @@ async fn serve(
         switch,
         core.clone(),
         client.as_ref().map(ondemand::Client::shared),
+        underlay.as_ref().map(Underlay::known),
         Arc::clone(&subscriptions),
         quit.clone(),
     ));
@@ -153,6 +170,13 @@ async fn serve(
         tasks.until_quit(async move {
             client.run().await;
             Err::<(), _>("the thread that asks the controller has ended")
+        });
+    }
+    if let Some(underlay) = underlay {
+        let core = core.clone();
+        tasks.until_quit(async move {
+            underlay.run(core).await;
+            Ok::<(), String>(())
         });
     }
     let resync = Duration::from_secs(switch.settings().resync.into());

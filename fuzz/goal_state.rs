@@ -64,6 +64,7 @@ fn switch() -> Core {
         mtu: 1600,
         neighbors: HashMap::new(),
         gateway: None,
+        learned: HashMap::new(),
     };
     let mut core = Core::new(
         Site {

@@ -72,6 +72,14 @@ drop_reasons! {
     UnknownNeighbor = "unknown_neighbor",
     /// For a gateway's own address, and no echo request: nothing else is served there.
     ForGateway = "for_gateway",
+    /// A guest asks by DHCP, and no goal state says what to tell it.
+    NoLease = "no_lease",
+    /// A DHCP message that is malformed, relayed, not about the guest itself, or none that a client sends.
+    BadDhcp = "bad_dhcp",
+    /// A DHCP message that takes no answer: to another server, or to give the address back.
+    DhcpQuiet = "dhcp_quiet",
+    /// A guest says by DHCP that somebody else uses its address.
+    DhcpDeclined = "dhcp_declined",
     /// It would leave by the port that it came from.
     SamePort = "same_port",
     /// Traffic of the underlay that is not VXLAN for this VTEP, and there is no host port to give it to.
@@ -86,7 +94,7 @@ drop_reasons! {
     EcnIllegal = "ecn_illegal",
     /// A fragment of an outer packet: VXLAN is not reassembled (RFC 7348 section 4.3).
     OuterFragment = "outer_fragment",
-    /// The buffer has no room for the outer header.
+    /// The buffer has no room for the outer header, or for an answer.
     NoHeadroom = "no_headroom",
     /// It is longer than its way takes, and was not to be fragmented; its sender is told what fits, if ICMP is for it.
     TooBig = "too_big",
@@ -107,7 +115,6 @@ pub const DROP_REASONS: usize = DropReason::ALL.len();
 
 /// One port's counters as one worker sees them. Only that worker writes; anyone may read, at any time:
 /// a reading is of one moment per counter, not over all of them.
-#[derive(Default)]
 pub struct PortCounters {
     rx: AtomicU64,
     rx_bytes: AtomicU64,
@@ -120,6 +127,36 @@ pub struct PortCounters {
     tx: AtomicU64,
     tx_bytes: AtomicU64,
     drops: [AtomicU64; DROP_REASONS],
+}
+
+impl Default for PortCounters {
+    fn default() -> Self {
+        let [
+            rx,
+            rx_bytes,
+            forwarded,
+            answered,
+            own,
+            unsent,
+            held,
+            released,
+            tx,
+            tx_bytes,
+        ] = Default::default();
+        Self {
+            rx,
+            rx_bytes,
+            forwarded,
+            answered,
+            own,
+            unsent,
+            held,
+            released,
+            tx,
+            tx_bytes,
+            drops: std::array::from_fn(|_| AtomicU64::default()),
+        }
+    }
 }
 
 /// Adds without a locked instruction: this worker is the only writer.
@@ -142,10 +179,10 @@ impl PortCounters {
         add(&self.forwarded, packets as u64);
     }
 
-    /// A packet that arrived on this port was for the switch itself, which answered it.
+    /// So many packets that arrived on this port were for the switch itself, which answered or read them.
     #[inline]
-    pub fn add_answered(&self) {
-        add(&self.answered, 1);
+    pub fn add_answered(&self, count: usize) {
+        add(&self.answered, count as u64);
     }
 
     /// Messages of the switch's own, or a packet's further fragments, left by this port: part of what
@@ -225,7 +262,7 @@ impl WorkerCounters {
 }
 
 /// A port's counters summed over workers, at one moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PortTotals {
     /// Packets received on the port.
     pub rx: u64,
@@ -233,7 +270,7 @@ pub struct PortTotals {
     pub rx_bytes: u64,
     /// Of `rx`: packets that left, by whatever port.
     pub forwarded: u64,
-    /// Of `rx`: packets that were for the switch itself, and answered.
+    /// Of `rx`: packets that were for the switch itself, and answered or read.
     pub answered: u64,
     /// Of `rx`: packets that wait for the controller now.
     pub held: u64,
@@ -248,6 +285,23 @@ pub struct PortTotals {
     pub unsent: u64,
     /// Of `rx`: packets dropped, by [`DropReason`] in the order of [`DropReason::ALL`].
     pub drops: [u64; DROP_REASONS],
+}
+
+impl Default for PortTotals {
+    fn default() -> Self {
+        Self {
+            rx: 0,
+            rx_bytes: 0,
+            forwarded: 0,
+            answered: 0,
+            held: 0,
+            tx: 0,
+            tx_bytes: 0,
+            own: 0,
+            unsent: 0,
+            drops: [0; DROP_REASONS],
+        }
+    }
 }
 
 impl PortTotals {

@@ -11,6 +11,7 @@ use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
 use crate::stage::edge::{Edge, Limiter, Replies};
 use crate::stage::fragment::Large;
 use crate::stage::limits::Limits;
+use crate::stage::link::{Heard, Hearing};
 use crate::stage::observe::{Observer, Stage, Unobserved};
 use crate::stage::punt::{Miss, PuntQueues};
 use crate::stage::{decap, deliver, encap, guard, mss, neighbor, parse, route, transmit};
@@ -36,6 +37,7 @@ struct Lane<T: TxQueue, O> {
     egress: transmit::Egress<T>,
     counters: Arc<WorkerCounters>,
     punt: Option<Arc<PuntQueues<T::Frame>>>,
+    hearing: Option<Hearing>,
     observer: O,
 }
 
@@ -64,6 +66,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             egress: transmit::Egress::default(),
             counters,
             punt: None,
+            hearing: None,
             observer,
         };
         Self {
@@ -82,6 +85,11 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
     /// Lets it leave what lacks a neighbor with the control side, instead of dropping it.
     pub fn punt_to(&mut self, queues: Arc<PuntQueues<R::Frame>>) {
         self.lane.punt = Some(queues);
+    }
+
+    /// Lets it tell the control side what it hears by ARP on uplinks.
+    pub fn tell(&mut self, hearing: Hearing) {
+        self.lane.hearing = Some(hearing);
     }
 
     /// How long packets may be by its ports, and what becomes of longer ones. Not while it polls.
@@ -252,7 +260,8 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
     /// A burst from the underlay.
     #[inline]
     fn forward_from_underlay(&mut self, from: PortId, tables: &Tables) {
-        decap::run(&mut self.burst, tables, &mut self.strangers);
+        let heard = self.hearing.is_some();
+        decap::run(&mut self.burst, tables, heard, &mut self.strangers);
         self.observer.after(Stage::Decap, &self.burst);
         parse::run_without_flow(&mut self.burst);
         self.observer.after(Stage::Parse, &self.burst);
@@ -262,27 +271,37 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             mss::from_underlay(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
             self.observer.after(Stage::Mss, &self.burst);
         }
-        deliver::run(&mut self.burst, tables);
+        deliver::run(&mut self.burst, tables, &self.limits);
         self.observer.after(Stage::Deliver, &self.burst);
         self.egress.send(&mut self.burst, from, &self.counters);
         if !self.strangers.is_empty() {
-            self.hand_to_host(from, tables);
+            self.attend_to_strangers(from, tables);
         }
     }
 
-    /// What came from the underlay and is not VXLAN for this VTEP is the host's.
+    /// What came from the underlay and is not VXLAN for this VTEP is the host's. Without a host port, the control side
+    /// stands in for it as far as ARP goes.
     #[cold]
-    fn hand_to_host(&mut self, from: PortId, tables: &Tables) {
-        if let Some(host_port) = tables
-            .underlay
-            .as_ref()
-            .and_then(|underlay| underlay.host_port)
-        {
-            let (strangers, counters) = (&mut self.strangers, &self.counters);
+    fn attend_to_strangers(&mut self, from: PortId, tables: &Tables) {
+        let Some(underlay) = &tables.underlay else {
+            return;
+        };
+        let tell = |frame: &T::Frame| {
+            let heard = Heard::of(frame.head(), underlay)?;
+            self.hearing.as_ref()?.push(heard).ok()
+        };
+        let told = self.strangers.iter().filter_map(tell).count();
+        let (strangers, counters) = (&mut self.strangers, &self.counters);
+        if let Some(host_port) = underlay.host_port {
             let longer = self.limits.drop_longer(strangers, host_port);
             counters.port(from).add_drops(DropReason::TooBig, longer);
             self.egress.send_all(strangers, host_port, from, counters);
+            return;
         }
+        let counters = counters.port(from);
+        counters.add_answered(told);
+        counters.add_drops(DropReason::NotForUs, strangers.len() - told);
+        T::Frame::free_all(strangers);
     }
 
     /// What the host itself sends goes out on the uplink as it is.

@@ -235,6 +235,7 @@ impl Scene {
                 mac: Mac::new(mac),
                 admin_up: true,
                 guard: None,
+                lease: None,
                 attachments,
             };
             writer.set_role(port, Role::Tenant(Arc::new(tenant)));

@@ -13,6 +13,7 @@ use vswitch::wire::{Mac, Vni};
 use crate::program::Program;
 use crate::southbound::field::Quote;
 use crate::state::Wanted;
+use crate::state::id::Id;
 use crate::state::network::{SubnetIx, VpcIx};
 
 /// What kind of contradiction it is.
@@ -47,11 +48,11 @@ impl Kind {
 pub(crate) type Conflicts = BTreeMap<(Kind, String), BTreeSet<String>>;
 
 /// Who claims an address.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Claim<'a> {
+#[derive(Clone, PartialEq, Eq)]
+struct Claim {
     what: What,
     /// The controller's id, possibly empty.
-    id: &'a str,
+    id: Id,
     mac: Mac,
     /// The VTEP of the machine's host, if known.
     host: Option<Ipv4Addr>,
@@ -64,7 +65,7 @@ enum What {
     Neighbor,
 }
 
-impl Claim<'_> {
+impl Claim {
     /// True if both may be of one machine. An id is that of its port; neighbors of old controllers have none.
     fn is_machine_of(&self, other: &Self) -> bool {
         let gateway = self.what == What::Gateway || other.what == What::Gateway;
@@ -79,7 +80,8 @@ impl Claim<'_> {
     }
 
     fn name(&self) -> String {
-        let (id, mac) = (Quote(self.id), self.mac);
+        let id = self.id.to_string();
+        let (id, mac) = (Quote(&id), self.mac);
         match (self.what, self.host) {
             (What::Gateway, _) => format!("the gateway {mac} of subnet {id}"),
             (What::Port, _) => format!("port {id} {mac}"),
@@ -93,12 +95,12 @@ impl Claim<'_> {
 const MOST: usize = 32;
 
 /// Who claims each key, equal claims once; and of the keys that two machines claim, all who do.
-struct Claims<'a, K> {
-    claims: HashMap<K, SmallVec<[Claim<'a>; 1]>>,
+struct Claims<K> {
+    claims: HashMap<K, SmallVec<[Claim; 1]>>,
     contested: HashMap<K, (bool, BTreeSet<String>)>,
 }
 
-impl<'a, K: Hash + Eq + Copy> Claims<'a, K> {
+impl<K: Hash + Eq + Copy> Claims<K> {
     fn new() -> Self {
         Self {
             claims: HashMap::new(),
@@ -107,7 +109,7 @@ impl<'a, K: Hash + Eq + Copy> Claims<'a, K> {
     }
 
     /// `same` says whether two claims agree.
-    fn add(&mut self, key: K, claim: Claim<'a>, same: impl Fn(&Claim<'a>, &Claim<'a>) -> bool) {
+    fn add(&mut self, key: K, claim: Claim, same: impl Fn(&Claim, &Claim) -> bool) {
         let others = self.claims.entry(key).or_default();
         if others.contains(&claim) {
             return;
@@ -157,7 +159,7 @@ fn duplicate_addresses(
 ) {
     let mut ips = Claims::<(VpcIx, Ipv4Addr)>::new();
     let mut macs = Claims::<(Vni, Mac)>::new();
-    let same_ip = |a: &Claim<'_>, b: &Claim<'_>| a.is_machine_of(b) && a.mac == b.mac;
+    let same_ip = |a: &Claim, b: &Claim| a.is_machine_of(b) && a.mac == b.mac;
     let vpc_of = |subnet| wanted.subnet(subnet)?.vpc;
     for (ix, slot) in wanted.subnets() {
         let gateway = slot.wanted.as_ref().and_then(|it| it.value.gateway);
@@ -166,41 +168,41 @@ fn duplicate_addresses(
         {
             let claim = Claim {
                 what: What::Gateway,
-                id: &slot.id,
+                id: slot.id.as_ref().into(),
                 mac: gateway.mac,
                 host: None,
             };
             ips.add((vpc, ip), claim, same_ip);
         }
     }
-    let mut add = |subnet: SubnetIx, ip: Ipv4Addr, claim| {
+    let mut add = |subnet: SubnetIx, ip: Ipv4Addr, claim: &Claim| {
         if let Some(vpc) = vpc_of(subnet) {
-            ips.add((vpc, ip), claim, same_ip);
+            ips.add((vpc, ip), claim.clone(), same_ip);
         }
         if let Some(vni) = program.vni_of(subnet) {
-            macs.add((vni, claim.mac), claim, Claim::is_machine_of);
+            macs.add((vni, claim.mac), claim.clone(), Claim::is_machine_of);
         }
     };
     for (_, slot) in wanted.ports() {
         let Some(port) = &slot.wanted else { continue };
         let claim = Claim {
             what: What::Port,
-            id: &slot.id,
+            id: slot.id.as_ref().into(),
             mac: port.value.mac,
             host: vtep,
         };
         for (subnet, ip) in &port.value.fixed_ips {
-            add(*subnet, *ip, claim);
+            add(*subnet, *ip, &claim);
         }
     }
     for (_, slot) in wanted.neighbors() {
         let claim = Claim {
             what: What::Neighbor,
-            id: &slot.id,
+            id: slot.id.clone(),
             mac: slot.place.mac,
             host: Some(slot.place.host),
         };
-        add(slot.subnet, slot.ip, claim);
+        add(slot.subnet, slot.ip, &claim);
     }
     for ((vpc, ip), (gateway, between)) in ips.contested {
         let kind = match gateway {

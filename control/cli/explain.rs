@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use pcap_file::PcapError;
+use pcap_file::DataLink;
 use pcap_file::pcap::PcapReader;
 use serde_json::{Value, json};
 
@@ -26,20 +26,20 @@ pub(super) fn run(args: &ExplainArgs, streams: &mut Streams) -> u8 {
 }
 
 fn explain_all(args: &ExplainArgs, streams: &mut Streams) -> Result<(), String> {
-    let packets = match (&args.packet, &args.pcap) {
-        (Some(words), _) => vec![Packet::Words(words.clone())],
+    let switch = Switch::new(&args.socket);
+    let runtime = runtime().map_err(|error| error.to_string())?;
+    let packets: Packets = match (&args.packet, &args.pcap) {
+        (Some(words), _) => Box::new(std::iter::once(Ok(Packet::Words(words.clone())))),
         (None, Some(file)) => {
             recorded(file).map_err(|error| format!("{}: {error}", file.display()))?
         }
-        (None, None) => Vec::new(),
+        (None, None) => Box::new(std::iter::empty()),
     };
-    let switch = Switch::new(&args.socket);
-    let runtime = runtime().map_err(|error| error.to_string())?;
-    let several = packets.len() > 1;
-    for (n, packet) in packets.into_iter().enumerate() {
+    let several = args.packet.is_none();
+    for (n, packet) in packets.enumerate() {
         let request = ExplainRequest {
             port: args.port.into(),
-            packet: Some(packet),
+            packet: Some(packet?),
         };
         let reply = runtime.block_on(switch.explain(request));
         let reply = reply.map_err(|error| error.to_string())?;
@@ -58,16 +58,33 @@ fn explain_all(args: &ExplainArgs, streams: &mut Streams) -> Result<(), String> 
     Ok(())
 }
 
-/// The packets of a recording.
-fn recorded(file: &Path) -> Result<Vec<Packet>, PcapError> {
-    let mut reader = PcapReader::new(BufReader::new(
-        File::open(file).map_err(PcapError::IoError)?,
-    ))?;
-    let mut packets = Vec::new();
-    while let Some(packet) = reader.next_packet() {
-        packets.push(Packet::Frame(packet?.data.into_owned()));
+/// One after the other.
+type Packets = Box<dyn Iterator<Item = Result<Packet, String>>>;
+
+/// The packets of a recording, as they are read.
+fn recorded(file: &Path) -> Result<Packets, String> {
+    let opened = File::open(file).map_err(|error| error.to_string())?;
+    let mut reader = PcapReader::new(BufReader::new(opened)).map_err(|error| error.to_string())?;
+    let link = reader.header().datalink;
+    if link != DataLink::ETHERNET {
+        return Err(format!("a recording of {link:?} frames, not of Ethernet's"));
     }
-    Ok(packets)
+    let name = file.display().to_string();
+    let mut number = 0;
+    Ok(Box::new(std::iter::from_fn(move || {
+        let packet = reader.next_packet()?;
+        number += 1;
+        let wrong = |what: String| format!("{name}: packet {number}: {what}");
+        Some(match packet {
+            Err(error) => Err(wrong(error.to_string())),
+            Ok(packet) if packet.data.len() < packet.orig_len as usize => Err(wrong(format!(
+                "the recording has {} of its {} bytes: record whole packets (tcpdump -s 0)",
+                packet.data.len(),
+                packet.orig_len
+            ))),
+            Ok(packet) => Ok(Packet::Frame(packet.data.into_owned())),
+        })
+    })))
 }
 
 fn in_words(reply: &ExplainReply) -> String {

@@ -90,8 +90,8 @@ pub(crate) enum Setting {
     UnderlayGateway {
         /// Its address.
         ip: Ipv4Addr,
-        /// Its MAC.
-        mac: Mac,
+        /// Its MAC; `None`: it is asked for.
+        mac: Option<Mac>,
     },
     /// Where the controller's goal states arrive; `None` is off.
     Southbound(Option<SocketAddr>),
@@ -214,6 +214,8 @@ pub(crate) enum Show {
     Stale,
     /// Bytes that the tables hold.
     Memory,
+    /// Hosts and routers of the underlay that are asked for their MAC.
+    Underlay,
     /// What the controller is asked for.
     OnDemand,
     /// Each worker: its core, its queues, how busy it is.
@@ -379,7 +381,10 @@ impl fmt::Display for Setting {
             Self::Vtep { address, port } => write!(f, "vtep {address} port {}", port.get()),
             Self::HostPort(port) => write!(f, "host port {}", port.get()),
             Self::UnderlayNeighbor { ip, mac } => write!(f, "underlay neighbor {ip} {mac}"),
-            Self::UnderlayGateway { ip, mac } => write!(f, "underlay gateway {ip} {mac}"),
+            Self::UnderlayGateway { ip, mac: None } => write!(f, "underlay gateway {ip}"),
+            Self::UnderlayGateway { ip, mac: Some(mac) } => {
+                write!(f, "underlay gateway {ip} {mac}")
+            }
             Self::Southbound(Some(address)) => write!(f, "southbound listen {address}"),
             Self::Southbound(None) => f.write_str("southbound off"),
             Self::Revisions(Revisions::Check) => f.write_str("revisions check"),
@@ -442,6 +447,7 @@ impl fmt::Display for Show {
             Self::Pending => "pending",
             Self::Stale => "stale",
             Self::Memory => "memory",
+            Self::Underlay => "underlay",
             Self::OnDemand => "on-demand",
             Self::Workers => "workers",
             Self::Subscriptions => "subscriptions",

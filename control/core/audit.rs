@@ -4,7 +4,6 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::Registrar;
 
@@ -12,7 +11,7 @@ use super::Core;
 use super::watchdog::GRACE;
 use crate::audit::conflicts::{Conflicts, conflicts};
 use crate::audit::part::{Part, Refused};
-use crate::explain::{ExplainError, Explanation, Packet, Trace};
+use crate::explain::{ExplainError, Explanation, Links, Packet, Trace};
 use crate::southbound::decode::{self, Encoded, Malformed};
 use crate::state::parts::{Position, Which};
 
@@ -23,19 +22,19 @@ impl Core {
         self.explain_by = Some((registrar, asks));
     }
 
-    /// What becomes of a packet that arrives on `from` now, and why; workers have these limits.
+    /// What becomes of a packet that arrives on `from` now, and why; workers have these links.
     pub(crate) fn explain(
         &self,
         from: PortId,
         packet: &Packet,
-        limits: Limits,
+        links: Links,
     ) -> Result<Explanation, ExplainError> {
         let (registrar, asks) = self.explain_by.as_ref().ok_or(ExplainError::NoTables)?;
         let frame = match packet {
             Packet::Words(text) => &self.program.packet(&self.wanted, from, text)?,
             Packet::Bytes(bytes) => bytes,
         };
-        let trace = Trace::of(registrar, *asks, limits, from, frame)?;
+        let trace = Trace::of(registrar, *asks, links, from, frame)?;
         Ok(self.program.explain(&self.wanted, from, frame, trace))
     }
 

@@ -5,17 +5,19 @@
 //! [`CoreHandle`] and awaits the answer; a bounded queue pushes back when requests come faster than they
 //! are served.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashSet;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
-use vswitch::stage::limits::Limits;
 use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
+use vswitch::wire::Mac;
 
 use super::{Aged, metrics};
 use crate::audit::part::Part;
-use crate::explain::{ExplainError, Explanation, Packet};
+use crate::explain::{ExplainError, Explanation, Links, Packet};
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
 use crate::southbound::decode::{self, Encoded, Form, Malformed, Resource};
 use crate::state::Revisions;
@@ -189,8 +191,8 @@ pub(crate) enum Request {
         from: PortId,
         /// The packet.
         packet: Packet,
-        /// The workers' limits.
-        limits: Box<Limits>,
+        /// The workers' links.
+        links: Box<Links>,
         /// Answered when all that was asked before is visible to every worker, or is not for far too long.
         reply: oneshot::Sender<Result<Explanation, ExplainError>>,
     },
@@ -200,6 +202,13 @@ pub(crate) enum Request {
     Closed(Vec<(Destination, bool)>),
     /// Puts entries back that aged: see [`Request::Age`].
     Wake(Vec<Sought>),
+    /// Hosts and routers of the underlay said who they are.
+    Learned(Vec<(Ipv4Addr, Mac)>),
+    /// Says which addresses of the underlay lead to a neighbor; the others are forgotten.
+    Needed {
+        /// All of them.
+        reply: oneshot::Sender<HashSet<Ipv4Addr>>,
+    },
     /// Looks for entries that came in answer to a question and that nobody may have used for long.
     Age {
         /// For so long.
@@ -209,13 +218,18 @@ pub(crate) enum Request {
     },
 }
 
-/// A place in the queue for what is asked for, and what comes of it.
+/// A place in the queue, for what nobody waits for.
 pub(crate) struct Note<'a>(mpsc::Permit<'a, Request>);
 
 impl Note<'_> {
     /// These are about to be asked for.
     pub(crate) fn asking(self, destinations: Vec<Destination>) {
         self.0.send(Request::Asking(destinations));
+    }
+
+    /// These said who they are.
+    pub(crate) fn learned(self, learned: Vec<(Ipv4Addr, Mac)>) {
+        self.0.send(Request::Learned(learned));
     }
 
     /// These were, and whether the controller says that it tells them.
@@ -316,12 +330,12 @@ impl CoreHandle {
         &self,
         from: PortId,
         packet: Packet,
-        limits: Limits,
+        links: Links,
     ) -> Result<Result<Explanation, ExplainError>, Gone> {
         let request = |reply| Request::Explain {
             from,
             packet,
-            limits: Box::new(limits),
+            links: Box::new(links),
             reply,
         };
         self.ask(request).await
@@ -350,6 +364,11 @@ impl CoreHandle {
             .try_send(Request::Age { idle, reply })
             .ok()
             .map(|()| answer)
+    }
+
+    /// The addresses of the underlay that lead to a neighbor; see [`Request::Needed`].
+    pub(crate) async fn needed(&self) -> Result<HashSet<Ipv4Addr>, Gone> {
+        self.ask(|reply| Request::Needed { reply }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Gone> {

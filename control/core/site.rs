@@ -9,7 +9,7 @@ use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
 /// MTU of guests that have no underlay: Ethernet's.
-const ETHERNET_MTU: u16 = 1500;
+pub(crate) const ETHERNET_MTU: u16 = 1500;
 
 /// This host's place in the underlay, from the configuration. Fixed at start.
 #[derive(Clone, Debug, Default)]
@@ -37,8 +37,10 @@ pub(crate) struct Uplink {
     pub mtu: u16,
     /// MACs of hosts, as configured.
     pub neighbors: HashMap<Ipv4Addr, Mac>,
-    /// Router of the underlay, if any.
-    pub gateway: Option<(Ipv4Addr, Mac)>,
+    /// Router of the underlay, if any, and its MAC, if that is configured.
+    pub gateway: Option<(Ipv4Addr, Option<Mac>)>,
+    /// MACs of hosts and of the router that were asked for.
+    pub learned: HashMap<Ipv4Addr, Mac>,
 }
 
 impl Site {
@@ -58,16 +60,26 @@ impl Uplink {
     /// link, unless there is no gateway or the operator named a MAC for exactly this host.
     pub(crate) fn mac_towards(&self, host: Ipv4Addr, said: Option<Mac>) -> Option<Mac> {
         let configured = self.neighbors.get(&host).copied();
-        let gateway = self.gateway.map(|(_, mac)| mac);
+        let gateway = self.gateway.and_then(|(_, mac)| mac);
+        let learned = || self.learned.get(&self.way_to(host)?).copied();
+        match self.gateway {
+            _ if self.is_on_link(host) => said.or(configured).or_else(learned).or(gateway),
+            Some(_) => configured.or(gateway).or_else(learned),
+            None => configured.or(said),
+        }
+    }
+
+    /// Whose MAC it is that frames to a host are sent to: its own, or the gateway's. `None`: there is no way.
+    pub(crate) fn way_to(&self, host: Ipv4Addr) -> Option<Ipv4Addr> {
+        let gateway = || self.gateway.map(|(ip, _)| ip);
+        self.is_on_link(host).then_some(host).or_else(gateway)
+    }
+
+    fn is_on_link(&self, host: Ipv4Addr) -> bool {
         let mask = u32::MAX
             .checked_shl(32 - u32::from(self.prefix_len.min(32)))
             .unwrap_or(0);
-        let on_link = (u32::from(host) ^ u32::from(self.vtep)) & mask == 0;
-        if on_link {
-            said.or(configured).or(gateway)
-        } else {
-            configured.or(gateway).or(said)
-        }
+        (u32::from(host) ^ u32::from(self.vtep)) & mask == 0
     }
 }
 
@@ -88,6 +100,7 @@ mod tests {
                 mtu,
                 neighbors: HashMap::new(),
                 gateway: None,
+                learned: HashMap::new(),
             });
             assert_eq!(site.tenant_mtu(), left);
         }
@@ -106,13 +119,14 @@ mod tests {
             mtu: 1600,
             neighbors: [(ip(3), mac(3))].into(),
             gateway: None,
+            learned: HashMap::new(),
         };
         assert_eq!(uplink.mac_towards(ip(2), None), None);
         assert_eq!(uplink.mac_towards(ip(2), Some(mac(2))), Some(mac(2)));
         assert_eq!(uplink.mac_towards(ip(3), None), Some(mac(3)));
         assert_eq!(uplink.mac_towards(ip(3), Some(mac(4))), Some(mac(4)));
         assert_eq!(uplink.mac_towards(far, Some(mac(5))), Some(mac(5)));
-        uplink.gateway = Some((ip(254), mac(254)));
+        uplink.gateway = Some((ip(254), Some(mac(254))));
         assert_eq!(uplink.mac_towards(ip(2), Some(mac(2))), Some(mac(2)));
         assert_eq!(uplink.mac_towards(ip(2), None), Some(mac(254)));
         assert_eq!(uplink.mac_towards(far, Some(mac(5))), Some(mac(254)));
@@ -123,5 +137,50 @@ mod tests {
                 on_link
             );
         }
+    }
+
+    #[test]
+    fn what_was_learned_serves_where_nobody_names_a_mac() {
+        let mac = |n| Mac::new([2, 0, 0, 0, 0, n]);
+        let ip = |n| Ipv4Addr::new(192, 0, 2, n);
+        let far = Ipv4Addr::new(198, 51, 100, 1);
+        let mut uplink = Uplink {
+            vtep: ip(1),
+            prefix_len: 24,
+            port: PortId::new(0).unwrap(),
+            mac: mac(1),
+            mtu: 1600,
+            neighbors: [(ip(3), mac(3))].into(),
+            gateway: Some((ip(254), None)),
+            learned: HashMap::new(),
+        };
+        assert_eq!(
+            (uplink.way_to(ip(2)), uplink.way_to(far)),
+            (Some(ip(2)), Some(ip(254)))
+        );
+        assert_eq!(
+            uplink.mac_towards(far, Some(mac(5))),
+            None,
+            "no MAC of this link"
+        );
+        uplink.learned = [(ip(2), mac(2)), (ip(3), mac(30)), (ip(254), mac(254))].into();
+        assert_eq!(uplink.mac_towards(ip(2), None), Some(mac(2)));
+        assert_eq!(uplink.mac_towards(ip(2), Some(mac(20))), Some(mac(20)));
+        assert_eq!(
+            uplink.mac_towards(ip(3), None),
+            Some(mac(3)),
+            "as configured"
+        );
+        assert_eq!(
+            uplink.mac_towards(ip(4), None),
+            None,
+            "the router is no way to it"
+        );
+        assert_eq!(uplink.mac_towards(far, Some(mac(5))), Some(mac(254)));
+        uplink.gateway = None;
+        assert_eq!(
+            (uplink.way_to(far), uplink.mac_towards(far, None)),
+            (None, None)
+        );
     }
 }

@@ -10,17 +10,19 @@ mod summary;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crossbeam_queue::ArrayQueue;
 use vswitch::burst::{Burst, Meta};
 use vswitch::counters::{DropReason, PortTotals, WorkerCounters, total};
 use vswitch::io::memory::{MemoryFrame, MemoryRx, wire};
 use vswitch::io::{Frame, Frames, TxQueue};
 use vswitch::stage::limits::Limits;
+use vswitch::stage::link::Hearing;
 use vswitch::stage::observe::{Observer, Stage};
 use vswitch::stage::punt::{Destination, PuntQueues};
 use vswitch::stage::transmit::Link;
+use vswitch::tables::PortId;
 use vswitch::tables::rcu::TooManyReaders;
 use vswitch::tables::snapshot::Registrar;
-use vswitch::tables::{MAX_PORTS, PortId};
 use vswitch::worker::Worker;
 
 use crate::proto::schema::ResourceType;
@@ -35,6 +37,15 @@ pub(crate) enum Packet {
     Words(String),
     /// Its bytes, from the Ethernet header on.
     Bytes(Vec<u8>),
+}
+
+/// How a packet may leave.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    /// The workers' limits.
+    pub(crate) limits: Limits,
+    /// Ports that are started.
+    pub(crate) started: Vec<PortId>,
 }
 
 /// A packet's way in words.
@@ -73,6 +84,9 @@ pub(crate) enum ExplainError {
     /// The words are none.
     #[error(transparent)]
     Packet(#[from] PacketError),
+    /// No packet arrives there.
+    #[error("port {0} is not started: nothing arrives there")]
+    Stopped(u16),
     /// There is no place for one more who looks at the tables.
     #[error(transparent)]
     Readers(#[from] TooManyReaders),
@@ -129,19 +143,23 @@ impl Observer<MemoryFrame> for Notes {
 }
 
 impl Trace {
-    /// Of a frame that arrives on `from` now, by workers with these limits. `asks`: the controller is asked for what nobody
-    /// knows. Nothing leaves the switch, nothing is counted and nobody is asked. Takes microseconds and some 100 KiB for the time being.
+    /// Of a frame that arrives on `from` now, by workers with these links, that tell somebody what they hear by ARP. `asks`:
+    /// the controller is asked for what nobody knows. Nothing leaves the switch, nothing is counted and nobody is asked. Takes microseconds and some 100 KiB for the time being.
     pub(crate) fn of(
         registrar: &Registrar,
         asks: bool,
-        limits: Limits,
+        links: Links,
         from: PortId,
         frame: &[u8],
-    ) -> Result<Self, TooManyReaders> {
+    ) -> Result<Self, ExplainError> {
+        if !links.started.contains(&from) {
+            return Err(ExplainError::Stopped(from.get()));
+        }
         let counters = Arc::new(WorkerCounters::default());
         let reader = registrar.reader("explain")?;
         let mut worker = Worker::observed(reader, Arc::clone(&counters), 1, Notes::default());
-        *worker.limits_mut() = limits;
+        *worker.limits_mut() = links.limits;
+        worker.tell(Hearing::new(ArrayQueue::new(1)));
         let held = Arc::new(PuntQueues::default());
         if asks {
             worker.punt_to(Arc::clone(&held));
@@ -149,7 +167,7 @@ impl Trace {
         let arriving = wire(1);
         let _ = arriving.push(MemoryFrame::new(frame));
         let sent = Sent::default();
-        for to in (0..MAX_PORTS as u16).filter_map(PortId::new) {
+        for to in links.started {
             let queues = match to == from {
                 true => vec![MemoryRx(Arc::clone(&arriving))],
                 false => Vec::new(),

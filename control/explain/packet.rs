@@ -40,7 +40,7 @@ pub(crate) enum PacketError {
     /// There is no such layer, or it cannot stand there.
     #[error(
         "`{0}` cannot stand there: a packet is [eth /] arp, or [eth /] ip [/ icmp, udp or tcp] [/ len=BYTES], or \
-         [eth /] ip / vxlan / and a packet again"
+         [eth /] ip / vxlan / and a packet again, once"
     )]
     Layer(String),
     /// A layer has no such field.
@@ -104,6 +104,11 @@ impl<'a> Layer<'a> {
 /// The bytes of the packet that `text` describes, sent by `sender`.
 pub(crate) fn packet(text: &str, sender: &impl Sender) -> Result<Vec<u8>, PacketError> {
     let mut layers: Vec<Layer<'_>> = text.split('/').map(Layer::read).collect();
+    // A tunnel in a tunnel is more than anybody unpacks here.
+    let mut tunnels = layers.iter().filter(|layer| layer.name == "vxlan");
+    if let Some(second) = tunnels.nth(1) {
+        return Err(PacketError::Layer(second.name.to_owned()));
+    }
     layers.reverse();
     frame(&mut layers, sender)
 }

@@ -12,19 +12,27 @@ use super::packet::VXLAN;
 /// Bytes of a VXLAN header (RFC 7348 section 5).
 const VXLAN_LEN: usize = 8;
 
-/// What stands in its headers.
+/// What stands in its headers, and in those of the frame that it tunnels.
 pub(crate) fn summary(frame: &[u8]) -> String {
-    let Ok(packet) = SlicedPacket::from_ethernet(frame) else {
-        return format!("{} bytes that are no whole packet", frame.len());
-    };
+    let packet = SlicedPacket::from_ethernet(frame).ok();
+    match packet.as_ref().and_then(inner) {
+        Some(inner) => format!("{} [{}]", headers(packet.as_ref()), whole(inner)),
+        None => whole(frame),
+    }
+}
+
+/// A frame's headers and length.
+fn whole(frame: &[u8]) -> String {
+    match SlicedPacket::from_ethernet(frame).ok() {
+        None => format!("{} bytes that are no whole packet", frame.len()),
+        packet => format!("{}, {} bytes", headers(packet.as_ref()), frame.len()),
+    }
+}
+
+fn headers(packet: Option<&SlicedPacket<'_>>) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = write(&mut text, &packet);
-    if let Some(inner) = inner(&packet) {
-        let _ = write!(text, " [{}]", summary(inner));
-    } else {
-        let _ = write!(text, ", {} bytes", frame.len());
-    }
+    let _ = packet.map(|packet| write(&mut text, packet));
     text
 }
 

@@ -58,6 +58,7 @@ impl Program {
         match subject {
             Subject::Port(ix) => self.audit_port(wanted, *ix),
             Subject::Neighbor(all) => all.iter().try_for_each(|ix| self.audit_neighbor(*ix)),
+            Subject::Dhcp(client) => self.audit_dhcp(wanted, client),
             _ => Ok(()),
         }
     }
@@ -96,7 +97,7 @@ impl Program {
             return Ok(());
         };
         let tables = self.writer.published();
-        let due = self.resolve_port(ix, slot, port);
+        let due = self.resolve_port(wanted, ix, slot, port);
         if let Some((id, tenant)) = &due.role {
             match tables.role(*id) {
                 Role::Tenant(seen) if same(seen, tenant) => {}

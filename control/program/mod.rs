@@ -17,6 +17,7 @@ pub(crate) mod audit;
 mod check;
 mod claimant;
 pub(crate) mod claims;
+mod dhcp;
 pub(crate) mod explain;
 pub(crate) mod neighbor;
 pub(crate) mod numbers;
@@ -88,6 +89,8 @@ pub(crate) struct Program {
     late_hops: Vec<HopId>,
     /// Neighbors that found no room; what leaves may make some.
     crowded: Vec<NeighborIx>,
+    /// Addresses of the underlay that a MAC is needed for.
+    needed: HashSet<Ipv4Addr>,
 }
 
 impl Program {
@@ -119,6 +122,7 @@ impl Program {
             late_macs: Vec::new(),
             late_hops: Vec::new(),
             crowded: Vec::new(),
+            needed: HashSet::new(),
         }
     }
 
@@ -183,6 +187,11 @@ impl Program {
         }
     }
 
+    /// This host's place in the network.
+    pub(crate) const fn site(&self) -> &Site {
+        &self.site
+    }
+
     /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.
     pub(crate) fn commit(&mut self) -> Commit {
         self.writer.commit()
@@ -233,6 +242,7 @@ impl Program {
             Subject::Neighbor(all) => all
                 .iter()
                 .try_for_each(|ix| self.neighbor_state(wanted, *ix)),
+            Subject::Dhcp(client) => self.dhcp_state(wanted, client),
             Subject::Kept(unserved) => Err(Obstacle::Unserved(*unserved)),
         }
     }

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 //! Neighbors: where each is reached, and its claims on its address and its MAC.
 
+use std::net::Ipv4Addr;
+
+use hashbrown::HashSet;
 use vswitch::stage::punt::Sought;
 use vswitch::tables::{DomainId, Hop, Neighbor, NextHop, VpcId};
+use vswitch::wire::Mac;
 
 use super::claims::Rank;
 use super::{IpKey, MacKey, Obstacle, Program};
@@ -132,9 +136,10 @@ impl Program {
         if host == uplink.vtep {
             return Ok(Placement::Here);
         }
-        let dst_mac = uplink
-            .mac_towards(host, slot.place.host_mac)
-            .ok_or(Obstacle::NoMac(host))?;
+        let Some(dst_mac) = uplink.mac_towards(host, slot.place.host_mac) else {
+            self.needed.extend(uplink.way_to(host));
+            return Err(Obstacle::NoMac(host));
+        };
         let next_hop = NextHop {
             port: uplink.port,
             src_ip: uplink.vtep,
@@ -161,6 +166,40 @@ impl Program {
             self.crowded.push(ix);
         }
         Placement::Waiting(obstacle)
+    }
+
+    /// Hosts and routers of the underlay said who they are.
+    pub(crate) fn learned(&mut self, wanted: &Wanted, learned: &[(Ipv4Addr, Mac)]) {
+        let Some(uplink) = &mut self.site.underlay else {
+            return;
+        };
+        uplink.learned.extend(learned.iter().copied());
+        let learned: HashSet<_> = learned.iter().map(|(ip, _)| *ip).collect();
+        let leads = |slot: &NeighborSlot| {
+            let way = uplink.way_to(slot.place.host);
+            way.is_some_and(|way| learned.contains(&way))
+        };
+        let neighbors = wanted.neighbors().filter(|(_, slot)| leads(slot));
+        for ix in neighbors.map(|(ix, _)| ix).collect::<Vec<_>>() {
+            self.update_neighbor(wanted, ix);
+        }
+    }
+
+    /// The addresses of the underlay that lead to a neighbor. What was learned of others is forgotten.
+    pub(crate) fn needed(&mut self, wanted: &Wanted) -> HashSet<Ipv4Addr> {
+        let Some(uplink) = &mut self.site.underlay else {
+            return HashSet::new();
+        };
+        let ways = wanted.neighbors();
+        let ways = ways.filter_map(|(_, slot)| uplink.way_to(slot.place.host));
+        let needed: HashSet<_> = ways.collect();
+        uplink.learned.retain(|ip, _| needed.contains(ip));
+        needed
+    }
+
+    /// Addresses of the underlay whose MAC is needed and not known, since the last time.
+    pub(crate) fn take_needed(&mut self) -> HashSet<Ipv4Addr> {
+        std::mem::take(&mut self.needed)
     }
 
     /// Claims address and MAC, or neither.

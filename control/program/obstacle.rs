@@ -8,12 +8,14 @@ use vswitch::tables::TableFull;
 use vswitch::wire::Vni;
 
 use super::{numbers, routes};
+use crate::dhcp::lease::NoLease;
 use crate::proto::schema::OperationStatus;
-use crate::southbound::field::Quote;
+use crate::southbound::field::{FieldError, Quote};
 use crate::state::Wanted;
 use crate::state::kept::Unserved;
 use crate::state::network::{SubnetIx, VpcIx};
 use crate::state::port::PortIx;
+use crate::state::resource::DhcpClient;
 
 /// Why a resource is not, or not wholly, programmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,14 @@ pub(crate) enum Obstacle {
     VniTaken(Vni, VpcIx),
     /// No number left for a VPC or a VNI.
     NoNumber,
+    /// No port of the switch is the client that DHCP has something to say to.
+    NoClient(Box<DhcpClient>),
+    /// The client's port is not served by DHCP.
+    NoLease(Box<NoLease>),
+    /// The client's port is served in another of its subnets, which it lists first.
+    OtherOffer(SubnetIx),
+    /// What a port is told by DHCP lacks something that the controller says wrong.
+    Told(Box<FieldError>),
     /// It is kept for a version that acts on it.
     Unserved(Unserved),
 }
@@ -74,7 +84,9 @@ impl Obstacle {
     fn is_invalid(&self) -> bool {
         matches!(
             self,
-            Self::VniTaken(..) | Self::Unserved(Unserved::Unreachable(_) | Unserved::NoArionInfo)
+            Self::VniTaken(..)
+                | Self::Told(_)
+                | Self::Unserved(Unserved::Unreachable(_) | Unserved::NoArionInfo)
         )
     }
 
@@ -148,6 +160,19 @@ impl fmt::Display for Explained<'_> {
                 "more VPCs or VNIs than this switch can tell apart ({})",
                 numbers::MAX_NUMBERS
             ),
+            Obstacle::NoClient(client) => write!(
+                f,
+                "no port of the switch is bound to one with the MAC {} in subnet {} yet",
+                client.mac,
+                Quote(&client.subnet)
+            ),
+            Obstacle::NoLease(why) => why.fmt(f),
+            Obstacle::OtherOffer(ix) => write!(
+                f,
+                "its port is served in subnet {}, which comes first",
+                self.subnet(*ix)
+            ),
+            Obstacle::Told(problem) => write!(f, "served, but for {problem}"),
             Obstacle::Unserved(why) => why.fmt(f),
         }
     }

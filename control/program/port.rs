@@ -10,6 +10,7 @@ use vswitch::tables::{AddressPair, Attachment, Guard, Hop, Neighbor, PortId, Rol
 
 use super::claims::Rank;
 use super::{IpKey, MacKey, Obstacle, Program};
+use crate::dhcp::lease::{NoLease, Offer};
 use crate::state::Wanted;
 use crate::state::network::SubnetIx;
 use crate::state::port::{PortIx, PortSlot, WantedPort};
@@ -20,6 +21,8 @@ pub(crate) struct ProgrammedPort {
     /// The switch's port that has the role; `None`: none has.
     pub(super) role: Option<(PortId, Arc<TenantPort>)>,
     claims: PortClaims,
+    /// What it is told by DHCP, or why nothing.
+    pub(super) offer: Result<Offer, NoLease>,
     /// What is missing, if anything.
     obstacle: Option<Obstacle>,
 }
@@ -73,7 +76,7 @@ impl Program {
         let described = wanted
             .port(ix)
             .and_then(|slot| Some((slot, &slot.wanted.as_ref()?.value)));
-        let mut new = described.map(|(slot, port)| self.resolve_port(ix, slot, port));
+        let mut new = described.map(|(slot, port)| self.resolve_port(wanted, ix, slot, port));
         let old = self.ports.remove(&ix);
         self.switch_roles(old.as_ref(), new.as_mut());
         let full = new.as_mut().and_then(|new| self.claim_all(&mut new.claims));
@@ -109,6 +112,7 @@ impl Program {
     /// What there is to program of the port, on tables with room for all.
     pub(super) fn resolve_port(
         &self,
+        wanted: &Wanted,
         ix: PortIx,
         slot: &PortSlot,
         port: &WantedPort,
@@ -117,6 +121,7 @@ impl Program {
             return ProgrammedPort {
                 role: None,
                 claims: PortClaims::default(),
+                offer: Err(NoLease::NoAddress),
                 obstacle: Some(Obstacle::NoDevice(ix)),
             };
         };
@@ -148,10 +153,17 @@ impl Program {
                 attached.push(subnet);
             }
         }
+        let offer = Offer::of_port(wanted, ix, self.site.tenant_mtu());
+        // What it cannot use yet, it is not told.
+        let offer = offer.and_then(|offer| match attached.contains(&offer.subnet) {
+            true => Ok(offer),
+            false => Err(NoLease::NoAddress),
+        });
         let tenant = TenantPort {
             mac: port.mac,
             admin_up: port.admin_up,
             guard: self.site.anti_spoofing.then(|| guard(port)),
+            lease: offer.as_ref().ok().map(|offer| offer.lease.clone()),
             attachments,
         };
         // Without a single subnet there is nothing to switch in.
@@ -159,6 +171,7 @@ impl Program {
         ProgrammedPort {
             role,
             claims,
+            offer,
             obstacle,
         }
     }
@@ -275,6 +288,7 @@ pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
     a.mac == b.mac
         && a.admin_up == b.admin_up
         && a.guard == b.guard
+        && a.lease == b.lease
         && a.attachments.len() == b.attachments.len()
         && a.attachments
             .iter()

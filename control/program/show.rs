@@ -7,8 +7,8 @@ use vswitch::tables::VpcId;
 use vswitch::tables::routes::{Route, Target};
 
 use super::neighbor::Placement;
-use super::show_kept::{kept, show_dhcp, show_gateways, show_security_groups};
-use super::{Obstacle, Program};
+use super::show_kept::{kept, show_gateways, show_security_groups};
+use super::{Obstacle, Program, dhcp};
 use crate::core::{MAX_ROWS, Show};
 use crate::state::network::SubnetIx;
 use crate::state::{Revised, Wanted};
@@ -49,7 +49,7 @@ impl Program {
             Show::Neighbors => self.show_neighbors(wanted).finish("address"),
             Show::Routes => self.show_routes(wanted).finish("subnet"),
             Show::SecurityGroups => show_security_groups(wanted).finish("id"),
-            Show::Dhcp => show_dhcp(wanted).finish("mac"),
+            Show::Dhcp => self.show_dhcp(wanted).finish("mac"),
             Show::Gateways => show_gateways(wanted).finish("id"),
             Show::Stale => show_stale(wanted).finish("kind"),
             Show::Pending => self.show_pending(wanted).finish("kind"),
@@ -118,6 +118,10 @@ impl Program {
                     "mac": port.map(|port| port.mac.to_string()),
                     "addresses": join(fixed_ips().map(|(_, ip)| ip.to_string())),
                     "subnets": join(fixed_ips().map(|(subnet, _)| subnet_id(wanted, *subnet))),
+                    "dhcp": self.ports.get(&ix).map(|port| match &port.offer {
+                        Ok(offer) => dhcp::told(offer),
+                        Err(why) => format!("not served: {why}"),
+                    }),
                     "mtu": self.site.tenant_mtu(),
                     "admin": port.map(|port| if port.admin_up { "up" } else { "down" }),
                     "state": match port {
@@ -142,7 +146,7 @@ impl Program {
                     "mtu": self.site.tenant_mtu(),
                     "type": if slot.routed { "L3" } else { "L2" },
                     "subnet": subnet_id(wanted, slot.subnet),
-                    "id": slot.id,
+                    "id": slot.id.to_string(),
                     "state": match self.neighbors.get(ix.get()) {
                         Some(Placement::Here) => "on this host".to_owned(),
                         Some(Placement::Idle) => "idle".to_owned(),
@@ -220,7 +224,12 @@ impl Program {
         }
         for (ix, slot) in wanted.neighbors() {
             if let Some(obstacle) = self.neighbor_state(wanted, ix).err() {
-                push("neighbor", &slot.id, obstacle);
+                push("neighbor", &slot.id.to_string(), obstacle);
+            }
+        }
+        for (client, dhcp) in wanted.dhcp() {
+            if let Some(obstacle) = self.dhcp_state(wanted, client).err() {
+                push("dhcp", &dhcp.said.id, obstacle);
             }
         }
         for (kind, id, unserved) in kept(wanted) {
@@ -257,7 +266,7 @@ fn show_stale(wanted: &Wanted) -> Rows {
     rows
 }
 
-fn state(wanted: &Wanted, state: Result<(), Obstacle>) -> String {
+pub(super) fn state(wanted: &Wanted, state: Result<(), Obstacle>) -> String {
     match state {
         Ok(()) => "ready".to_owned(),
         Err(obstacle) if obstacle.is_failure() => format!("failed: {}", obstacle.explain(wanted)),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! Rows of what is kept and not acted on: security groups, DHCP, gateways.
+//! Rows of what is kept and not acted on: security groups, gateways.
 
 use hashbrown::HashMap;
 use serde_json::json;
@@ -14,12 +14,10 @@ use crate::state::kept::Unserved;
 pub(super) fn kept(wanted: &Wanted) -> impl Iterator<Item = (&'static str, &str, Unserved)> {
     let groups = wanted.security_groups();
     let groups = groups.map(|(id, _)| ("security-group", id, Unserved::SecurityGroup));
-    let dhcp = wanted.dhcp();
-    let dhcp = dhcp.map(|(_, dhcp)| ("dhcp", dhcp.said.id.as_str(), Unserved::Dhcp));
     let gateways = wanted.gateways();
     let gateways =
         gateways.map(|(id, gateway)| ("gateway", id, Unserved::of_gateway(&gateway.said)));
-    groups.chain(dhcp).chain(gateways)
+    groups.chain(gateways)
 }
 
 pub(super) fn show_security_groups(wanted: &Wanted) -> Rows {
@@ -44,24 +42,6 @@ pub(super) fn show_security_groups(wanted: &Wanted) -> Rows {
                 "egress_rules": rules(Direction::Egress),
                 "ports": users.get(id).copied().unwrap_or_default(),
                 "state": Unserved::SecurityGroup.to_string(),
-            })
-        });
-    }
-    rows
-}
-
-pub(super) fn show_dhcp(wanted: &Wanted) -> Rows {
-    let mut rows = Rows::default();
-    for (client, dhcp) in wanted.dhcp() {
-        rows.push(|| {
-            json!({
-                "mac": client.mac.to_string(),
-                "subnet": client.subnet,
-                "ipv4": dhcp.said.ipv4_address,
-                "ipv6": dhcp.said.ipv6_address,
-                "host_name": dhcp.said.port_host_name,
-                "id": dhcp.said.id,
-                "state": Unserved::Dhcp.to_string(),
             })
         });
     }

@@ -28,9 +28,9 @@ use crate::proto::served::goal_state_provisioner_server::{
 /// Largest message accepted: what gRPC can count, as Alcor's own agent does.
 const MAX_REQUEST: usize = i32::MAX as usize;
 
-/// Messages of one stream that are being applied, and replies that wait for a slow client; beyond, the stream
-/// is not read.
-const IN_FLIGHT: usize = 4;
+/// Messages of one stream that wait behind the one that is being applied, and replies that wait for a slow client;
+/// beyond, the stream is not read. One is enough to keep all busy: more of them only fill more memory, and the caches.
+const IN_FLIGHT: usize = 1;
 
 /// The service, over the control thread that `core` leads to.
 pub(crate) fn routes(core: CoreHandle) -> Routes {

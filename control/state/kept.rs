@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-//! Security groups, DHCP and gateways: kept for the code that will act on them, and merged as the contract says.
+//! Security groups and gateways: kept for the code that will act on them, and merged as the contract says; and DHCP, of
+//! which ports' leases are made.
 
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
+use super::port::{PortIx, WantedPort};
 use super::resource::{DhcpClient, DhcpUpdate, SecurityGroupUpdate, SecurityRuleKey};
 use super::slots::MAX_SLOTS;
 use super::{Refused, Revised, Subject, Wanted};
@@ -41,9 +43,6 @@ pub(crate) enum Unserved {
     /// It is a security group.
     #[error("kept; this version of the switch does not enforce security groups yet")]
     SecurityGroup,
-    /// It is about DHCP.
-    #[error("kept; this version of the switch does not answer DHCP yet")]
-    Dhcp,
     /// It is a gateway that a later version may use.
     #[error("kept; this version of the switch does not use gateways yet")]
     Gateway,
@@ -80,6 +79,23 @@ impl Wanted {
         self.kept.dhcp.iter()
     }
 
+    /// What DHCP has to say to a client.
+    pub(crate) fn dhcp_of(&self, client: &DhcpClient) -> Option<&Dhcp> {
+        self.kept.dhcp.get(client)
+    }
+
+    /// The port of the client that DHCP has something to say to, if one of the switch's is bound to it. Takes time in
+    /// proportion to those.
+    pub(crate) fn port_of(&self, client: &DhcpClient) -> Option<PortIx> {
+        let subnet = self.subnets.find(&client.subnet)?;
+        let is_it = |ix: &PortIx| {
+            let port = self.ports.get(*ix).and_then(|slot| slot.wanted.as_ref());
+            let in_it = |port: &WantedPort| port.fixed_ips.iter().any(|(of, _)| *of == subnet);
+            port.is_some_and(|port| port.value.mac == client.mac && in_it(&port.value))
+        };
+        self.bound.values().copied().filter(is_it).min()
+    }
+
     /// All gateways, by id.
     pub(crate) fn gateways(&self) -> impl Iterator<Item = (&str, &Gateway)> {
         let all = self.kept.gateways.iter();
@@ -92,8 +108,8 @@ impl Wanted {
     }
 
     pub(super) fn find_dhcp(&self, id: &str) -> Subject {
-        let known = self.kept.dhcp_clients.contains_key(id);
-        subject(known.then_some(Unserved::Dhcp))
+        let client = self.kept.dhcp_clients.get(id);
+        client.map_or(Subject::Nothing, |client| Subject::Dhcp(client.clone()))
     }
 
     pub(super) fn find_gateway(&self, id: &str) -> Subject {
@@ -148,7 +164,7 @@ impl Wanted {
     ) -> Result<Subject, Refused> {
         let Kept {
             dhcp, dhcp_clients, ..
-        } = &mut self.kept;
+        } = &self.kept;
         let of_id = dhcp_clients.get(id).cloned();
         let Some(client) = update.client.or_else(|| of_id.clone()) else {
             return Ok(Subject::Nothing);
@@ -163,6 +179,13 @@ impl Wanted {
         if update.said.is_some() {
             room?;
         }
+        for concerned in moved.iter().chain([&client]) {
+            let port = self.port_of(concerned);
+            self.touched.ports.extend(port);
+        }
+        let Kept {
+            dhcp, dhcp_clients, ..
+        } = &mut self.kept;
         for gone in moved.iter().chain([&client]) {
             if let Some(old) = dhcp.remove(gone) {
                 dhcp_clients.remove(old.said.id.as_str());
@@ -174,8 +197,8 @@ impl Wanted {
         };
         said.id = id.to_owned();
         dhcp_clients.insert(id.into(), client.clone());
-        dhcp.insert(client, Revised::new(next, (), said));
-        Ok(Subject::Kept(Unserved::Dhcp))
+        dhcp.insert(client.clone(), Revised::new(next, (), said));
+        Ok(Subject::Dhcp(client))
     }
 
     pub(super) fn set_gateway(

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //! What the controller wants: resources by id, who depends on whom, revisions. Knows nothing of tables.
 //!
-//! * [`resource`] what goal states are made of; [`slots`] ids as small numbers; [`chunks`] long lists.
+//! * [`resource`] what goal states are made of; [`slots`] ids as small numbers; [`id`] and [`chunks`] for those of
+//!   which there are a million.
 //! * [`network`] VPCs and subnets, [`router`], [`port`] and [`neighbor`]: how each changes, and whom that
-//!   touches; [`kept`] what nothing is made of yet.
+//!   touches; [`kept`] DHCP, and what nothing is made of yet.
 //! * [`age`] and [`vnis`]: who was first, and who was last.
 //! * [`export`] what is wanted, in the controller's own words; [`parts`] all of it, as goal states;
 //!   [`stale`] what was wanted before a restart and not since.
@@ -14,6 +15,7 @@
 pub(crate) mod age;
 pub(crate) mod chunks;
 pub(crate) mod export;
+pub(crate) mod id;
 pub(crate) mod kept;
 pub(crate) mod neighbor;
 pub(crate) mod network;
@@ -37,7 +39,7 @@ use kept::{Kept, Unserved};
 use neighbor::{NeighborIx, Neighbors};
 use network::{SubnetIx, SubnetSlot, VpcIx, VpcSlot};
 use port::{PortIx, PortSlot};
-use resource::Change;
+use resource::{Change, DhcpClient};
 use router::{RouterIx, RouterSlot};
 use slots::Slots;
 use stale::Stale;
@@ -125,6 +127,8 @@ pub(crate) enum Subject {
     Port(PortIx),
     /// Addresses of a neighbor.
     Neighbor(SmallVec<[NeighborIx; 1]>),
+    /// What DHCP has to say to a client.
+    Dhcp(DhcpClient),
     /// One that is kept and not acted on.
     Kept(Unserved),
 }

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use vswitch::tables::snapshot::MAX_NEIGHBORS;
 
+use super::id::Id;
 use super::network::SubnetIx;
 use super::resource::{NeighborAddress, NeighborDetails, NeighborPlace, NeighborUpdate};
 use super::slots::{Arena, Ix, Keyed};
@@ -20,7 +21,7 @@ pub(crate) type NeighborIx = Ix<NeighborSlot>;
 #[derive(Debug)]
 pub(crate) struct NeighborSlot {
     /// As the controller calls it: its port's id, possibly empty.
-    pub id: Box<str>,
+    pub id: Id,
     /// As [`NeighborAddress::routed`].
     pub routed: bool,
     /// Its subnet.
@@ -35,11 +36,11 @@ pub(crate) struct NeighborSlot {
     /// has it.
     pub changed: u64,
     /// Where it stands in its subnet's list.
-    position: usize,
+    position: u32,
 }
 
-// A million of them: a cache line each.
-const _: () = assert!(size_of::<Option<NeighborSlot>>() == 64);
+// A million of them.
+const _: () = assert!(size_of::<Option<NeighborSlot>>() == 72);
 
 /// All neighbors.
 #[derive(Debug, Default)]
@@ -53,7 +54,7 @@ pub(crate) struct Neighbors {
 /// What identifies one of the controller's neighbors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key<'a> {
-    id: &'a str,
+    id: &'a Id,
     routed: bool,
     subnet: SubnetIx,
     ip: Ipv4Addr,
@@ -108,7 +109,7 @@ impl Wanted {
     pub(crate) fn find_neighbor(&self, said: &NeighborConfiguration) -> Option<NeighborIx> {
         let fixed_ip = said.fixed_ips.first()?;
         self.neighbors.arena.find(Key {
-            id: &said.id,
+            id: &said.id.as_str().into(),
             routed: fixed_ip.neighbor_type() == NeighborType::L3,
             subnet: self.subnets.find(&fixed_ip.subnet_id)?,
             ip: fixed_ip.ip_address.parse().ok()?,
@@ -162,8 +163,9 @@ impl Wanted {
     ) -> Result<NeighborIx, Refused> {
         let (routed, ip, changed) = (address.routed, address.ip, self.clock.tick());
         let subnet = self.subnets.intern(&address.subnet);
+        let id = Id::from(id);
         let key = Key {
-            id,
+            id: &id,
             routed,
             subnet,
             ip,
@@ -192,9 +194,9 @@ impl Wanted {
         let position = self
             .subnets
             .get(subnet)
-            .map_or(0, |slot| slot.neighbors.len());
+            .map_or(0, |slot| slot.neighbors.len() as u32); // at most MAX_NEIGHBORS
         let slot = NeighborSlot {
-            id: id.into(),
+            id,
             routed,
             subnet,
             ip,
@@ -222,7 +224,7 @@ impl Wanted {
             return Ok(());
         };
         let key = Key {
-            id,
+            id: &id.into(),
             routed: address.routed,
             subnet,
             ip: address.ip,
@@ -252,10 +254,11 @@ impl Wanted {
             return;
         };
         // The last of the list takes the place of the one that goes.
-        if slot.position < list.len() {
-            list.swap_remove(slot.position);
+        let position = slot.position as usize;
+        if position < list.len() {
+            list.swap_remove(position);
         }
-        if let Some(&moved) = list.get(slot.position)
+        if let Some(&moved) = list.get(position)
             && let Some(moved) = self.neighbors.arena.get_mut(moved)
         {
             moved.position = slot.position;

@@ -182,11 +182,16 @@ impl Wanted {
         }
         // As with a VPC's: a placeholder takes nothing back.
         let known = old
+            .as_ref()
             .filter(|old| old.value.vpc == subnet.vpc)
             .and_then(|old| old.value.vni);
         subnet.vni = subnet.vni.or(known);
         if let Some(vni) = subnet.vni {
             said.tunnel_id = vni.get().into();
+        }
+        // What its ports are told by DHCP.
+        if old.is_none_or(|old| old.said != said) {
+            self.touched.ports.extend(&slot.ports);
         }
         slot.vpc = Some(vpc);
         slot.wanted = Some(Revised::new(revision, subnet, said));

@@ -112,6 +112,13 @@ impl Devices {
         &self.eal
     }
 
+    /// Sends a frame of the switch's own by the uplink; see [`Workers::send_by_uplink`]. False also where there is no
+    /// buffer for it.
+    pub(crate) fn send_by_uplink(&self, bytes: &[u8]) -> bool {
+        let frame = self.pool.alloc();
+        frame.is_some_and(|mut frame| frame.append(bytes) && self.workers.send_by_uplink(frame))
+    }
+
     /// Adds a device's port, stopped.
     pub(crate) fn attach(&self, settings: PortSettings) -> Result<PortId, DeviceError> {
         let mut ports = self.lock();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use vswitch::counters;
 use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
+use vswitch::stage::link::Hearing;
 use vswitch::tables::rcu::{Reader, TooManyReaders};
 use vswitch::tables::snapshot::{Registrar, tables};
 use vswitch::tables::{Tables, Underlay};
@@ -137,6 +138,16 @@ impl Switch {
         let punt = self.devices.workers().punt().cloned();
         punt.map(|punt| Ok((punt, self.registrar.reader("on-demand")?)))
             .transpose()
+    }
+
+    /// Has workers tell from now on what they hear on the uplink.
+    pub(crate) fn hear(&self) -> Vec<Hearing> {
+        self.devices.workers().hear()
+    }
+
+    /// The ports.
+    pub(crate) fn devices(&self) -> Arc<Devices> {
+        Arc::clone(&self.devices)
     }
 
     /// The counters of all ports.

@@ -17,12 +17,13 @@ use super::{DeviceError, Devices, Switch, Totals, report};
 use crate::audit::part::Part;
 use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone};
-use crate::explain::{Explanation, Packet};
+use crate::explain::{Explanation, Links, Packet};
 use crate::northbound::{ExecError, Executor, Output};
 use crate::ondemand::desk as on_demand;
 use crate::southbound::subscribe::Subscriptions;
 use crate::state::Revisions;
 use crate::state::parts::Position;
+use crate::underlay;
 
 /// The running switch, for operators.
 pub(crate) struct Operator {
@@ -33,6 +34,7 @@ pub(crate) struct Operator {
     /// As set last.
     revisions: Mutex<Revisions>,
     on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
+    underlay: Option<underlay::Known>,
     subscriptions: Arc<Subscriptions>,
     /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
     zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
@@ -51,6 +53,7 @@ impl Operator {
         switch: &Switch,
         core: CoreHandle,
         on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
+        underlay: Option<underlay::Known>,
         subscriptions: Arc<Subscriptions>,
         quit: watch::Sender<bool>,
     ) -> Self {
@@ -61,21 +64,25 @@ impl Operator {
             devices,
             core,
             on_demand,
+            underlay,
             subscriptions,
             zero: Mutex::default(),
             quit,
         }
     }
 
-    /// The workers' limits, see [`super::workers`].
-    fn limits(&self) -> Result<Limits, DeviceError> {
-        let mut limits = Limits::NONE;
+    /// The workers' links and limits, see [`super::workers`].
+    fn links(&self) -> Result<Links, DeviceError> {
+        let (mut limits, mut started) = (Limits::NONE, Vec::new());
         limits.fragment = self.settings.fragment;
         limits.clamp_mss = self.settings.clamp_mss;
         for port in self.devices.ids() {
             limits.set_mtu(port, self.devices.mtu(port)?);
+            if self.devices.read(port, Port::is_started)? {
+                started.push(port);
+            }
         }
-        Ok(limits)
+        Ok(Links { limits, started })
     }
 
     async fn show(&self, show: Show) -> Result<Output, ExecError> {
@@ -113,6 +120,10 @@ impl Operator {
             Show::Pending => self.goal_state(core::Show::Pending).await?,
             Show::Stale => self.goal_state(core::Show::Stale).await?,
             Show::Memory => self.goal_state(core::Show::Memory).await?,
+            Show::Underlay => {
+                let known = self.underlay.as_ref();
+                known.map_or_else(|| Value::Array(Vec::new()), underlay::Known::rows)
+            }
             Show::OnDemand => {
                 let shared = self.on_demand.as_ref();
                 let figures = shared.map(|shared| block_in_place(|| shared.figures()).row());
@@ -246,7 +257,7 @@ impl Operator {
                 "link": info["link"],
                 "role": role,
                 "mac": if guest { &row["mac"] } else { &info["mac"] },
-                "mtu": if guest { &row["mtu"] } else { &info["mtu"] },
+                "mtu": if guest { least(&row["mtu"], &info["mtu"]) } else { &info["mtu"] },
                 "addresses": row["addresses"],
                 "id": row["id"],
                 "state": if guest { state } else { "ready".into() },
@@ -295,8 +306,8 @@ impl Executor for Operator {
 
     async fn explain(&self, from: PortId, packet: Packet) -> Result<Explanation, ExecError> {
         block_in_place(|| self.devices.read(from, |_| ()))?;
-        let limits = block_in_place(|| self.limits())?;
-        let explained = self.core.explain(from, packet, limits).await;
+        let links = block_in_place(|| self.links())?;
+        let explained = self.core.explain(from, packet, links).await;
         let explained = explained.map_err(|Gone| ExecError::ShuttingDown)?;
         explained.map_err(|error| ExecError::Failed(error.to_string()))
     }
@@ -382,5 +393,13 @@ fn since(stats: &PortStats, zero: &PortStats) -> PortStats {
         tx_errors: stats.tx_errors.saturating_sub(zero.tx_errors),
         tx_unsendable: stats.tx_unsendable.saturating_sub(zero.tx_unsendable),
         ..*stats
+    }
+}
+
+/// The lesser number of two rows, or the first one where there is none.
+fn least<'a>(a: &'a Value, b: &'a Value) -> &'a Value {
+    match (a.as_u64(), b.as_u64()) {
+        (Some(first), Some(second)) if second < first => b,
+        _ => a,
     }
 }

@@ -9,8 +9,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
+use hashbrown::HashMap;
 use vswitch::counters::WorkerCounters;
 use vswitch::dpdk::{Eal, Mbuf, Port, PortError, PortRx, PortTx};
+use vswitch::stage::link::{HEARD_CAPACITY, Hearing};
 use vswitch::stage::punt::PuntQueues;
 use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
 use vswitch::tables::PortId;
@@ -30,6 +32,9 @@ pub(crate) struct Workers {
     forward: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     punt: Option<PuntSide>,
+    uplink: Option<PortId>,
+    /// How others than the port's workers send by it.
+    handoffs: Mutex<HashMap<PortId, Handoff<Mbuf>>>,
 }
 
 /// What workers leave with the control side, and what that counts.
@@ -57,7 +62,7 @@ pub(crate) struct Seat {
     end: AtomicBool,
 }
 
-/// A change of a worker's ports.
+/// A change of a worker.
 enum Change {
     Add {
         port: PortId,
@@ -69,6 +74,7 @@ enum Change {
         port: PortId,
         done: SyncSender<()>,
     },
+    Tell(Hearing),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -94,6 +100,7 @@ impl Workers {
     ) -> Result<Self, BringUpError> {
         let mut punt = punt.then(PuntSide::default);
         let forward = Arc::new(AtomicBool::new(false));
+        let uplink = settings.vtep.map(|vtep| vtep.port);
         let (mut seats, mut threads) = (Vec::new(), Vec::new());
         for (number, &core) in cores.iter().enumerate() {
             let name = format!("worker{number}");
@@ -130,6 +137,8 @@ impl Workers {
             forward,
             threads: Mutex::new(threads),
             punt,
+            uplink,
+            handoffs: Mutex::default(),
         })
     }
 
@@ -141,6 +150,26 @@ impl Workers {
     /// What workers leave with the control side, if they do.
     pub(super) fn punt(&self) -> Option<&PuntSide> {
         self.punt.as_ref()
+    }
+
+    /// Has workers tell from now on what they hear on the uplink: by worker.
+    pub(super) fn hear(&self) -> Vec<Hearing> {
+        let hearing = self.seats.iter().map(|seat| {
+            let hearing = Hearing::new(ArrayQueue::new(HEARD_CAPACITY));
+            lock(&seat.mail).push(Change::Tell(Arc::clone(&hearing)));
+            hearing
+        });
+        let hearing = hearing.collect();
+        self.wake();
+        hearing
+    }
+
+    /// Sends a frame of the switch's own by the uplink: a worker does so in its next round. False: it is dropped, since the
+    /// uplink is stopped or its workers do not look.
+    pub(super) fn send_by_uplink(&self, frame: Mbuf) -> bool {
+        let handoffs = lock(&self.handoffs);
+        let handoff = self.uplink.and_then(|uplink| handoffs.get(&uplink));
+        handoff.is_some_and(|handoff| handoff.push((frame, None)).is_ok())
     }
 
     /// What the workers count, and the control side for them.
@@ -178,7 +207,13 @@ impl Workers {
         poll: bool,
     ) -> Result<(), PortError> {
         let info = port.info();
-        let mut links = links(port, usize::from(info.txq), self.seats.len())?.into_iter();
+        let shared = Some(id) == self.uplink || usize::from(info.txq) < self.seats.len();
+        let handoff = shared.then(|| Handoff::new(ArrayQueue::new(HANDOFF_CAPACITY)));
+        let queues = usize::from(info.txq);
+        let mut links = links(port, queues, self.seats.len(), handoff.as_ref())?.into_iter();
+        if let Some(handoff) = handoff {
+            lock(&self.handoffs).insert(id, handoff);
+        }
         let mut queues: Vec<Vec<PortRx>> = self.seats.iter().map(|_| Vec::new()).collect();
         for queue in 0..if poll { info.rxq } else { 0 } {
             let fewest =
@@ -201,6 +236,7 @@ impl Workers {
 
     /// Takes a port's queues from the workers. False: one did not give them back in time.
     pub(super) fn remove_port(&self, port: PortId) -> bool {
+        lock(&self.handoffs).remove(&port);
         // The first worker last: it sends what the others hand over until they have let go of the port.
         let (first, others) = self.seats.split_at(1);
         [others, first].into_iter().all(|seats| {
@@ -266,6 +302,7 @@ fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, forward: &AtomicBool,
                     worker.limits_mut().set_mtu(port, mtu);
                     worker.add_port(port, queues, link);
                 }
+                Change::Tell(hearing) => worker.tell(hearing),
                 Change::Remove { port, done } => {
                     worker.remove_port(port);
                     let _ = done.send(());
@@ -281,24 +318,23 @@ fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, forward: &AtomicBool,
     worker.drain();
 }
 
-/// A way out by this port for each worker.
+/// A way out by this port for each worker. The first one also sends what is in `handoff`.
 fn links(
     port: &mut Port,
     queues: usize,
     workers: usize,
+    handoff: Option<&Handoff<Mbuf>>,
 ) -> Result<Vec<Option<Link<PortTx>>>, PortError> {
-    let handoff: Option<Handoff<_>> =
-        (queues < workers).then(|| Arc::new(ArrayQueue::new(HANDOFF_CAPACITY)));
     let mut links = Vec::new();
     for worker in (0..).take(workers) {
         links.push(if usize::from(worker) < queues {
             let tx = port.take_tx(worker)?;
-            Some(match &handoff {
+            Some(match handoff {
                 Some(handoff) if worker == 0 => Link::Shared(tx, Arc::clone(handoff)),
                 _ => Link::Own(tx),
             })
         } else {
-            handoff.clone().map(Link::Borrowed)
+            handoff.map(|handoff| Link::Borrowed(Arc::clone(handoff)))
         });
     }
     Ok(links)

@@ -7,13 +7,14 @@
 mod control {
     pub(crate) mod audit;
     pub(crate) mod core;
+    pub(crate) mod dhcp;
     pub(crate) mod program;
     pub(crate) mod proto;
     pub(crate) mod southbound;
     pub(crate) mod state;
     pub(crate) mod store;
 }
-use control::{audit, core, program, proto, southbound, state, store};
+use control::{audit, core, dhcp, program, proto, southbound, state, store};
 
 #[path = "../goal_state.rs"]
 mod goal_state;

@@ -247,7 +247,7 @@ def test_a_neighbor_by_old_numbers_is_refused_by_name_and_nothing_else_is(switch
 # --- what is kept
 
 
-def test_security_groups_dhcp_and_gateways_are_kept_shown_and_pending(switch):
+def test_security_groups_and_gateways_are_kept_shown_and_pending_and_dhcp_is_served(switch):
     first = [
         senders.security_group("group", NEAR.vpc, ssh=22, web=80),
         senders.dhcp(HERE),
@@ -262,16 +262,15 @@ def test_security_groups_dhcp_and_gateways_are_kept_shown_and_pending(switch):
             dhcp_id = states[1].configuration.id
             assert wrong == {
                 ("SECURITYGROUP", "group"): "PENDING",
-                ("DHCP", dhcp_id): "PENDING",
                 ("GATEWAY", "zeta"): "PENDING",
                 ("GATEWAY", "nat"): "INVALID_ARG",
             }
             groups, dhcp, gateways = (switch.show(what) for what in ("security-groups", "dhcp", "gateways"))
             assert [(row["id"], row["name"], row["ingress_rules"]) for row in groups] == [("group", "group", rules)]
-            assert [(row["mac"], row["subnet"], row["ipv4"], row["id"]) for row in dhcp] == [(HERE.mac, NEAR.id, HERE.ip, dhcp_id)]
+            assert [(row["mac"], row["subnet"], row["ipv4"], row["id"], row["state"]) for row in dhcp] == [(HERE.mac, NEAR.id, HERE.ip, dhcp_id, "ready")]
             assert [(row["id"], row["type"], row["oam_port"]) for row in gateways] == [("nat", "NGW", None), ("zeta", "ZETA", 8300)]
             pending = {(row["kind"], row["id"]): row["reason"] for row in switch.show("pending")}
-            assert set(pending) == {("security-group", "group"), ("dhcp", dhcp_id), ("gateway", "zeta"), ("gateway", "nat")}
+            assert set(pending) == {("security-group", "group"), ("gateway", "zeta"), ("gateway", "nat")}
             assert all(reason.startswith("kept") for reason in pending.values()) and "NGW" in pending["gateway", "nat"]
     # By any id: it is the MAC and the subnet that count.
     switch.accept(*map(goal.delete, [*first[:1], senders.dhcp(HERE), *first[2:]]))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import struct
 
 import goal
 from frames import assert_frames, encapsulated, to_gateway, udp, vxlan, write_pcap
@@ -97,4 +98,13 @@ def test_what_cannot_be_explained_says_why(switches, tmp_path):
     assert "there is no port 99" in error(99, "--pcap", guest)
     assert "there is no port 2\n" in error(2, "--pcap", guest)
     assert "no-such.pcap" in error(1, "--pcap", tmp_path / "no-such.pcap")
+    # Little-endian pcap files: of Linux "cooked" frames, and of a packet that was cut when it was recorded.
+    header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 113)
+    (tmp_path / "cooked.pcap").write_bytes(header)
+    assert "not of Ethernet's" in error(1, "--pcap", tmp_path / "cooked.pcap")
+    cut = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1) + struct.pack("<IIII", 0, 0, 20, 90) + bytes(20)
+    (tmp_path / "cut.pcap").write_bytes(cut)
+    assert "has 20 of its 90 bytes" in error(1, "--pcap", tmp_path / "cut.pcap")
+    switch.execute("port stop 1")
+    assert "port 1 is not started" in error(1, "--packet", "ip dst=10.5.2.1")
     assert "--packet" in error(1)

@@ -41,8 +41,8 @@ the result, so only a tap device is tried with them."""
 class Hosts:
     """Guest A behind the switch, host B's kernel with two guests."""
 
-    def __init__(self, networks, switches, device: str, *, mtu: int = 1600, config: tuple[str, ...] = ()):
-        """`mtu`: what the switch is told of the uplink, whose device takes 1600."""
+    def __init__(self, networks, switches, device: str, *, mtu: int = 1600, config: tuple[str, ...] = (), named: bool = True):
+        """`mtu`: what the switch is told of the uplink, whose device takes 1600. `named`: host B is told host A's MAC."""
         self.guest = networks.namespace("ga")
         self.host = networks.namespace("hb")
         self.there, self.far_there = networks.namespace("gb5"), networks.namespace("gb6")
@@ -52,7 +52,7 @@ class Hosts:
         else:
             tap = networks.device("t")
             tenant = f"net_tap1,iface={tap},mac={HERE.mac}"
-        self.make_host_b()
+        self.make_host_b(named)
         self.switch = switches(
             [
                 f"port attach net_af_packet0,iface={uplink}",
@@ -78,10 +78,11 @@ class Hosts:
         namespace.ip(f"address add {guest.ip}/{guest.subnet.cidr.split('/')[1]} dev {device}")
         namespace.ip(f"route add default via {guest.subnet.gateway_ip}")
 
-    def make_host_b(self) -> None:
+    def make_host_b(self, named: bool) -> None:
         host = self.host
         host.ip(f"address add {host_ip(B)}/24 dev u")
-        host.ip(f"neigh add {host_ip(A)} lladdr {host_mac(A)} dev u")
+        if named:
+            host.ip(f"neigh add {host_ip(A)} lladdr {host_mac(A)} dev u")
         sides = ((NEAR, THERE, self.there, DVR_MAC), (FAR, FAR_THERE, self.far_there, FAR.gateway_mac))
         for subnet, guest, namespace, bridge_mac in sides:
             vni = subnet.vni
@@ -288,7 +289,7 @@ def test_a_guest_learns_what_the_way_to_another_host_takes(networks, switches):
 
 
 def test_what_a_guest_sends_too_long_arrives_where_the_switch_fragments_and_clamps(networks, switches):
-    hosts = Hosts(networks, switches, "net_tap", mtu=1000, config=("set fragment on", "set clamp-mss on"))
+    hosts = Hosts(networks, switches, "net_tap", mtu=1000, config=("set clamp-mss on",))
     switch = hosts.switch
     switch.accept(*STATES)
     eventually("the guest's device is up", lambda: "LOWER_UP" in hosts.guest.ip("link show eth0"))

@@ -384,7 +384,7 @@ def test_a_frame_too_long_for_the_underlay_is_reported_and_lost_alone(lab):
     switch = lab.switch
     switch.accept(*EVERYTHING)
     lab.round({})
-    long = udp(HERE, THERE, payload=bytes(1600 - 28))
+    long = udp(HERE, THERE, ip={"flags": "DF"}, payload=bytes(1600 - 28))
     lab.here.send([long] * 20)
     fits = udp(HERE, THERE, payload=b"fits")
     lab.here.send([fits])

@@ -60,7 +60,7 @@ def test_frames_of_several_buffers_are_switched_routed_and_delivered_whole(repla
 
 def test_a_frame_of_several_buffers_cut_short_is_truncated(replay):
     whole = vxlan(sized(9014, THERE, HERE), 5, src=B)
-    done = replay(STATES, underlay=[whole[:-1], whole[:5000], whole, whole + bytes(7)], guests=[(HERE, [])])
+    done = replay(STATES, underlay=[whole[:-1], whole[:5000], whole, whole + bytes(7)], guests=[(HERE, [])], config=["port config 1 mtu 9000"])
     assert done.drops(UPLINK) == {"truncated": 2}
     assert_frames(done.sent[1], [sized(9014, THERE, HERE)] * 2)
 
@@ -69,7 +69,7 @@ def test_a_frame_that_no_outer_packet_can_hold_is_too_big(replay):
     """The outer IPv4 packet has at most 65535 bytes, of which 36 are not the frame's."""
     largest = 0xFFFF - 36
     frame = udp(HERE, THERE, payload=bytes(largest + 1 - 42))
-    done = replay(STATES, guests=[(HERE, [frame])], config=["port config all mtu 65535"])
+    done = replay(STATES, guests=[(HERE, [frame])], config=["port config all mtu 65535", "set fragment off"])
     assert done.silent and done.drops(1) == {"too_big": 1}
 
 

@@ -62,7 +62,7 @@ def guests(frames: list[bytes]):
 
 @pytest.mark.parametrize("mtu", [None, 1600, 9000])
 def test_what_just_fits_the_underlay_passes_and_a_byte_more_is_reported(replay, tmp_path, mtu):
-    config = [f"port config 0 mtu {mtu}", "port config 1 mtu 9000"] if mtu else []
+    config = ["set fragment off"] + ([f"port config 0 mtu {mtu}", "port config 1 mtu 9000"] if mtu else [])
     fits = (mtu or 1500) - 50
     frames, expected, errors = [], [], []
     for guest in (THERE, FAR_THERE):
@@ -92,6 +92,19 @@ def test_the_way_to_a_guest_of_this_host_takes_what_its_port_does(replay):
     assert_frames(done.sent[HERE_PORT], [told(jumbo[1], 9000)])
 
 
+def test_what_comes_for_a_guest_whose_port_takes_less_is_dropped_there(replay):
+    frames = [udp(THERE, HERE, payload=bytes(size - HEADERS)) for size in (1400, 1401)]
+    done = replay(STATES, underlay=[vxlan(frame, 5, src=B) for frame in frames], guests=guests([]), config=["port config 1 mtu 1400"])
+    assert_frames(done.sent[HERE_PORT], frames[:1])
+    assert done.drops(UPLINK) == {"too_big": 1}
+
+
+def test_bytes_behind_a_packet_that_fits_are_cut_off(replay):
+    frame = to(THERE, 1450, True)
+    done = replay(STATES, guests=guests([frame + b"behind"]))
+    assert_encapsulated(done.sent[UPLINK], [(frame, 5, B)])
+
+
 def test_what_icmp_is_not_for_is_dropped_in_silence(replay):
     long = to(THERE, 3000, True)
     first, later = fragment(IP(src=HERE.ip, dst=THERE.ip, id=3) / UDP() / Raw(bytes(4000)), fragsize=1600)[:2]
@@ -102,23 +115,22 @@ def test_what_icmp_is_not_for_is_dropped_in_silence(replay):
         bytes(Ether(src=HERE.mac, dst=THERE.mac) / IP(src=HERE.ip, dst=THERE.ip, flags="DF") / ICMP(type=3) / error / Raw(bytes(1500))),
         damaged,
         bytes(Ether(src=HERE.mac, dst=THERE.mac, type=0x88B5) / Raw(bytes(1451))),
-        to(THERE, 1450, True) + b"\0",
         to(THERE, 1451, True, eth_dst="ff:ff:ff:ff:ff:ff"),
         bytes(Ether(src=HERE.mac, dst=THERE.mac) / Dot1Q(vlan=5) / Ether(long).payload),
     ]
-    done = replay(STATES, guests=guests(frames))
+    done = replay(STATES, guests=guests(frames), config=["set fragment off"])
     assert done.sent == [[], [], []]
-    assert done.drops(HERE_PORT) == {"too_big": 5, "not_flooded": 1, "vlan_tagged": 1}
+    assert done.drops(HERE_PORT) == {"too_big": 4, "not_flooded": 1, "vlan_tagged": 1}
     first_alone = bytes(Ether(src=HERE.mac, dst=THERE.mac) / first)
-    done = replay(STATES, guests=guests([first_alone]))
+    done = replay(STATES, guests=guests([first_alone]), config=["set fragment off"])
     assert_frames(done.sent[HERE_PORT], [told(first_alone, 1450)])
 
 
 @pytest.mark.parametrize("mtu", [576, 1500, 4000])
 @pytest.mark.parametrize("size", [1451, 3000, 20_000, 65_535])
-def test_what_may_be_fragmented_is_where_that_is_wanted(replay, tmp_path, mtu, size):
+def test_what_may_be_fragmented_is(replay, tmp_path, mtu, size):
     frames = [to(THERE, size, False), to(FAR_THERE, size, False), to(THERE, 100, False)]
-    config = [f"port config 0 mtu {mtu}", "set fragment on"]
+    config = [f"port config 0 mtu {mtu}"]
     done = replay(STATES, guests=guests(frames), config=config)
     expected = []
     for frame, guest in zip(frames[:2], (THERE, FAR_THERE)):
@@ -147,7 +159,7 @@ def test_what_may_be_fragmented_is_where_that_is_wanted(replay, tmp_path, mtu, s
 
 def test_fragments_are_made_of_what_a_guest_may_have_cut_only(replay):
     frames = [to(THERE, 3000, True), to(ALSO_HERE, 3000, False)]
-    done = replay(STATES, guests=guests(frames), config=["set fragment on"])
+    done = replay(STATES, guests=guests(frames))
     assert done.sent[UPLINK] == []
     assert_frames(done.sent[HERE_PORT], [told(frames[0], 1450)])
     whole = Ether(frames[1])
@@ -191,13 +203,13 @@ def test_fragments_of_the_underlay_are_dropped_and_counted(replay):
 
 def test_operators_see_what_fits_and_cannot_change_it_under_way(switches, tmp_path):
     ports = pcap_ports(tmp_path / "switch0", [Port(), Port(HERE.id), Port(ALSO_HERE.id)])
-    switch = switches([*ports, "port config 0 mtu 1600", "set fragment on", "set clamp-mss on"])
+    switch = switches([*ports, "port config 0 mtu 1600", "set fragment off", "set clamp-mss on"])
     switch.accept(*STATES)
-    assert [row["mtu"] for row in switch.show("ports")] == [1600, 1550, 1550]
+    assert [row["mtu"] for row in switch.show("ports")] == [1600, 1500, 1500], "no more than their own ports take"
     assert {row["mtu"] for row in switch.show("neighbors")} == {1550}
     assert [row["mtu"] for row in switch.show("port info all")] == [1600, 1500, 1500]
     config = switch.execute("show config")
-    assert "set fragment on" in config and "set clamp-mss on" in config
+    assert "set fragment off" in config and "set clamp-mss on" in config
     for command, refusal in (("port config 0 mtu 1500", "fixed at start"), ("port config 1 mtu 1400", "is started")):
         done = switch.client("exec", command)
         assert done.returncode != 0 and refusal in done.stderr, done.stderr
@@ -205,4 +217,5 @@ def test_operators_see_what_fits_and_cannot_change_it_under_way(switches, tmp_pa
     switch.execute("port config 1 mtu 1400")
     switch.execute("port start 1")
     assert switch.show("port info all")[1]["mtu"] == 1400
+    assert [row["mtu"] for row in switch.show("ports")] == [1600, 1400, 1500]
     switch.terminate()

@@ -67,6 +67,11 @@ fn append_stops_at_the_end_of_the_buffer() {
     let mut frame = bench.pool.alloc().unwrap();
     assert!(frame.append(&[7; 2048]));
     assert!(!frame.append(&[7]));
+    assert!(!frame.extend(1) && frame.truncate(2000) && !frame.extend(49));
+    frame.head_mut()[1999] = 9;
+    assert!(frame.extend(48));
+    assert_eq!((frame.len(), frame.head().len()), (2048, 2048));
+    assert_eq!(frame.head()[1998..2000], [7, 9]);
     assert_eq!(frame.len(), 2048);
 }
 
@@ -110,7 +115,7 @@ fn a_long_frame_is_spread_over_segments_and_whole() {
     *long.prepend::<4>().unwrap() = *b"push";
     let expected: Vec<u8> = [b"push", &pattern(9000, 9000)[14..]].concat();
     assert_eq!(long.to_vec(), expected);
-    assert!(!long.append(b"x"), "several segments");
+    assert!(!long.append(b"x") && !long.extend(1), "several segments");
 }
 
 #[test]

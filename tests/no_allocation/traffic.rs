@@ -6,7 +6,9 @@ use std::sync::Arc;
 use vswitch::io::Frame;
 use vswitch::io::memory::MemoryFrame;
 use vswitch::tables::routes::{Route, Target};
-use vswitch::tables::{AddressPair, Guard, Hop, PortId, Role, TenantPort, Underlay};
+use vswitch::tables::{
+    AddressPair, Guard, Hop, Lease, LeaseOptions, PortId, Role, TenantPort, Underlay,
+};
 use vswitch::wire::Mac;
 
 use super::lab::*;
@@ -49,6 +51,7 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
         mac: Mac::new(guest_mac(7, 4)),
         admin_up: false,
         guard: None,
+        lease: None,
         attachments: [blue.attachment()].into_iter().collect(),
     };
     lab.writer.set_role(DOWN, Role::Tenant(Arc::new(down)));
@@ -60,6 +63,7 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
         mac: pair.mac,
         admin_up: true,
         guard: Some(Guard::new(&[pair])),
+        lease: Some(Arc::new(lease(&blue))),
         attachments: [blue.attachment()].into_iter().collect(),
     };
     lab.writer.set_role(A, Role::Tenant(Arc::new(guarded)));
@@ -149,6 +153,39 @@ pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
         .into()
 }
 
+/// What guest 1 is told by DHCP: more than fits into a request.
+fn lease(blue: &Subnet) -> Lease {
+    let text = [&[15, 250][..], &[b'x'; 250]].concat();
+    Lease {
+        mac: Mac::new(guest_mac(7, 1)),
+        address: ipnet::Ipv4Net::new(blue.ip(1), 24).unwrap(),
+        server: blue.gateway(),
+        server_mac: Mac::new(gateway_mac(7, 0)),
+        seconds: 600,
+        mtu: 1450,
+        boot: (blue.ip(9), (*b"boot").into(), (*b"file").into()),
+        options: LeaseOptions::new([(15, &text[..])]),
+    }
+}
+
+/// A DHCP message of guest `n`, which says with option 54 whom it asks.
+fn dhcp(n: u8, kind: u8, server: std::net::Ipv4Addr) -> Vec<u8> {
+    let mut message = vec![0; 240];
+    message[..4].copy_from_slice(&[1, 1, 6, 0]);
+    message[28..34].copy_from_slice(&guest_mac(7, n));
+    message[236..].copy_from_slice(&[99, 130, 83, 99]);
+    message.extend([53, 1, kind, 61, 2, 0, n, 54, 4]);
+    message.extend(server.octets());
+    message.push(255);
+    let mut frame = Vec::new();
+    etherparse::PacketBuilder::ethernet2(guest_mac(7, n), [0xff; 6])
+        .ipv4([0; 4], [255; 4], 64)
+        .udp(68, 67)
+        .write(&mut frame, &message)
+        .unwrap();
+    frame
+}
+
 /// A packet of so many bytes of guest 1 to guest 9, which may be fragmented.
 pub(crate) fn long(subnet: &Subnet, len: u16) -> Vec<u8> {
     let (from, to) = (subnet.ip(1).octets(), subnet.ip(9).octets());
@@ -178,7 +215,7 @@ pub(crate) fn syn(subnet: &Subnet) -> Vec<u8> {
     frame
 }
 
-/// An ARP request and an echo request of guest 1 for its gateway.
+/// An ARP request and an echo request of guest 1 for its gateway, and what it asks by DHCP.
 fn answered(blue: &Subnet) -> Arrivals {
     let arp = etherparse::ArpPacket::new(
         etherparse::ArpHardwareId::ETHERNET,
@@ -197,7 +234,8 @@ fn answered(blue: &Subnet) -> Arrivals {
         .icmpv4_echo_request(1, 2)
         .write(&mut echo, b"data")
         .unwrap();
-    [request, echo]
+    let discover = dhcp(1, 1, blue.gateway());
+    [request, echo, discover]
         .map(|bytes| (A, MemoryFrame::new(&bytes)))
         .into()
 }
@@ -219,6 +257,7 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
     tcp_to_gateway[23] = 6;
     let mut jumbo = good.clone();
     jumbo.resize(65_600, 0);
+    jumbo[24] ^= 1; // else the bytes behind the packet are cut off, and it fits
     // Its headroom is used up but for 28 bytes.
     let mut cramped = good.clone();
     cramped.resize(200, 0);
@@ -245,6 +284,10 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
         (A, routed(blue, [10, 99, 0, 1].into(), 64)), // NoRoute
         (A, routed(blue, red.ip(99), 64)),            // UnknownNeighbor
         (A, tcp_to_gateway),                          // ForGateway
+        (B, dhcp(2, 1, blue.gateway())),              // NoLease
+        (A, dhcp(1, 2, blue.gateway())),              // BadDhcp
+        (A, dhcp(1, 7, blue.gateway())),              // DhcpQuiet
+        (A, dhcp(1, 4, blue.gateway())),              // DhcpDeclined
         (A, switched(blue, 1, 1)),                    // SamePort
         (A, switched(blue, 1, 7)),                    // TxFull
         (B, switched(blue, 2, 7)),                    // TxFull, by the worker that hands over

@@ -40,6 +40,7 @@ fn lab() -> (Lab, Subnet) {
         mac: Mac::new(OWN),
         admin_up: true,
         guard: Some(guard),
+        lease: None,
         attachments: [subnet.attachment()].into_iter().collect(),
     };
     lab.writer.set_role(A, Role::Tenant(Arc::new(guarded)));

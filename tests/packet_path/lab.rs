@@ -132,6 +132,7 @@ impl Lab {
                 mac,
                 admin_up: true,
                 guard: None,
+                lease: None,
                 attachments,
             })),
         );

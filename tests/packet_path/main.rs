@@ -2,6 +2,7 @@
 //! The whole packet path over ports in memory: bytes in, bytes out, counters.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
+mod dhcp;
 mod edge;
 mod fragments;
 mod guard;
@@ -123,6 +124,7 @@ fn vpcs_with_the_same_addresses_never_leak_into_each_other() {
             mac,
             admin_up: true,
             guard: None,
+            lease: None,
             attachments: [attachment].into_iter().collect(),
         };
         lab.writer.set_role(*at, Role::Tenant(tenant.into()));
@@ -162,6 +164,7 @@ fn ports_that_are_unbound_or_down_are_silent_in_both_directions() {
                 mac,
                 admin_up: false,
                 guard: None,
+                lease: None,
                 attachments,
             }
             .into(),
@@ -243,8 +246,9 @@ fn a_burst_for_many_ports_arrives_in_order_at_each() {
 fn a_frame_that_no_outer_packet_can_hold_is_too_big() {
     let (mut lab, subnet) = one_subnet();
     let mut frame = switched(&subnet, 1, 9);
+    frame[12..14].copy_from_slice(&[0x88, 0xb5]); // no IPv4 packet: nobody can be told of it
     let mut outer = |len: usize| {
-        frame.resize(len, 0); // behind the IPv4 packet: nobody can be told of that
+        frame.resize(len, 0);
         lab.inject(A, &frame);
         lab.out(UPLINK).pop()
     };

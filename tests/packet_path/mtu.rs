@@ -3,10 +3,13 @@
 //! stands here byte by byte.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header, PacketBuilder};
 use vswitch::counters::DropReason;
 use vswitch::io::memory::MemoryFrame;
+use vswitch::tables::{Attachment, Role, TenantPort};
+use vswitch::wire::Mac;
 
 use crate::edge::lab as edge_lab;
 use crate::icmp::{told_with, whole};
@@ -180,8 +183,6 @@ fn nobody_is_told_of_what_icmp_is_not_for() {
     error.protocol = IpNumber::ICMP;
     let mut unreachable = pattern(1500);
     unreachable[..2].copy_from_slice(&[3, 1]);
-    let mut padded = packet(To::Switched, &here, &there, PATH, true);
-    padded.push(0);
     for (what, frame) in [
         (
             "a later fragment",
@@ -190,7 +191,6 @@ fn nobody_is_told_of_what_icmp_is_not_for() {
         ("an error", frame(To::Switched, error, &unreachable)),
         ("a damaged header", with(24, &[0, 0])),
         ("neither IPv4 nor IPv6", with(12, &[0x88, 0xb5])),
-        ("padding that makes it too long", padded),
     ] {
         let before = lab.totals(A).drops_for(DropReason::TooBig);
         lab.inject(A, &frame);
@@ -213,6 +213,71 @@ fn nobody_is_told_of_what_icmp_is_not_for() {
         tagged.splice(12..12, [0x81, 0x00, 0, 5]);
         lab.expect_drop(A, &tagged, DropReason::VlanTagged);
     }
+}
+
+#[test]
+fn bytes_behind_a_packet_that_fits_are_cut_off() {
+    let (mut lab, here, there) = lab();
+    for (to, fragment) in ALL.into_iter().flat_map(|to| [(to, true), (to, false)]) {
+        lab.worker.limits_mut().fragment = fragment;
+        let fits = packet(to, &here, &there, to.mtu(), !fragment);
+        let padded = [&fits[..], &[0; 9]].concat();
+        lab.inject(A, &padded);
+        let out = lab.out(to.port());
+        assert_eq!(out, [to.delivered(fits, &out[0])], "{to:?}");
+        lab.silent();
+    }
+}
+
+#[test]
+fn in_a_subnet_without_a_gateway_the_receiver_itself_says_what_fits() {
+    let mut lab = Lab::new();
+    let subnet = Subnet::new(7, 1, 1, 0);
+    let attachment = Attachment {
+        gateway_ip: None,
+        gateway_mac: None,
+        ..subnet.attachment()
+    };
+    let guest = TenantPort {
+        mac: Mac::new(guest_mac(7, 1)),
+        admin_up: true,
+        guard: None,
+        lease: None,
+        attachments: [attachment].into_iter().collect(),
+    };
+    lab.writer.set_role(A, Role::Tenant(Arc::new(guest)));
+    lab.mtu = UNDERLAY;
+    lab.remote(9, &subnet);
+    lab.commit();
+    let long = packet(To::Switched, &subnet, &subnet, PATH + 1, true);
+    lab.inject(A, &long);
+    let (from, to) = (subnet.ip(9), subnet.ip(1));
+    let mut told = told_with([3, 4], PATH, from, to, &long[..14 + 548]);
+    told[6..12].copy_from_slice(&guest_mac(7, 9));
+    assert_eq!(lab.out(A), [told]);
+    lab.silent();
+}
+
+#[test]
+fn what_is_too_long_for_its_receiver_here_is_dropped_also_when_it_comes_from_another_host() {
+    let (mut lab, here, _) = lab();
+    let from_peer_of = |len: u16| {
+        let (macs, ips) = ((guest_mac(7, 9), guest_mac(7, 2)), (here.ip(9), here.ip(2)));
+        let inner = udp_with(macs.0, macs.1, ips.0, ips.1, 64, 0);
+        let mut inner = [&inner[..], &vec![0; 1500]].concat();
+        inner.truncate(14 + usize::from(len));
+        inner[16..18].copy_from_slice(&len.to_be_bytes());
+        inner[24..26].fill(0);
+        let sum = !vswitch::wire::ipv4::sum(&inner[14..34]);
+        inner[24..26].copy_from_slice(&sum.to_be_bytes());
+        let udp = (len - 20).to_be_bytes();
+        inner[38..40].copy_from_slice(&udp);
+        inner
+    };
+    let fits = from_peer_of(LOCAL);
+    lab.expect(UPLINK, &from_peer(7, 0, &fits), B, &fits);
+    let long = from_peer_of(LOCAL + 1);
+    lab.expect_drop(UPLINK, &from_peer(7, 0, &long), DropReason::TooBig);
 }
 
 #[test]

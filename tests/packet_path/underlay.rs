@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 //! What arrives from the underlay, and the host's own traffic.
 
+use crossbeam_queue::ArrayQueue;
 use vswitch::counters::DropReason;
+use vswitch::stage::link::{Heard, Hearing};
 use vswitch::tables::Underlay;
+use vswitch::wire::Mac;
 
 use crate::lab::*;
 use crate::{A, one_subnet, switched};
@@ -172,4 +175,88 @@ fn without_a_host_port_the_hosts_traffic_is_counted() {
     let mut lab = Lab::with(Some(underlay));
     let ssh = udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into());
     lab.expect_drop(UPLINK, &ssh, DropReason::NotForUs);
+}
+
+/// An ARP message in an Ethernet frame (RFC 826).
+fn arp(operation: u8, sender: ([u8; 6], [u8; 4]), target: ([u8; 6], [u8; 4])) -> Vec<u8> {
+    let mut frame = [[0xff; 6], sender.0].concat();
+    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, operation]);
+    frame.extend(sender.0);
+    frame.extend(sender.1);
+    frame.extend(target.0);
+    frame.extend(target.1);
+    frame.resize(60, 0);
+    frame
+}
+
+const PEER_ASKS: Heard = Heard {
+    ip: std::net::Ipv4Addr::from_octets(PEER),
+    mac: Mac::new(PEER_MAC),
+    asks: true,
+};
+
+#[test]
+fn what_is_said_by_arp_of_this_host_is_told_and_nothing_else_is() {
+    let told = Hearing::new(ArrayQueue::new(2));
+    let says = Heard {
+        asks: false,
+        ..PEER_ASKS
+    };
+    let (peer, us) = ((PEER_MAC, PEER), (UPLINK_MAC, VTEP));
+    let nobody = ([0; 6], [192, 0, 2, 9]);
+    let mut no_ipv4 = arp(1, peer, us);
+    no_ipv4[19] = 5;
+    let probe = Heard {
+        ip: [0; 4].into(),
+        ..PEER_ASKS
+    };
+    let cases = [
+        (arp(1, peer, ([0; 6], VTEP)), Some(PEER_ASKS)),
+        (arp(2, peer, us), Some(says)),
+        (arp(1, (PEER_MAC, [0; 4]), ([0; 6], VTEP)), Some(probe)),
+        (arp(1, peer, ([0; 6], PEER)), Some(says)),
+        (arp(2, peer, ([0xff; 6], PEER)), Some(says)),
+        (arp(1, peer, nobody), None),
+        (arp(2, peer, nobody), None),
+        (arp(1, peer, us)[..41].to_vec(), None),
+        (no_ipv4, None),
+        (udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into()), None),
+    ];
+    for host_port in [Some(HOST), None] {
+        let mut lab = Lab::with(Some(Underlay {
+            vtep: VTEP.into(),
+            uplink: UPLINK,
+            host_port,
+        }));
+        lab.worker.tell(Hearing::clone(&told));
+        for (frame, heard) in &cases {
+            let before = lab.totals(UPLINK);
+            lab.inject(UPLINK, frame);
+            let sent = lab.out(HOST);
+            assert_eq!(told.pop(), *heard, "{frame:x?}");
+            let counted = lab.totals(UPLINK).since(&before);
+            assert!(counted.is_balanced());
+            let to_host = host_port.map(|_| frame.clone());
+            assert_eq!(sent, to_host.into_iter().collect::<Vec<_>>());
+            let read = u64::from(heard.is_some() && host_port.is_none());
+            assert_eq!((counted.rx, counted.answered), (1, read));
+        }
+    }
+}
+
+#[test]
+fn what_is_said_while_nobody_listens_is_the_hosts_or_dropped() {
+    let mut lab = Lab::with(Some(Underlay {
+        vtep: VTEP.into(),
+        uplink: UPLINK,
+        host_port: None,
+    }));
+    let asks = arp(1, (PEER_MAC, PEER), ([0; 6], VTEP));
+    lab.expect_drop(UPLINK, &asks, DropReason::NotForUs);
+    let told = Hearing::new(ArrayQueue::new(1));
+    lab.worker.tell(Hearing::clone(&told));
+    lab.inject(UPLINK, &asks);
+    assert_eq!(lab.out(UPLINK), [[0; 0]; 0]);
+    lab.expect_drop(UPLINK, &asks, DropReason::NotForUs);
+    assert_eq!((told.pop(), told.pop()), (Some(PEER_ASKS), None));
 }

@@ -49,17 +49,12 @@ impl Mbuf {
 
     /// Appends `bytes` to the first segment. False, and no change, when it has no room for them or is not the only one.
     pub fn append(&mut self, bytes: &[u8]) -> bool {
-        let raw = self.raw();
-        let room = usize::from(raw.buf_len) - usize::from(raw.data_off) - usize::from(raw.data_len);
-        if raw.nb_segs != 1 || bytes.len() > room {
-            return false;
+        let old = self.head().len();
+        let fits = self.extend(bytes.len());
+        if fits {
+            self.head_mut()[old..].copy_from_slice(bytes);
         }
-        let old = usize::from(raw.data_len);
-        let raw = self.raw_mut();
-        raw.data_len += bytes.len() as u16; // fits: `room` is below 65536
-        raw.pkt_len += bytes.len() as u32;
-        self.head_mut()[old..].copy_from_slice(bytes);
-        true
+        fits
     }
 
     /// Copies the whole frame, over all segments.
@@ -202,6 +197,17 @@ impl Frame for Mbuf {
         }
         raw.data_len = len as u16; // fits: it was longer
         raw.pkt_len = len as u32;
+        true
+    }
+
+    fn extend(&mut self, n: usize) -> bool {
+        let raw = self.raw_mut();
+        let room = usize::from(raw.buf_len) - usize::from(raw.data_off) - usize::from(raw.data_len);
+        if raw.nb_segs != 1 || n > room {
+            return false;
+        }
+        raw.data_len += n as u16; // fits: `room` is below 65536
+        raw.pkt_len += n as u32;
         true
     }
 

@@ -11,8 +11,11 @@ use super::{Frame, Frames, RxQueue, TxQueue};
 /// Bytes in front of a fresh frame, as in DPDK's buffers (RTE_PKTMBUF_HEADROOM).
 const HEADROOM: usize = 128;
 
+/// Bytes that a frame can have without being moved, as in DPDK's buffers.
+const DATAROOM: usize = 2048;
+
 /// A frame on the heap.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct MemoryFrame {
     buffer: Vec<u8>,
     start: usize,
@@ -30,8 +33,11 @@ impl MemoryFrame {
 
     /// A frame with `head` in its first segment and `rest` in further ones.
     pub fn chained(head: &[u8], rest: &[u8]) -> Self {
+        let mut buffer = Vec::with_capacity(HEADROOM + head.len().max(DATAROOM));
+        buffer.resize(HEADROOM, 0xa5);
+        buffer.extend_from_slice(head);
         Self {
-            buffer: [&[0xa5; HEADROOM], head].concat(),
+            buffer,
             start: HEADROOM,
             rest: rest.to_vec(),
             pool: None,
@@ -48,6 +54,20 @@ impl MemoryFrame {
     /// All its bytes.
     pub fn to_vec(&self) -> Vec<u8> {
         [self.head(), &self.rest].concat()
+    }
+}
+
+impl Clone for MemoryFrame {
+    /// With the same room behind it.
+    fn clone(&self) -> Self {
+        let mut buffer = Vec::with_capacity(self.buffer.capacity());
+        buffer.extend_from_slice(&self.buffer);
+        Self {
+            buffer,
+            start: self.start,
+            rest: self.rest.clone(),
+            pool: self.pool.clone(),
+        }
     }
 }
 
@@ -87,6 +107,14 @@ impl Frame for MemoryFrame {
         if fits {
             self.rest.truncate(len.saturating_sub(self.head().len()));
             self.buffer.truncate(self.start + len);
+        }
+        fits
+    }
+
+    fn extend(&mut self, n: usize) -> bool {
+        let fits = self.rest.is_empty() && n <= self.buffer.capacity() - self.buffer.len();
+        if fits {
+            self.buffer.resize(self.buffer.len() + n, 0xa5);
         }
         fits
     }
@@ -169,6 +197,12 @@ mod tests {
         assert!(frame.trim_front(1) && !frame.trim_front(5));
         assert!(frame.truncate(3) && !frame.truncate(4));
         assert_eq!(frame.head(), [9, 1, 2]);
+        let mut frame = frame.clone();
+        assert!(!frame.extend(DATAROOM) && frame.extend(1) && frame.extend(DATAROOM - 4));
+        assert_eq!(
+            (&frame.head()[..3], frame.len()),
+            (&[9, 1, 2][..], DATAROOM)
+        );
     }
 
     #[test]
@@ -191,9 +225,12 @@ mod tests {
         let pool = wire(2);
         pool.push(MemoryFrame::new(&[0; 4])).unwrap();
         pool.push(MemoryFrame::new(&[0; 4])).unwrap();
-        let frame = MemoryFrame::new(&[1, 2, 3, 4, 5, 6, 7, 8, 9]).of_pool(&pool);
-        assert_eq!(frame.copy(1..4).unwrap().head(), [2, 3, 4]);
-        assert!(frame.copy(0..9).is_none(), "too long for a buffer");
+        let frame = MemoryFrame::new(&[7; DATAROOM + 1]).of_pool(&pool);
+        assert_eq!(frame.copy(1..4).unwrap().head(), [7; 3]);
+        assert!(
+            frame.copy(0..DATAROOM + 1).is_none(),
+            "too long for a buffer"
+        );
         assert!(frame.copy(0..1).is_none(), "the pool is empty");
     }
 

@@ -54,6 +54,12 @@ pub trait Frame: Sized + Send {
     /// when the frame is shorter.
     fn truncate(&mut self, len: usize) -> bool;
 
+    /// Grows the frame by `n` bytes at the end, their content undefined. False, and no change, when there is no room behind
+    /// it or it has several segments; a frame that is not made for it never has room.
+    fn extend(&mut self, _n: usize) -> bool {
+        false
+    }
+
     /// A frame of its own with these bytes of this one, from the same pool and with room for an outer header. `None` when
     /// the pool is empty or the frame is shorter.
     fn copy(&self, bytes: Range<usize>) -> Option<Self>;

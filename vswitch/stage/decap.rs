@@ -34,20 +34,26 @@ enum Arrival {
     Stranger,
 }
 
-/// Runs the stage over one burst from an uplink. Strangers end up in `strangers`, which must be empty: they
-/// leave by the host port. Never blocks, allocates or logs.
+/// Runs the stage over one burst from an uplink. Strangers end up in `strangers`, which must be empty, if there is a host
+/// port that they leave by, or if they are `heard`; else they are dropped. Never blocks, allocates or logs.
 #[inline]
-pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables, strangers: &mut Frames<F>) {
+pub fn run<F: Frame>(
+    burst: &mut Burst<F>,
+    tables: &Tables,
+    heard: bool,
+    strangers: &mut Frames<F>,
+) {
     let Some(underlay) = &tables.underlay else {
         burst.drop_all(DropReason::NotForUs);
         return;
     };
+    let set_aside = heard || underlay.host_port.is_some();
     let mut found_strangers = false;
     burst.keep(|frame, meta| {
         meta.host = false;
         match classify(frame, underlay, meta)? {
             Arrival::Tunnel { outer_len, vxlan } => open(frame, outer_len, &vxlan, tables, meta),
-            Arrival::Stranger if underlay.host_port.is_some() => {
+            Arrival::Stranger if set_aside => {
                 found_strangers = true;
                 meta.host = true;
                 Ok(())

@@ -3,7 +3,7 @@
 //!
 //! Reads `meta.neighbor`, `routed`, `outer_ecn`, `dst_ip`, `payload`.
 //! Writes `meta.out` and the frame's MACs, TTL and ECN.
-//! Drops `PortUnbound`, `PortDown`, `SamePort`, `NotLocal`, `EcnIllegal`.
+//! Drops `PortUnbound`, `PortDown`, `SamePort`, `NotLocal`, `TooBig`, `EcnIllegal`.
 
 use std::net::Ipv4Addr;
 
@@ -12,18 +12,23 @@ use zerocopy::FromBytes;
 use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
+use crate::stage::limits::Limits;
 use crate::tables::{Attachment, Hop, PortId, Role, Tables, TenantPort};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac};
 
-/// Runs the stage over one decapsulated burst. Never blocks, allocates or logs.
+/// Runs the stage over one decapsulated burst. What is too long for the guest's port is dropped, and its sender, who is on
+/// another host, not told. Never blocks, allocates or logs.
 #[inline]
-pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables) {
+pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables, limits: &Limits) {
     burst.keep(|frame, meta| {
         // A neighbor elsewhere means that the sender's table is stale: relaying would let two hosts loop.
         let Hop::Local(to) = meta.neighbor.hop() else {
             return Err(DropReason::NotLocal);
         };
         let port = guest(tables, to)?;
+        if !limits.takes(to, meta.len) {
+            return Err(DropReason::TooBig);
+        }
         meta.out = to;
         let head = frame.head_mut();
         if is_routed_by_another_host(head)

@@ -69,9 +69,8 @@ fn too_big<F: Frame>(
     edge: &mut Edge<'_, F>,
     large: &mut Large<F>,
 ) -> Result<(), (F, DropReason)> {
-    if edge.limits.fragment
-        && let Some(cut) = Cut::new(frame.head(), meta, edge.longest(meta))
-    {
+    let (longest, fragment) = (edge.longest(meta), edge.limits.fragment);
+    if let Some(cut) = Cut::new(frame.head(), meta, longest, fragment) {
         large.push(frame, meta, cut);
         return Ok(());
     }

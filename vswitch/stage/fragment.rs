@@ -33,14 +33,15 @@ pub(super) struct Cut {
     header: usize,
     /// Bytes of the payload.
     payload: usize,
-    /// Bytes of it in each fragment but the last. A multiple of 8.
+    /// Bytes of it in each fragment but the last: a multiple of 8, unless there is one only.
     step: usize,
 }
 
 impl Cut {
-    /// Into frames of at most `longest` bytes. `None`: the packet is none that may be cut, or is damaged, or would be more
-    /// than [`MAX_FRAGMENTS`].
-    pub(super) fn new(head: &[u8], meta: &Meta, longest: u32) -> Option<Self> {
+    /// Into frames of at most `longest` bytes; `fragment`: into several, if the packet may be. One that fits, and only has
+    /// bytes behind it that are not its own, loses these. `None`: the packet is none that may be cut, or is damaged, or
+    /// would be more than [`MAX_FRAGMENTS`].
+    pub(super) fn new(head: &[u8], meta: &Meta, longest: u32, fragment: bool) -> Option<Self> {
         let ip = route::ipv4(head).filter(|_| meta.payload == Payload::Ipv4)?;
         let header = EthernetHdr::LEN + ip.header_len();
         let payload = ip.total_len().checked_sub(ip.header_len())?;
@@ -48,7 +49,9 @@ impl Cut {
         // RFC 791: no datagram has more than 65,535 bytes when it is whole again.
         let whole = ip.fragment_offset() + payload <= usize::from(u16::MAX);
         let sound = ipv4::sum(head.get(EthernetHdr::LEN..header)?) == 0xffff;
-        let may_be = whole && sound && !ip.is_not_to_be_fragmented();
+        let fits = header + payload <= longest as usize;
+        let step = if fits { payload } else { step };
+        let may_be = whole && sound && (fits || fragment && !ip.is_not_to_be_fragmented());
         let cuttable = payload != 0 && step != 0 && payload.div_ceil(step) <= MAX_FRAGMENTS;
         (may_be && cuttable).then_some(Self {
             header,
@@ -68,12 +71,10 @@ impl Cut {
                 header = of_later(&header);
             }
             let more = at + len < self.payload || ip.has_more_fragments();
-            ipv4::make_fragment(
-                header.get_mut(EthernetHdr::LEN..)?,
-                len,
-                ip.fragment_offset() + at,
-                more,
-            );
+            if self.step < self.payload {
+                let header = header.get_mut(EthernetHdr::LEN..)?;
+                ipv4::make_fragment(header, len, ip.fragment_offset() + at, more);
+            }
             // With as many bytes in front of the payload as the header overwrites.
             let end = self.header + at + len;
             let mut fragment = frame.copy(end - len - header.len()..end)?;

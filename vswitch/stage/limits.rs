@@ -14,8 +14,6 @@ pub const ENCAPSULATION: u16 = 50;
 pub struct Limits {
     /// Bytes of the longest frame that each port takes, by [`PortId::index`].
     longest: [u32; MAX_PORTS],
-    /// The least of these.
-    least: u32,
     /// Packets that are too long and may be fragmented are. Otherwise they are dropped.
     pub fragment: bool,
     /// TCP connections are told to send segments that fit.
@@ -26,7 +24,6 @@ impl Limits {
     /// No limits.
     pub const NONE: Self = Self {
         longest: [u32::MAX; MAX_PORTS],
-        least: u32::MAX,
         fragment: false,
         clamp_mss: false,
     };
@@ -34,24 +31,17 @@ impl Limits {
     /// Sets the MTU of a port: the longest packet that it takes, in bytes. Until then there is no limit.
     pub fn set_mtu(&mut self, port: PortId, mtu: u16) {
         self.longest[port.index()] = u32::from(mtu) + EthernetHdr::LEN as u32;
-        self.least = self.longest.into_iter().fold(u32::MAX, u32::min);
     }
 
     /// Bytes of the longest frame that a port takes.
+    #[inline(always)]
     pub const fn longest(&self, port: PortId) -> u32 {
         self.longest[port.index()]
     }
 
     /// Whether a port takes a frame of so many bytes.
     #[inline(always)]
-    pub fn takes(&self, port: PortId, len: u32) -> bool {
-        // Nearly all frames are short enough for any port: one comparison.
-        len <= self.least || self.takes_long(port, len)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn takes_long(&self, port: PortId, len: u32) -> bool {
+    pub const fn takes(&self, port: PortId, len: u32) -> bool {
         len <= self.longest(port)
     }
 

@@ -10,6 +10,7 @@ pub mod encap;
 pub mod fragment;
 pub mod guard;
 pub mod limits;
+pub mod link;
 pub mod mss;
 pub mod neighbor;
 pub mod observe;

@@ -17,6 +17,9 @@ use crate::wire::{EthernetHdr, ipv4, tcp};
 /// Bytes of IPv4 and TCP headers without options, which the size does not count (RFC 6691).
 const HEADERS: u16 = 40;
 
+/// Least size that is announced: what the least MTU of IPv4, 68 bytes (RFC 791 section 3.2), leaves.
+const LEAST: u16 = 28;
+
 /// Runs the stage over one burst of the guest at `from`, whose neighbors are known. Never blocks, allocates or logs.
 pub fn from_guest<F: Frame>(burst: &mut Burst<F>, from: PortId, limits: &Limits, hops: &NextHops) {
     run(burst, mtu_in(limits.longest(from)), limits, hops);
@@ -41,7 +44,8 @@ fn run<F: Frame>(burst: &mut Burst<F>, back: u16, limits: &Limits, hops: &NextHo
             && let Some(segment) = first_segment(frame.head_mut())
         {
             let there = mtu_in(limits.longest_to(meta.neighbor.hop(), hops));
-            tcp::lower_mss(segment, there.min(back).saturating_sub(HEADERS));
+            let fits = there.min(back).saturating_sub(HEADERS);
+            tcp::lower_mss(segment, fits.max(LEAST));
         }
     }
 }

@@ -6,6 +6,7 @@
 //! million entries per update is out of the question.
 
 mod guard;
+mod lease;
 pub mod neighbors;
 #[allow(unsafe_code)]
 pub mod rcu;
@@ -24,6 +25,7 @@ use ipnet::Ipv4Net;
 use crate::wire::{Mac, Vni};
 
 pub use guard::{AddressPair, Guard};
+pub use lease::{Lease, LeaseOptions};
 pub use neighbors::Neighbors;
 pub use routes::RouteTable;
 pub use snapshot::Tables;
@@ -138,7 +140,7 @@ pub struct Attachment {
 }
 
 /// What goal state a tenant port carries.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct TenantPort {
     /// The guest's MAC.
     pub mac: Mac,
@@ -146,6 +148,8 @@ pub struct TenantPort {
     pub admin_up: bool,
     /// Who it may say it is. `None`: anybody.
     pub guard: Option<Guard>,
+    /// What it is told by DHCP. `None`: it is not served.
+    pub lease: Option<Arc<Lease>>,
     /// The subnets that its fixed IPs are in; at least one. Its frames are switched in the one that their
     /// source address is in, the first if in none.
     pub attachments: ArrayVec<Attachment, MAX_ATTACHMENTS>,

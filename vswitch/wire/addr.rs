@@ -16,6 +16,8 @@ pub const DVR_PREFIX: [u8; 3] = [0xfe, 0x16, 0x11];
 impl Mac {
     /// The bit of [`Mac::word`] that group addresses have, broadcast included (IEEE 802: the I/G bit).
     pub const GROUP: u64 = 1;
+    /// All stations of a link.
+    pub const BROADCAST: Self = Self([0xff; 6]);
     /// The bits of [`Mac::word`].
     pub const WORD: u64 = (1 << 48) - 1;
 
@@ -70,6 +72,12 @@ impl Mac {
     #[inline]
     pub const fn is_zero(self) -> bool {
         self.to_u64() == 0
+    }
+
+    /// True for an address that a station may have.
+    #[inline]
+    pub const fn is_unicast(self) -> bool {
+        !self.is_multicast() && !self.is_zero()
     }
 
     /// True if this is some host's distributed-router address, see [`DVR_PREFIX`].

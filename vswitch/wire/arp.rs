@@ -39,6 +39,30 @@ impl ArpHdr {
         self.is_of_ipv4() && self.operation.get() == 1
     }
 
+    /// A request for the MAC of `target`. `sender` is who asks: its MAC and its address.
+    pub const fn request((mac, ip): (Mac, Ipv4Addr), target: Ipv4Addr) -> Self {
+        Self {
+            hardware: U16::new(1),
+            protocol: U16::new(super::ethernet::IPV4),
+            hardware_len: 6,
+            protocol_len: 4,
+            operation: U16::new(1),
+            sender_mac: mac.bytes(),
+            sender_ip: ip.octets(),
+            target_mac: [0; 6],
+            target_ip: target.octets(),
+        }
+    }
+
+    /// What the host at `mac`, which has address `ip`, is told when it asks for `sender`.
+    pub const fn reply(sender: (Mac, Ipv4Addr), (mac, ip): (Mac, Ipv4Addr)) -> Self {
+        Self {
+            operation: U16::new(2),
+            target_mac: mac.bytes(),
+            ..Self::request(sender, ip)
+        }
+    }
+
     /// The MAC of who sent it, by its own account.
     pub const fn sender_mac(&self) -> Mac {
         Mac::new(self.sender_mac)
@@ -89,6 +113,18 @@ mod tests {
         assert!(arp.is_request());
         assert_eq!(arp.sender_ip(), Ipv4Addr::new(10, 7, 0, 1));
         assert_eq!(arp.target_ip(), Ipv4Addr::new(10, 7, 0, 9));
+    }
+
+    #[test]
+    fn requests_and_replies_stand_as_the_wire_has_them() {
+        let ip = |n| Ipv4Addr::new(10, 7, 0, n);
+        let mac = |n| Mac::new([2, 0, 0, 0, 0, n]);
+        let request = ArpHdr::request((mac(1), ip(1)), ip(9));
+        assert_eq!(request.as_bytes(), REQUEST);
+        let mut answer = request;
+        answer.answer(mac(9));
+        let reply = ArpHdr::reply((mac(9), ip(9)), (mac(1), ip(1)));
+        assert_eq!(reply.as_bytes(), answer.as_bytes());
     }
 
     #[test]

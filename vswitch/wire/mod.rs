@@ -4,6 +4,7 @@
 
 pub mod addr;
 pub mod arp;
+pub mod dhcp;
 pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
@@ -14,6 +15,7 @@ pub mod vxlan;
 
 pub use addr::{Mac, Vni};
 pub use arp::ArpHdr;
+pub use dhcp::DhcpHdr;
 pub use ethernet::EthernetHdr;
 pub use icmp::IcmpHdr;
 pub use ipv4::Ipv4Hdr;

@@ -4,6 +4,8 @@
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::ipv4;
+
 /// `source_port(16) destination_port(16) length(16) checksum(16)`.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
@@ -18,6 +20,32 @@ const _: () = assert!(size_of::<UdpHdr>() == 8);
 impl UdpHdr {
     /// Bytes of the header.
     pub const LEN: usize = size_of::<Self>();
+
+    /// The header of a datagram of this switch's own over IPv4, with its checksum. `payload`: at most
+    /// 65,507 bytes.
+    pub fn own(ports: (u16, u16), addresses: (u32, u32), payload: &[u8]) -> Self {
+        let len = (Self::LEN + payload.len()) as u16;
+        let mut header = Self {
+            src_port: U16::new(ports.0),
+            dst_port: U16::new(ports.1),
+            len: U16::new(len),
+            checksum: U16::ZERO,
+        };
+        // Addresses, protocol and length once more are the pseudo header.
+        let words = [
+            addresses.0 >> 16,
+            addresses.0 & 0xffff,
+            addresses.1 >> 16,
+            addresses.1 & 0xffff,
+        ];
+        let pseudo = words.iter().sum::<u32>() + u32::from(ipv4::UDP) + u32::from(len);
+        let sums = [ipv4::sum(header.as_bytes()), ipv4::sum(payload)].map(u32::from);
+        header.checksum = match !ipv4::fold(pseudo + sums.iter().sum::<u32>()) {
+            0 => U16::MAX_VALUE, // zero means that there is none
+            checksum => U16::new(checksum),
+        };
+        header
+    }
 
     /// Source port.
     #[inline]
@@ -46,5 +74,20 @@ mod tests {
     fn fields_stand_where_the_wire_has_them() {
         let hdr = UdpHdr::read_from_bytes(&[0xc0, 0, 0x12, 0xb5, 1, 2, 0, 0]).unwrap();
         assert_eq!((hdr.dst_port(), hdr.datagram_len()), (4789, 258));
+    }
+
+    #[test]
+    fn the_checksum_is_over_addresses_and_payload_and_never_zero() {
+        for payload in [&b""[..], b"odd", b"even", &[0xff; 1000]] {
+            let mut packet = Vec::new();
+            let builder = etherparse::PacketBuilder::ipv4([192, 0, 2, 1], [198, 51, 100, 200], 64);
+            builder.udp(67, 68).write(&mut packet, payload).unwrap();
+            let header = UdpHdr::own((67, 68), (0xc000_0201, 0xc633_64c8), payload);
+            assert_eq!(header.as_bytes(), &packet[20..28]);
+        }
+        let mut payloads = (0..=u16::MAX).map(u16::to_be_bytes);
+        let all_there =
+            |payload: [u8; 2]| UdpHdr::own((67, 68), (1, 2), &payload).checksum != U16::ZERO;
+        assert!(payloads.all(all_there));
     }
 }

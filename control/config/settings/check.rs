@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 //! Contradictions that show only when all commands are known.
 
+use vswitch::stage::limits::ENCAPSULATION;
 use vswitch::tables::{MAX_PORTS, PortId};
 
 use super::super::line::Line;
 use super::fold::Fold;
 use super::{Conflict, Vtep};
+
+/// Least MTU of an uplink: IPv4's least (RFC 791 section 3.2), and VXLAN around it.
+const LEAST_UPLINK: u16 = 68 + ENCAPSULATION;
 
 impl Fold<'_> {
     /// Finds them.
@@ -15,6 +19,25 @@ impl Fold<'_> {
         self.check_underlay();
         self.check_ncm();
         self.check_roles();
+        self.check_sizes();
+    }
+
+    fn check_sizes(&mut self) {
+        let uplink = self.settings.vtep.map(|vtep| vtep.port);
+        let mtu = uplink.and_then(|port| self.settings.ports.get(port.index())?.mtu);
+        if let (Some(port), Some(mtu)) = (uplink, mtu.filter(|mtu| *mtu < LEAST_UPLINK)) {
+            let at = self.line(&format!("port config {} mtu", port.get()));
+            self.error(at, Conflict::ShortUplink(mtu), &[]);
+        }
+        let (reserve, capacity) = (
+            self.settings.neighbors_reserve,
+            self.settings.neighbors_capacity,
+        );
+        if reserve > capacity {
+            let note = (self.line("set neighbors capacity"), "the room for them");
+            let conflict = Conflict::Reserve { reserve, capacity };
+            self.error(self.line("set neighbors reserve"), conflict, &[note]);
+        }
     }
 
     fn check_cores(&mut self) {

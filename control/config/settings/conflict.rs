@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
+use vswitch::stage::limits::ENCAPSULATION;
 use vswitch::tables::MAX_PORTS;
 
 /// A contradiction.
@@ -65,6 +66,19 @@ pub(crate) enum Conflict {
         ncm: SocketAddr,
         /// From where.
         from: IpAddr,
+    },
+    /// Nothing is left of the underlay's packets for guests.
+    #[error(
+        "the uplink's MTU of {0} leaves guests less than IPv4's least of 68 bytes: VXLAN takes {ENCAPSULATION}"
+    )]
+    ShortUplink(u16),
+    /// More memory than neighbors.
+    #[error("memory for {reserve} neighbors, and room for {capacity}")]
+    Reserve {
+        /// Neighbors of `set neighbors reserve`.
+        reserve: u32,
+        /// Neighbors of `set neighbors capacity`.
+        capacity: u32,
     },
     /// A port that is to be two things.
     #[error("port {0} cannot be both")]

@@ -90,7 +90,7 @@ pub(crate) struct Settings {
     /// MACs of other hosts on the underlay.
     pub(crate) underlay_neighbors: BTreeMap<Ipv4Addr, Mac>,
     /// The underlay's router.
-    pub(crate) underlay_gateway: Option<(Ipv4Addr, Mac)>,
+    pub(crate) underlay_gateway: Option<(Ipv4Addr, Option<Mac>)>,
     /// Where goal states arrive; `None`: nowhere.
     pub(crate) southbound: Option<SocketAddr>,
     /// What becomes of a resource whose revision goes back.
@@ -153,7 +153,7 @@ impl Default for Settings {
             goal_state: None,
             metrics_log: false,
             anti_spoofing: false,
-            fragment: false,
+            fragment: true,
             clamp_mss: false,
             control_socket: None,
             store: None,
@@ -261,7 +261,7 @@ impl Settings {
             self.ncm_tls.clone().map(Setting::NcmTls),
             self.goal_state.clone().map(Setting::GoalStateWatch),
             self.metrics_log.then_some(Setting::MetricsLog(true)),
-            self.fragment.then_some(Setting::Fragment(true)),
+            (!self.fragment).then_some(Setting::Fragment(false)),
             self.clamp_mss.then_some(Setting::ClampMss(true)),
             self.anti_spoofing.then_some(Setting::AntiSpoofing(true)),
             self.control_socket.clone().map(Setting::ControlSocket),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! What settings say of this host's place in the network.
 
+use std::collections::HashMap;
+
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
@@ -28,6 +30,7 @@ impl Settings {
                     .map(|(&ip, &mac)| (ip, mac))
                     .collect(),
                 gateway: self.underlay_gateway,
+                learned: HashMap::new(),
             })
         });
         Ok(Site {

@@ -66,15 +66,23 @@ connection, ssh. Without it such packets are dropped and counted as `not_for_us`
         summary: "Names the MAC of another host on the underlay",
         details: "\
 Used for neighbors whose goal state has no host_mac_address. A MAC in the goal state wins over it, and it wins over \
-`set underlay gateway`.",
+`set underlay gateway`. Hosts of the VTEP's prefix that nobody names a MAC for are asked for it by ARP, and \
+`show underlay` lists them.",
         build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayNeighbor { ip: *ip, mac: *mac })),
     },
     Spec {
         parts: &[Is("set"), Is("underlay"), Is("gateway"), IP, MAC],
         when: When::Start,
-        summary: "Names the underlay's router: the way to all hosts that are not named otherwise",
+        summary: "Names the underlay's router and its MAC: the way to all hosts that are not named otherwise",
         details: "",
-        build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayGateway { ip: *ip, mac: *mac })),
+        build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayGateway { ip: *ip, mac: Some(*mac) })),
+    },
+    Spec {
+        parts: &[Is("set"), Is("underlay"), Is("gateway"), IP],
+        when: When::Start,
+        summary: "Names the underlay's router, which is asked for its MAC: the way to hosts beyond the VTEP's prefix",
+        details: "",
+        build: make!([Value::Address(ip)] => Command::Set(Setting::UnderlayGateway { ip: *ip, mac: None })),
     },
     Spec {
         parts: &[
@@ -167,12 +175,13 @@ addresses of these MACs; ARP and neighbor discovery too. It is neither DHCP serv
         parts: &[
             Is("set"),
             Is("fragment"),
-            arg("on|off", Kind::OnOff, "default: off"),
+            arg("on|off", Kind::OnOff, "default: on"),
         ],
         when: When::Start,
         summary: "Fragments IPv4 packets that are too long for their way and may be fragmented",
         details: "\
-Off, they are dropped and their senders told what fits, as are those that must not be fragmented. The way to another host \
+As routers do (RFC 1812 section 5.2.6). Off, they are dropped and their senders told what fits, as are those that must not \
+be fragmented. The way to another host \
 takes 50 bytes less than the uplink's MTU, the way to a guest of this host what its port's is. Of a packet in fragments the \
 first counts as forwarded, the others as `tx_own` of the port that they leave by.",
         build: make!([Value::OnOff(on)] => Command::Set(Setting::Fragment(*on))),
@@ -220,7 +229,7 @@ that much. For guests whose MTU is too large and who do not hear, or not heed, I
         when: When::Start,
         summary: "Takes the memory of so many neighbors at start",
         details: "\
-About 300 bytes each, of some 450 that they take in all. Without it memory is taken as neighbors come, which costs time then: \
+At most as many as `set neighbors capacity` says. About 300 bytes each, of some 400 that they take in all. Without it memory is taken as neighbors come, which costs time then: \
 much of it in a virtual machine whose host gives it memory when that is first touched.",
         build: make!([Value::Number(n)] => Command::Set(Setting::NeighborsReserve(*n))),
     },

@@ -75,7 +75,8 @@ pub(super) const ROWS: &[Spec] = &[
         "dhcp",
         Show::Dhcp,
         "Shows what the controller has ports told by DHCP",
-        "It is kept; this version does not answer DHCP."
+        "Of each DHCP state who it is for, what that guest is told, and whether workers tell it. `show ports` lists also \
+those that are served since their subnet's `dhcp_enable` says so."
     ),
     show!(
         "gateways",
@@ -114,6 +115,14 @@ the same have the same."
         Show::Memory,
         "Shows the memory of tables and packet buffers",
         ""
+    ),
+    show!(
+        "underlay",
+        Show::Underlay,
+        "Shows hosts and routers of the underlay that are asked for their MAC by ARP",
+        "\
+Those that the goal state needs and neither it nor the configuration names a MAC for. `heard_s` is the time since they said \
+something, `unanswered` how often they were asked since."
     ),
     show!(
         "on-demand",

@@ -277,6 +277,17 @@ fn the_underlay_must_fit_the_tunnel_endpoint() {
             .contains("no host's address")
     );
     assert!(settings("port attach net_null0\nset vtep 192.0.2.0/31 port 0").is_ok());
+    let sized = |mtu: u16| format!("{vtep}port config 0 mtu {mtu}");
+    assert!(error(&sized(117)).contains("MTU of 117 leaves guests less"));
+    assert!(settings(&sized(118)).is_ok());
+}
+
+#[test]
+fn no_memory_is_taken_for_neighbors_that_have_no_room() {
+    let host = "port attach net_null0\nset vtep 192.0.2.1/24 port 0\nset neighbors capacity 2000\n";
+    let reserved = |count: u32| format!("{host}set neighbors reserve {count}");
+    assert!(error(&reserved(2001)).contains("memory for 2001 neighbors, and room for 2000"));
+    assert!(settings(&reserved(2000)).is_ok());
 }
 
 #[test]

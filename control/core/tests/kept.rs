@@ -63,8 +63,8 @@ fn they_are_pending_and_shown_until_they_are_deleted() {
     assert_eq!(
         world.reasons(),
         [
+            "no port of the switch is bound to one with the MAC 02:00:00:00:00:0a in subnet \"blue\" yet",
             "kept; this version of the switch does not enforce security groups yet",
-            "kept; this version of the switch does not answer DHCP yet",
             "kept; this version of the switch does not use gateways yet",
         ]
     );

@@ -3,6 +3,7 @@
 
 mod audit;
 mod churn;
+mod dhcp;
 mod explain;
 mod export;
 mod fuzz;
@@ -18,4 +19,5 @@ mod restart;
 mod statuses;
 mod stuck;
 mod traps;
+mod underlay;
 mod world;

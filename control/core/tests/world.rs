@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use serde_json::Value;
 use vswitch::tables::rcu::Reader;
 use vswitch::tables::routes::Target;
 use vswitch::tables::snapshot::{Registrar, tables};
-use vswitch::tables::{Hop, Neighbor, PortId, Role, Tables, Underlay};
+use vswitch::tables::{Hop, Lease, Neighbor, PortId, Role, Tables, Underlay};
 use vswitch::wire::Mac;
 
 use super::export::exported;
@@ -47,6 +48,7 @@ pub(super) fn site() -> Site {
         mtu: 1600,
         neighbors: HashMap::new(),
         gateway: None,
+        learned: HashMap::new(),
     };
     Site {
         underlay: Some(uplink),
@@ -191,6 +193,9 @@ impl World {
                 tenant.admin_up
             )
             .unwrap();
+            if let Some(lease) = &tenant.lease {
+                writeln!(text, " told {lease:?}").unwrap();
+            }
             for attachment in &tenant.attachments {
                 let (gateway, dvr) = (attachment.gateway_mac, attachment.host_dvr_mac);
                 writeln!(
@@ -222,6 +227,18 @@ impl World {
         let memory = self.core.program.usage();
         writeln!(text, "entries {memory:?}").unwrap();
         text
+    }
+
+    /// What workers tell the guest at port 1 by DHCP.
+    pub(super) fn lease(&mut self) -> Option<Arc<Lease>> {
+        let tables = self.reader.pin();
+        let lease = match tables.role(PORT_A) {
+            Role::Tenant(tenant) => tenant.lease.clone(),
+            _ => None,
+        };
+        drop(tables);
+        self.reader.offline();
+        lease
     }
 
     /// What the tables say of an address in the VPC of the first subnet of port 1.

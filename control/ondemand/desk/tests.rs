@@ -57,6 +57,7 @@ impl Lab {
                 mac: Mac::new([2, 0, 0, 0, 0, port.get() as u8]),
                 admin_up: true,
                 guard: None,
+                lease: None,
                 attachments: [attachment.clone()].into_iter().collect(),
             };
             writer.set_role(port, Role::Tenant(guest.into()));

@@ -195,7 +195,7 @@ fn in_words(setup: &Setup) -> (Vec<&'static str>, Vec<&'static str>) {
         }
     }
     if setup.mtu.is_err() {
-        fallbacks.push("the MTU limits nothing: the driver has none");
+        fallbacks.push("the switch alone heeds the MTU: the driver has none");
     }
     (offloads, fallbacks)
 }

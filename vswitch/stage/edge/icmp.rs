@@ -136,7 +136,9 @@ fn error<F: Frame>(
 ) -> bool {
     let head = frame.head();
     let gateway = route::subnet(edge.guest, head, meta).and_then(|subnet| subnet.gateway_ip);
-    let (Some(gateway), Some(ip)) = (gateway, route::ipv4(head)) else {
+    // Inside a subnet without a gateway, the machine that cannot be reached by so long a packet says so itself.
+    let stand_in = || (code == icmp::FRAGMENTATION_NEEDED).then(|| Ipv4Addr::from(meta.dst_ip));
+    let (Some(gateway), Some(ip)) = (gateway.or_else(stand_in), route::ipv4(head)) else {
         return false;
     };
     let to_all = |subnet: &Attachment| u32::from(subnet.cidr.broadcast()) == ip.dst();

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
 //! The first hop: what a stage refuses is looked at once more before it is dropped. It may be a question that the switch
-//! answers (`arp`, echo), a packet whose sender is told why it goes no further (`icmp`), or one whose neighbor the
+//! answers (`arp`, `dhcp`, echo), a packet whose sender is told why it goes no further (`icmp`), or one whose neighbor the
 //! controller may know ([`punt`]).
 //!
 //! Reads the frame, `meta.payload`, and what `punt` reads.
-//! Drops what was to be dropped anyway, `ForGateway`, and those of `punt`.
+//! Drops what was to be dropped anyway, `ForGateway`, `NoLease`, `BadDhcp`, `DhcpQuiet`, `DhcpDeclined`, and those of
+//! `punt`.
 //!
 //! All of it is off the path of frames that are forwarded.
 
 pub(super) mod arp;
+mod dhcp;
 mod icmp;
 mod limit;
+mod question;
 
 use std::sync::Arc;
 
@@ -79,7 +82,7 @@ impl<F: Frame> Replies<F> {
         let counters = counters.port(port);
         for dropped in self.dropped.drain(..) {
             match dropped {
-                None => counters.add_answered(),
+                None => counters.add_answered(1),
                 Some(reason) => counters.add_drops(reason, 1),
             }
         }
@@ -108,7 +111,8 @@ impl<F: Frame> Edge<'_, F> {
         reason: DropReason,
     ) -> Result<(), (F, DropReason)> {
         let answer = match meta.payload {
-            Payload::Ipv4 => icmp::answer(self, &mut frame, meta, reason),
+            Payload::Ipv4 => dhcp::answer(self, &mut frame, meta)
+                .or_else(|| icmp::answer(self, &mut frame, meta, reason)),
             Payload::Ipv6 => None,
             Payload::Other => arp::answer(self, &mut frame),
         };

@@ -61,9 +61,8 @@ fn tenant(vni: u32) -> Role {
     };
     Role::Tenant(Arc::new(TenantPort {
         mac: mac(7),
-        admin_up: true,
-        guard: None,
         attachments: ArrayVec::from_iter([attachment]),
+        ..TenantPort::default()
     }))
 }
 

@@ -102,6 +102,7 @@ impl Switch {
             mtu: 1600,
             neighbors: HashMap::new(),
             gateway: None,
+            learned: HashMap::new(),
         };
         let site = Site {
             underlay: Some(uplink),

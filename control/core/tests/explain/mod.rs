@@ -9,8 +9,16 @@ use vswitch::tables::PortId;
 
 use super::goal::{neighbor, scenario};
 use super::world::{PORT_A, PORT_B, UPLINK, World};
-use crate::explain::{Explanation, Outcome, Packet};
+use crate::explain::{Explanation, Links, Outcome, Packet};
 use crate::proto::schema::ResourceType;
+
+/// All ports, and no limits.
+fn links() -> Links {
+    Links {
+        limits: Limits::NONE,
+        started: (0..4).filter_map(PortId::new).collect(),
+    }
+}
 
 /// Where nobody is.
 const NOBODY: PortId = PortId::new(3).unwrap();
@@ -43,7 +51,7 @@ fn told(explanation: &Explanation) -> String {
 #[track_caller]
 fn expect(world: &World, port: PortId, words: &str, outcome: &Outcome, lines: &[&str]) {
     let packet = Packet::Words(words.to_owned());
-    let explanation = world.core.explain(port, &packet, Limits::NONE).unwrap();
+    let explanation = world.core.explain(port, &packet, links()).unwrap();
     let told = told(&explanation);
     assert_eq!(explanation.outcome, *outcome, "{told}");
     for line in lines {
@@ -181,7 +189,7 @@ fn words_that_make_no_packet_say_why() {
         let packet = Packet::Words(words.to_owned());
         world
             .core
-            .explain(port, &packet, Limits::NONE)
+            .explain(port, &packet, links())
             .unwrap_err()
             .to_string()
     };
@@ -215,26 +223,51 @@ fn words_that_make_no_packet_say_why() {
 #[test]
 fn limits_count() {
     let world = world(false);
-    let explained = |packet: &str, limits: &Limits| {
+    let explained = |packet: &str, links: &Links| {
         let packet = Packet::Words(packet.to_owned());
-        world.core.explain(PORT_A, &packet, limits.clone()).unwrap()
+        world.core.explain(PORT_A, &packet, links.clone()).unwrap()
     };
-    let mut limits = Limits::NONE;
-    (limits.fragment, limits.clamp_mss) = (true, true);
-    limits.set_mtu(PORT_B, 1000);
-    let long = explained("ip dst=10.7.1.11 / udp / len=1200", &limits);
+    let mut links = links();
+    (links.limits.fragment, links.limits.clamp_mss) = (true, true);
+    links.limits.set_mtu(PORT_B, 1000);
+    let long = explained("ip dst=10.7.1.11 / udp / len=1200", &links);
     assert!(
         told(&long).contains("encap: too long: leaves in 2 fragments\n"),
         "{}",
         told(&long)
     );
     assert_eq!((long.outcome, long.sent.len()), (Outcome::Forwarded, 2));
-    limits.fragment = false;
-    let long = explained("ip dst=10.7.1.11 df=1 / udp / len=1200", &limits);
+    links.limits.fragment = false;
+    let long = explained("ip dst=10.7.1.11 df=1 / udp / len=1200", &links);
     assert_eq!(long.outcome, Outcome::Dropped(DropReason::TooBig));
     assert!(
         told(&long).ends_with("Its sender is told.\n"),
         "{}",
         told(&long)
     );
+}
+
+#[test]
+fn a_tunnel_in_a_tunnel_is_refused_however_often() {
+    let world = world(false);
+    let layer = "ip src=192.0.2.9 dst=192.0.2.1 / vxlan vni=7 / eth src=02:00:00:00:00:01 dst=02:00:00:00:00:02 / ";
+    for times in [2, 100_000] {
+        let words = format!("{}arp dst=10.7.1.1", layer.repeat(times));
+        let error = world.core.explain(UPLINK, &Packet::Words(words), links());
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("`vxlan` cannot stand there"), "{error}");
+    }
+}
+
+#[test]
+fn nothing_arrives_at_a_stopped_port_and_nothing_leaves_by_it() {
+    let world = world(false);
+    let mut some = links();
+    some.started.retain(|port| *port != PORT_B);
+    let packet = Packet::Words("ip dst=10.7.2.12 / icmp".to_owned());
+    let explained = world.core.explain(PORT_A, &packet, some.clone()).unwrap();
+    assert_eq!(explained.outcome, Outcome::Dropped(DropReason::TxFull));
+    let explained = world.core.explain(PORT_B, &packet, some);
+    let error = explained.unwrap_err().to_string();
+    assert_eq!(error, "port 2 is not started: nothing arrives there");
 }

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crossbeam_queue::ArrayQueue;
 use etherparse::PacketBuilder;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -12,6 +13,7 @@ use vswitch::counters::{DropReason, WorkerCounters, total};
 use vswitch::io::Frame;
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, Wire, wire};
 use vswitch::stage::limits::Limits;
+use vswitch::stage::link::Hearing;
 use vswitch::stage::punt::PuntQueues;
 use vswitch::stage::transmit::Link;
 use vswitch::tables::PortId;
@@ -19,7 +21,7 @@ use vswitch::worker::Worker;
 
 use super::super::world::{PORT_A, PORT_B, UPLINK, World};
 use super::world;
-use crate::explain::{Outcome, Packet};
+use crate::explain::{ExplainError, Links, Outcome, Packet};
 
 /// Where packets of the property arrive: an uplink, two guests, nobody.
 const PORTS: [PortId; 4] = [UPLINK, PORT_A, PORT_B, PortId::new(3).unwrap()];
@@ -148,12 +150,15 @@ fn arrival() -> impl Strategy<Value = (PortId, Packet, Damage)> {
     (arrival, damage).prop_map(|((port, packet), damage)| (port, packet, damage))
 }
 
-/// How long frames may be: some are too long, and cut in one case of two.
-fn limits(fragment: bool) -> Limits {
+/// How long frames may be: some are too long. In one case of two these are cut, and a guest's port is stopped.
+fn links(asks: bool) -> Links {
     let mut limits = Limits::NONE;
-    (limits.fragment, limits.clamp_mss) = (fragment, true);
+    (limits.fragment, limits.clamp_mss) = (asks, true);
     limits.set_mtu(PORT_B, 600);
-    limits
+    limits.set_mtu(PORT_A, 1000);
+    let started = PORTS.into_iter().filter(|port| !asks || *port != PORT_B);
+    let started = started.collect();
+    Links { limits, started }
 }
 
 /// A worker like those that forward.
@@ -169,7 +174,9 @@ impl Forwarding {
         let counters = Arc::new(WorkerCounters::default());
         let reader = world.registrar.reader("forwarding").unwrap();
         let mut worker = Worker::new(reader, Arc::clone(&counters), 32);
-        *worker.limits_mut() = limits(asks);
+        let Links { limits, started } = links(asks);
+        *worker.limits_mut() = limits;
+        worker.tell(Hearing::new(ArrayQueue::new(1 << 15)));
         let held = Arc::new(PuntQueues::default());
         if asks {
             worker.punt_to(Arc::clone(&held));
@@ -177,7 +184,9 @@ impl Forwarding {
         let wires: Vec<_> = PORTS.iter().map(|_| (wire(64), wire(64))).collect();
         for (port, (rx, tx)) in PORTS.into_iter().zip(&wires) {
             let link = Link::Own(MemoryTx(Arc::clone(tx)));
-            worker.add_port(port, vec![MemoryRx(Arc::clone(rx))], Some(link));
+            if started.contains(&port) {
+                worker.add_port(port, vec![MemoryRx(Arc::clone(rx))], Some(link));
+            }
         }
         Self {
             worker,
@@ -235,9 +244,12 @@ fn is_explained_as_it_is_forwarded(asks: bool) {
             frame.get_mut(at).into_iter().for_each(|byte| *byte = to);
         }
         frame.truncate(cut);
-        let explained = core
-            .explain(port, &Packet::Bytes(frame.clone()), limits(asks))
-            .unwrap();
+        let explained = core.explain(port, &Packet::Bytes(frame.clone()), links(asks));
+        if !links(asks).started.contains(&port) {
+            prop_assert_eq!(explained.unwrap_err(), ExplainError::Stopped(port.get()));
+            return Ok(());
+        }
+        let explained = explained.unwrap();
         let (outcome, sent) = forwarding.borrow_mut().forward(port, &frame);
         prop_assert_eq!(explained.outcome, outcome);
         // Of too many errors guests are not told. An explanation is for one packet.
@@ -259,6 +271,13 @@ fn is_explained_as_it_is_forwarded(asks: bool) {
         "Dropped(SpoofedIp)",
     ];
     assert!(expected.into_iter().all(seen), "{outcomes:?}");
+    // What is too long is cut where it may be, and nothing is refused by ports that are all started.
+    let other = if asks {
+        "Dropped(TxFull)"
+    } else {
+        "Dropped(TooBig)"
+    };
+    assert!(seen(other), "{outcomes:?}");
     assert_eq!(
         asks,
         outcomes.keys().any(|kind| kind.starts_with("Held")),

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+//! Who has which address on the uplink's link, and who is to be asked when: ARP (RFC 826) without the wire, a clock or a
+//! thread.
+//!
+//! Only addresses that the goal state needs are in it, and they are asked for as soon as it names them, not when a packet
+//! comes: no packet waits for ARP. A host that does not answer any more keeps its MAC, since nobody else has one for it,
+//! and is asked on and on.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use hashbrown::{HashMap, HashSet};
+use serde_json::{Value, json};
+use vswitch::stage::link::Heard;
+use vswitch::wire::Mac;
+
+/// How long a host that answered is not asked again: what Linux takes as mean of its own.
+const AGE: Duration = Duration::from_secs(30);
+
+/// Time between two questions that are not answered: doubled with each, up to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// How often a host is asked where it was last, before all are asked where it is (RFC 1122 section 2.3.2.1).
+const UNICAST: u32 = 3;
+
+/// Most questions at a time; the others are asked the next time.
+const MAX_ASKS: usize = 64;
+
+/// A question to be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ask {
+    /// Whose MAC.
+    pub ip: Ipv4Addr,
+    /// Who is asked; `None`: everybody.
+    pub at: Option<Mac>,
+}
+
+#[derive(Debug)]
+struct Host {
+    mac: Option<Mac>,
+    /// When it said so last.
+    heard: Option<Instant>,
+    /// When it is to be asked next.
+    due: Instant,
+    /// Questions since it said something.
+    unanswered: u32,
+}
+
+/// All that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Resolver {
+    hosts: HashMap<Ipv4Addr, Host>,
+    /// Whom to ask when; each host once.
+    due: BTreeSet<(Instant, Ipv4Addr)>,
+}
+
+impl Resolver {
+    /// An address is needed from now on.
+    pub(crate) fn want(&mut self, now: Instant, ip: Ipv4Addr) {
+        let host = Host {
+            mac: None,
+            heard: None,
+            due: now,
+            unanswered: 0,
+        };
+        if self.hosts.try_insert(ip, host).is_ok() {
+            self.due.insert((now, ip));
+        }
+    }
+
+    /// No other addresses than these are needed any more.
+    pub(crate) fn keep(&mut self, needed: &HashSet<Ipv4Addr>) {
+        self.hosts.retain(|ip, _| needed.contains(ip));
+        self.due.retain(|(_, ip)| needed.contains(ip));
+    }
+
+    /// Somebody says who it is. Returns its MAC if that is needed, and new.
+    pub(crate) fn heard(&mut self, now: Instant, heard: Heard) -> Option<Mac> {
+        let Heard { ip, mac, .. } = heard;
+        let host = self.hosts.get_mut(&ip).filter(|_| mac.is_unicast())?;
+        self.due.remove(&(host.due, ip));
+        host.due = now + AGE;
+        host.heard = Some(now);
+        host.unanswered = 0;
+        self.due.insert((host.due, ip));
+        (host.mac.replace(mac) != Some(mac)).then_some(mac)
+    }
+
+    /// The questions to ask now.
+    pub(crate) fn asks(&mut self, now: Instant) -> Vec<Ask> {
+        let mut asks = Vec::new();
+        while asks.len() < MAX_ASKS
+            && let Some(&(_, ip)) = self.due.first().filter(|(due, _)| *due <= now)
+        {
+            self.due.pop_first();
+            let Some(host) = self.hosts.get_mut(&ip) else {
+                continue;
+            };
+            let pause = PAUSE.0 * 2_u32.pow(host.unanswered.min(16));
+            host.due = now + pause.min(PAUSE.1);
+            host.unanswered += 1;
+            self.due.insert((host.due, ip));
+            let at = host.mac.filter(|_| host.unanswered <= UNICAST);
+            asks.push(Ask { ip, at });
+        }
+        asks
+    }
+
+    /// `show underlay`.
+    pub(crate) fn rows(&self, now: Instant) -> Value {
+        let mut hosts: Vec<_> = self.hosts.iter().collect();
+        hosts.sort_unstable_by_key(|(ip, _)| **ip);
+        let rows = hosts.into_iter().map(|(ip, host)| {
+            json!({
+                "address": ip.to_string(),
+                "mac": host.mac.map(|mac| mac.to_string()),
+                "heard_s": host.heard.map(|heard| now.duration_since(heard).as_secs()),
+                "unanswered": host.unanswered,
+            })
+        });
+        rows.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+    fn mac(n: u8) -> Mac {
+        Mac::new([2, 0, 0, 0, 0, n])
+    }
+
+    fn says(ip: Ipv4Addr, mac: Mac) -> Heard {
+        let asks = false;
+        Heard { ip, mac, asks }
+    }
+
+    /// The questions of one host from `from` on, each after so many milliseconds.
+    fn questions(resolver: &mut Resolver, from: Instant, until_ms: u64) -> Vec<(u64, Option<Mac>)> {
+        let asked = |ms| {
+            let asks = resolver.asks(from + Duration::from_millis(ms));
+            asks.into_iter().map(move |ask| (ms, ask.at))
+        };
+        (0..until_ms).step_by(50).flat_map(asked).collect()
+    }
+
+    #[test]
+    fn what_is_needed_is_asked_for_at_once_and_then_ever_less_often() {
+        let (mut resolver, now) = (Resolver::default(), Instant::now());
+        resolver.want(now, HOST);
+        resolver.want(now, HOST);
+        let all: Vec<_> = questions(&mut resolver, now, 40_000);
+        let times: Vec<_> = all.iter().map(|(ms, _)| *ms).collect();
+        let expected = [0, 100, 300, 700, 1500, 3100, 6300, 12_700, 22_700, 32_700];
+        assert_eq!(times, expected);
+        assert!(all.iter().all(|(_, at)| at.is_none()));
+    }
+
+    #[test]
+    fn an_answer_counts_for_a_while_and_then_its_host_is_asked_before_all_are() {
+        let (mut resolver, now) = (Resolver::default(), Instant::now());
+        resolver.want(now, HOST);
+        assert_eq!(resolver.asks(now).len(), 1);
+        assert_eq!(resolver.heard(now, says(HOST, mac(2))), Some(mac(2)));
+        assert_eq!(resolver.heard(now, says(HOST, mac(2))), None, "known");
+        assert_eq!(questions(&mut resolver, now, 30_000), []);
+        let later = now + AGE;
+        let all = questions(&mut resolver, later, 1000);
+        let known = Some(mac(2));
+        assert_eq!(all, [(0, known), (100, known), (300, known), (700, None)]);
+        assert_eq!(resolver.heard(later, says(HOST, mac(3))), Some(mac(3)));
+        assert_eq!(questions(&mut resolver, later, 30_000), []);
+        let rows = resolver.rows(later + Duration::from_secs(7));
+        assert_eq!(
+            rows,
+            json!([{
+                "address": "192.0.2.2", "mac": "02:00:00:00:00:03", "heard_s": 7, "unanswered": 0,
+            }])
+        );
+    }
+
+    #[test]
+    fn nobody_is_learned_who_is_not_needed_and_no_group_is_a_host() {
+        let (mut resolver, now) = (Resolver::default(), Instant::now());
+        assert_eq!(resolver.heard(now, says(HOST, mac(2))), None);
+        assert_eq!(resolver.rows(now), json!([]));
+        resolver.want(now, HOST);
+        for wrong in [Mac::new([0xff; 6]), Mac::new([0; 6])] {
+            assert_eq!(resolver.heard(now, says(HOST, wrong)), None);
+        }
+        assert_eq!(resolver.asks(now).len(), 1, "it is still asked for");
+    }
+
+    #[test]
+    fn who_is_not_needed_any_more_is_forgotten() {
+        let (mut resolver, now) = (Resolver::default(), Instant::now());
+        let other = Ipv4Addr::new(192, 0, 2, 3);
+        resolver.want(now, HOST);
+        resolver.want(now, other);
+        resolver.keep(&[HOST].into());
+        let asks = resolver.asks(now);
+        assert_eq!(asks, [Ask { ip: HOST, at: None }]);
+        assert_eq!(resolver.heard(now, says(other, mac(3))), None);
+        resolver.want(now, other);
+        assert_eq!(resolver.asks(now).len(), 1, "needed anew");
+    }
+
+    #[test]
+    fn a_thousand_hosts_are_asked_for_in_turns() {
+        let (mut resolver, now) = (Resolver::default(), Instant::now());
+        (0..1000).for_each(|n| resolver.want(now, Ipv4Addr::from(0x0a00_0000 + n)));
+        let mut asked = BTreeSet::new();
+        for _ in 0..1000_usize.div_ceil(MAX_ASKS) {
+            let asks = resolver.asks(now);
+            assert!(asks.len() <= MAX_ASKS);
+            asked.extend(asks.iter().map(|ask| ask.ip));
+        }
+        assert_eq!(asked.len(), 1000);
+        assert_eq!(resolver.asks(now), []);
+    }
+}
