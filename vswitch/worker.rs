@@ -293,6 +293,8 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         let told = self.strangers.iter().filter_map(tell).count();
         let (strangers, counters) = (&mut self.strangers, &self.counters);
         if let Some(host_port) = underlay.host_port {
+            let longer = self.limits.drop_longer(strangers, host_port);
+            counters.port(from).add_drops(DropReason::TooBig, longer);
             self.egress.send_all(strangers, host_port, from, counters);
             return;
         }
@@ -307,6 +309,9 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         match &tables.underlay {
             Some(underlay) => {
                 let (frames, uplink) = (self.burst.frames_mut(), underlay.uplink);
+                let longer = self.limits.drop_longer(frames, uplink);
+                let counters = self.counters.port(from);
+                counters.add_drops(DropReason::TooBig, longer);
                 self.egress.send_all(frames, uplink, from, &self.counters);
             }
             None => self.burst.drop_all(DropReason::NotForUs),

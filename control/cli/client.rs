@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! A client of a running switch, over its local socket. Connects for each command: that is cheap on a Unix socket,
-//! and a switch that was restarted in between is simply found again.
+//! and a switch that was restarted in between is simply found again. Packets of a recording are explained on one connection.
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 
 use super::SocketArgs;
@@ -56,6 +57,8 @@ pub(super) struct Switch {
     path: PathBuf,
     /// The operator named the path, and so trusts it.
     named: bool,
+    /// Who explains packets, once asked.
+    explainer: OnceCell<ControlClient<Channel>>,
 }
 
 impl Switch {
@@ -65,6 +68,7 @@ impl Switch {
         Self {
             named: path.is_some(),
             path: path.unwrap_or_else(socket::find),
+            explainer: OnceCell::new(),
         }
     }
 
@@ -100,7 +104,8 @@ impl Switch {
         Ok(())
     }
 
-    /// Asks what would become of a packet.
+    /// Asks what would become of a packet: all on one connection, since a recording has many, and one switch is to explain
+    /// them.
     ///
     /// # Errors
     /// It does not answer. That it cannot tell is an answer.
@@ -108,9 +113,12 @@ impl Switch {
         &self,
         request: ExplainRequest,
     ) -> Result<ExplainReply, ClientError> {
-        let channel = self.connect().await?;
-        let mut client = ControlClient::new(channel).max_decoding_message_size(MAX_REPLY);
-        let reply = client.explain(request).await;
+        let connected = || async {
+            let channel = self.connect().await?;
+            Ok(ControlClient::new(channel).max_decoding_message_size(MAX_REPLY))
+        };
+        let explainer = self.explainer.get_or_try_init(connected).await?;
+        let reply = explainer.clone().explain(request).await;
         reply
             .map(tonic::Response::into_inner)
             .map_err(|status| ClientError::Lost(status.message().to_owned()))

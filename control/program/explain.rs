@@ -16,11 +16,11 @@ use vswitch::tables::{Attachment, Hop, Neighbor, Neighbors, PortId, Role, Tenant
 use vswitch::wire::Mac;
 
 use super::Program;
-use super::neighbor::Placement;
 use crate::explain::packet::{PacketError, Sender, packet};
 use crate::explain::{Explanation, Named, Outcome, Seen, Step, Trace, summary};
 use crate::proto::schema::ResourceType;
 use crate::state::Wanted;
+use crate::state::neighbor::NeighborSlot;
 use crate::state::network::SubnetIx;
 use crate::state::port::PortIx;
 use crate::state::resource::Rule;
@@ -33,8 +33,8 @@ struct Explainer<'a> {
 }
 
 impl Program {
-    /// Says in words why what came of a packet that arrived on `from` came of it. Linear in the neighbors, when it goes to
-    /// one of them.
+    /// Says in words why what came of a packet that arrived on `from` came of it. Linear in the neighbors of
+    /// the subnet that it goes to.
     pub(crate) fn explain(
         &self,
         wanted: &Wanted,
@@ -248,12 +248,26 @@ impl<'a> Explainer<'a> {
         let (place, because) = match neighbor.hop {
             Hop::Local(port) => (format!("here, at port {}", port.get()), self.port_at(port)),
             Hop::Remote(_) => match self.claimant(meta, neighbor) {
-                Some((host, named)) => (format!("on host {host}"), Some(named)),
+                Some(slot) => {
+                    let named = Named {
+                        kind: ResourceType::Neighbor,
+                        id: slot.id.to_string(),
+                        revision: slot.revision,
+                    };
+                    (format!("on host {}", slot.place.host), Some(named))
+                }
                 None => ("on another host".to_owned(), None),
             },
         };
         let text = format!("{what} is {mac} in VNI {vni}, {place}");
         step(name(Stage::Neighbor), text, because)
+    }
+
+    /// The controller's neighbor that an entry of the tables comes from.
+    fn claimant(&self, meta: &Meta, neighbor: Neighbor) -> Option<&'a NeighborSlot> {
+        let to = Ipv4Addr::from(meta.dst_ip);
+        self.program
+            .claimant(self.wanted, sought(meta)?, neighbor, to)
     }
 
     /// What is looked up for the packet.
@@ -263,31 +277,6 @@ impl<'a> Explainer<'a> {
             Some(Sought::Mac(_, mac)) => mac.to_string(),
             None => "nothing".to_owned(),
         }
-    }
-
-    /// The controller's neighbor that an entry of the tables comes from, and its host.
-    fn claimant(&self, meta: &Meta, neighbor: Neighbor) -> Option<(Ipv4Addr, Named)> {
-        let sought = sought(meta)?;
-        let is_it = |placement: &Placement| match (placement, sought) {
-            (Placement::Placed(placed), Sought::Ip(vpc, ip)) => {
-                placed.value == neighbor && placed.ip == (vpc, ip)
-            }
-            (Placement::Placed(placed), Sought::Mac(domain, mac)) => {
-                placed.value == neighbor && placed.mac == (domain, mac)
-            }
-            _ => false,
-        };
-        let placements = self.wanted.neighbors().filter(|(ix, _)| {
-            let placement = self.program.neighbors.get(ix.get());
-            placement.is_some_and(is_it)
-        });
-        let (_, slot) = placements.max_by_key(|(_, slot)| slot.changed)?;
-        let named = Named {
-            kind: ResourceType::Neighbor,
-            id: slot.id.to_string(),
-            revision: slot.revision,
-        };
-        Some((slot.place.host, named))
     }
 
     /// The stage that the packet did not come out of; `before`: the one that it came from.

@@ -15,6 +15,7 @@ pub(crate) mod addresses;
 pub(crate) mod audit;
 #[cfg(test)]
 mod check;
+mod claimant;
 pub(crate) mod claims;
 mod dhcp;
 pub(crate) mod explain;

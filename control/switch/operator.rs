@@ -302,6 +302,7 @@ impl Executor for Operator {
     }
 
     async fn explain(&self, from: PortId, packet: Packet) -> Result<Explanation, ExecError> {
+        block_in_place(|| self.devices.read(from, |_| ()))?;
         let links = block_in_place(|| self.links())?;
         let explained = self.core.explain(from, packet, links).await;
         let explained = explained.map_err(|Gone| ExecError::ShuttingDown)?;

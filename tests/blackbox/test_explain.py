@@ -96,6 +96,7 @@ def test_what_cannot_be_explained_says_why(switches, tmp_path):
 
     assert "`sctp` cannot stand there" in error(1, "--packet", f"ip dst={THERE.ip} / sctp")
     assert "there is no port 99" in error(99, "--pcap", guest)
+    assert "there is no port 2\n" in error(2, "--pcap", guest)
     assert "no-such.pcap" in error(1, "--pcap", tmp_path / "no-such.pcap")
     # Little-endian pcap files: of Linux "cooked" frames, and of a packet that was cut when it was recorded.
     header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 113)

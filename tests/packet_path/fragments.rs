@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 //! Packets that are too long for their way and may be fragmented. What is expected is built by etherparse.
 
+use std::sync::Arc;
+
 use etherparse::{IpFragOffset, Ipv4Header};
 use proptest::prelude::*;
-use vswitch::counters::DropReason;
-use vswitch::io::memory::{MemoryFrame, wire};
+use vswitch::counters::{DropReason, WorkerCounters, total};
+use vswitch::io::memory::{MemoryFrame, MemoryRx, Wire, wire};
+use vswitch::io::{Frames, TxQueue};
 use vswitch::stage::fragment::MAX_FRAGMENTS;
+use vswitch::stage::transmit::Link;
+use vswitch::worker::Worker;
 
 use crate::lab::*;
 use crate::mtu::*;
@@ -210,6 +215,59 @@ fn what_cannot_be_cut_soundly_is_dropped_whole() {
     lab.commit();
     let to_nobody = packet(To::Local, &here, &there, 3000, false);
     lab.expect_drop(A, &to_nobody, DropReason::PortUnbound);
+}
+
+/// A ring that is full the `full`-th time that it is given frames, counted from zero: then it takes one less than there are.
+struct Ring {
+    full: usize,
+    calls: usize,
+    sent: Wire,
+}
+
+impl TxQueue for Ring {
+    type Frame = MemoryFrame;
+
+    fn tx_burst(&mut self, frames: &mut Frames<MemoryFrame>) -> usize {
+        let taken = frames.len() - usize::from(self.calls == self.full);
+        self.calls += 1;
+        for frame in frames.drain(..taken) {
+            self.sent.push(frame).unwrap();
+        }
+        taken
+    }
+}
+
+#[test]
+fn after_a_fragment_that_the_ring_refused_the_rest_is_not_sent() {
+    let (lab, here, there) = with_underlay(576);
+    let longest = packet(To::Switched, &here, &there, 65_535, false);
+    // 130 fragments: the first, 64 of them, 64 and one more.
+    for (full, left) in [(0, 0), (1, 1 + 63), (2, 1 + 64 + 63), (3, 129), (4, 130)] {
+        let counters = Arc::new(WorkerCounters::default());
+        let reader = lab.registrar.reader("ring").unwrap();
+        let mut worker = Worker::new(reader, Arc::clone(&counters), 32);
+        worker.limits_mut().fragment = true;
+        let (arriving, sent) = (wire(1), wire(130));
+        let ring = Ring {
+            full,
+            calls: 0,
+            sent: Arc::clone(&sent),
+        };
+        worker.add_port(UPLINK, Vec::new(), Some(Link::Own(ring)));
+        worker.add_port(A, vec![MemoryRx(Arc::clone(&arriving))], None);
+        arriving.push(MemoryFrame::new(&longest)).unwrap();
+        worker.poll();
+        let [guest, way] = [A, UPLINK].map(|at| total(&[Arc::clone(&counters)], at));
+        assert_eq!(sent.len(), left, "{full}");
+        assert!(guest.is_balanced());
+        assert_eq!(guest.drops_for(DropReason::TxFull), u64::from(full == 0));
+        assert_eq!(way.tx, left as u64);
+        // The first counts as the packet; of the others each was sent or was not.
+        assert_eq!(
+            (way.tx, way.own + way.unsent),
+            (guest.forwarded + way.own, 129)
+        );
+    }
 }
 
 /// `frame` is on its way from guest 1, and its pool has so many buffers.

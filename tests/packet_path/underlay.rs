@@ -132,6 +132,40 @@ fn the_hosts_own_traffic_passes_between_host_port_and_uplink() {
 }
 
 #[test]
+fn the_hosts_own_traffic_is_no_longer_than_the_port_takes_vlan_tags_apart() {
+    let (mut lab, _) = one_subnet();
+    lab.worker.limits_mut().set_mtu(HOST, 1400);
+    lab.worker.limits_mut().set_mtu(UPLINK, 1500);
+    for (from, to, mtu) in [(UPLINK, HOST, 1400), (HOST, UPLINK, 1500)] {
+        let plain = udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into());
+        for tags in [&[][..], &[0x8100], &[0x88a8, 0x8100]] {
+            let mut fits = plain.clone();
+            for tag in tags.iter().rev() {
+                let [high, low] = u16::to_be_bytes(*tag);
+                fits.splice(12..12, [high, low, 0, 5]);
+            }
+            fits.resize(14 + 4 * tags.len() + mtu, 0);
+            lab.expect(from, &fits, to, &fits);
+            let longer = [&fits[..], &[0]].concat();
+            lab.expect_drop(from, &longer, DropReason::TooBig);
+            lab.balanced();
+        }
+        let mut third = plain.clone();
+        third.splice(12..12, [0x81, 0, 0, 5].repeat(3));
+        third.resize(14 + 12 + mtu, 0);
+        lab.expect_drop(from, &third, DropReason::TooBig);
+    }
+    // Of a burst only what is too long.
+    let fits = udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into());
+    let longer = [&fits[..], &[0; 1500]].concat();
+    for frame in [&longer, &fits, &longer, &fits] {
+        lab.inject(UPLINK, frame);
+    }
+    assert_eq!(lab.out(HOST), [&fits[..], &fits]);
+    lab.silent();
+}
+
+#[test]
 fn without_a_host_port_the_hosts_traffic_is_counted() {
     let underlay = Underlay {
         vtep: VTEP.into(),

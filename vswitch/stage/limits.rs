@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //! [`Limits`]: how long frames may be where they go, and what becomes of longer ones.
 
+use crate::io::{Frame, Frames};
 use crate::tables::neighbors::NextHops;
 use crate::tables::{Hop, MAX_PORTS, PortId};
-use crate::wire::EthernetHdr;
+use crate::wire::{EthernetHdr, ethernet};
 
 /// Bytes that the outer IPv4 packet has in front of the inner one: IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14.
 pub const ENCAPSULATION: u16 = 50;
@@ -44,6 +45,14 @@ impl Limits {
         len <= self.longest(port)
     }
 
+    /// Drops those of the host's own frames that a port does not take; returns how many. They may have VLAN tags, which an
+    /// MTU does not count.
+    pub fn drop_longer<F: Frame>(&self, frames: &mut Frames<F>, port: PortId) -> usize {
+        let all = frames.len();
+        frames.retain(|frame| frame.len() - tags(frame.head()) <= self.longest(port) as usize);
+        all - frames.len()
+    }
+
     /// Bytes of the longest frame that gets to a neighbor.
     pub fn longest_to(&self, hop: Hop, hops: &NextHops) -> u32 {
         match hop {
@@ -57,4 +66,16 @@ impl Limits {
 pub fn mtu_in(frame: u32) -> u16 {
     let packet = frame.saturating_sub(EthernetHdr::LEN as u32);
     u16::try_from(packet).unwrap_or(u16::MAX)
+}
+
+/// Bytes of a frame's VLAN tags, of which there are two at most (IEEE 802.1ad).
+fn tags(head: &[u8]) -> usize {
+    const LEN: usize = 4;
+    let types = head.get(EthernetHdr::LEN - 2..).unwrap_or_default();
+    let is_tag = |word: &&[u8; LEN]| {
+        let ethertype = u16::from_be_bytes([word[0], word[1]]);
+        [ethernet::VLAN, ethernet::QINQ].contains(&ethertype)
+    };
+    let words = types.as_chunks().0.iter();
+    words.take(2).take_while(is_tag).count() * LEN
 }

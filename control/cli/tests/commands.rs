@@ -4,7 +4,9 @@
 use std::fs;
 
 use super::{at, streams};
-use crate::cli::{CheckArgs, check, exec};
+use crate::cli::{CheckArgs, check, client, exec, runtime};
+use crate::northbound::api::ExplainRequest;
+use crate::northbound::api::explain_request::Packet;
 use crate::northbound::tests::Switch;
 
 /// Runs `alkaid exec` with these arguments: status, stdout, stderr, what the switch was told.
@@ -140,4 +142,20 @@ fn check_reports_all_errors_of_a_file() {
         out.take()
             .ends_with("f.conf: no error; 1 ports, 1 workers\n")
     );
+}
+
+#[test]
+fn the_packets_of_a_recording_are_explained_on_one_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let switch = Switch::start(&folder.path().join("s"));
+    let client = client::Switch::new(&at(&switch.path));
+    let runtime = runtime().unwrap();
+    let explain = |words: &str| {
+        let packet = Some(Packet::Words(words.to_owned()));
+        let request = ExplainRequest { port: 1, packet };
+        runtime.block_on(client.explain(request)).unwrap().error
+    };
+    assert!(explain("first").contains("first"));
+    fs::remove_file(&switch.path).unwrap(); // nobody finds it any more
+    assert!(explain("second").contains("second"));
 }

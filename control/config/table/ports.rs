@@ -38,9 +38,10 @@ const RING_DETAILS: &str = "\
 More descriptors survive longer bursts and cost latency and packet buffers (`set mbufs`). In the start-up file this \
 follows the `port attach` that makes the port.";
 const MTU_DETAILS: &str = "\
-The longest packet that may leave by the port, also where the driver has no MTU to set. Guests have 50 bytes less than the \
-uplink for packets to other hosts: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14. In the start-up file this follows the \
-`port attach` that makes the port; the uplink's is fixed at start.";
+The longest packet that may leave by the port, also where the driver has no MTU to set; VLAN tags of the host's own frames do \
+not count. A longer one of a guest is fragmented, or its sender told what fits; one of another host or of this host itself is \
+dropped as `too_big`. Guests have 50 bytes less than the uplink for packets to other hosts: outer IPv4 20, UDP 8, VXLAN 8, \
+inner Ethernet 14. In the start-up file this follows the `port attach` that makes the port; the uplink's is fixed at start.";
 
 /// A row of `port config`.
 macro_rules! port_config {

@@ -8,7 +8,7 @@ use vswitch::counters::DropReason;
 use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 
-use super::goal::{dhcp as dhcp_state, scenario};
+use super::goal::{dhcp as dhcp_state, neighbor, scenario};
 use super::world::{PORT_A, PORT_B, UPLINK, World};
 use crate::explain::{Explanation, Links, Outcome, Packet};
 use crate::proto::schema::ResourceType;
@@ -105,6 +105,22 @@ fn each_decision_names_its_entry_and_the_resource_it_comes_from() {
             "neighbor: 02:00:00:00:01:01 is 02:00:00:00:01:01 in VNI 7, on host 192.0.2.9 <NEIGHBOR n1 1>",
         ],
     );
+}
+
+#[test]
+fn a_neighbor_is_named_also_where_its_subnet_does_not_have_its_address() {
+    let mut world = world(false);
+    let mac = "02:00:00:00:01:09";
+    let kind = crate::proto::schema::NeighborType::L2;
+    let described = |id: &str| neighbor(id, kind, mac, "blue", "10.7.9.9", 9);
+    let words = format!("eth dst={mac} / ip dst=10.7.9.9");
+    // Of two that say the same the latest is meant.
+    for id in ["n9", "m9"] {
+        world.succeed([described(id)]);
+        let line =
+            format!("neighbor: {mac} is {mac} in VNI 7, on host 192.0.2.9 <NEIGHBOR {id} 1>");
+        expect(&world, PORT_A, &words, &Outcome::Forwarded, &[&line]);
+    }
 }
 
 #[test]
