@@ -61,6 +61,7 @@ lint: ## check format, lints, documentation, licences and scripts
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
 	$(CARGO) clippy $(LOCKED) --no-default-features --lib -- -D warnings
+	CARGO_TARGET_DIR=$(TARGET) $(CARGO) clippy $(LOCKED) --manifest-path fuzz/Cargo.toml --bins -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps
 	@if $(CARGO) deny --version >/dev/null 2>&1; then set -x; $(CARGO) deny $(LOCKED) check licenses bans; \
 	else echo "cargo-deny is not installed: licences and bans are not checked"; fi
