@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 
 use prost::Message;
 use vswitch::tables::snapshot::tables;
-use vswitch::tables::{PortId, Underlay};
+use vswitch::tables::{PortId, Tunnel, Underlay};
 use vswitch::wire::Mac;
 
 use crate::core::{Core, Goal, Site, Uplink};
@@ -53,6 +53,7 @@ fn switch() -> Core {
             vtep,
             uplink,
             host_port: None,
+            tunnel: Tunnel::default(),
         }),
         8,
     );

@@ -11,7 +11,7 @@ use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::Writer;
 use vswitch::tables::{
     Attachment, DomainId, Hop, HopId, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort,
-    Underlay, VpcId,
+    Tunnel, Underlay, VpcId,
 };
 use vswitch::wire::{Mac, Vni};
 
@@ -55,6 +55,7 @@ pub(crate) fn underlay() -> Underlay {
         vtep: VTEP.into(),
         uplink: UPLINK,
         host_port: None,
+        tunnel: Tunnel::default(),
     }
 }
 

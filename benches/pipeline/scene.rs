@@ -9,8 +9,8 @@ use etherparse::PacketBuilder;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::{Registrar, Writer, tables};
 use vswitch::tables::{
-    Attachment, DomainId, Hop, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort, Underlay,
-    VpcId,
+    Attachment, DomainId, Hop, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort, Tunnel,
+    Underlay, VpcId,
 };
 use vswitch::wire::{Mac, Vni};
 
@@ -183,6 +183,7 @@ impl Scene {
             vtep: VTEP,
             uplink: UPLINK,
             host_port: None,
+            tunnel: Tunnel::default(),
         };
         let (mut writer, registrar) = tables(Some(underlay), 1 << 20);
         let (vpc, domain) = (VpcId(NonZeroU16::MIN), DomainId(NonZeroU16::MIN));

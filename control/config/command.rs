@@ -93,6 +93,8 @@ pub(crate) enum Setting {
         /// Its MAC; `None`: it is asked for.
         mac: Option<Mac>,
     },
+    /// What outer headers have besides addresses.
+    Vxlan(VxlanSetting),
     /// Where the controller's goal states arrive; `None` is off.
     Southbound(Option<SocketAddr>),
     /// What becomes of a resource whose revision goes back.
@@ -133,6 +135,13 @@ pub(crate) enum Setting {
     Mbufs(u32),
     /// How much is logged.
     Log(Level),
+}
+
+/// What `set vxlan` sets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum VxlanSetting {
+    /// The UDP port.
+    Port(u16),
 }
 
 /// What `set on-demand` sets.
@@ -304,6 +313,24 @@ impl OnDemandSetting {
     }
 }
 
+impl VxlanSetting {
+    /// The word for it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Port(_) => "port",
+        }
+    }
+}
+
+impl fmt::Display for VxlanSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())?;
+        match self {
+            Self::Port(port) => write!(f, " {port}"),
+        }
+    }
+}
+
 impl fmt::Display for OnDemandSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())?;
@@ -390,6 +417,7 @@ impl fmt::Display for Setting {
             Self::UnderlayGateway { ip, mac: Some(mac) } => {
                 write!(f, "underlay gateway {ip} {mac}")
             }
+            Self::Vxlan(item) => write!(f, "vxlan {item}"),
             Self::Southbound(Some(address)) => write!(f, "southbound listen {address}"),
             Self::Southbound(None) => f.write_str("southbound off"),
             Self::Revisions(Revisions::Check) => f.write_str("revisions check"),

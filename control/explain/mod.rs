@@ -57,6 +57,8 @@ pub(crate) struct Explanation {
     pub(crate) outcome: Outcome,
     /// What left because of it, by which port, and what that is.
     pub(crate) sent: Vec<(PortId, Vec<u8>)>,
+    /// The UDP port of VXLAN.
+    pub(crate) vxlan_port: u16,
 }
 
 /// One decision.

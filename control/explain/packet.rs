@@ -12,9 +12,6 @@ use vswitch::wire::{Mac, Vni};
 /// Most bytes of payload.
 const MAX_LEN: u16 = 9000;
 
-/// The UDP port of VXLAN (RFC 7348 section 5).
-pub(super) const VXLAN: u16 = 4789;
-
 /// A port that senders take.
 const SOURCE: u16 = 50_000;
 
@@ -32,6 +29,8 @@ pub(crate) trait Sender {
     fn address(&self) -> Option<Ipv4Addr>;
     /// The MAC that it sends to when it sends to this address: a neighbor's, or its gateway's.
     fn resolve(&self, to: Ipv4Addr) -> Option<Mac>;
+    /// The UDP port that it sends VXLAN to.
+    fn vxlan_port(&self) -> u16;
 }
 
 /// Why words make no packet.
@@ -185,7 +184,7 @@ fn ip(
     };
     let protocol = layer.take("proto")?.map(IpNumber);
     layer.end()?;
-    let (carried, packet) = carried(layers, &header)?;
+    let (carried, packet) = carried(layers, &header, sender.vxlan_port())?;
     header.protocol = protocol.unwrap_or(carried);
     let too_long =
         |error: etherparse::err::ValueTooBigError<usize>| PacketError::Value(error.to_string());
@@ -198,6 +197,7 @@ fn ip(
 fn carried(
     layers: &mut Vec<Layer<'_>>,
     ip: &Ipv4Header,
+    vxlan_port: u16,
 ) -> Result<(IpNumber, Vec<u8>), PacketError> {
     let transport = layers.pop_if(|layer| !layer.name.is_empty());
     let Some(mut layer) = transport else {
@@ -236,8 +236,8 @@ fn carried(
             layer.end()?;
             let vni = Vni::new(vni).ok_or_else(|| PacketError::Value(format!("vni={vni}")))?;
             let header = [0x0800_0000, vni.get() << 8].map(u32::to_be_bytes).concat();
-            let inner = frame(layers, &Stranger)?;
-            udp(sport, VXLAN, [header, inner].concat())
+            let inner = frame(layers, &Stranger(vxlan_port))?;
+            udp(sport, vxlan_port, [header, inner].concat())
         }
         name => Err(PacketError::Layer(name.to_owned())),
     }
@@ -261,8 +261,8 @@ fn payload(layers: &mut Vec<Layer<'_>>) -> Result<Vec<u8>, PacketError> {
     }
 }
 
-/// Somebody on another host.
-struct Stranger;
+/// Somebody on another host, who sends VXLAN to this port.
+struct Stranger(u16);
 
 impl Sender for Stranger {
     fn mac(&self) -> Option<Mac> {
@@ -273,5 +273,8 @@ impl Sender for Stranger {
     }
     fn resolve(&self, _: Ipv4Addr) -> Option<Mac> {
         None
+    }
+    fn vxlan_port(&self) -> u16 {
+        self.0
     }
 }

@@ -7,16 +7,18 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use etherparse::{LinkSlice, NetSlice, SlicedPacket, TransportSlice};
 use vswitch::wire::Mac;
 
-use super::packet::VXLAN;
-
 /// Bytes of a VXLAN header (RFC 7348 section 5).
 const VXLAN_LEN: usize = 8;
 
-/// What stands in its headers, and in those of the frame that it tunnels.
-pub(crate) fn summary(frame: &[u8]) -> String {
+/// What stands in its headers, and in those of the frame that it tunnels in VXLAN to this UDP port.
+pub(crate) fn summary(frame: &[u8], vxlan_port: u16) -> String {
     let packet = SlicedPacket::from_ethernet(frame).ok();
-    match packet.as_ref().and_then(inner) {
-        Some(inner) => format!("{} [{}]", headers(packet.as_ref()), whole(inner)),
+    let tunnel = packet.as_ref().and_then(|packet| vxlan(packet, vxlan_port));
+    match tunnel {
+        Some((vni, inner)) => {
+            let outer = headers(packet.as_ref());
+            format!("{outer}, VNI {vni} [{}]", whole(inner))
+        }
         None => whole(frame),
     }
 }
@@ -74,9 +76,6 @@ fn write(text: &mut String, packet: &SlicedPacket<'_>) -> std::fmt::Result {
         Some(TransportSlice::Udp(udp)) => {
             let (src, dst) = (udp.source_port(), udp.destination_port());
             write!(text, ", UDP {src} > {dst}")?;
-            if let Some([_, _, _, _, a, b, c, _]) = vxlan(packet) {
-                write!(text, ", VNI {}", u32::from_be_bytes([0, *a, *b, *c]))?;
-            }
         }
         Some(TransportSlice::Tcp(tcp)) => {
             let (src, dst) = (tcp.source_port(), tcp.destination_port());
@@ -96,21 +95,12 @@ fn write(text: &mut String, packet: &SlicedPacket<'_>) -> std::fmt::Result {
     Ok(())
 }
 
-/// The VXLAN header, if there is one.
-fn vxlan<'a>(packet: &SlicedPacket<'a>) -> Option<&'a [u8; VXLAN_LEN]> {
-    match &packet.transport {
-        Some(TransportSlice::Udp(udp)) if udp.destination_port() == VXLAN => {
-            udp.payload().first_chunk()
-        }
-        _ => None,
-    }
-}
-
-/// The frame in a VXLAN packet.
-fn inner<'a>(packet: &SlicedPacket<'a>) -> Option<&'a [u8]> {
-    vxlan(packet)?;
-    match &packet.transport {
-        Some(TransportSlice::Udp(udp)) => udp.payload().get(VXLAN_LEN..),
-        _ => None,
-    }
+/// The VNI of a VXLAN packet to this UDP port, and the frame in it.
+fn vxlan<'a>(packet: &SlicedPacket<'a>, port: u16) -> Option<(u32, &'a [u8])> {
+    let Some(TransportSlice::Udp(udp)) = &packet.transport else {
+        return None;
+    };
+    let (header, inner) = udp.payload().split_first_chunk::<VXLAN_LEN>()?;
+    let [_, _, _, _, a, b, c, _] = *header;
+    (udp.destination_port() == port).then_some((u32::from_be_bytes([0, a, b, c]), inner))
 }

@@ -55,7 +55,7 @@ fn told(explanation: Explanation) -> ExplainReply {
     };
     let sent = |(port, frame): (PortId, Vec<u8>)| SentFrame {
         port: port.get().into(),
-        summary: summary(&frame),
+        summary: summary(&frame, explanation.vxlan_port),
         frame,
     };
     ExplainReply {

@@ -63,6 +63,7 @@ impl Program {
             steps,
             outcome: trace.outcome,
             sent: trace.sent,
+            vxlan_port: explainer.vxlan_port(),
         }
     }
 }
@@ -94,7 +95,7 @@ impl<'a> Explainer<'a> {
     }
 
     fn arrival(&self, frame: &[u8]) -> Step {
-        let (port, what) = (self.from.get(), summary(frame));
+        let (port, what) = (self.from.get(), summary(frame, self.vxlan_port()));
         let text = match self.program.writer.published().role(self.from) {
             Role::Tenant(guest) => format!("from the guest {} at port {port}: {what}", guest.mac),
             Role::Uplink => format!("from the underlay at port {port}: {what}"),
@@ -128,7 +129,8 @@ impl<'a> Explainer<'a> {
             }
             Stage::Encap | Stage::Deliver => {
                 let to = meta.out;
-                let text = format!("leaves by port {}: {}", to.get(), summary(head));
+                let what = summary(head, self.vxlan_port());
+                let text = format!("leaves by port {}: {what}", to.get());
                 step(name(stage), text, self.port_at(to))
             }
         }
@@ -378,6 +380,10 @@ impl Sender for Explainer<'_> {
             Some(subnet) => Some(tables.neighbors.find_ip(subnet.vpc, to)?.mac),
             None => guest.attachments.first()?.gateway_mac,
         }
+    }
+
+    fn vxlan_port(&self) -> u16 {
+        self.program.writer.published().tunnel().udp_port
     }
 }
 

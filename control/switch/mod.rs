@@ -82,6 +82,7 @@ impl Switch {
             vtep: vtep.address.addr(),
             uplink: vtep.port,
             host_port: settings.host_port,
+            tunnel: settings.tunnel,
         });
         let (writer, registrar) = tables(underlay, settings.neighbors_capacity as usize);
         let punt = settings.on_demand.asks();

@@ -53,7 +53,7 @@ def source_port(frame: bytes) -> int:
     return struct.unpack_from(">H", frame, 34)[0]
 
 
-def encapsulated(frame: bytes, inner: bytes, vni: int, to: int, *, src: int = A, src_mac: str = PCAP_UPLINK_MAC, dst_mac: str | None = None) -> bytes:
+def encapsulated(frame: bytes, inner: bytes, vni: int, to: int, *, src: int = A, src_mac: str = PCAP_UPLINK_MAC, dst_mac: str | None = None, dport: int = VXLAN_PORT) -> bytes:
     """What the switch must have sent for `inner`. Of `frame`, what it did send, only the source port is taken."""
     assert len(frame) >= OUTER, f"{len(frame)} bytes are no VXLAN packet"
     tos = 0
@@ -61,13 +61,13 @@ def encapsulated(frame: bytes, inner: bytes, vni: int, to: int, *, src: int = A,
         tos = inner[15]
     elif inner[12:14] == b"\x86\xdd":
         tos = (inner[14] & 0xF) << 4 | inner[15] >> 4
-    return _outer(len(inner), vni, src, to, source_port(frame), src_mac, dst_mac or host_mac(to), tos) + inner
+    return _outer(len(inner), vni, src, to, source_port(frame), src_mac, dst_mac or host_mac(to), tos, dport) + inner
 
 
 @lru_cache(maxsize=100_000)
-def _outer(length: int, vni: int, src: int, dst: int, sport: int, src_mac: str, dst_mac: str, tos: int) -> bytes:
+def _outer(length: int, vni: int, src: int, dst: int, sport: int, src_mac: str, dst_mac: str, tos: int, dport: int) -> bytes:
     """The outer header in front of so many bytes. It depends on nothing else, and scapy takes its time."""
-    return vxlan(bytes(length), vni, src=src, dst=dst, sport=sport, eth_src=src_mac, eth_dst=dst_mac, tos=tos)[:OUTER]
+    return vxlan(bytes(length), vni, src=src, dst=dst, sport=sport, eth_src=src_mac, eth_dst=dst_mac, tos=tos, udp_fields={"dport": dport})[:OUTER]
 
 
 def assert_frames(actual: list[bytes], expected: list[bytes]) -> None:

@@ -12,6 +12,7 @@ from scapy.packet import Raw
 import goal
 from frames import assert_encapsulated, assert_frames, udp, vxlan
 from plan import A, B, PCAP_UPLINK_MAC, Subnet, host_ip, host_mac
+from program import call
 from replays import UPLINK
 
 NET = Subnet(5)
@@ -223,6 +224,40 @@ def test_dscp_and_ecn_of_the_guest_are_copied_out(replay):
     done = replay(STATES, guests=[(HERE, frames)])
     assert [frame[15] for frame in done.sent[UPLINK]] == list(range(256))
     assert_encapsulated(done.sent[UPLINK], [(frame, 5, B) for frame in frames])
+
+
+@pytest.mark.parametrize("port", [1, 8472, 65535])
+def test_vxlan_goes_to_the_udp_port_that_is_set_and_comes_to_no_other(replay, port):
+    there = {"udp_fields": {"dport": port}}
+    short = udp(THERE, HERE, payload=b"")
+    arriving = [
+        vxlan(INNER, 5, src=B, **there),
+        vxlan(short, 5, src=B, ip={"options": [IPOption_NOP()] * 4}, **there) + bytes(20),
+        GOOD,
+        vxlan(INNER, 5, src=B, udp_fields={"dport": port ^ 1}),
+    ]
+    frame = udp(HERE, THERE, tos=0xB9)
+    done = replay(STATES, underlay=arriving, guests=[(HERE, [frame])], config=[f"set vxlan port {port}"])
+    assert_frames(done.sent[1], [INNER, short])
+    assert done.drops(UPLINK) == {"not_for_us": 2}
+    assert_encapsulated(done.sent[UPLINK], [(frame, 5, B)], dport=port)
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("set vxlan port 0", "a number from 1 to 65535"),
+        ("set vxlan port 65536", "a number from 1 to 65535"),
+        ("set vxlan port", "a number from 1 to 65535"),
+        ("set vxlan prt 1", "`port`"),
+        ("set vxlan port 1\nset vxlan port 2", "twice"),
+    ],
+)
+def test_what_is_no_outer_header_is_refused(alkaid, tmp_path, line, expected):
+    file = tmp_path / "switch.conf"
+    file.write_text(f"port attach net_null0\nset vtep 192.0.2.1/24 port 0\n{line}\n")
+    done = call(alkaid, "check", file)
+    assert done.returncode != 0 and expected in done.stderr, done.stderr
 
 
 def test_vxlan_in_vxlan_is_payload(replay):

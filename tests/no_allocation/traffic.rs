@@ -7,7 +7,7 @@ use vswitch::io::Frame;
 use vswitch::io::memory::MemoryFrame;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::{
-    AddressPair, Guard, Hop, Lease, LeaseOptions, PortId, Role, TenantPort, Underlay,
+    AddressPair, Guard, Hop, Lease, LeaseOptions, PortId, Role, TenantPort, Tunnel, Underlay,
 };
 use vswitch::wire::Mac;
 
@@ -105,6 +105,7 @@ pub(crate) fn without_host_port() -> Scene {
         vtep: VTEP.into(),
         uplink: UPLINK,
         host_port: None,
+        tunnel: Tunnel::default(),
     }));
     populate(&mut lab);
     Scene {

@@ -14,7 +14,7 @@ use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::{Registrar, Writer, tables};
 use vswitch::tables::{
     Attachment, DomainId, Hop, Lease, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort,
-    Underlay, VpcId,
+    Tunnel, Underlay, VpcId,
 };
 use vswitch::wire::{Mac, Vni};
 use vswitch::worker::Worker;
@@ -70,6 +70,7 @@ impl Lab {
             vtep: VTEP.into(),
             uplink: UPLINK,
             host_port: Some(HOST),
+            tunnel: Tunnel::default(),
         };
         Self::with(Some(underlay))
     }

@@ -12,6 +12,7 @@ mod mss;
 mod mtu;
 mod on_demand;
 mod routing;
+mod tunnel;
 mod underlay;
 
 use lab::*;
@@ -25,7 +26,10 @@ const B: vswitch::tables::PortId = port(3);
 
 /// One subnet, guest 1 at A; guest 9 on the peer host.
 fn one_subnet() -> (Lab, Subnet) {
-    let mut lab = Lab::new();
+    one_subnet_of(Lab::new())
+}
+
+fn one_subnet_of(mut lab: Lab) -> (Lab, Subnet) {
     let subnet = Subnet::new(7, 1, 1, 0);
     lab.guest(A, 1, std::slice::from_ref(&subnet));
     lab.remote(9, &subnet);

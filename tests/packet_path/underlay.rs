@@ -4,7 +4,7 @@
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::DropReason;
 use vswitch::stage::link::{Heard, Hearing};
-use vswitch::tables::Underlay;
+use vswitch::tables::{Tunnel, Underlay};
 use vswitch::wire::Mac;
 
 use crate::lab::*;
@@ -171,6 +171,7 @@ fn without_a_host_port_the_hosts_traffic_is_counted() {
         vtep: VTEP.into(),
         uplink: UPLINK,
         host_port: None,
+        tunnel: Tunnel::default(),
     };
     let mut lab = Lab::with(Some(underlay));
     let ssh = udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into());
@@ -227,6 +228,7 @@ fn what_is_said_by_arp_of_this_host_is_told_and_nothing_else_is() {
             vtep: VTEP.into(),
             uplink: UPLINK,
             host_port,
+            tunnel: Tunnel::default(),
         }));
         lab.worker.tell(Hearing::clone(&told));
         for (frame, heard) in &cases {
@@ -250,6 +252,7 @@ fn what_is_said_while_nobody_listens_is_the_hosts_or_dropped() {
         vtep: VTEP.into(),
         uplink: UPLINK,
         host_port: None,
+        tunnel: Tunnel::default(),
     }));
     let asks = arp(1, (PEER_MAC, PEER), ([0; 6], VTEP));
     lab.expect_drop(UPLINK, &asks, DropReason::NotForUs);

@@ -13,7 +13,7 @@ use crate::counters::DropReason;
 use crate::io::{Checksum, Frame, Frames};
 use crate::stage::neighbor;
 use crate::tables::{Neighbors, Tables, Underlay};
-use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, Vni, VxlanHdr, ethernet, ipv4, vxlan};
+use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, Vni, VxlanHdr, ethernet, ipv4};
 
 /// The outer header of nearly all VXLAN packets: IPv4 without options.
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
@@ -83,7 +83,7 @@ fn classify<F: Frame>(
     let ours = outer.ip.dst() == underlay.vtep.to_bits()
         && outer.ip.protocol() == ipv4::UDP
         && !outer.ip.is_later_fragment()
-        && outer.udp.dst_port() == vxlan::UDP_PORT;
+        && outer.udp.dst_port() == underlay.tunnel.udp_port;
     if !ours {
         return Ok(Arrival::Stranger);
     }
@@ -123,7 +123,7 @@ fn general<F: Frame>(
     let options = rest.get(..header).ok_or(DropReason::Truncated)?;
     let (udp, rest) =
         UdpHdr::ref_from_prefix(&rest[header..]).map_err(|_| DropReason::Truncated)?;
-    if udp.dst_port() != vxlan::UDP_PORT {
+    if udp.dst_port() != underlay.tunnel.udp_port {
         return Ok(Arrival::Stranger);
     }
     check_ip(frame.checksum(), ipv4::sum(options) == 0xffff, ip)?;

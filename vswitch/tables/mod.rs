@@ -13,6 +13,7 @@ pub mod rcu;
 pub mod routes;
 pub mod snapshot;
 mod sync;
+mod tunnel;
 mod vnis;
 
 use std::net::Ipv4Addr;
@@ -29,6 +30,7 @@ pub use lease::{Lease, LeaseOptions};
 pub use neighbors::Neighbors;
 pub use routes::RouteTable;
 pub use snapshot::Tables;
+pub use tunnel::Tunnel;
 pub use vnis::{MAX_VNIS, VniTable};
 
 /// Most ports of one switch. DPDK's own limit in Debian's build (RTE_MAX_ETHPORTS) is 32.
@@ -178,6 +180,8 @@ pub struct Underlay {
     pub uplink: PortId,
     /// Where traffic of the underlay that is not ours goes, if there is a host port.
     pub host_port: Option<PortId>,
+    /// What the outer headers of this host have besides addresses.
+    pub tunnel: Tunnel,
 }
 
 /// A table that can be full.

@@ -8,7 +8,7 @@ use vswitch::tables::{MAX_PORTS, PortId};
 use super::super::command::{Command, Ports, Setting};
 use super::super::error::{ConfigError, ConfigErrors, Note};
 use super::super::line::{Line, Place};
-use super::{Conflict, PortSettings, Settings, Vtep};
+use super::{Conflict, PortSettings, Settings, Vtep, vxlan};
 
 impl Settings {
     /// The settings that `commands`, in their order, make.
@@ -201,6 +201,7 @@ impl<'a> Fold<'a> {
             }
             Setting::Promisc { ports, .. } => self.once(line, format!("set promisc {ports}")),
             Setting::OnDemand(item) => self.once(line, format!("set on-demand{}", item.word())),
+            Setting::Vxlan(item) => self.once(line, format!("set vxlan {}", item.word())),
             Setting::Vtep { port, .. } => return self.vtep(line, setting, *port),
             other => self.once(line, key(other)),
         }
@@ -226,6 +227,7 @@ impl<'a> Fold<'a> {
                 settings.underlay_neighbors.insert(*ip, *mac);
             }
             Setting::UnderlayGateway { ip, mac } => settings.underlay_gateway = Some((*ip, *mac)),
+            Setting::Vxlan(item) => vxlan::set(&mut settings.tunnel, *item),
             Setting::Southbound(address) => settings.southbound = *address,
             Setting::Revisions(revisions) => settings.revisions = *revisions,
             Setting::Ncm(address) => settings.on_demand.ncm = Some(*address),
@@ -291,6 +293,7 @@ fn key(setting: &Setting) -> &'static str {
         Setting::HostPort(_) => "set host port",
         Setting::UnderlayNeighbor { .. } => "set underlay neighbor",
         Setting::UnderlayGateway { .. } => "set underlay gateway",
+        Setting::Vxlan(_) => "set vxlan",
         Setting::Southbound(_) => "set southbound",
         Setting::Revisions(_) => "set revisions",
         Setting::Ncm(_) => "set ncm",

@@ -6,13 +6,14 @@ mod conflict;
 mod fold;
 mod on_demand;
 mod site;
+mod vxlan;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
-use vswitch::tables::PortId;
+use vswitch::tables::{PortId, Tunnel};
 use vswitch::wire::Mac;
 
 use super::command::{ClientTls, Command, Level, PortItem, Ports, ServerTls, Setting};
@@ -91,6 +92,8 @@ pub(crate) struct Settings {
     pub(crate) underlay_neighbors: BTreeMap<Ipv4Addr, Mac>,
     /// The underlay's router.
     pub(crate) underlay_gateway: Option<(Ipv4Addr, Option<Mac>)>,
+    /// What outer headers have besides addresses.
+    pub(crate) tunnel: Tunnel,
     /// Where goal states arrive; `None`: nowhere.
     pub(crate) southbound: Option<SocketAddr>,
     /// What becomes of a resource whose revision goes back.
@@ -144,6 +147,7 @@ impl Default for Settings {
             host_port: None,
             underlay_neighbors: BTreeMap::new(),
             underlay_gateway: None,
+            tunnel: Tunnel::default(),
             southbound: Some(DEFAULT_SOUTHBOUND),
             revisions: Revisions::default(),
             on_demand: OnDemand::default(),
@@ -281,6 +285,7 @@ impl Settings {
         .into_iter()
         .flatten()
         .chain(self.on_demand.settings())
+        .chain(vxlan::settings(&self.tunnel))
         .collect()
     }
 

@@ -23,6 +23,7 @@ mod network;
 mod on_demand;
 mod ports;
 mod show;
+mod vxlan;
 mod workers;
 
 /// A word of a command: itself or a place for an argument.
@@ -115,6 +116,10 @@ pub(crate) static GROUPS: &[Group] = &[
     Group {
         title: "Underlay and controller",
         rows: network::ROWS,
+    },
+    Group {
+        title: "Outer header",
+        rows: vxlan::ROWS,
     },
     Group {
         title: "Asking the controller",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use vswitch::tables::PortId;
 
+use crate::config::command::VxlanSetting;
 use crate::config::parse::{Problem, SyntaxError, parse_line};
 use crate::config::table::{When, rows, when};
 use crate::config::{Command, PortItem, Ports, Setting, Show};
@@ -114,6 +115,19 @@ fn what_the_controller_expects_besides_goal_states_is_set() {
     assert_eq!(set("set anti-spoofing on"), Setting::AntiSpoofing(true));
     assert_eq!(set("set fragment on"), Setting::Fragment(true));
     assert_eq!(set("set clamp-mss off"), Setting::ClampMss(false));
+    for (line, item) in [
+        ("set vxlan port 1", VxlanSetting::Port(1)),
+        ("set vxlan port 65535", VxlanSetting::Port(u16::MAX)),
+    ] {
+        assert_eq!(set(line), Setting::Vxlan(item));
+    }
+    for (line, expected) in [
+        ("set vxlan port 0", "a number from 1 to 65535"),
+        ("set vxlan port 65536", "a number from 1 to 65535"),
+    ] {
+        let error = error(line);
+        assert_eq!(error.expected, [expected], "{line}");
+    }
     assert_eq!(
         command("show subscriptions"),
         Command::Show(Show::Subscriptions)

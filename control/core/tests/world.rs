@@ -10,7 +10,7 @@ use serde_json::Value;
 use vswitch::tables::rcu::Reader;
 use vswitch::tables::routes::Target;
 use vswitch::tables::snapshot::{Registrar, tables};
-use vswitch::tables::{Hop, Lease, Neighbor, PortId, Role, Tables, Underlay};
+use vswitch::tables::{Hop, Lease, Neighbor, PortId, Role, Tables, Tunnel, Underlay};
 use vswitch::wire::Mac;
 
 use super::export::exported;
@@ -79,6 +79,7 @@ impl World {
                 vtep: VTEP,
                 uplink: UPLINK,
                 host_port: None,
+                tunnel: Tunnel::default(),
             }),
             capacity,
         );

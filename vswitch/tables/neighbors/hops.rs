@@ -16,13 +16,13 @@ use std::fmt;
 
 use super::prefetch;
 use crate::tables::sync::{AtomicU64, Ordering::Relaxed};
-use crate::tables::{HopId, MAX_PORTS, NextHop, PortId};
+use crate::tables::{HopId, MAX_PORTS, NextHop, PortId, Tunnel};
 
 /// Most next hops: one per remote host and uplink. 8 MiB of address space. A power of two.
 pub const MAX_NEXT_HOPS: usize = if cfg!(vswitch_loom) { 2 } else { 1 << 17 };
 
 /// The outer header towards a remote VTEP, with zero where it differs per packet: Ethernet, IPv4 (no
-/// options, DF, TTL 64), UDP to port 4789, VXLAN with the I flag; 50 bytes. What is to be filled in:
+/// options, DF, TTL 64), UDP to the [`Tunnel`]'s port, VXLAN with the I flag; 50 bytes. What is to be filled in:
 /// IPv4 TOS, total length and checksum, UDP source port and length, VNI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Template {
@@ -38,7 +38,7 @@ impl Template {
     /// Those of them that are part of the outer IPv4 packet, of which the MTU is.
     const IN_MTU: u16 = 36;
 
-    pub(in crate::tables) fn new(hop: &NextHop) -> Self {
+    pub(in crate::tables) fn new(hop: &NextHop, tunnel: &Tunnel) -> Self {
         let mut bytes = [0; 64];
         bytes[0..6].copy_from_slice(&hop.dst_mac.bytes());
         bytes[6..12].copy_from_slice(&hop.src_mac.bytes());
@@ -47,7 +47,7 @@ impl Template {
         bytes[14..26].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0]);
         bytes[26..30].copy_from_slice(&hop.src_ip.octets());
         bytes[30..34].copy_from_slice(&hop.dst_ip.octets());
-        bytes[36..38].copy_from_slice(&4789u16.to_be_bytes());
+        bytes[36..38].copy_from_slice(&tunnel.udp_port.to_be_bytes());
         bytes[42] = 0x08;
         let sum: u32 = bytes[14..34]
             .chunks_exact(2)
@@ -94,17 +94,18 @@ struct Slot([AtomicU64; 8]);
 /// The templates of all next hops. See the module's documentation.
 pub struct NextHops {
     slots: Box<[Slot; MAX_NEXT_HOPS]>,
+    tunnel: Tunnel,
 }
 
 impl NextHops {
-    /// None yet. Aborts when there is no memory, like any small allocation.
-    pub(in crate::tables) fn new() -> Self {
+    /// None yet; `tunnel`: what all will have. Aborts when there is no memory, like any small allocation.
+    pub(in crate::tables) fn new(tunnel: Tunnel) -> Self {
         #[cfg(not(vswitch_loom))]
         let slots = <[Slot; MAX_NEXT_HOPS] as zerocopy::FromZeros>::new_box_zeroed()
             .unwrap_or_else(|_| handle_alloc_error(Layout::new::<[Slot; MAX_NEXT_HOPS]>()));
         #[cfg(vswitch_loom)]
         let slots = Box::new(std::array::from_fn(|_| Slot::default()));
-        Self { slots }
+        Self { slots, tunnel }
     }
 
     #[inline(always)]
@@ -130,7 +131,12 @@ impl NextHops {
 
     /// Writes a slot. No reader may hold its id; the neighbor that will name it is stored with Release.
     pub(super) fn write(&self, id: HopId, hop: &NextHop) {
-        for (slot, word) in self.slot(id).0.iter().zip(Template::new(hop).words) {
+        for (slot, word) in self
+            .slot(id)
+            .0
+            .iter()
+            .zip(Template::new(hop, &self.tunnel).words)
+        {
             slot.store(word, Relaxed);
         }
     }
@@ -158,7 +164,8 @@ mod tests {
             dst_mac: Mac::new([2, 0, 0, 0, 0, 9]),
             mtu: 1500,
         };
-        let hops = NextHops::new();
+        let tunnel = Tunnel { udp_port: 0xabcd };
+        let hops = NextHops::new(tunnel);
         let last = HopId(MAX_NEXT_HOPS as u32 - 1);
         hops.write(last, &hop);
         let template = hops.template(last);
@@ -171,7 +178,7 @@ mod tests {
         let header = [
             2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x08, 0x00,
             0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 9,
-            0, 0, 0x12, 0xb5, 0, 0, 0, 0,
+            0, 0, 0xab, 0xcd, 0, 0, 0, 0,
             8, 0, 0, 0, 0, 0, 0, 0,
         ];
         assert_eq!(bytes[..Template::HEADER], header);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::tables::{Full, Hop, HopId, Neighbor, NextHop, PortId};
+use crate::tables::{Full, Hop, HopId, Neighbor, NextHop, PortId, Tunnel};
 use crate::wire::Vni;
 
 fn value(mac: u64, vni: u32, port: u16) -> Entry {
@@ -200,7 +200,7 @@ proptest! {
     #[test]
     fn a_next_hop_keeps_its_slot_until_nobody_can_refer_to_it(steps in prop::collection::vec(step(), 0..300)) {
         const CAPACITY: usize = 8;
-        let hops = Arc::new(NextHops::new());
+        let hops = Arc::new(NextHops::new(Tunnel::default()));
         let mut references = References::new(Arc::clone(&hops), CAPACITY);
         let (mut committed, mut settled) = (0, 0);
         let mut held: Vec<(u8, HopId)> = Vec::new();
@@ -238,7 +238,7 @@ proptest! {
                 Step::Settle => settled = committed,
             }
             for (host, id) in &held {
-                prop_assert_eq!(hops.template(*id), Template::new(&next_hop(*host)));
+                prop_assert_eq!(hops.template(*id), Template::new(&next_hop(*host), &Tunnel::default()));
             }
         }
     }

@@ -248,7 +248,8 @@ fn next_hops<const WORKERS: usize>() {
         };
         assert_eq!(
             words,
-            crate::tables::neighbors::Template::new(&expected).words
+            crate::tables::neighbors::Template::new(&expected, &crate::tables::Tunnel::default())
+                .words
         );
     });
     let other = writer.acquire_hop(next_hop(9)).unwrap();

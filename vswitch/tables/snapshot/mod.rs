@@ -17,7 +17,7 @@ mod tests;
 use std::sync::Arc;
 
 use super::rcu::{self, Reader, TooManyReaders};
-use super::{MAX_PORTS, Neighbors, PortId, Role, Underlay, VniTable};
+use super::{MAX_PORTS, Neighbors, PortId, Role, Tunnel, Underlay, VniTable};
 
 pub use writer::{Commit, MAX_NEIGHBORS, Memory, Usage, Writer};
 
@@ -45,6 +45,12 @@ impl Tables {
     pub fn role(&self, port: PortId) -> &Role {
         // Port ids are below the cap; the remainder spares the hot path a panic.
         &self.ports[port.index() % MAX_PORTS]
+    }
+
+    /// What the outer headers of this host have besides addresses.
+    pub fn tunnel(&self) -> Tunnel {
+        self.underlay
+            .map_or_else(Tunnel::default, |underlay| underlay.tunnel)
     }
 }
 

@@ -71,7 +71,11 @@ fn check(tables: &Tables, key: u32, found: Neighbor) {
                 u32::from_be_bytes([bytes[30], bytes[31], bytes[32], bytes[33]]) - 0xc633_0000;
             assert_eq!(
                 template.words,
-                crate::tables::neighbors::Template::new(&next_hop(host)).words,
+                crate::tables::neighbors::Template::new(
+                    &next_hop(host),
+                    &crate::tables::Tunnel::default()
+                )
+                .words,
                 "a torn template"
             );
         }

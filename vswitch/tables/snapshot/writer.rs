@@ -16,7 +16,7 @@ use crate::tables::rcu::{self, Lagging};
 use crate::tables::sync::{Fault, fault};
 use crate::tables::{
     Attachment, DomainId, Full, HopId, MAX_PORTS, Neighbor, NextHop, PortId, Role, TableFull,
-    TenantPort, Underlay, VniTable, VpcId,
+    TenantPort, Tunnel, Underlay, VniTable, VpcId,
 };
 use crate::wire::Mac;
 
@@ -113,7 +113,9 @@ impl Writer {
         let seed = (random(), random());
         let editors = [Full::NeighborsByMac, Full::NeighborsByIp]
             .map(|which| Editor::new(which, capacity, seed));
-        let hops = Arc::new(NextHops::new());
+        let hops = Arc::new(NextHops::new(
+            underlay.map_or_else(Tunnel::default, |underlay| underlay.tunnel),
+        ));
         let next = Tables {
             ports: std::array::from_fn(|_| Role::Unbound),
             vnis: VniTable::default(),

@@ -22,7 +22,7 @@ use vswitch::counters::{WorkerCounters, total};
 use vswitch::io::memory::{MemoryRx, MemoryTx, Wire, wire};
 use vswitch::stage::transmit::Link;
 use vswitch::tables::snapshot::tables;
-use vswitch::tables::{PortId, Underlay};
+use vswitch::tables::{PortId, Tunnel, Underlay};
 use vswitch::wire::Mac;
 use vswitch::worker::Worker;
 
@@ -74,6 +74,7 @@ impl Switch {
             vtep,
             uplink,
             host_port: None,
+            tunnel: Tunnel::default(),
         };
         let (writer, registrar) = tables(Some(underlay), 1 << 16);
         let rx: Vec<_> = (0..PORTS).map(|_| wire(4096)).collect();

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+//! [`Tunnel`]: what this host's operator sets of the outer header.
+
+use crate::wire::vxlan;
+
+/// What outer headers have besides addresses. The same for all next hops, and fixed at start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tunnel {
+    /// UDP destination port, of what is sent and of what is taken; not 0.
+    pub udp_port: u16,
+}
+
+impl Default for Tunnel {
+    /// As RFC 7348 has it.
+    fn default() -> Self {
+        Self {
+            udp_port: vxlan::UDP_PORT,
+        }
+    }
+}
