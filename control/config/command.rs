@@ -142,6 +142,8 @@ pub(crate) enum Setting {
 pub(crate) enum VxlanSetting {
     /// The UDP port.
     Port(u16),
+    /// The DSCP; `None`: the inner packet's.
+    Dscp(Option<u8>),
 }
 
 /// What `set on-demand` sets.
@@ -318,6 +320,7 @@ impl VxlanSetting {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Port(_) => "port",
+            Self::Dscp(_) => "dscp",
         }
     }
 }
@@ -327,6 +330,8 @@ impl fmt::Display for VxlanSetting {
         f.write_str(self.word())?;
         match self {
             Self::Port(port) => write!(f, " {port}"),
+            Self::Dscp(Some(dscp)) => write!(f, " {dscp}"),
+            Self::Dscp(None) => f.write_str(" copy"),
         }
     }
 }

@@ -53,7 +53,7 @@ def source_port(frame: bytes) -> int:
     return struct.unpack_from(">H", frame, 34)[0]
 
 
-def encapsulated(frame: bytes, inner: bytes, vni: int, to: int, *, src: int = A, src_mac: str = PCAP_UPLINK_MAC, dst_mac: str | None = None, dport: int = VXLAN_PORT) -> bytes:
+def encapsulated(frame: bytes, inner: bytes, vni: int, to: int, *, src: int = A, src_mac: str = PCAP_UPLINK_MAC, dst_mac: str | None = None, dport: int = VXLAN_PORT, dscp: int | None = None) -> bytes:
     """What the switch must have sent for `inner`. Of `frame`, what it did send, only the source port is taken."""
     assert len(frame) >= OUTER, f"{len(frame)} bytes are no VXLAN packet"
     tos = 0
@@ -61,6 +61,8 @@ def encapsulated(frame: bytes, inner: bytes, vni: int, to: int, *, src: int = A,
         tos = inner[15]
     elif inner[12:14] == b"\x86\xdd":
         tos = (inner[14] & 0xF) << 4 | inner[15] >> 4
+    if dscp is not None:
+        tos = dscp << 2 | tos & 3
     return _outer(len(inner), vni, src, to, source_port(frame), src_mac, dst_mac or host_mac(to), tos, dport) + inner
 
 

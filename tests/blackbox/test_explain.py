@@ -28,7 +28,7 @@ def sent(answers: list[dict], port: int) -> list[bytes]:
     return [bytes.fromhex(frame["frame"]) for answer in answers for frame in answer["sent"] if frame["port"] == port]
 
 
-def start(switches, tmp_path):
+def start(switches, tmp_path, *settings):
     guest, underlay = tmp_path / "guest.pcap", tmp_path / "underlay.pcap"
     write_pcap(guest, FROM_GUEST)
     write_pcap(underlay, FROM_UNDERLAY)
@@ -38,6 +38,7 @@ def start(switches, tmp_path):
         f"port attach net_pcap1,rx_pcap={guest},tx_pcap=tx1.pcap",
         f"port bind 1 {HERE.id}",
         "set vtep 192.0.2.1/24 port 0",
+        *settings,
     ]
     switch = switches(config)
     switch.accept(
@@ -108,3 +109,18 @@ def test_what_cannot_be_explained_says_why(switches, tmp_path):
     switch.execute("port stop 1")
     assert "port 1 is not started" in error(1, "--packet", "ip dst=10.5.2.1")
     assert "--packet" in error(1)
+
+
+def test_the_outer_header_is_as_it_was_set(switches, tmp_path):
+    switch, guest, _ = start(switches, tmp_path, "set vxlan port 8472", "set vxlan dscp 46")
+    answers = explained(switch, 1, "--pcap", guest)
+    (frame,) = sent(answers[:1], 0)
+    assert_frames([frame], [encapsulated(frame, FROM_GUEST[0], 5, B, dport=8472, dscp=46)])
+    assert "> 8472, VNI 5 [" in answers[0]["sent"][0]["summary"]
+    # What is made of words goes to that port too.
+    inner = f"eth src={THERE.mac} dst={HERE.mac} / ip src={THERE.ip} dst={HERE.ip} / udp"
+    outer = f"eth src=02:00:00:00:00:09 dst=02:00:00:00:00:08 / ip src=192.0.2.2 dst=192.0.2.1 / vxlan vni=5 / {inner}"
+    (answer,) = explained(switch, 0, "--packet", outer)
+    assert answer["outcome"] == "forwarded" and len(sent([answer], 1)) == 1
+    shown = switch.execute("show config")
+    assert "set vxlan port 8472" in shown and "set vxlan dscp 46" in shown

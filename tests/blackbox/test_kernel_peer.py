@@ -41,8 +41,9 @@ the result, so only a tap device is tried with them."""
 class Hosts:
     """Guest A behind the switch, host B's kernel with two guests."""
 
-    def __init__(self, networks, switches, device: str, *, mtu: int = 1600, config: tuple[str, ...] = (), named: bool = True):
-        """`mtu`: what the switch is told of the uplink, whose device takes 1600. `named`: host B is told host A's MAC."""
+    def __init__(self, networks, switches, device: str, *, mtu: int = 1600, config: tuple[str, ...] = (), named: bool = True, vxlan: str = f"dstport {VXLAN_PORT}"):
+        """`mtu`: what the switch is told of the uplink, whose device takes 1600. `named`: host B is told host A's MAC.
+        `vxlan`: options of host B's VXLAN devices."""
         self.guest = networks.namespace("ga")
         self.host = networks.namespace("hb")
         self.there, self.far_there = networks.namespace("gb5"), networks.namespace("gb6")
@@ -52,7 +53,7 @@ class Hosts:
         else:
             tap = networks.device("t")
             tenant = f"net_tap1,iface={tap},mac={HERE.mac}"
-        self.make_host_b(named)
+        self.make_host_b(named, vxlan)
         self.switch = switches(
             [
                 f"port attach net_af_packet0,iface={uplink}",
@@ -78,7 +79,7 @@ class Hosts:
         namespace.ip(f"address add {guest.ip}/{guest.subnet.cidr.split('/')[1]} dev {device}")
         namespace.ip(f"route add default via {guest.subnet.gateway_ip}")
 
-    def make_host_b(self, named: bool) -> None:
+    def make_host_b(self, named: bool, vxlan: str) -> None:
         host = self.host
         host.ip(f"address add {host_ip(B)}/24 dev u")
         if named:
@@ -88,7 +89,7 @@ class Hosts:
             vni = subnet.vni
             host.ip(f"link add br{vni} address {bridge_mac} type bridge")
             try:
-                host.ip(f"link add vx{vni} mtu 1500 type vxlan id {vni} local {host_ip(B)} dstport {VXLAN_PORT} nolearning")
+                host.ip(f"link add vx{vni} mtu 1500 type vxlan id {vni} local {host_ip(B)} {vxlan} nolearning")
             except RuntimeError as error:
                 pytest.skip(f"needs the kernel's VXLAN: {error}")
             host.ip(f"link add g{vni} type veth peer name eth0 address {guest.mac} netns {namespace.name}")
@@ -262,6 +263,20 @@ def test_guests_talk_to_guests_of_a_linux_host(networks, switches, device):
         wrong = {f"{protocol} {name}": counters[protocol][name] for protocol in ("Icmp", "Tcp", "Udp") for name in ("InCsumErrors",)}
         assert not any(wrong.values()), f"{namespace.name}: {wrong}"
         assert counters["Ip"]["InHdrErrors"] == 0, namespace.name
+    switch.terminate()
+
+
+def test_a_kernel_takes_another_port_and_dscp(networks, switches):
+    config = "set vxlan port 8472", "set vxlan dscp 46"
+    hosts = Hosts(networks, switches, "net_tap", config=config, vxlan="dstport 8472 tos 0x28")
+    switch = hosts.switch
+    switch.accept(*STATES)
+    eventually("the guest's device is up", lambda: "LOWER_UP" in hosts.guest.ip("link show eth0"))
+    assert (hosts.ping(HERE, THERE), hosts.ping(FAR_THERE, HERE)) == (64, 63)
+    for client, server in ((HERE, THERE), (FAR_THERE, HERE)):
+        hosts.udp(client, server, WHOLE)
+        hosts.tcp(client, server)
+    assert hosts.host.counters()["Ip"]["InHdrErrors"] == 0
     switch.terminate()
 
 

@@ -243,12 +243,26 @@ def test_vxlan_goes_to_the_udp_port_that_is_set_and_comes_to_no_other(replay, po
     assert_encapsulated(done.sent[UPLINK], [(frame, 5, B)], dport=port)
 
 
+@pytest.mark.parametrize("dscp", [0, 46, 63])
+def test_a_dscp_that_is_set_is_that_of_all_outer_headers(replay, dscp):
+    frames = [udp(HERE, THERE, tos=tos) for tos in range(256)]
+    six = [bytes(Ether(src=HERE.mac, dst=THERE.mac) / IPv6(src="fd00::1", dst="fd00::2", tc=tos) / UDP() / Raw(b"six")) for tos in (0xB9, 0xFF)]
+    other = bytes(Ether(src=HERE.mac, dst=THERE.mac, type=0x88B5) / Raw(bytes(50)))
+    arriving = [vxlan(udp(THERE, HERE, tos=inner), 5, src=B, tos=outer) for inner, outer in ((0xB8, 0), (0, 0xFC), (0x29, dscp << 2))]
+    done = replay(STATES, underlay=arriving, guests=[(HERE, [*frames, *six, other])], config=[f"set vxlan dscp {dscp}"])
+    assert_encapsulated(done.sent[UPLINK], [(frame, 5, B) for frame in [*frames, *six, other]], dscp=dscp)
+    assert_frames(done.sent[1], [udp(THERE, HERE, tos=inner) for inner in (0xB8, 0, 0x29)])
+
+
 @pytest.mark.parametrize(
     "line, expected",
     [
         ("set vxlan port 0", "a number from 1 to 65535"),
         ("set vxlan port 65536", "a number from 1 to 65535"),
         ("set vxlan port", "a number from 1 to 65535"),
+        ("set vxlan dscp 64", "`copy` or a number from 0 to 63"),
+        ("set vxlan dscp cpy", "copy"),
+        ("set vxlan dscp -1", "a number from 0 to 63"),
         ("set vxlan prt 1", "`port`"),
         ("set vxlan port 1\nset vxlan port 2", "twice"),
     ],

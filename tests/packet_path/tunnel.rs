@@ -25,7 +25,10 @@ fn to_port(port: u16, mut vxlan: Vec<u8>) -> Vec<u8> {
 #[test]
 fn vxlan_goes_to_the_port_that_is_set_and_is_taken_at_it_only() {
     for port in [1, 4788, 4790, 8472, u16::MAX] {
-        let tunnel = Tunnel { udp_port: port };
+        let tunnel = Tunnel {
+            udp_port: port,
+            ..Tunnel::default()
+        };
         let (mut lab, subnet) = lab(tunnel, Some(HOST));
         let frame = switched(&subnet, 1, 9);
         lab.inject(A, &frame);
@@ -46,7 +49,11 @@ fn vxlan_goes_to_the_port_that_is_set_and_is_taken_at_it_only() {
 
 #[test]
 fn outer_options_do_not_hide_the_port() {
-    let (mut lab, subnet) = lab(Tunnel { udp_port: 8472 }, None);
+    let tunnel = Tunnel {
+        udp_port: 8472,
+        ..Tunnel::default()
+    };
+    let (mut lab, subnet) = lab(tunnel, None);
     let back = switched(&subnet, 9, 1);
     let plain = from_peer(7, 0, &back);
     let with_options = |port| {
@@ -63,4 +70,35 @@ fn outer_options_do_not_hide_the_port() {
     };
     lab.expect(UPLINK, &with_options(8472), A, &back);
     lab.expect_drop(UPLINK, &with_options(4789), DropReason::NotForUs);
+}
+
+#[test]
+fn a_dscp_that_is_set_is_all_outer_headers_and_ecn_is_the_guests() {
+    for dscp in [0, 10, 46, 63] {
+        let tunnel = Tunnel {
+            dscp: Some(dscp),
+            ..Tunnel::default()
+        };
+        let (mut lab, subnet) = lab(tunnel, None);
+        for tos in 0..=255 {
+            let (src, dst) = (guest_mac(7, 1), guest_mac(7, 9));
+            let frame = udp_with(src, dst, subnet.ip(1), subnet.ip(9), 64, tos);
+            lab.inject(A, &frame);
+            let out = lab.out(UPLINK);
+            let outer = dscp << 2 | tos & 3;
+            assert_eq!(out, [to_peer(source_port(&out[0]), 7, outer, &frame)]);
+        }
+        // What is not IP asks for nothing.
+        let mut other = switched(&subnet, 1, 9);
+        other[12..14].copy_from_slice(&[0x88, 0xb5]);
+        lab.inject(A, &other);
+        let out = lab.out(UPLINK);
+        assert_eq!(out, [to_peer(source_port(&out[0]), 7, dscp << 2, &other)]);
+        // In, the guest's is its sender's.
+        for (outer, inner) in [(0, 0xff), (0xfc, 0x01), (dscp << 2, 0x28)] {
+            let (src, dst) = (guest_mac(7, 9), guest_mac(7, 1));
+            let back = udp_with(src, dst, subnet.ip(9), subnet.ip(1), 64, inner);
+            lab.expect(UPLINK, &from_peer(7, outer, &back), A, &back);
+        }
+    }
 }

@@ -79,7 +79,7 @@ fn too_big<F: Frame>(
 
 /// Puts the next hop's template, which has room for the frame, in front and fills in what differs per packet. The UDP
 /// checksum stays zero (RFC 7348 section 5), the IPv4 identification too: with DF set it means nothing (RFC 6864 section
-/// 4.1). DSCP and ECN are the inner packet's (RFC 6040 section 4.1, normal mode).
+/// 4.1). ECN is the inner packet's (RFC 6040 section 4.1, normal mode), and so is DSCP unless the template has one.
 #[inline]
 pub(super) fn encapsulate<F: Frame>(
     frame: &mut F,
@@ -89,13 +89,14 @@ pub(super) fn encapsulate<F: Frame>(
     let outer: &mut [u8; OUTER_LEN] = frame.prepend().ok_or(DropReason::NoHeadroom)?;
     let udp_len = (UdpHdr::LEN + VxlanHdr::LEN) as u32 + meta.len;
     let ip_len = Ipv4Hdr::LEN as u32 + udp_len;
-    let checksum = !ipv4::fold(template.header_sum() + ip_len + u32::from(meta.tos));
+    let tos = meta.tos & template.tos_mask();
+    let checksum = !ipv4::fold(template.header_sum() + ip_len + u32::from(tos));
     let source_port = vxlan::FIRST_SOURCE_PORT | (meta.flow as u16 & !vxlan::FIRST_SOURCE_PORT);
     let (vni_first, vni_last) = meta.neighbor.vni_bytes();
     let [a, b, c, d, e, f, ..] = template.words;
     let words = [
         a,
-        b | at(7, [meta.tos]),
+        b | at(7, [tos]),
         c | at(0, (ip_len as u16).to_be_bytes()),
         d | at(0, checksum.to_be_bytes()),
         e | at(2, source_port.to_be_bytes()) | at(6, (udp_len as u16).to_be_bytes()),

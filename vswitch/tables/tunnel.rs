@@ -8,6 +8,8 @@ use crate::wire::vxlan;
 pub struct Tunnel {
     /// UDP destination port, of what is sent and of what is taken; not 0.
     pub udp_port: u16,
+    /// DSCP, 0 to 63 (pipe model of RFC 2983). `None`: the inner packet's (uniform model).
+    pub dscp: Option<u8>,
 }
 
 impl Default for Tunnel {
@@ -15,6 +17,7 @@ impl Default for Tunnel {
     fn default() -> Self {
         Self {
             udp_port: vxlan::UDP_PORT,
+            dscp: None,
         }
     }
 }

@@ -9,12 +9,16 @@ use super::super::command::{Setting, VxlanSetting};
 pub(super) fn set(tunnel: &mut Tunnel, setting: VxlanSetting) {
     match setting {
         VxlanSetting::Port(port) => tunnel.udp_port = port,
+        VxlanSetting::Dscp(dscp) => tunnel.dscp = dscp,
     }
 }
 
 /// What makes it, defaults left out.
-pub(super) fn settings(tunnel: &Tunnel) -> Option<Setting> {
+pub(super) fn settings(tunnel: &Tunnel) -> impl Iterator<Item = Setting> {
     let default = Tunnel::default();
-    (tunnel.udp_port != default.udp_port)
-        .then_some(Setting::Vxlan(VxlanSetting::Port(tunnel.udp_port)))
+    let all = [
+        (tunnel.udp_port != default.udp_port).then_some(VxlanSetting::Port(tunnel.udp_port)),
+        (tunnel.dscp != default.dscp).then_some(VxlanSetting::Dscp(tunnel.dscp)),
+    ];
+    all.into_iter().flatten().map(Setting::Vxlan)
 }

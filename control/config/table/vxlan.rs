@@ -6,21 +6,53 @@ use super::super::command::{Command, Setting, VxlanSetting};
 use super::Part::Is;
 use super::{Spec, When, arg};
 
-pub(super) const ROWS: &[Spec] = &[Spec {
-    parts: &[
-        Is("set"),
-        Is("vxlan"),
-        Is("port"),
-        arg(
-            "PORT",
-            Kind::Number(1, u16::MAX as u32),
-            "UDP destination port; default 4789, IANA's (RFC 7348)",
-        ),
-    ],
-    when: When::Start,
-    summary: "Sets the UDP port of VXLAN",
-    details: "\
+/// Six bits (RFC 2474).
+const MAX_DSCP: u32 = 63;
+
+pub(super) const ROWS: &[Spec] = &[
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("vxlan"),
+            Is("port"),
+            arg(
+                "PORT",
+                Kind::Number(1, u16::MAX as u32),
+                "UDP destination port; default 4789, IANA's (RFC 7348)",
+            ),
+        ],
+        when: When::Start,
+        summary: "Sets the UDP port of VXLAN",
+        details: "\
 Of what is sent, and of what is taken from the underlay: all hosts must agree. VXLAN to another port is treated as what is \
 not VXLAN. Linux without `dstport` has 8472.",
-    build: make!([Value::Number(n)] => Command::Set(Setting::Vxlan(VxlanSetting::Port(u16::try_from(*n).ok()?)))),
-}];
+        build: make!([Value::Number(n)] => Command::Set(Setting::Vxlan(VxlanSetting::Port(u16::try_from(*n).ok()?)))),
+    },
+    Spec {
+        parts: &[Is("set"), Is("vxlan"), Is("dscp"), Is("copy")],
+        when: When::Start,
+        summary: "Gives outer headers the DSCP of the packets inside (the default)",
+        details: "\
+The underlay then treats packets as guests ask (RFC 2983, uniform model). What is not IP has 0. On the way in the guest's own \
+DSCP stays, whatever the underlay made of the outer one.",
+        build: make!([] => Command::Set(Setting::Vxlan(VxlanSetting::Dscp(None)))),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("vxlan"),
+            Is("dscp"),
+            arg(
+                "DSCP",
+                Kind::Number(0, MAX_DSCP),
+                "DSCP of all outer headers, as in 46 for expedited forwarding; default: copy",
+            ),
+        ],
+        when: When::Start,
+        summary: "Gives outer headers this DSCP, whatever guests ask for",
+        details: "\
+The guests' own is carried inside and stays as it is (RFC 2983, pipe model). ECN is not part of it: the underlay's \
+congestion is told to guests in any case (RFC 6040).",
+        build: make!([Value::Number(n)] => Command::Set(Setting::Vxlan(VxlanSetting::Dscp(Some(u8::try_from(*n).ok()?))))),
+    },
+];

@@ -118,15 +118,18 @@ fn what_the_controller_expects_besides_goal_states_is_set() {
     for (line, item) in [
         ("set vxlan port 1", VxlanSetting::Port(1)),
         ("set vxlan port 65535", VxlanSetting::Port(u16::MAX)),
+        ("set vxlan dscp copy", VxlanSetting::Dscp(None)),
+        ("set vxlan dscp 0", VxlanSetting::Dscp(Some(0))),
+        ("set vxlan dscp 63", VxlanSetting::Dscp(Some(63))),
     ] {
         assert_eq!(set(line), Setting::Vxlan(item));
     }
     for (line, expected) in [
-        ("set vxlan port 0", "a number from 1 to 65535"),
-        ("set vxlan port 65536", "a number from 1 to 65535"),
+        ("set vxlan port 0", &["a number from 1 to 65535"][..]),
+        ("set vxlan port 65536", &["a number from 1 to 65535"]),
+        ("set vxlan dscp 64", &["`copy`", "a number from 0 to 63"]),
     ] {
-        let error = error(line);
-        assert_eq!(error.expected, [expected], "{line}");
+        assert_eq!(error(line).expected, expected, "{line}");
     }
     assert_eq!(
         command("show subscriptions"),

@@ -23,13 +23,17 @@ pub const MAX_NEXT_HOPS: usize = if cfg!(vswitch_loom) { 2 } else { 1 << 17 };
 
 /// The outer header towards a remote VTEP, with zero where it differs per packet: Ethernet, IPv4 (no
 /// options, DF, TTL 64), UDP to the [`Tunnel`]'s port, VXLAN with the I flag; 50 bytes. What is to be filled in:
-/// IPv4 TOS, total length and checksum, UDP source port and length, VNI.
+/// IPv4 TOS (with [`Template::tos_mask`]), total length and checksum, UDP source port and length, VNI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Template {
     /// Bytes 0..50 the header: stored to memory with the lowest byte first, they are what goes on the wire.
-    /// Bytes 52..56 [`Template::header_sum`], 56..58 [`Template::port`], 58..60 [`Template::longest`], the rest is zero.
+    /// Bytes 52..56 [`Template::header_sum`], 56..58 [`Template::port`], 58..60 [`Template::longest`],
+    /// 60 [`Template::tos_mask`], the rest is zero.
     pub words: [u64; 8],
 }
+
+/// The ECN bits of the TOS byte (RFC 3168).
+const ECN: u8 = 3;
 
 impl Template {
     /// Bytes of the header.
@@ -49,6 +53,10 @@ impl Template {
         bytes[30..34].copy_from_slice(&hop.dst_ip.octets());
         bytes[36..38].copy_from_slice(&tunnel.udp_port.to_be_bytes());
         bytes[42] = 0x08;
+        (bytes[15], bytes[60]) = match tunnel.dscp {
+            Some(dscp) => (dscp << 2, ECN),
+            None => (0, u8::MAX),
+        };
         let sum: u32 = bytes[14..34]
             .chunks_exact(2)
             .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
@@ -82,6 +90,12 @@ impl Template {
     #[inline]
     pub const fn longest(&self) -> u32 {
         (self.words[7] >> 16) as u16 as u32
+    }
+
+    /// The bits of the inner packet's DSCP and ECN that the outer header takes over.
+    #[inline]
+    pub const fn tos_mask(&self) -> u8 {
+        (self.words[7] >> 32) as u8
     }
 }
 
@@ -164,7 +178,10 @@ mod tests {
             dst_mac: Mac::new([2, 0, 0, 0, 0, 9]),
             mtu: 1500,
         };
-        let tunnel = Tunnel { udp_port: 0xabcd };
+        let tunnel = Tunnel {
+            udp_port: 0xabcd,
+            dscp: Some(46),
+        };
         let hops = NextHops::new(tunnel);
         let last = HopId(MAX_NEXT_HOPS as u32 - 1);
         hops.write(last, &hop);
@@ -177,7 +194,7 @@ mod tests {
         #[rustfmt::skip]
         let header = [
             2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x08, 0x00,
-            0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 9,
+            0x45, 46 << 2, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 9,
             0, 0, 0xab, 0xcd, 0, 0, 0, 0,
             8, 0, 0, 0, 0, 0, 0, 0,
         ];
@@ -185,8 +202,11 @@ mod tests {
         assert_eq!((template.port(), template.longest()), (PortId(3), 1464));
         assert_eq!(
             template.header_sum(),
-            0x4500 + 0x4000 + 0x4011 + 2 * 0xc000 + 0x0201 + 0x0209
+            0x45b8 + 0x4000 + 0x4011 + 2 * 0xc000 + 0x0201 + 0x0209
         );
+        assert_eq!(template.tos_mask(), 3);
+        let copied = Template::new(&hop, &Tunnel::default());
+        assert_eq!((copied.words[1] >> 56, copied.tos_mask()), (0, 0xff));
         assert_eq!(hops.template(HopId(0)).words, [0; 8]);
         for (mtu, longest) in [(0, 0), (36, 0), (37, 1), (u16::MAX, 65_499)] {
             hops.write(last, &NextHop { mtu, ..hop });
