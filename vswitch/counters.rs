@@ -84,6 +84,8 @@ drop_reasons! {
     SamePort = "same_port",
     /// Traffic of the underlay that is not VXLAN for this VTEP, and there is no host port to give it to.
     NotForUs = "not_for_us",
+    /// It came from the underlay without a VLAN tag, and `set vxlan vlan` says that the underlay has one.
+    Untagged = "untagged",
     /// VXLAN whose I flag is clear: it has no valid VNI (RFC 7348 section 5).
     NoVni = "no_vni",
     /// VXLAN for a VNI that no port of this host is in.
@@ -94,7 +96,7 @@ drop_reasons! {
     EcnIllegal = "ecn_illegal",
     /// A fragment of an outer packet: VXLAN is not reassembled (RFC 7348 section 4.3).
     OuterFragment = "outer_fragment",
-    /// The buffer has no room for the outer header, or for an answer.
+    /// The buffer has no room for the outer header, the underlay's tag, or an answer.
     NoHeadroom = "no_headroom",
     /// It is longer than its way takes, and was not to be fragmented; its sender is told what fits, if ICMP is for it.
     TooBig = "too_big",

@@ -51,11 +51,14 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
 impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, T, O> {
     /// The same; `observer` is told of each burst after each stage.
     pub fn observed(
-        tables: Reader<Tables>,
+        mut tables: Reader<Tables>,
         counters: Arc<WorkerCounters>,
         burst_size: usize,
         observer: O,
     ) -> Self {
+        let underlay = tables.pin().underlay;
+        tables.offline();
+        let tagged = underlay.and_then(|it| Some((it.uplink, it.tunnel.vlan?)));
         let lane = Lane {
             burst: Burst::default(),
             strangers: Frames::new(),
@@ -63,7 +66,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             limiter: Limiter::default(),
             limits: Limits::NONE,
             large: Large::default(),
-            egress: transmit::Egress::default(),
+            egress: transmit::Egress::new(tagged),
             counters,
             punt: None,
             hearing: None,

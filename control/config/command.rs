@@ -144,6 +144,8 @@ pub(crate) enum VxlanSetting {
     Port(u16),
     /// The DSCP; `None`: the inner packet's.
     Dscp(Option<u8>),
+    /// The underlay's VLAN.
+    Vlan(u16),
 }
 
 /// What `set on-demand` sets.
@@ -321,6 +323,7 @@ impl VxlanSetting {
         match self {
             Self::Port(_) => "port",
             Self::Dscp(_) => "dscp",
+            Self::Vlan(_) => "vlan",
         }
     }
 }
@@ -329,7 +332,7 @@ impl fmt::Display for VxlanSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())?;
         match self {
-            Self::Port(port) => write!(f, " {port}"),
+            Self::Port(n) | Self::Vlan(n) => write!(f, " {n}"),
             Self::Dscp(Some(dscp)) => write!(f, " {dscp}"),
             Self::Dscp(None) => f.write_str(" copy"),
         }

@@ -42,6 +42,9 @@ fn write(text: &mut String, packet: &SlicedPacket<'_>) -> std::fmt::Result {
     if let Some(LinkSlice::Ethernet2(ethernet)) = &packet.link {
         let [src, dst] = [ethernet.source(), ethernet.destination()].map(Mac::new);
         write!(text, "{src} > {dst}")?;
+        for vlan in packet.vlan_ids() {
+            write!(text, ", VLAN {}", vlan.value())?;
+        }
         if packet.net.is_none() {
             write!(text, ", type {:#06x}", ethernet.ether_type().0)?;
         }

@@ -13,7 +13,7 @@ use vswitch::stage::punt::Sought;
 use vswitch::stage::route;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::{Attachment, Hop, Neighbor, Neighbors, PortId, Role, TenantPort};
-use vswitch::wire::Mac;
+use vswitch::wire::{Mac, ethernet};
 
 use super::Program;
 use crate::explain::packet::{PacketError, Sender, packet};
@@ -81,7 +81,13 @@ impl Program {
             wanted,
             from,
         };
-        packet(text, &sender)
+        let mut frame = packet(text, &sender)?;
+        let tables = self.writer.published();
+        if let (Role::Uplink, Some(vlan)) = (tables.role(from), tables.tunnel().vlan) {
+            let behind = ethernet::ADDRESSES..ethernet::ADDRESSES;
+            frame.splice(behind, ethernet::vlan_tag(vlan));
+        }
+        Ok(frame)
     }
 }
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
@@ -46,6 +46,12 @@ def vxlan(inner: bytes, vni: int, *, src: int, dst: int = A, sport=50_000, eth_s
     outer_udp = {"sport": sport, "dport": VXLAN_PORT, "chksum": 0} | (udp_fields or {})
     link = Ether(src=eth_src or host_mac(src), dst=eth_dst or (PCAP_UPLINK_MAC if dst == A else host_mac(dst)))
     return bytes(link / IP(**outer_ip) / UDP(**outer_udp) / VXLAN(flags=flags, vni=vni, **header) / Raw(inner))
+
+
+def tagged(frame: bytes, vlan: int, priority: int = 0) -> bytes:
+    """`frame` in a VLAN."""
+    ether = Ether(frame)
+    return bytes(Ether(src=ether.src, dst=ether.dst, type=0x8100) / Dot1Q(vlan=vlan, prio=priority, type=ether.type) / Raw(frame[14:]))
 
 
 def source_port(frame: bytes) -> int:

@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -19,7 +20,9 @@ from frames import assert_frames
 from program import DEADLINE
 
 _NEW_NET = 0x40000000
-_SOL_PACKET, _IGNORE_OUTGOING = 263, 23
+_SOL_PACKET, _IGNORE_OUTGOING, _AUXDATA = 263, 23, 8
+_AUXILIARY, _VLAN_VALID = struct.Struct("=IIIHHHH"), 1 << 4
+"""`struct tpacket_auxdata` and TP_STATUS_VLAN_VALID."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -152,6 +155,7 @@ class Wire:
         with namespace.inside():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
             self.socket.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
+            self.socket.setsockopt(_SOL_PACKET, _AUXDATA, 1)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
             self.socket.bind((device, 0))
         self.socket.setblocking(False)
@@ -170,7 +174,7 @@ class Wire:
         frames, end = [], time.monotonic() + seconds
         while True:
             try:
-                frames.append(self.socket.recv(1 << 16))
+                frames.append(self._receive_one())
                 continue
             except BlockingIOError:
                 pass
@@ -178,6 +182,16 @@ class Wire:
             if len(frames) >= count or left <= 0:
                 return frames
             select.select([self.socket], [], [], left)
+
+    def _receive_one(self) -> bytes:
+        """The kernel takes a VLAN tag off and tells it beside the frame (packet(7))."""
+        frame, told, _, _ = self.socket.recvmsg(1 << 16, socket.CMSG_SPACE(_AUXILIARY.size))
+        for level, kind, data in told:
+            if (level, kind) == (_SOL_PACKET, _AUXDATA):
+                status, *_, tag, ethertype = _AUXILIARY.unpack(data)
+                if status & _VLAN_VALID:
+                    return frame[:12] + struct.pack(">HH", ethertype, tag) + frame[12:]
+        return frame
 
     def expect(self, frames: list[bytes]) -> None:
         """Exactly these frames have come or will."""

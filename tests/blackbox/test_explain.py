@@ -7,7 +7,7 @@ import json
 import struct
 
 import goal
-from frames import assert_frames, encapsulated, to_gateway, udp, vxlan, write_pcap
+from frames import assert_frames, encapsulated, tagged, to_gateway, udp, vxlan, write_pcap
 from plan import A, B, Subnet
 
 NET, FAR = Subnet(5), Subnet(6, of_vpc="vpc-5")
@@ -112,15 +112,19 @@ def test_what_cannot_be_explained_says_why(switches, tmp_path):
 
 
 def test_the_outer_header_is_as_it_was_set(switches, tmp_path):
-    switch, guest, _ = start(switches, tmp_path, "set vxlan port 8472", "set vxlan dscp 46")
+    switch, guest, underlay = start(switches, tmp_path, "set vxlan port 8472", "set vxlan dscp 46", "set vxlan vlan 100")
     answers = explained(switch, 1, "--pcap", guest)
     (frame,) = sent(answers[:1], 0)
-    assert_frames([frame], [encapsulated(frame, FROM_GUEST[0], 5, B, dport=8472, dscp=46)])
-    assert "> 8472, VNI 5 [" in answers[0]["sent"][0]["summary"]
-    # What is made of words goes to that port too.
+    bare = frame[:12] + frame[16:]
+    assert_frames([frame], [tagged(encapsulated(bare, FROM_GUEST[0], 5, B, dport=8472, dscp=46), 100)])
+    summary = answers[0]["sent"][0]["summary"]
+    assert ", VLAN 100, " in summary and "> 8472, VNI 5 [" in summary
+    (answer,) = explained(switch, 0, "--pcap", underlay)[:1]
+    assert answer["reason"] == "untagged"
+    # What is made of words is in that VLAN, and goes to that port.
     inner = f"eth src={THERE.mac} dst={HERE.mac} / ip src={THERE.ip} dst={HERE.ip} / udp"
     outer = f"eth src=02:00:00:00:00:09 dst=02:00:00:00:00:08 / ip src=192.0.2.2 dst=192.0.2.1 / vxlan vni=5 / {inner}"
     (answer,) = explained(switch, 0, "--packet", outer)
     assert answer["outcome"] == "forwarded" and len(sent([answer], 1)) == 1
     shown = switch.execute("show config")
-    assert "set vxlan port 8472" in shown and "set vxlan dscp 46" in shown
+    assert "set vxlan port 8472" in shown and "set vxlan dscp 46" in shown and "set vxlan vlan 100" in shown

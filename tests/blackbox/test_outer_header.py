@@ -10,7 +10,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
 import goal
-from frames import assert_encapsulated, assert_frames, udp, vxlan
+from frames import assert_encapsulated, assert_frames, tagged, udp, vxlan
 from plan import A, B, PCAP_UPLINK_MAC, Subnet, host_ip, host_mac
 from program import call
 from replays import UPLINK
@@ -254,6 +254,27 @@ def test_a_dscp_that_is_set_is_that_of_all_outer_headers(replay, dscp):
     assert_frames(done.sent[1], [udp(THERE, HERE, tos=inner) for inner in (0xB8, 0, 0x29)])
 
 
+@pytest.mark.parametrize("vlan", [1, 100, 4094])
+def test_an_underlay_in_a_vlan_has_its_tag_on_all_that_leaves_and_on_all_that_is_taken(replay, vlan):
+    own = [bytes(Ether(src=PCAP_UPLINK_MAC, dst=host_mac(B)) / IP(src=host_ip(A), dst=host_ip(B)) / UDP() / Raw(bytes(n))) for n in range(3)]
+    own.append(tagged(own[0], 7))
+    to_host = [frame for frame in STRANGERS if frame[12:14] != b"\x81\x00"]
+    elsewhere = [tagged(GOOD, vlan ^ 2), tagged(GOOD, 0, priority=3), tagged(to_host[3], vlan ^ 2)]
+    arriving = [tagged(GOOD, vlan), tagged(GOOD, vlan, priority=7), *elsewhere, GOOD, to_host[3]] + [tagged(frame, vlan) for frame in to_host]
+    frames = [udp(HERE, THERE, tos=0xB9), udp(HERE, THERE, payload=bytes(1400))]
+    done = replay(STATES, underlay=arriving, guests=[(HERE, frames), (None, own)], config=["set host port 2", f"set vxlan vlan {vlan}"])
+    assert_frames(done.sent[1], [INNER, INNER])
+    assert_frames(done.sent[2], elsewhere + to_host)
+    assert done.drops(UPLINK) == {"untagged": 2}
+    # Guests and host are served in turns.
+    left = done.sent[UPLINK]
+    assert all(frame[12:14] == b"\x81\x00" for frame in left)
+    carried = [frame[:12] + frame[16:] for frame in left if frame[16:18] == b"\x08\x00" and frame[40:42] == b"\x12\xb5"]
+    assert_encapsulated(carried, [(frame, 5, B) for frame in frames])
+    assert_frames([frame for frame in left if frame[40:42] != b"\x12\xb5"], [tagged(frame, vlan) for frame in own[:3]] + own[3:])
+    assert all(frame[14:16] == vlan.to_bytes(2, "big") for frame in left if frame != own[3])
+
+
 @pytest.mark.parametrize(
     "line, expected",
     [
@@ -263,6 +284,9 @@ def test_a_dscp_that_is_set_is_that_of_all_outer_headers(replay, dscp):
         ("set vxlan dscp 64", "`copy` or a number from 0 to 63"),
         ("set vxlan dscp cpy", "copy"),
         ("set vxlan dscp -1", "a number from 0 to 63"),
+        ("set vxlan vlan 0", "a number from 1 to 4094"),
+        ("set vxlan vlan 4095", "a number from 1 to 4094"),
+        ("set vxlan vlan 9\nset vxlan vlan 9", "twice"),
         ("set vxlan prt 1", "`port`"),
         ("set vxlan port 1\nset vxlan port 2", "twice"),
     ],

@@ -8,7 +8,7 @@ from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import ARP, Ether
 
 import goal
-from frames import assert_encapsulated, udp
+from frames import assert_encapsulated, tagged, udp, vxlan
 from kernel import quiet, run
 from plan import A, B, C, Subnet, host_ip, host_mac
 from program import eventually
@@ -138,6 +138,29 @@ def test_who_asks_for_the_vtep_is_answered(networks, switches):
     assert "says that it has this host's address" not in link.switch.log.read_text()
     link.uplink.send([arp(1, (host_mac(B), host_ip(A)), (ZERO, host_ip(A)), BROADCAST)])
     eventually("it is said", lambda: f"{host_mac(B)} says that it has this host's address" in link.switch.log.read_text())
+    link.switch.terminate()
+
+
+def test_in_a_vlan_the_switch_asks_answers_and_sends_with_its_tag(networks, switches):
+    link = Link(networks, switches, "set vxlan vlan 100")
+    question, answer = who_has(B, host_ip(A)), is_at(host_mac(A), host_ip(A), B)
+    link.uplink.send([tagged(question, 101), question, tagged(question, 100)])
+    assert link.comes() == tagged(answer, 100)
+    assert link.names(THERE) == ["PENDING"]
+    assert link.comes() == tagged(who_has(A, host_ip(B)), 100)
+    link.uplink.send([tagged(is_at(host_mac(B), host_ip(B), A), 100)])
+    link.ready()
+    link.uplink.receive(99, 0.05)
+    link.guest.send([udp(HERE, THERE)])
+    frame = link.comes()
+    assert frame[12:16] == b"\x81\0\0\x64"
+    assert_encapsulated([frame[:12] + frame[16:]], [(udp(HERE, THERE), 5, B)], src_mac=host_mac(A))
+    back = vxlan(udp(THERE, HERE), 5, src=B, eth_dst=host_mac(A))
+    link.uplink.send([tagged(back, 100, priority=5), tagged(back, 101), back])
+    assert link.guest.receive(1) == [udp(THERE, HERE)]
+    counters = link.switch.settled(port0=7)
+    counters.assert_balanced()
+    assert counters.drops[0] == {"not_for_us": 2, "untagged": 2}
     link.switch.terminate()
 
 

@@ -116,6 +116,36 @@ pub(crate) fn without_host_port() -> Scene {
     }
 }
 
+/// What is forwarded, with an underlay in a VLAN, and a frame that is not in it.
+pub(crate) fn in_a_vlan() -> Scene {
+    let mut lab = Lab::with(Some(Underlay {
+        vtep: VTEP.into(),
+        uplink: UPLINK,
+        host_port: Some(HOST),
+        tunnel: Tunnel {
+            vlan: Some(100),
+            ..Tunnel::default()
+        },
+    }));
+    let (blue, red) = populate(&mut lab);
+    let mut arrivals = forwarded(&blue, &red);
+    let sent = arrivals.len() as u64;
+    for (at, frame) in &mut arrivals {
+        if *at == UPLINK {
+            let bytes = frame.to_vec();
+            let tagged = [&bytes[..12], &[0x81, 0, 0, 100], &bytes[12..]].concat();
+            *frame = MemoryFrame::new(&tagged);
+        }
+    }
+    arrivals.push((UPLINK, MemoryFrame::new(&ssh())));
+    Scene {
+        pair: Pair::new(lab),
+        arrivals,
+        sent,
+        answered: 0,
+    }
+}
+
 fn ssh() -> Vec<u8> {
     udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into())
 }

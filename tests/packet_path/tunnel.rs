@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 //! What operators set of the outer header.
 
+use crossbeam_queue::ArrayQueue;
 use vswitch::counters::DropReason;
+use vswitch::io::Frame;
+use vswitch::io::memory::MemoryFrame;
+use vswitch::stage::link::Hearing;
 use vswitch::tables::{Tunnel, Underlay};
 
 use crate::lab::*;
@@ -101,4 +105,126 @@ fn a_dscp_that_is_set_is_all_outer_headers_and_ecn_is_the_guests() {
             lab.expect(UPLINK, &from_peer(7, outer, &back), A, &back);
         }
     }
+}
+
+/// The frame with an IEEE 802.1Q or 802.1ad tag.
+fn tagged(kind: u16, tag: u16, frame: &[u8]) -> Vec<u8> {
+    let (addresses, rest) = frame.split_at(12);
+    [addresses, &kind.to_be_bytes(), &tag.to_be_bytes(), rest].concat()
+}
+
+/// Of an underlay in VLAN 100.
+fn in_vlan(host_port: Option<vswitch::tables::PortId>) -> (Lab, Subnet) {
+    let tunnel = Tunnel {
+        vlan: Some(100),
+        ..Tunnel::default()
+    };
+    lab(tunnel, host_port)
+}
+
+#[test]
+fn the_underlays_tag_goes_on_what_leaves_and_comes_off_what_arrives() {
+    let (mut lab, subnet) = in_vlan(Some(HOST));
+    let frame = switched(&subnet, 1, 9);
+    lab.inject(A, &frame);
+    let out = lab.out(UPLINK);
+    let sport = u16::from_be_bytes([out[0][38], out[0][39]]);
+    let expected = tagged(0x8100, 100, &to_peer(sport, 7, 0, &frame));
+    assert_eq!(out, std::slice::from_ref(&expected));
+    assert_eq!(lab.totals(UPLINK).tx_bytes, expected.len() as u64);
+    let back = switched(&subnet, 9, 1);
+    let arrives = from_peer(7, 0, &back);
+    // Whatever its priority and drop eligibility.
+    for tag in [100, 0xe000 | 100, 0xf000 | 100] {
+        lab.expect(UPLINK, &tagged(0x8100, tag, &arrives), A, &back);
+    }
+    // Behind another tag, or another kind of tag, is no VXLAN for this host.
+    for (kind, tag) in [
+        (0x8100, 101),
+        (0x8100, 0),
+        (0x8100, 0x100 | 100),
+        (0x88a8, 100),
+    ] {
+        let other = tagged(kind, tag, &arrives);
+        lab.expect(UPLINK, &other, HOST, &other);
+    }
+    let twice = tagged(0x8100, 7, &arrives);
+    lab.expect(UPLINK, &tagged(0x8100, 100, &twice), HOST, &twice);
+    lab.expect_drop(UPLINK, &arrives, DropReason::Untagged);
+    let short = &tagged(0x8100, 100, &arrives)[..15];
+    lab.expect_drop(UPLINK, short, DropReason::Truncated);
+    lab.expect_drop(UPLINK, &short[..11], DropReason::Truncated);
+    lab.expect_drop(
+        UPLINK,
+        &tagged(0x8100, 100, &[0; 12]),
+        DropReason::Truncated,
+    );
+}
+
+#[test]
+fn without_a_host_port_what_has_another_tag_has_nowhere_to_go() {
+    let (mut lab, subnet) = in_vlan(None);
+    let arrives = from_peer(7, 0, &switched(&subnet, 9, 1));
+    lab.expect_drop(UPLINK, &tagged(0x8100, 101, &arrives), DropReason::NotForUs);
+    lab.expect_drop(UPLINK, &arrives, DropReason::Untagged);
+    let told = Hearing::new(ArrayQueue::new(4));
+    lab.worker.tell(Hearing::clone(&told));
+    // The peer asks by ARP who has the VTEP's address (RFC 826).
+    let mut asks = [&[0xff; 6], &PEER_MAC[..], &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
+    asks.extend([&PEER_MAC[..], &PEER, &[0; 6], &VTEP].concat());
+    for tag in [101, 100] {
+        lab.inject(UPLINK, &tagged(0x8100, tag, &asks));
+    }
+    lab.silent();
+    let heard: Vec<_> = std::iter::from_fn(|| told.pop())
+        .map(|it| it.asks)
+        .collect();
+    assert_eq!(heard, [true]);
+    assert_eq!(lab.totals(UPLINK).answered, 1);
+}
+
+#[test]
+fn the_hosts_own_frames_are_tagged_unless_they_are() {
+    let (mut lab, _) = in_vlan(Some(HOST));
+    let ssh = udp(UPLINK_MAC, PEER_MAC, VTEP.into(), PEER.into());
+    lab.expect(HOST, &ssh, UPLINK, &tagged(0x8100, 100, &ssh));
+    for (kind, tag) in [(0x8100, 101), (0x8100, 100), (0x88a8, 7)] {
+        let own = tagged(kind, tag, &ssh);
+        lab.expect(HOST, &own, UPLINK, &own);
+    }
+    let back = udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into());
+    lab.expect(UPLINK, &tagged(0x8100, 100, &back), HOST, &back);
+    lab.expect_drop(UPLINK, &back, DropReason::Untagged);
+    // The tag is beyond what the MTU counts.
+    lab.worker
+        .limits_mut()
+        .set_mtu(UPLINK, (ssh.len() - 14) as u16);
+    lab.expect(HOST, &ssh, UPLINK, &tagged(0x8100, 100, &ssh));
+}
+
+/// A frame of these bytes that has used up `N` of its 128 bytes of headroom.
+fn with_used<const N: usize>(bytes: &[u8]) -> MemoryFrame {
+    let mut frame = MemoryFrame::new(&bytes[N..]);
+    *frame.prepend().unwrap() = *bytes.first_chunk::<N>().unwrap();
+    frame
+}
+
+#[test]
+fn a_buffer_without_room_for_the_tag_is_dropped_and_the_others_of_its_burst_leave() {
+    let (mut lab, subnet) = in_vlan(None);
+    let mut bytes = switched(&subnet, 1, 9);
+    bytes.resize(200, 0);
+    // The outer header takes 50, the tag 4.
+    for frame in [
+        with_used::<74>(&bytes),
+        with_used::<75>(&bytes),
+        with_used::<78>(&bytes),
+        MemoryFrame::new(&bytes),
+    ] {
+        lab.rx[A.index()].push(frame).unwrap();
+    }
+    let out = lab.out(UPLINK);
+    assert!(out.len() == 2 && out.iter().all(|frame| frame[12..16] == [0x81, 0, 0, 100]));
+    assert_eq!(lab.totals(A).drops_for(DropReason::NoHeadroom), 2);
+    lab.balanced();
 }

@@ -4,14 +4,15 @@
 //!
 //! Reads the frame, the underlay, the VNIs of this host.
 //! Writes `meta.key`, `home`, `routed`, `outer_ecn`, `host`.
-//! Drops `Truncated`, `Malformed`, `BadChecksum`, `OuterFragment`, `NoVni`, `UnknownVni`, `NotFlooded`, `NotForUs`.
+//! Drops `Truncated`, `Malformed`, `BadChecksum`, `OuterFragment`, `NoVni`, `UnknownVni`, `NotFlooded`, `NotForUs`, and those of
+//! [`vlan`].
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::{Checksum, Frame, Frames};
-use crate::stage::neighbor;
+use crate::stage::{neighbor, vlan};
 use crate::tables::{Neighbors, Tables, Underlay};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, Vni, VxlanHdr, ethernet, ipv4};
 
@@ -47,6 +48,9 @@ pub fn run<F: Frame>(
         burst.drop_all(DropReason::NotForUs);
         return;
     };
+    if let Some(vlan) = underlay.tunnel.vlan {
+        vlan::take_off(burst, vlan);
+    }
     let set_aside = heard || underlay.host_port.is_some();
     let mut found_strangers = false;
     burst.keep(|frame, meta| {

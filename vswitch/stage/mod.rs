@@ -18,3 +18,4 @@ pub mod parse;
 pub mod punt;
 pub mod route;
 pub mod transmit;
+mod vlan;

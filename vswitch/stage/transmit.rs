@@ -2,7 +2,7 @@
 //! Out: gives frames to their ports, grouped by port, in bulk.
 //!
 //! Reads `meta.out`, `len`.
-//! Drops `TxFull`.
+//! Drops `TxFull`, and `NoHeadroom` of what has no room for the underlay's tag.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, TxQueue};
+use crate::stage::vlan;
 use crate::tables::{MAX_PORTS, PortId};
 
 /// Frames that may wait for the worker that owns a port's only tx queue. 1024: 16 bursts of 64, what the
@@ -31,9 +32,18 @@ pub enum Link<T: TxQueue> {
     Borrowed(Handoff<T::Frame>),
 }
 
+/// A port as one worker has it.
+struct Way<T: TxQueue> {
+    link: Link<T>,
+    /// The VLAN whose tag goes on what leaves by it.
+    vlan: Option<u16>,
+}
+
 /// A worker's ways out.
 pub struct Egress<T: TxQueue> {
-    links: [Option<Link<T>>; MAX_PORTS],
+    ways: [Option<Way<T>>; MAX_PORTS],
+    /// The port whose frames are tagged, and the VLAN.
+    tagged: Option<(PortId, u16)>,
     /// Bit per port: other workers hand over what is for it.
     shared: u32,
     waiting: Box<[Frames<T::Frame>; MAX_PORTS]>,
@@ -42,18 +52,18 @@ pub struct Egress<T: TxQueue> {
 }
 const _: () = assert!(MAX_PORTS == u32::BITS as usize);
 
-impl<T: TxQueue> Default for Egress<T> {
-    fn default() -> Self {
+impl<T: TxQueue> Egress<T> {
+    /// None yet. On all that leaves by the port of `tagged` goes the tag of that VLAN.
+    pub fn new(tagged: Option<(PortId, u16)>) -> Self {
         Self {
-            links: std::array::from_fn(|_| None),
+            ways: std::array::from_fn(|_| None),
+            tagged,
             shared: 0,
             waiting: Box::new(std::array::from_fn(|_| Frames::new())),
             touched: 0,
         }
     }
-}
 
-impl<T: TxQueue> Egress<T> {
     /// Says how a port is reached from now on. What is for a port without a link is dropped as `TxFull`.
     pub fn set(&mut self, port: PortId, link: Option<Link<T>>) {
         let bit = 1 << port.get();
@@ -61,7 +71,10 @@ impl<T: TxQueue> Egress<T> {
             Some(Link::Shared(..)) => self.shared | bit,
             _ => self.shared & !bit,
         };
-        self.links[port.index()] = link;
+        let vlan = self
+            .tagged
+            .and_then(|(to, vlan)| (to == port).then_some(vlan));
+        self.ways[port.index()] = link.map(|link| Way { link, vlan });
     }
 
     /// Sends a burst that arrived on `from`, each frame by the port in its metadata, in order per port. Leaves
@@ -77,8 +90,8 @@ impl<T: TxQueue> Egress<T> {
             one_port &= meta.out == first;
         }
         if one_port {
-            let link = &mut self.links[first.index()];
-            transmit(link, burst.frames_mut(), bytes, first, Some(from), counters);
+            let way = &mut self.ways[first.index()];
+            transmit(way, burst.frames_mut(), bytes, first, Some(from), counters);
             return;
         }
         let outs: arrayvec::ArrayVec<PortId, MAX_BURST> =
@@ -120,16 +133,16 @@ impl<T: TxQueue> Egress<T> {
         counters: &WorkerCounters,
     ) -> usize {
         let bytes = frames.iter().map(Frame::len).sum();
-        let link = &mut self.links[out.index()];
-        transmit(link, frames, bytes, out, from, counters)
+        let way = &mut self.ways[out.index()];
+        transmit(way, frames, bytes, out, from, counters)
     }
 
     fn flush(&mut self, from: PortId, counters: &WorkerCounters) {
         for out in ports(std::mem::take(&mut self.touched)) {
             let frames = &mut self.waiting[out.index()];
             let bytes = frames.iter().map(Frame::len).sum();
-            let link = &mut self.links[out.index()];
-            transmit(link, frames, bytes, out, Some(from), counters);
+            let way = &mut self.ways[out.index()];
+            transmit(way, frames, bytes, out, Some(from), counters);
         }
     }
 
@@ -139,7 +152,11 @@ impl<T: TxQueue> Egress<T> {
     pub fn send_handed_over(&mut self, counters: &WorkerCounters) -> usize {
         let mut sent = 0;
         for out in ports(self.shared) {
-            let Some(Link::Shared(tx, handoff)) = &mut self.links[out.index()] else {
+            let Some(Way {
+                link: Link::Shared(tx, handoff),
+                vlan,
+            }) = &mut self.ways[out.index()]
+            else {
                 continue;
             };
             let mut frames = Frames::new();
@@ -148,7 +165,7 @@ impl<T: TxQueue> Egress<T> {
             for (frame, from) in std::iter::from_fn(|| handoff.pop()).take(MAX_BURST) {
                 if from != arrived_on && !frames.is_empty() {
                     // Each port's counters must balance, so frames that arrived on one are sent together.
-                    give(tx, &mut frames, bytes, out, arrived_on, counters);
+                    give(tx, *vlan, &mut frames, bytes, out, arrived_on, counters);
                     bytes = 0;
                 }
                 arrived_on = from;
@@ -157,7 +174,7 @@ impl<T: TxQueue> Egress<T> {
                 sent += 1;
             }
             if !frames.is_empty() {
-                give(tx, &mut frames, bytes, out, arrived_on, counters);
+                give(tx, *vlan, &mut frames, bytes, out, arrived_on, counters);
             }
         }
         sent
@@ -177,16 +194,19 @@ fn ports(mut bits: u32) -> impl Iterator<Item = PortId> {
 /// Returns how many frames were refused, and dropped.
 #[inline]
 fn transmit<T: TxQueue>(
-    link: &mut Option<Link<T>>,
+    way: &mut Option<Way<T>>,
     frames: &mut Frames<T::Frame>,
     bytes: usize,
     out: PortId,
     from: Option<PortId>,
     counters: &WorkerCounters,
 ) -> usize {
+    let Some(Way { link, vlan }) = way else {
+        return refuse(frames, out, from, counters);
+    };
     match link {
-        Some(Link::Own(tx) | Link::Shared(tx, _)) => give(tx, frames, bytes, out, from, counters),
-        Some(Link::Borrowed(handoff)) => {
+        Link::Own(tx) | Link::Shared(tx, _) => give(tx, *vlan, frames, bytes, out, from, counters),
+        Link::Borrowed(handoff) => {
             let mut refused = Frames::new();
             for frame in frames.drain(..) {
                 if let Err((frame, _)) = handoff.push((frame, from)) {
@@ -195,7 +215,6 @@ fn transmit<T: TxQueue>(
             }
             refuse(&mut refused, out, from, counters)
         }
-        None => refuse(frames, out, from, counters),
     }
 }
 
@@ -204,12 +223,17 @@ fn transmit<T: TxQueue>(
 #[inline]
 fn give<T: TxQueue>(
     tx: &mut T,
+    vlan: Option<u16>,
     frames: &mut Frames<T::Frame>,
     bytes: usize,
     out: PortId,
     from: Option<PortId>,
     counters: &WorkerCounters,
 ) -> usize {
+    let (unfit, bytes) = match vlan {
+        None => (0, bytes),
+        Some(vlan) => tag(frames, vlan, out, from, counters),
+    };
     let sent = tx.tx_burst(frames);
     let refused: usize = frames.iter().map(Frame::len).sum();
     // In this order: who waits until all that arrived is accounted for then finds all that left.
@@ -219,9 +243,25 @@ fn give<T: TxQueue>(
         None => counters.port(out).add_own(sent),
     }
     if frames.is_empty() {
-        return 0;
+        return unfit;
     }
-    refuse(frames, out, from, counters)
+    unfit + refuse(frames, out, from, counters)
+}
+
+/// Tags frames; drops those that have no room for it. Returns how many those were, and the bytes of the others.
+#[inline(never)]
+fn tag<F: Frame>(
+    frames: &mut Frames<F>,
+    vlan: u16,
+    out: PortId,
+    from: Option<PortId>,
+    counters: &WorkerCounters,
+) -> (usize, usize) {
+    let all = frames.len();
+    frames.retain(|frame| vlan::put_on(frame, vlan));
+    let unfit = all - frames.len();
+    count_lost(unfit, DropReason::NoHeadroom, out, from, counters);
+    (unfit, frames.iter().map(Frame::len).sum())
 }
 
 #[cold]
@@ -232,10 +272,21 @@ fn refuse<F: Frame>(
     counters: &WorkerCounters,
 ) -> usize {
     let refused = frames.len();
-    match from {
-        Some(from) => counters.port(from).add_drops(DropReason::TxFull, refused),
-        None => counters.port(out).add_unsent(refused),
-    }
+    count_lost(refused, DropReason::TxFull, out, from, counters);
     F::free_all(frames);
     refused
+}
+
+/// Counts frames that came from `from`, or are the switch's own, and do not leave by `out`.
+fn count_lost(
+    lost: usize,
+    reason: DropReason,
+    out: PortId,
+    from: Option<PortId>,
+    counters: &WorkerCounters,
+) {
+    match from {
+        Some(from) => counters.port(from).add_drops(reason, lost),
+        None => counters.port(out).add_unsent(lost),
+    }
 }

@@ -10,6 +10,8 @@ pub struct Tunnel {
     pub udp_port: u16,
     /// DSCP, 0 to 63 (pipe model of RFC 2983). `None`: the inner packet's (uniform model).
     pub dscp: Option<u8>,
+    /// The VLAN of the underlay, 1 to 4094, whose tag all frames on the uplink have, the host's own and ARP too.
+    pub vlan: Option<u16>,
 }
 
 impl Default for Tunnel {
@@ -18,6 +20,7 @@ impl Default for Tunnel {
         Self {
             udp_port: vxlan::UDP_PORT,
             dscp: None,
+            vlan: None,
         }
     }
 }

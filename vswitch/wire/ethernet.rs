@@ -27,6 +27,15 @@ pub struct EthernetHdr {
 }
 const _: () = assert!(size_of::<EthernetHdr>() == 14);
 
+/// Bytes of the two addresses, behind which a tag stands.
+pub const ADDRESSES: usize = 12;
+
+/// An IEEE 802.1Q tag of priority 0 for a VLAN, 1 to 4094, as it stands behind the addresses.
+pub const fn vlan_tag(vlan: u16) -> [u8; 4] {
+    let ([a, b], [c, d]) = (VLAN.to_be_bytes(), vlan.to_be_bytes());
+    [a, b, c, d]
+}
+
 impl EthernetHdr {
     /// Bytes of the header.
     pub const LEN: usize = size_of::<Self>();

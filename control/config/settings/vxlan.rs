@@ -10,6 +10,7 @@ pub(super) fn set(tunnel: &mut Tunnel, setting: VxlanSetting) {
     match setting {
         VxlanSetting::Port(port) => tunnel.udp_port = port,
         VxlanSetting::Dscp(dscp) => tunnel.dscp = dscp,
+        VxlanSetting::Vlan(vlan) => tunnel.vlan = Some(vlan),
     }
 }
 
@@ -19,6 +20,7 @@ pub(super) fn settings(tunnel: &Tunnel) -> impl Iterator<Item = Setting> {
     let all = [
         (tunnel.udp_port != default.udp_port).then_some(VxlanSetting::Port(tunnel.udp_port)),
         (tunnel.dscp != default.dscp).then_some(VxlanSetting::Dscp(tunnel.dscp)),
+        tunnel.vlan.map(VxlanSetting::Vlan),
     ];
     all.into_iter().flatten().map(Setting::Vxlan)
 }

@@ -9,6 +9,9 @@ use super::{Spec, When, arg};
 /// Six bits (RFC 2474).
 const MAX_DSCP: u32 = 63;
 
+/// 0 and 4095 name none (IEEE 802.1Q table 9-2).
+const MAX_VLAN: u32 = 4094;
+
 pub(super) const ROWS: &[Spec] = &[
     Spec {
         parts: &[
@@ -54,5 +57,24 @@ DSCP stays, whatever the underlay made of the outer one.",
 The guests' own is carried inside and stays as it is (RFC 2983, pipe model). ECN is not part of it: the underlay's \
 congestion is told to guests in any case (RFC 6040).",
         build: make!([Value::Number(n)] => Command::Set(Setting::Vxlan(VxlanSetting::Dscp(Some(u8::try_from(*n).ok()?))))),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("vxlan"),
+            Is("vlan"),
+            arg(
+                "VLAN",
+                Kind::Number(1, MAX_VLAN),
+                "the underlay's VLAN; default: none, frames have no tag",
+            ),
+        ],
+        when: When::Start,
+        summary: "Sends and takes frames on the uplink with the 802.1Q tag of this VLAN",
+        details: "\
+All of them: VXLAN, the switch's own ARP, and what the host sends by `set host port`, which gets and sends them without the \
+tag. The host's frames of other VLANs have theirs in both directions. What arrives without a tag is dropped as `untagged`. An \
+MTU does not count the tag. A NIC's virtual function may have to be allowed the VLAN.",
+        build: make!([Value::Number(n)] => Command::Set(Setting::Vxlan(VxlanSetting::Vlan(u16::try_from(*n).ok()?)))),
     },
 ];

@@ -121,12 +121,15 @@ fn what_the_controller_expects_besides_goal_states_is_set() {
         ("set vxlan dscp copy", VxlanSetting::Dscp(None)),
         ("set vxlan dscp 0", VxlanSetting::Dscp(Some(0))),
         ("set vxlan dscp 63", VxlanSetting::Dscp(Some(63))),
+        ("set vxlan vlan 4094", VxlanSetting::Vlan(4094)),
     ] {
         assert_eq!(set(line), Setting::Vxlan(item));
     }
     for (line, expected) in [
         ("set vxlan port 0", &["a number from 1 to 65535"][..]),
         ("set vxlan port 65536", &["a number from 1 to 65535"]),
+        ("set vxlan vlan 0", &["a number from 1 to 4094"]),
+        ("set vxlan vlan 4095", &["a number from 1 to 4094"]),
         ("set vxlan dscp 64", &["`copy`", "a number from 0 to 63"]),
     ] {
         assert_eq!(error(line).expected, expected, "{line}");

@@ -181,6 +181,7 @@ mod tests {
         let tunnel = Tunnel {
             udp_port: 0xabcd,
             dscp: Some(46),
+            ..Tunnel::default()
         };
         let hops = NextHops::new(tunnel);
         let last = HopId(MAX_NEXT_HOPS as u32 - 1);

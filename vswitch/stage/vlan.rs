@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+//! The underlay's VLAN (IEEE 802.1Q), if it has one: between the uplink's wire and everything else. The tag goes on what
+//! leaves by the uplink after all other stages ([`transmit`](crate::stage::transmit)) and comes off what arrives there before
+//! them ([`decap`](crate::stage::decap)), so that no other stage knows of it.
+//!
+//! Reads and writes the first 16 bytes of the frame.
+//! Drops `Truncated`, `Untagged`.
+
+use zerocopy::FromBytes;
+
+use crate::burst::Burst;
+use crate::counters::DropReason;
+use crate::io::Frame;
+use crate::wire::EthernetHdr;
+use crate::wire::ethernet::{self, ADDRESSES};
+
+/// Bytes of a tag.
+const LEN: usize = 4;
+
+/// Bits of a tag that are the VLAN's number; the others are its priority.
+const NUMBER: u16 = 0xfff;
+
+/// Takes the tag of this VLAN off each frame of a burst. What has another tag keeps it, and what has none is dropped: it is
+/// of another network. Never blocks, allocates or logs.
+#[inline(never)]
+pub(super) fn take_off<F: Frame>(burst: &mut Burst<F>, vlan: u16) {
+    burst.keep(|frame, _| {
+        let head = frame.head_mut();
+        let (_, tag) = head
+            .split_at_checked(ADDRESSES)
+            .ok_or(DropReason::Truncated)?;
+        let &[a, b, c, d] = tag.first_chunk().ok_or(DropReason::Truncated)?;
+        match u16::from_be_bytes([a, b]) {
+            ethernet::VLAN if u16::from_be_bytes([c, d]) & NUMBER == vlan => {
+                head.copy_within(..ADDRESSES, LEN);
+                frame.trim_front(LEN); // which are there
+                Ok(())
+            }
+            ethernet::VLAN | ethernet::QINQ => Ok(()),
+            _ => Err(DropReason::Untagged),
+        }
+    });
+}
+
+/// Puts the tag of this VLAN, with priority 0, on a frame; one that has a tag, as the host's own may, keeps it as it is.
+/// False: there is no room in front of it, or it is no frame.
+#[inline]
+pub(super) fn put_on<F: Frame>(frame: &mut F, vlan: u16) -> bool {
+    let Ok((ethernet, _)) = EthernetHdr::ref_from_prefix(frame.head()) else {
+        return false;
+    };
+    if [ethernet::VLAN, ethernet::QINQ].contains(&ethernet.ethertype()) {
+        return true;
+    }
+    if frame.prepend::<LEN>().is_none() {
+        return false;
+    }
+    let head = frame.head_mut();
+    head.copy_within(LEN..LEN + ADDRESSES, 0);
+    head[ADDRESSES..][..LEN].copy_from_slice(&ethernet::vlan_tag(vlan));
+    true
+}
