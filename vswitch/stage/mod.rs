@@ -18,4 +18,4 @@ pub mod parse;
 pub mod punt;
 pub mod route;
 pub mod transmit;
-mod vlan;
+pub mod vlan;

@@ -115,25 +115,6 @@ fn what_the_controller_expects_besides_goal_states_is_set() {
     assert_eq!(set("set anti-spoofing on"), Setting::AntiSpoofing(true));
     assert_eq!(set("set fragment on"), Setting::Fragment(true));
     assert_eq!(set("set clamp-mss off"), Setting::ClampMss(false));
-    for (line, item) in [
-        ("set vxlan port 1", VxlanSetting::Port(1)),
-        ("set vxlan port 65535", VxlanSetting::Port(u16::MAX)),
-        ("set vxlan dscp copy", VxlanSetting::Dscp(None)),
-        ("set vxlan dscp 0", VxlanSetting::Dscp(Some(0))),
-        ("set vxlan dscp 63", VxlanSetting::Dscp(Some(63))),
-        ("set vxlan vlan 4094", VxlanSetting::Vlan(4094)),
-    ] {
-        assert_eq!(set(line), Setting::Vxlan(item));
-    }
-    for (line, expected) in [
-        ("set vxlan port 0", &["a number from 1 to 65535"][..]),
-        ("set vxlan port 65536", &["a number from 1 to 65535"]),
-        ("set vxlan vlan 0", &["a number from 1 to 4094"]),
-        ("set vxlan vlan 4095", &["a number from 1 to 4094"]),
-        ("set vxlan dscp 64", &["`copy`", "a number from 0 to 63"]),
-    ] {
-        assert_eq!(error(line).expected, expected, "{line}");
-    }
     assert_eq!(
         command("show subscriptions"),
         Command::Show(Show::Subscriptions)
@@ -152,6 +133,29 @@ fn what_the_controller_expects_besides_goal_states_is_set() {
             .contains("an address, and a TCP port if it is not 9016"),
         "{wrong}"
     );
+}
+
+#[test]
+fn what_is_set_of_the_outer_header_has_its_range() {
+    for (line, item) in [
+        ("set vxlan port 1", VxlanSetting::Port(1)),
+        ("set vxlan port 65535", VxlanSetting::Port(u16::MAX)),
+        ("set vxlan dscp copy", VxlanSetting::Dscp(None)),
+        ("set vxlan dscp 0", VxlanSetting::Dscp(Some(0))),
+        ("set vxlan dscp 63", VxlanSetting::Dscp(Some(63))),
+        ("set vxlan vlan 4094", VxlanSetting::Vlan(4094)),
+    ] {
+        assert_eq!(command(line), Command::Set(Setting::Vxlan(item)));
+    }
+    for (line, expected) in [
+        ("set vxlan port 0", &["a number from 1 to 65535"][..]),
+        ("set vxlan port 65536", &["a number from 1 to 65535"]),
+        ("set vxlan vlan 0", &["a number from 1 to 4094"]),
+        ("set vxlan vlan 4095", &["a number from 1 to 4094"]),
+        ("set vxlan dscp 64", &["`copy`", "a number from 0 to 63"]),
+    ] {
+        assert_eq!(error(line).expected, expected, "{line}");
+    }
 }
 
 #[test]
