@@ -2,7 +2,7 @@
 //! Every packet is accounted for: per port, summed over workers, `rx = forwarded + answered + held + sum(drops)`
 //! once nothing is on its way. Answered are those that were for the switch itself; held are those that wait for the
 //! controller to say where they go. What the switch sends of its own is in `tx` and `own`, and
-//! in nothing else. Of a packet that it fragments the first fragment counts as the packet, the others as its own.
+//! in nothing else. Of a packet that it fragments the last fragment counts as the packet, the others as its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -122,8 +122,9 @@ impl<F: Frame> Large<F> {
         self.0.push((frame, *meta, cut)); // no more than frames of one burst
     }
 
-    /// Cuts and sends those of the guest at `from`. Of each packet, the first fragment counts as the packet; the others,
-    /// of which there may be more than fit a burst, are the switch's own. Never blocks, allocates or logs.
+    /// Cuts and sends those of the guest at `from`. Of each packet, the last fragment counts as the packet, so that who finds
+    /// it accounted for finds that all of it left; the others, of which there may be more than fit a burst, are the switch's
+    /// own. Never blocks, allocates or logs.
     #[cold]
     pub fn send<T: TxQueue<Frame = F>>(
         &mut self,
@@ -134,22 +135,27 @@ impl<F: Frame> Large<F> {
         counters: &WorkerCounters,
     ) {
         for (mut frame, mut meta, cut) in self.0.drain(..) {
-            let fragments = match fragments(&mut frame, &mut meta, &cut, from, guest, tables) {
+            let mut fragments = match fragments(&mut frame, &mut meta, &cut, from, guest, tables) {
                 Ok(fragments) => fragments,
                 Err(reason) => {
                     counters.port(from).add_drops(reason, 1);
                     continue;
                 }
             };
-            let (out, mut rest) = (meta.out, fragments.into_iter());
-            let mut frames: Frames<F> = rest.by_ref().take(1).collect();
-            let mut refused = egress.send_all(&mut frames, out, from, counters);
+            let (out, last) = (meta.out, fragments.pop());
+            let (mut rest, mut frames, mut refused) = (fragments.into_iter(), Frames::new(), 0);
             while refused == 0 && rest.len() != 0 {
                 frames.extend(rest.by_ref().take(MAX_BURST));
                 refused = egress.send_own(&mut frames, out, counters);
             }
-            // Of use to nobody.
-            counters.port(out).add_unsent(rest.len());
+            if refused == 0 {
+                frames.extend(last);
+                egress.send_all(&mut frames, out, from, counters);
+            } else {
+                // Of use to nobody.
+                counters.port(out).add_unsent(rest.len());
+                counters.port(from).add_drops(DropReason::TxFull, 1);
+            }
         }
     }
 }

@@ -183,7 +183,7 @@ addresses of these MACs; ARP and neighbor discovery too. It is neither DHCP serv
 As routers do (RFC 1812 section 5.2.6). Off, they are dropped and their senders told what fits, as are those that must not \
 be fragmented. The way to another host \
 takes 50 bytes less than the uplink's MTU, the way to a guest of this host what its port's is. Of a packet in fragments the \
-first counts as forwarded, the others as `tx_own` of the port that they leave by.",
+last counts as forwarded, the others as `tx_own` of the port that they leave by.",
         build: make!([Value::OnOff(on)] => Command::Set(Setting::Fragment(*on))),
     },
     Spec {
