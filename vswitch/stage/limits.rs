@@ -70,12 +70,8 @@ pub fn mtu_in(frame: u32) -> u16 {
 
 /// Bytes of a frame's VLAN tags, of which there are two at most (IEEE 802.1ad).
 fn tags(head: &[u8]) -> usize {
-    const LEN: usize = 4;
-    let types = head.get(EthernetHdr::LEN - 2..).unwrap_or_default();
-    let is_tag = |word: &&[u8; LEN]| {
-        let ethertype = u16::from_be_bytes([word[0], word[1]]);
-        [ethernet::VLAN, ethernet::QINQ].contains(&ethertype)
-    };
-    let words = types.as_chunks().0.iter();
-    words.take(2).take_while(is_tag).count() * LEN
+    let behind = head.get(ethernet::ADDRESSES..).unwrap_or_default();
+    let is_tag = |&&[a, b, ..]: &&[u8; ethernet::TAG]| ethernet::is_tag(u16::from_be_bytes([a, b]));
+    let words = behind.as_chunks().0.iter();
+    words.take(2).take_while(is_tag).count() * ethernet::TAG
 }

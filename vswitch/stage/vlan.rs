@@ -12,10 +12,7 @@ use crate::burst::Burst;
 use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::wire::EthernetHdr;
-use crate::wire::ethernet::{self, ADDRESSES};
-
-/// Bytes of a tag.
-const LEN: usize = 4;
+use crate::wire::ethernet::{self, ADDRESSES, TAG};
 
 /// Bits of a tag that are the VLAN's number; the others are its priority.
 const NUMBER: u16 = 0xfff;
@@ -32,11 +29,11 @@ pub(super) fn take_off<F: Frame>(burst: &mut Burst<F>, vlan: u16) {
         let &[a, b, c, d] = tag.first_chunk().ok_or(DropReason::Truncated)?;
         match u16::from_be_bytes([a, b]) {
             ethernet::VLAN if u16::from_be_bytes([c, d]) & NUMBER == vlan => {
-                head.copy_within(..ADDRESSES, LEN);
-                frame.trim_front(LEN); // which are there
+                head.copy_within(..ADDRESSES, TAG);
+                frame.trim_front(TAG); // which are there
                 Ok(())
             }
-            ethernet::VLAN | ethernet::QINQ => Ok(()),
+            other if ethernet::is_tag(other) => Ok(()),
             _ => Err(DropReason::Untagged),
         }
     });
@@ -46,17 +43,17 @@ pub(super) fn take_off<F: Frame>(burst: &mut Burst<F>, vlan: u16) {
 /// False: there is no room in front of it, or it is no frame.
 #[inline]
 pub(super) fn put_on<F: Frame>(frame: &mut F, vlan: u16) -> bool {
-    let Ok((ethernet, _)) = EthernetHdr::ref_from_prefix(frame.head()) else {
+    let Ok((header, _)) = EthernetHdr::ref_from_prefix(frame.head()) else {
         return false;
     };
-    if [ethernet::VLAN, ethernet::QINQ].contains(&ethernet.ethertype()) {
+    if ethernet::is_tag(header.ethertype()) {
         return true;
     }
-    if frame.prepend::<LEN>().is_none() {
+    if frame.prepend::<TAG>().is_none() {
         return false;
     }
     let head = frame.head_mut();
-    head.copy_within(LEN..LEN + ADDRESSES, 0);
-    head[ADDRESSES..][..LEN].copy_from_slice(&ethernet::vlan_tag(vlan));
+    head.copy_within(TAG..TAG + ADDRESSES, 0);
+    head[ADDRESSES..][..TAG].copy_from_slice(&ethernet::vlan_tag(vlan));
     true
 }

@@ -30,8 +30,16 @@ const _: () = assert!(size_of::<EthernetHdr>() == 14);
 /// Bytes of the two addresses, behind which a tag stands.
 pub const ADDRESSES: usize = 12;
 
+/// Bytes of a tag.
+pub const TAG: usize = 4;
+
+/// True for the EtherTypes that a tag begins with.
+pub const fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, VLAN | QINQ)
+}
+
 /// An IEEE 802.1Q tag of priority 0 for a VLAN, 1 to 4094, as it stands behind the addresses.
-pub const fn vlan_tag(vlan: u16) -> [u8; 4] {
+pub const fn vlan_tag(vlan: u16) -> [u8; TAG] {
     let ([a, b], [c, d]) = (VLAN.to_be_bytes(), vlan.to_be_bytes());
     [a, b, c, d]
 }
