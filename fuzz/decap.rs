@@ -47,7 +47,7 @@ fn populated() -> Lab {
     let appliance = Route {
         prefix: "198.51.100.0/24".parse().unwrap(),
         priority: 1,
-        target: Target::Via(vpc(1), blue.ip(9)),
+        target: Target::Via(vpc(1), blue.ip(9).into()),
     };
     router(&mut [&mut blue, &mut red, &mut green], &[appliance]);
     lab.lease = Some(Arc::new(lease(&blue)));

@@ -196,7 +196,7 @@ impl Scene {
             // Each by another machine, or the table would have one range for all.
             target: Target::Via(
                 vpc,
-                Ipv4Addr::from(u32::from(FIRST_IP) + u32::from(n) % neighbors),
+                Ipv4Addr::from(u32::from(FIRST_IP) + u32::from(n) % neighbors).into(),
             ),
         };
         let connected = |prefix: &str| Route {
@@ -216,6 +216,7 @@ impl Scene {
             gateways: [].into(),
             host_dvr_mac: Some(Mac::new(DVR_MAC)),
             routes: Arc::new(RouteTable::build(&mut routes)),
+            advertisement: Arc::default(),
         };
         let add = |writer: &mut Writer, mac, ip, hop| {
             let neighbor = Neighbor {
@@ -224,7 +225,7 @@ impl Scene {
                 hop,
             };
             writer.upsert_mac(domain, neighbor.mac, neighbor).unwrap();
-            writer.upsert_ip(vpc, ip, neighbor).unwrap();
+            writer.upsert_ip(vpc, ip.into(), neighbor).unwrap();
         };
         writer.set_role(UPLINK, Role::Uplink);
         for (port, mac, ip) in [

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! What the controller is told of a packet when it is asked where it goes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use vswitch::stage::punt::Destination;
 use vswitch::wire::{ArpHdr, EthernetHdr, Ipv4Hdr, Vni, ethernet, ipv4};
@@ -20,7 +20,7 @@ pub(crate) struct Question {
     /// The guest's port, 0 if there is none.
     pub(crate) source_port: u16,
     /// The address that is asked for.
-    pub(crate) destination: Ipv4Addr,
+    pub(crate) destination: IpAddr,
     /// The port there, 0 if there is none.
     pub(crate) destination_port: u16,
     /// What the packet is; TCP, which is the schema's zero, also for what the schema has no value for.
@@ -102,8 +102,8 @@ mod tests {
         let one = std::num::NonZeroU16::MIN;
         Destination {
             vni: Vni::new(7).unwrap(),
-            ip: TO,
-            sought: Sought::Ip(VpcId(one), TO),
+            ip: TO.into(),
+            sought: Sought::Ip(VpcId(one), TO.into()),
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
             vni: Vni::new(7).unwrap(),
             source: SOURCE,
             source_port,
-            destination: TO,
+            destination: TO.into(),
             destination_port,
             protocol,
         }

@@ -105,7 +105,7 @@ impl Program {
             }
         }
         for (key, value) in due.ips() {
-            let seen = tables.neighbors.find_ip(key.0, key.1);
+            let seen = tables.neighbors.find_ip(key.0, key.1.into());
             compare(*value, self.by_ip.winner(*key), seen)?;
         }
         for (key, value) in due.macs() {
@@ -125,7 +125,7 @@ impl Program {
         };
         let tables = &self.writer.published().neighbors;
         let (ip, mac) = (placed.ip, placed.mac);
-        let seen = tables.find_ip(ip.0, ip.1);
+        let seen = tables.find_ip(ip.0, ip.1.into());
         compare(placed.value, self.by_ip.winner(ip), seen)?;
         let seen = tables.find_mac(mac.0, mac.1);
         compare(placed.value, self.by_mac.winner(mac), seen)

@@ -19,14 +19,15 @@ impl Program {
 
     /// Entries by MAC, by address, and next hops.
     pub(crate) fn usage(&mut self) -> [usize; 3] {
-        self.writer.memory().tables.map(|usage| usage.entries)
+        let [by_mac, by_ip, _, hops] = self.writer.memory().tables;
+        [by_mac, by_ip, hops].map(|usage| usage.entries)
     }
 
     /// Takes an address out of the tables behind the back of all else, as a bug would.
     pub(crate) fn lose(&mut self, ip: Ipv4Addr) {
         let keys: Vec<_> = self.by_ip.iter().map(|(key, _)| key).collect();
         for (vpc, _) in keys.into_iter().filter(|key| key.1 == ip) {
-            self.writer.remove_ip(vpc, ip);
+            self.writer.remove_ip(vpc, ip.into());
         }
     }
 
@@ -64,7 +65,7 @@ impl Program {
         assert_eq!([all(self.by_mac.len()), all(self.by_ip.len())], [macs, ips]);
         for (key, value) in self.by_ip.iter() {
             assert_eq!(
-                tables.neighbors.find_ip(key.0, key.1),
+                tables.neighbors.find_ip(key.0, key.1.into()),
                 Some(value),
                 "{key:?}"
             );

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! Which of the controller's neighbors an entry of the neighbor tables comes from.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
 
 use vswitch::stage::punt::Sought;
 use vswitch::tables::Neighbor;
@@ -25,9 +27,9 @@ impl Program {
     ) -> Option<&'a NeighborSlot> {
         let address = match sought {
             Sought::Ip(_, ip) => ip,
-            Sought::Mac(..) => to,
+            Sought::Mac(..) => to.into(),
         };
-        let has_it = |subnet: &Resolved| subnet.cidr.contains(&address);
+        let has_it = |subnet: &Resolved| IpNet::V4(subnet.cidr).contains(&address);
         let near = self.claimant_in(wanted, sought, entry, has_it);
         near.or_else(|| self.claimant_in(wanted, sought, entry, |_| true))
     }
@@ -50,7 +52,7 @@ impl Program {
         });
         let says_so = |placement: &Placement| match (placement, sought) {
             (Placement::Placed(placed), Sought::Ip(vpc, ip)) => {
-                placed.value == entry && placed.ip == (vpc, ip)
+                placed.value == entry && (placed.ip.0, IpAddr::V4(placed.ip.1)) == (vpc, ip)
             }
             (Placement::Placed(placed), Sought::Mac(domain, mac)) => {
                 placed.value == entry && placed.mac == (domain, mac)

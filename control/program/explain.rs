@@ -4,9 +4,9 @@
 
 mod dhcp;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use vswitch::burst::{Meta, Payload};
 use vswitch::stage::observe::Stage;
 use vswitch::stage::punt::Sought;
@@ -193,7 +193,7 @@ impl<'a> Explainer<'a> {
         let is_it = |ix: &SubnetIx| {
             let here = self.program.resolved(*ix).ok();
             here.is_some_and(|here| {
-                (here.cidr, here.domain) == (attachment.cidr, attachment.domain)
+                (IpNet::V4(here.cidr), here.domain) == (attachment.cidr, attachment.domain)
             })
         };
         let ix = fixed_ips.iter().map(|(ix, _)| *ix).find(is_it)?;
@@ -202,10 +202,11 @@ impl<'a> Explainer<'a> {
 
     /// The route that led to the packet's key.
     fn route(&self, subnet: SubnetIx, meta: &Meta) -> Option<Route> {
-        let to = Ipv4Addr::from(meta.dst_ip);
+        let to = IpAddr::V4(Ipv4Addr::from(meta.dst_ip));
         let key = |route: &Route| match route.target {
             Target::Connected(vpc) => Neighbors::ip_key(vpc, meta.dst_ip),
-            Target::Via(vpc, hop) => Neighbors::ip_key(vpc, u32::from(hop)),
+            Target::Via(vpc, IpAddr::V4(hop)) => Neighbors::ip_key(vpc, u32::from(hop)),
+            Target::Via(_, IpAddr::V6(_)) => 0,
         };
         let routes = self.program.routes.get(&subnet)?.list().iter();
         let best = routes
@@ -236,7 +237,7 @@ impl<'a> Explainer<'a> {
             }
             let holds = |ix: &SubnetIx| {
                 let there = self.program.resolved(*ix).ok();
-                there.is_some_and(|there| Ipv4Net::contains(&there.cidr, &route.prefix))
+                there.is_some_and(|there| IpNet::V4(there.cidr).contains(&route.prefix))
             };
             if router.value.subnets.keys().any(holds) {
                 connected.push(named);
@@ -380,6 +381,7 @@ impl Sender for Explainer<'_> {
 
     fn resolve(&self, to: Ipv4Addr) -> Option<Mac> {
         let (guest, tables) = (self.guest()?, self.program.writer.published());
+        let to = IpAddr::V4(to);
         let near = guest.attachments.iter().find(|it| it.cidr.contains(&to));
         match near {
             Some(subnet) if subnet.gateway_ip == Some(to) => subnet.gateway_mac,
@@ -431,7 +433,7 @@ fn parsed(meta: &Meta) -> String {
 fn sought(meta: &Meta) -> Option<Sought> {
     if meta.routed {
         let (vpc, ip) = Neighbors::of_ip_key(meta.key)?;
-        return Some(Sought::Ip(vpc, ip));
+        return Some(Sought::Ip(vpc, ip.into()));
     }
     let (domain, mac) = Neighbors::of_mac_key(meta.key)?;
     Some(Sought::Mac(domain, mac))
@@ -443,5 +445,6 @@ fn is_of(route: &Route, rule: &Rule) -> bool {
         Target::Connected(_) => None,
         Target::Via(_, hop) => Some(hop),
     };
-    (rule.destination, rule.priority, rule.next_hop) == (route.prefix, route.priority, hop)
+    let (destination, next_hop) = (rule.destination.into(), rule.next_hop.map(IpAddr::V4));
+    (destination, rule.priority, next_hop) == (route.prefix, route.priority, hop)
 }

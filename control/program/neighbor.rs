@@ -70,7 +70,7 @@ impl Program {
         let Placement::Placed(Placed { ip, mac, .. }) = self.neighbors.get(ix.get())? else {
             return None;
         };
-        Some([Sought::Ip(ip.0, ip.1), Sought::Mac(mac.0, mac.1)])
+        Some([Sought::Ip(ip.0, ip.1.into()), Sought::Mac(mac.0, mac.1)])
     }
 
     /// The VPC and the L2 domain of a subnet as the tables know them.
@@ -85,7 +85,7 @@ impl Program {
             && let Ok(here) = self.resolved(slot.subnet)
         {
             let mac = (here.domain, slot.place.mac);
-            self.writer.prefetch(mac, (here.vpc, slot.ip));
+            self.writer.prefetch(mac, (here.vpc, slot.ip.into()));
         }
     }
 

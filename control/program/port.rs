@@ -182,15 +182,16 @@ impl Program {
             vni: here.vni,
             domain: here.domain,
             vpc: here.vpc,
-            cidr: here.cidr,
+            cidr: here.cidr.into(),
             gateway_mac: here.gateway_mac,
-            gateway_ip: here.gateway_ip,
+            gateway_ip: here.gateway_ip.map(IpAddr::V4),
             gateways: match routes {
                 Some(routes) => routes.gateways.clone(),
-                None => here.gateway_ip.into_iter().collect(),
+                None => here.gateway_ip.map(IpAddr::V4).into_iter().collect(),
             },
             host_dvr_mac: routes.map(|routes| routes.dvr_mac),
             routes: routes.map_or_else(|| self.no_routes.clone(), |routes| routes.table.clone()),
+            advertisement: Arc::default(),
         }
     }
 
@@ -274,6 +275,7 @@ pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
             a.gateway_ip,
             &a.gateways,
             a.host_dvr_mac,
+            &a.advertisement,
         ) == (
             b.vni,
             b.domain,
@@ -283,6 +285,7 @@ pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
             b.gateway_ip,
             &b.gateways,
             b.host_dvr_mac,
+            &b.advertisement,
         ) && Arc::ptr_eq(&a.routes, &b.routes)
     };
     a.mac == b.mac

@@ -2,11 +2,11 @@
 //! Route tables: a subnet's routers connect it to their other subnets, and add the rules written for it.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use hashbrown::HashSet;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 pub(crate) use vswitch::tables::routes::MAX_ROUTES;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::{RouteTable, VpcId};
@@ -35,7 +35,7 @@ pub(crate) struct SubnetRoutes {
     /// Source MAC of routed frames that leave this host.
     pub dvr_mac: Mac,
     /// Addresses of the gateways of all subnets that its routers connect, in order.
-    pub gateways: Arc<[Ipv4Addr]>,
+    pub gateways: Arc<[IpAddr]>,
     /// There were more than a table takes; the rest is left out.
     cut: bool,
 }
@@ -72,7 +72,7 @@ impl Program {
         };
         let hops: HashSet<Ipv4Addr> = rules.values().filter_map(|rule| rule.next_hop).collect();
         let missing = routes.routes.iter().filter_map(|route| match route.target {
-            Target::Via(vpc, hop) if hops.contains(&hop) => {
+            Target::Via(vpc, IpAddr::V4(hop)) if hops.contains(&hop) => {
                 let nobody = self.by_ip.winner((vpc, hop)).is_none();
                 nobody.then_some(Obstacle::NoNextHop(subnet, hop))
             }
@@ -110,7 +110,7 @@ impl Program {
     }
 
     /// Routes, host DVR MAC and gateways of a subnet. `None`: it is in no router, or no port needs them.
-    fn routes_of(&self, wanted: &Wanted, ix: SubnetIx) -> Option<(Vec<Route>, Mac, Vec<Ipv4Addr>)> {
+    fn routes_of(&self, wanted: &Wanted, ix: SubnetIx) -> Option<(Vec<Route>, Mac, Vec<IpAddr>)> {
         let slot = wanted.subnet(ix).filter(|slot| !slot.ports.is_empty())?;
         let here = self.resolved(ix).ok()?;
         let mut routers: Vec<_> = slot
@@ -137,7 +137,8 @@ impl Program {
             }
             self.add_routes(router, ix, here.vpc, &vpcs, &mut routes);
             let subnets = router.subnets.keys();
-            gateways.extend(subnets.filter_map(|subnet| self.resolved(*subnet).ok()?.gateway_ip));
+            let addresses = subnets.filter_map(|subnet| self.resolved(*subnet).ok()?.gateway_ip);
+            gateways.extend(addresses.map(IpAddr::V4));
             dvr_mac = dvr_mac.or(Some(router.dvr_mac.unwrap_or(DEFAULT_DVR_MAC)));
         }
         routes.sort_unstable_by_key(|route| order(route, &vpcs));
@@ -162,7 +163,7 @@ impl Program {
             .keys()
             .filter_map(|subnet| self.resolved(*subnet).ok());
         let connected = subnets.map(|s| Route {
-            prefix: s.cidr,
+            prefix: s.cidr.into(),
             priority: CONNECTED,
             target: Target::Connected(s.vpc),
         });
@@ -171,7 +172,7 @@ impl Program {
         routes.extend_from_slice(&connected);
         // A next hop may be in a subnet of another VPC that the router connects.
         let table = RouteTable::build(&mut connected);
-        let vpc_of = |hop: Ipv4Addr| match table.lookup(u32::from(hop)) {
+        let vpc_of = |hop: Ipv4Addr| match table.lookup(hop.into()) {
             Some(Target::Connected(there)) => there,
             _ => vpc,
         };
@@ -183,9 +184,11 @@ impl Program {
         routes.extend(rules.map(|rule| {
             let target = rule
                 .next_hop
-                .map_or(Target::Connected(vpc), |hop| Target::Via(vpc_of(hop), hop));
+                .map_or(Target::Connected(vpc), |hop| {
+                    Target::Via(vpc_of(hop), hop.into())
+                });
             Route {
-                prefix: rule.destination,
+                prefix: rule.destination.into(),
                 priority: rule.priority,
                 target,
             }
@@ -195,7 +198,7 @@ impl Program {
 
 /// Sees to it that no rule leads away what is for a gateway itself, which this switch answers: then its address is routed
 /// as one of the subnet's. A rule for exactly the gateway's address is the controller's wish.
-fn keep_gateways(gateways: &[Ipv4Addr], vpc: VpcId, routes: &mut Vec<Route>) {
+fn keep_gateways(gateways: &[IpAddr], vpc: VpcId, routes: &mut Vec<Route>) {
     for &gateway in gateways {
         let covering = routes
             .iter()
@@ -217,7 +220,7 @@ type Vpcs<'a> = BTreeMap<VpcId, &'a str>;
 
 /// A total order by what was said: it makes equal tables of equal routes, in whatever order they were learned and numbers
 /// were given to VPCs.
-fn order<'a>(route: &Route, vpcs: &Vpcs<'a>) -> (Ipv4Net, u32, Option<&'a str>, Option<Ipv4Addr>) {
+fn order<'a>(route: &Route, vpcs: &Vpcs<'a>) -> (IpNet, u32, Option<&'a str>, Option<IpAddr>) {
     let (vpc, hop) = match route.target {
         Target::Connected(vpc) => (vpc, None),
         Target::Via(vpc, hop) => (vpc, Some(hop)),

@@ -75,14 +75,14 @@ fn edit(lab: &mut Lab, round: u32, blue: &Subnet) -> (Commit, Weak<RouteTable>) 
             .upsert_mac(domain(3), mac, neighbor(mac))
             .unwrap();
         lab.writer
-            .upsert_ip(vpc(2), address(n), neighbor(mac))
+            .upsert_ip(vpc(2), address(n).into(), neighbor(mac))
             .unwrap();
     }
     // All but what the tables grow by is gone a round later.
     for n in (round.saturating_sub(1) * 100..round * 100).filter(|n| n % 4 != 0) {
         let mac = Mac::from_u64(0x0202_0000_0000 + u64::from(n));
         lab.writer.remove_mac(domain(3), mac);
-        lab.writer.remove_ip(vpc(2), address(n));
+        lab.writer.remove_ip(vpc(2), address(n).into());
     }
     lab.writer.release_hop(id);
     (lab.writer.commit(), Arc::downgrade(&blue.routes))

@@ -32,10 +32,10 @@ pub(crate) struct Scene {
 /// Subnets 10.7.0.0/24 and 10.8.1.0/24, routed; thousands of neighbors and of routes.
 pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     let (mut blue, mut red) = (Subnet::new(7, 1, 1, 0), Subnet::new(8, 2, 1, 1));
-    let via = |prefix: String, hop| Route {
+    let via = |prefix: String, hop: std::net::Ipv4Addr| Route {
         prefix: prefix.parse().unwrap(),
         priority: 1,
-        target: Target::Via(vpc(1), hop),
+        target: Target::Via(vpc(1), hop.into()),
     };
     let mut further: Vec<_> = (0..5000u32)
         .map(|n| via(format!("172.16.{}.{}/32", n >> 8, n & 255), blue.ip(9)))

@@ -120,7 +120,7 @@ fn vpcs_with_the_same_addresses_never_leak_into_each_other() {
                 .upsert_mac(attachment.domain, mac, neighbor)
                 .unwrap();
             lab.writer
-                .upsert_ip(attachment.vpc, subnet.ip(n), neighbor)
+                .upsert_ip(attachment.vpc, subnet.ip(n).into(), neighbor)
                 .unwrap();
         }
         let mac = vswitch::wire::Mac::new(guest_mac(7, 1));

@@ -160,7 +160,7 @@ fn a_route_through_a_guest_goes_to_that_guest() {
     let appliance = Route {
         prefix: "198.51.100.0/24".parse().unwrap(),
         priority: 10,
-        target: Target::Via(vpc(1), subnet.ip(9)),
+        target: Target::Via(vpc(1), subnet.ip(9).into()),
     };
     router(&mut [&mut subnet], &[appliance]);
     lab.guest(A, 1, std::slice::from_ref(&subnet));

@@ -5,7 +5,7 @@
 //! Writes `meta.out` and the frame's MACs, TTL and ECN.
 //! Drops `PortUnbound`, `PortDown`, `SamePort`, `NotLocal`, `TooBig`, `EcnIllegal`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use zerocopy::FromBytes;
 
@@ -96,7 +96,7 @@ fn subnet_of<'t>(port: &'t TenantPort, meta: &Meta) -> Option<&'t Attachment> {
         .filter(|subnet| Some(subnet.vni) == meta.neighbor.vni());
     let first = in_vni.next()?;
     let holds = |subnet: &&Attachment| {
-        meta.payload == Payload::Ipv4 && subnet.cidr.contains(&Ipv4Addr::from(meta.dst_ip))
+        meta.payload == Payload::Ipv4 && subnet.cidr.contains(&IpAddr::V4(Ipv4Addr::from(meta.dst_ip)))
     };
     std::iter::once(first)
         .chain(in_vni)

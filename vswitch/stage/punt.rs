@@ -7,7 +7,7 @@
 //!
 //! All of it is off the path of frames that are forwarded.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crossbeam_queue::ArrayQueue;
@@ -31,7 +31,7 @@ pub const PORT_SHARE: usize = PUNT_CAPACITY / 4;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Sought {
     /// By address: the frame is routed, or asks by ARP.
-    Ip(VpcId, Ipv4Addr),
+    Ip(VpcId, IpAddr),
     /// By MAC: the frame is switched.
     Mac(DomainId, Mac),
 }
@@ -53,7 +53,7 @@ pub struct Destination {
     /// The VNI of the subnet that the guest speaks in.
     pub vni: Vni,
     /// The address to ask for: the frame's destination, or a route's next hop.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// What the tables lack.
     pub sought: Sought,
 }
@@ -187,6 +187,7 @@ fn destination<F: Frame>(
     match reason {
         DropReason::UnknownNeighbor => {
             let (vpc, ip) = Neighbors::of_ip_key(meta.key)?;
+            let ip = IpAddr::V4(ip);
             let vni = route::subnet(edge.guest, head, meta)?.vni;
             let sought = Sought::Ip(vpc, ip);
             Some(Destination { vni, ip, sought })
@@ -196,7 +197,11 @@ fn destination<F: Frame>(
             let ip = Ipv4Addr::from(meta.dst_ip);
             let sought = Sought::Mac(subnet.domain, Mac::from_word(meta.dst_mac));
             let vni = subnet.vni;
-            is_host(ip).then_some(Destination { vni, ip, sought })
+            is_host(ip).then_some(Destination {
+                vni,
+                ip: ip.into(),
+                sought,
+            })
         }
         DropReason::NotFlooded => target_of_arp(edge, head),
         _ => None,
@@ -207,9 +212,11 @@ fn destination<F: Frame>(
 fn target_of_arp<F: Frame>(edge: &Edge<'_, F>, head: &[u8]) -> Option<Destination> {
     let arp = arp::request(head).filter(|arp| !arp.is_probe())?;
     let (subnet, ip) = (arp::subnet(edge, arp)?, arp.target_ip());
+    let is_host = is_host(ip);
+    let ip = IpAddr::V4(ip);
     let unknown = edge.neighbors.find_ip(subnet.vpc, ip).is_none();
     let (vni, sought) = (subnet.vni, Sought::Ip(subnet.vpc, ip));
-    let is_neighbor = unknown && subnet.gateway_ip != Some(ip) && is_host(ip);
+    let is_neighbor = unknown && subnet.gateway_ip != Some(ip) && is_host;
     is_neighbor.then_some(Destination { vni, ip, sought })
 }
 

@@ -5,7 +5,7 @@
 //! Writes `meta.key`, `home`, `routed`.
 //! Drops `NotFlooded`, `NotRoutable`, `TtlExpired`, `NoRoute`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use zerocopy::FromBytes;
 
@@ -137,7 +137,7 @@ fn of_source<'t>(
     let first = subnets.next()?;
     let source = ipv4(head)
         .filter(|_| meta.payload == Payload::Ipv4)
-        .map(|ip| Ipv4Addr::from(ip.src()));
+        .map(|ip| IpAddr::V4(Ipv4Addr::from(ip.src())));
     let holds = |subnet: &&Attachment| source.is_some_and(|source| subnet.cidr.contains(&source));
     std::iter::once(first)
         .chain(subnets)

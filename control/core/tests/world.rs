@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -212,7 +212,8 @@ impl World {
                     }
                 }
                 for ip in addresses().chain([Ipv4Addr::new(203, 0, 113, 5)]) {
-                    let hop = match attachment.routes.lookup(u32::from(ip)) {
+                    let ip = IpAddr::V4(ip);
+                    let hop = match attachment.routes.lookup(ip) {
                         None => continue,
                         Some(Target::Connected(vpc)) => tables.neighbors.find_ip(vpc, ip),
                         Some(Target::Via(vpc, hop)) => tables.neighbors.find_ip(vpc, hop),

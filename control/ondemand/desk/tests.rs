@@ -51,6 +51,7 @@ impl Lab {
             gateways: [].into(),
             host_dvr_mac: None,
             routes: Arc::new(RouteTable::empty()),
+            advertisement: Arc::default(),
         };
         for port in [GUEST, OTHER] {
             let guest = TenantPort {

@@ -29,7 +29,7 @@ struct Bench {
 
 /// The `n`-th address of a subnet.
 fn to(n: u16) -> Destination {
-    let ip = std::net::Ipv4Addr::from(0x0a07_0000 + u32::from(n));
+    let ip = std::net::Ipv4Addr::from(0x0a07_0000 + u32::from(n)).into();
     Destination {
         vni: Vni::new(7).unwrap(),
         ip,
@@ -42,10 +42,10 @@ fn miss(n: u16, mark: u8) -> Miss<MemoryFrame> {
 }
 
 fn miss_of(port: u16, n: u16, mark: u8) -> Miss<MemoryFrame> {
-    let destination = to(n);
+    let (destination, n) = (to(n), n.to_be_bytes());
     let mut bytes = Vec::new();
     PacketBuilder::ethernet2([2; 6], [4; 6])
-        .ipv4([10, 7, 0, 1], destination.ip.octets(), 64)
+        .ipv4([10, 7, 0, 1], [10, 7, n[0], n[1]], 64)
         .udp(1, 2)
         .write(&mut bytes, &[mark])
         .unwrap();

@@ -6,35 +6,41 @@
 //! * Immutable: a change builds a new table, which a snapshot then refers to. Many ports may share one.
 //! * Among prefixes that cover a destination the longest wins; among equal prefixes the lowest priority
 //!   number; among those the first that was given.
-//! * Three forms, by size, since no one form is small when small and fast when large:
+//! * Routes of both versions of IP are built of one list. Those of IPv6 are in `wide` ranges, whose number does not matter;
+//!   a table without any has a pointer in their place. Those of IPv4 have three forms, by size, since no one form is small
+//!   when small and fast when large:
 //!
 //! | routes | form | lookup reads | memory |
 //! |---|---|---|---|
 //! | to 16 | `small`: all prefixes at once | 4 cache lines | 256 bytes |
 //! | to 4096 | `ranges`: binary search among disjoint ranges | log2 of the ranges | 8 bytes a range |
 //! | above | `direct`: 65536 slots by the upper half, ranges behind | 2 to 4 cache lines | 256 KiB + 6 bytes a range |
+//! | IPv6 | `wide`: binary search among disjoint ranges | log2 of the ranges | 20 bytes a range |
 //!
-//!   `n` routes make at most `2n + 1` ranges; the two larger forms hold each distinct target once, 8 bytes.
+//!   `n` routes make at most `2n + 1` ranges; all forms but the first hold each distinct target once: 8 bytes, or 20.
 //! * Cap: [`MAX_ROUTES`], to be kept by who collects the routes.
 
 mod direct;
+mod flat;
 mod ranges;
 mod small;
+mod wide;
 
 #[cfg(test)]
 #[cfg(not(vswitch_loom))]
 mod tests;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
-use hashbrown::HashMap;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::{Neighbors, VpcId};
 use direct::Direct;
+use flat::{Narrow, Prefix};
 use ranges::Ranges;
 use small::Small;
+use wide::Wide;
 
 /// Most routes of one table: as many prefixes as the whole Internet announces.
 pub const MAX_ROUTES: usize = 1 << 20;
@@ -44,14 +50,14 @@ const DIRECT_ABOVE: usize = 4096;
 
 /// Where a route leads. What it names is looked up in the neighbor table when a packet needs it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Target {
+pub enum Target<Ip = IpAddr> {
     /// To a subnet that is attached to the router: the next hop is the packet's destination, in this VPC.
     Connected(VpcId),
     /// By way of this address in this VPC.
-    Via(VpcId, Ipv4Addr),
+    Via(VpcId, Ip),
 }
 
-/// A [`Target`] as packets need it, or none, in one word: bits 0..32 the next hop, zero when it is connected; bits
+/// A [`Target`] of IPv4 packets as they need it, or none, in one word: bits 0..32 the next hop, zero when it is connected; bits
 /// 32..48 the VPC, never zero; bit 63 says that it is connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Way(u64);
@@ -76,14 +82,14 @@ impl Way {
     fn target(self) -> Option<Target> {
         let vpc = VpcId(NonZeroU16::new((self.0 >> 32) as u16)?);
         Some(match self.0 & Self::CONNECTED {
-            0 => Target::Via(vpc, Ipv4Addr::from(self.0 as u32)),
+            0 => Target::Via(vpc, Ipv4Addr::from(self.0 as u32).into()),
             _ => Target::Connected(vpc),
         })
     }
 }
 
-impl From<Target> for Way {
-    fn from(target: Target) -> Self {
+impl From<Target<Ipv4Addr>> for Way {
+    fn from(target: Target<Ipv4Addr>) -> Self {
         match target {
             Target::Connected(vpc) => Self(Neighbors::ip_key(vpc, 0) | Self::CONNECTED),
             Target::Via(vpc, next_hop) => Self(Neighbors::ip_key(vpc, next_hop.to_bits())),
@@ -95,18 +101,65 @@ impl From<Target> for Way {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Route {
     /// The destinations it is for.
-    pub prefix: Ipv4Net,
+    pub prefix: IpNet,
     /// Among equal prefixes the lowest number wins.
     pub priority: u32,
-    /// Where it leads.
+    /// Where it leads: a next hop is of the prefix's version of IP.
     pub target: Target,
 }
+
+impl Route {
+    fn is_of_one_version(&self) -> bool {
+        match self.target {
+            Target::Connected(_) => true,
+            Target::Via(_, next_hop) => next_hop.is_ipv4() == self.prefix.addr().is_ipv4(),
+        }
+    }
+
+    /// As one of IPv4, if it is.
+    fn ipv4(&self) -> Option<Narrow> {
+        let IpNet::V4(prefix) = self.prefix else {
+            return None;
+        };
+        Some(Prefix {
+            first: prefix.network().to_bits(),
+            last: prefix.broadcast().to_bits(),
+            target: match self.target {
+                Target::Connected(vpc) => Target::Connected(vpc),
+                Target::Via(vpc, IpAddr::V4(next_hop)) => Target::Via(vpc, next_hop),
+                Target::Via(_, IpAddr::V6(_)) => return None,
+            },
+        })
+    }
+
+    /// As one of IPv6, if it is.
+    fn ipv6(&self) -> Option<Prefix<u128, Target<Ipv6Addr>>> {
+        let IpNet::V6(prefix) = self.prefix else {
+            return None;
+        };
+        Some(Prefix {
+            first: prefix.network().to_bits(),
+            last: prefix.broadcast().to_bits(),
+            target: match self.target {
+                Target::Connected(vpc) => Target::Connected(vpc),
+                Target::Via(vpc, IpAddr::V6(next_hop)) => Target::Via(vpc, next_hop),
+                Target::Via(_, IpAddr::V4(_)) => return None,
+            },
+        })
+    }
+}
+
+/// Index of a target among the distinct ones of a table. 0: no route.
+pub type TargetIndex = u32;
+
+const NO_ROUTE: TargetIndex = 0;
 
 /// Routes of a router, see the module's documentation.
 #[derive(Clone, Debug)]
 pub struct RouteTable {
     form: Form,
     len: usize,
+    wide: Option<Box<Wide>>,
 }
 
 // `Small` in place: one cache miss less for the form that nearly all tables have, and a large table's
@@ -125,14 +178,17 @@ impl RouteTable {
         Self {
             form: Form::Small(Small::empty()),
             len: 0,
+            wide: None,
         }
     }
 
-    /// The table of these routes. Sorts them and removes those that lose to an equal prefix.
+    /// The table of these routes. Sorts them and removes those that lose to an equal prefix, and those whose next hop is not
+    /// of their version of IP.
     pub fn build(routes: &mut Vec<Route>) -> Self {
         for route in &mut *routes {
             route.prefix = route.prefix.trunc();
         }
+        routes.retain(Route::is_of_one_version);
         routes.sort_by_key(|route| {
             (
                 route.prefix.network(),
@@ -141,23 +197,46 @@ impl RouteTable {
             )
         });
         routes.dedup_by_key(|route| route.prefix);
-        let len = routes.len();
-        let form = if let Some(small) = Small::build(routes) {
+        let narrow: Vec<_> = routes.iter().filter_map(Route::ipv4).collect();
+        let form = if let Some(small) = Small::build(&narrow) {
             Form::Small(small)
-        } else if len <= DIRECT_ABOVE {
-            Form::Ranges(Ranges::build(routes))
+        } else if narrow.len() <= DIRECT_ABOVE {
+            Form::Ranges(Ranges::build(&narrow))
         } else {
-            Form::Direct(Direct::build(routes))
+            Form::Direct(Direct::build(&narrow))
         };
-        Self { form, len }
+        Self {
+            form,
+            len: routes.len(),
+            wide: Wide::build(routes).map(Box::new),
+        }
     }
 
-    /// Where a packet to `destination` ([`u32::from`] an [`Ipv4Addr`]) goes. `None`: no route covers it.
-    pub fn lookup(&self, destination: u32) -> Option<Target> {
-        self.way(destination).target()
+    /// Where a packet to `destination` goes. `None`: no route covers it.
+    pub fn lookup(&self, destination: IpAddr) -> Option<Target> {
+        match destination {
+            IpAddr::V4(ip) => self.way(ip.to_bits()).target(),
+            IpAddr::V6(ip) => match self.wide_target(self.wide_index(ip))? {
+                Target::Connected(vpc) => Some(Target::Connected(vpc)),
+                Target::Via(vpc, next_hop) => Some(Target::Via(vpc, next_hop.into())),
+            },
+        }
     }
 
-    /// The same as packets need it.
+    /// What [`RouteTable::wide_target`] says of an IPv6 packet to `destination`, as a number.
+    #[inline]
+    pub fn wide_index(&self, destination: Ipv6Addr) -> TargetIndex {
+        let wide = self.wide.as_ref();
+        wide.map_or(NO_ROUTE, |wide| wide.index(destination.to_bits()))
+    }
+
+    /// Where an IPv6 packet goes that [`RouteTable::wide_index`] said this of. `None`: no route covers it.
+    #[inline]
+    pub fn wide_target(&self, index: TargetIndex) -> Option<Target<Ipv6Addr>> {
+        self.wide.as_ref()?.target(index)
+    }
+
+    /// The same for IPv4 ([`u32::from`] an [`Ipv4Addr`]), as packets need it.
     #[inline]
     pub fn way(&self, destination: u32) -> Way {
         match &self.form {
@@ -167,7 +246,7 @@ impl RouteTable {
         }
     }
 
-    /// The way of all destinations from `lowest` to `highest`, where no route tells them apart. `None`: they have to
+    /// The way of all IPv4 destinations from `lowest` to `highest`, where no route tells them apart. `None`: they have to
     /// be looked up one by one. Costs two look-ups.
     #[inline]
     pub fn common_way(&self, lowest: u32, highest: u32) -> Option<Way> {
@@ -195,7 +274,8 @@ impl RouteTable {
             Form::Ranges(ranges) => ranges.memory(),
             Form::Direct(direct) => direct.memory(),
         };
-        size_of::<Self>() + behind
+        let wide = self.wide.as_ref().map_or(0, |wide| wide.memory());
+        size_of::<Self>() + behind + wide
     }
 }
 
@@ -205,70 +285,3 @@ impl Default for RouteTable {
     }
 }
 
-/// Index of a target in [`Targets`]. 0: no route.
-type TargetIndex = u32;
-
-/// The distinct targets of a table.
-#[derive(Clone, Debug)]
-struct Targets(Box<[Way]>);
-
-impl Targets {
-    /// The way of a range, of those that `indexes` has the targets of.
-    #[inline(always)]
-    fn way(&self, indexes: &[TargetIndex], range: usize) -> Way {
-        let way = indexes
-            .get(range)
-            .and_then(|index| self.0.get(*index as usize));
-        way.copied().unwrap_or(Way::NONE)
-    }
-
-    fn memory(&self) -> usize {
-        size_of_val(&*self.0)
-    }
-}
-
-/// Cuts the address space into ranges, none of which two routes tell apart: the first address of each, in
-/// order, from 0 on, and the target from there on. `routes` are sorted by network, then length.
-fn flatten(routes: &[Route]) -> (Vec<(u32, TargetIndex)>, Targets) {
-    let mut targets = vec![Way::NONE];
-    let mut indexes = HashMap::new();
-    let mut ranges = vec![(0, 0)];
-    // Routes that cover the current address and their last address, longest prefix last.
-    let mut open: Vec<(u32, TargetIndex)> = Vec::new();
-    for route in routes {
-        let (first, last) = (
-            u32::from(route.prefix.network()),
-            u32::from(route.prefix.broadcast()),
-        );
-        close(&mut open, &mut ranges, first.checked_sub(1));
-        let index = *indexes.entry(route.target).or_insert_with(|| {
-            targets.push(route.target.into());
-            (targets.len() - 1) as TargetIndex
-        });
-        start(&mut ranges, first, index);
-        open.push((last, index));
-    }
-    close(&mut open, &mut ranges, Some(u32::MAX));
-    (ranges, Targets(targets.into_boxed_slice()))
-}
-
-/// Ends the open routes whose last address is `until` or before.
-fn close(
-    open: &mut Vec<(u32, TargetIndex)>,
-    ranges: &mut Vec<(u32, TargetIndex)>,
-    until: Option<u32>,
-) {
-    while let Some((last, _)) = open.pop_if(|(last, _)| until.is_some_and(|until| *last <= until)) {
-        if let Some(next) = last.checked_add(1) {
-            start(ranges, next, open.last().map_or(0, |(_, index)| *index));
-        }
-    }
-}
-
-/// From `first` on it is this target. Replaces a range of the same start, joins with an equal one before.
-fn start(ranges: &mut Vec<(u32, TargetIndex)>, first: u32, index: TargetIndex) {
-    ranges.pop_if(|range| range.0 == first);
-    if ranges.last().is_none_or(|range| range.1 != index) {
-        ranges.push((first, index));
-    }
-}

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 //! Each form against a linear scan.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use proptest::prelude::*;
 
 use super::*;
 
 fn via(n: u32) -> Target {
-    Target::Via(VpcId(NonZeroU16::MIN), Ipv4Addr::from(n))
+    Target::Via(VpcId(NonZeroU16::MIN), Ipv4Addr::from(n).into())
 }
 
 fn route(prefix: &str, priority: u32, target: Target) -> Route {
@@ -23,24 +23,50 @@ fn route(prefix: &str, priority: u32, target: Target) -> Route {
 
 /// What a lookup must find, the slow way.
 fn scan(routes: &[Route], destination: u32) -> Option<Target> {
+    scan_both(routes, Ipv4Addr::from(destination).into())
+}
+
+fn scan_both(routes: &[Route], destination: IpAddr) -> Option<Target> {
     let covering = routes
         .iter()
-        .filter(|route| route.prefix.contains(&Ipv4Addr::from(destination)));
+        .filter(|route| route.prefix.contains(&destination));
     covering
-        .min_by_key(|route| (32 - route.prefix.prefix_len(), route.priority))
+        .min_by_key(|route| (128 - route.prefix.prefix_len(), route.priority))
         .map(|route| route.target)
+}
+
+fn find(table: &RouteTable, destination: u32) -> Option<Target> {
+    table.lookup(Ipv4Addr::from(destination).into())
 }
 
 /// Addresses at which the answer can change, and their neighbors.
 fn edges(routes: &[Route]) -> impl Iterator<Item = u32> {
-    let ends = routes.iter().flat_map(|route| {
-        [
-            u32::from(route.prefix.network()),
-            u32::from(route.prefix.broadcast()),
-        ]
-    });
+    let narrow = routes.iter().filter_map(Route::ipv4);
+    let ends = narrow.flat_map(|route| [route.first, route.last]);
     ends.flat_map(|end| [end.wrapping_sub(1), end, end.wrapping_add(1)])
         .chain([0, 1, u32::MAX, u32::MAX - 1])
+}
+
+fn wide_edges(routes: &[Route]) -> impl Iterator<Item = u128> {
+    let wide = routes.iter().filter_map(Route::ipv6);
+    let ends = wide.flat_map(|route| [route.first, route.last]);
+    ends.flat_map(|end| [end.wrapping_sub(1), end, end.wrapping_add(1)])
+        .chain([0, 1, u128::MAX, u128::MAX - 1])
+}
+
+/// Likewise of IPv6.
+fn wide_routes(count: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<Route>> {
+    let address = prop_oneof![4 => (0..4u128, any::<u16>()).prop_map(|(a, b)| a << 126 | u128::from(b)), 1 => any::<u128>()];
+    let length = prop_oneof![1 => 0..=64u8, 3 => 110..=128u8];
+    let one = (address, length, 0..3u32, 0..6u128).prop_map(|(address, length, priority, n)| Route {
+        prefix: Ipv6Net::new(Ipv6Addr::from(address), length).unwrap().into(),
+        priority,
+        target: match n {
+            0 => Target::Connected(VpcId(NonZeroU16::MIN)),
+            n => Target::Via(VpcId(NonZeroU16::MIN), Ipv6Addr::from(n).into()),
+        },
+    });
+    prop::collection::vec(one, count)
 }
 
 fn routes(count: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<Route>> {
@@ -49,7 +75,9 @@ fn routes(count: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value 
     let length = prop_oneof![1 => 0..=16u8, 3 => 17..=32u8];
     let one =
         (address, length, 0..3u32, 0..6u32).prop_map(|(address, length, priority, target)| Route {
-            prefix: Ipv4Net::new(Ipv4Addr::from(address), length).unwrap(),
+            prefix: Ipv4Net::new(Ipv4Addr::from(address), length)
+                .unwrap()
+                .into(),
             priority,
             target: via(target),
         });
@@ -62,13 +90,35 @@ proptest! {
         let mut sorted = routes.clone();
         let table = RouteTable::build(&mut sorted);
         prop_assert_eq!(table.len(), sorted.len());
+        let sorted: Vec<_> = sorted.iter().filter_map(Route::ipv4).collect();
         let (ranges, direct) = (Ranges::build(&sorted), Direct::build(&sorted));
         for destination in edges(&routes).chain(others) {
             let expected = scan(&routes, destination);
-            prop_assert_eq!(table.lookup(destination), expected);
+            prop_assert_eq!(find(&table, destination), expected);
             prop_assert_eq!(ranges.way(destination).target(), expected);
             prop_assert_eq!(direct.way(destination).target(), expected);
         }
+    }
+
+    #[test]
+    fn ipv6_routes_are_found_as_a_scan_finds_them_and_those_of_ipv4_beside_them(
+        wide in wide_routes(0..60),
+        narrow in routes(0..60),
+        others in prop::collection::vec(any::<u128>(), 20),
+    ) {
+        let mut routes = [wide, narrow.clone()].concat();
+        let table = RouteTable::build(&mut routes.clone());
+        let alone = RouteTable::build(&mut narrow.clone());
+        for destination in wide_edges(&routes).chain(others).map(Ipv6Addr::from) {
+            prop_assert_eq!(table.lookup(destination.into()), scan_both(&routes, destination.into()));
+            prop_assert_eq!(alone.lookup(destination.into()), None);
+        }
+        for destination in edges(&routes) {
+            prop_assert_eq!(table.way(destination), alone.way(destination));
+        }
+        routes.reverse();
+        let other = RouteTable::build(&mut routes);
+        prop_assert_eq!(table.len(), other.len());
     }
 
     #[test]
@@ -76,6 +126,7 @@ proptest! {
         let (mut few, mut all) = (routes[..routes.len().min(16)].to_vec(), routes.clone());
         let small = RouteTable::build(&mut few);
         RouteTable::build(&mut all);
+        let all: Vec<_> = all.iter().filter_map(Route::ipv4).collect();
         let (ranges, direct) = (Ranges::build(&all), Direct::build(&all));
         let ends: Vec<_> = edges(&routes).collect();
         let (a, b) = (ends[a % ends.len()], ends[b % ends.len()]);
@@ -97,7 +148,7 @@ proptest! {
         let table = RouteTable::build(&mut routes.clone());
         prop_assert!(matches!(table.form, Form::Small(_)));
         for destination in edges(&routes) {
-            prop_assert_eq!(table.lookup(destination), scan(&routes, destination));
+            prop_assert_eq!(find(&table, destination), scan(&routes, destination));
         }
     }
 }
@@ -133,7 +184,7 @@ fn the_form_follows_the_number_of_routes() {
         for n in 0..count {
             let at = 0x0a01_0000 + n * 7;
             assert_eq!(
-                (table.lookup(at), table.lookup(at + 1)),
+                (find(&table, at), find(&table, at + 1)),
                 (Some(via(n)), None),
                 "{count}: {n}"
             );
@@ -155,12 +206,37 @@ fn the_lowest_priority_number_wins_among_equal_prefixes_and_the_longest_prefix_b
     ];
     let table = RouteTable::build(&mut routes);
     assert_eq!(table.len(), 2);
-    assert_eq!(table.lookup(0x0a01_0001), Some(via(2)));
-    assert_eq!(table.lookup(0x0a02_0001), Some(via(4)));
-    assert_eq!(table.lookup(0x0b00_0001), None);
-    assert_eq!(RouteTable::empty().lookup(0), None);
+    assert_eq!(find(&table, 0x0a01_0001), Some(via(2)));
+    assert_eq!(find(&table, 0x0a02_0001), Some(via(4)));
+    assert_eq!(find(&table, 0x0b00_0001), None);
+    assert_eq!(find(&RouteTable::empty(), 0), None);
     assert_eq!(
-        RouteTable::build(&mut vec![route("0.0.0.0/0", 0, via(1))]).lookup(u32::MAX),
+        find(
+            &RouteTable::build(&mut vec![route("0.0.0.0/0", 0, via(1))]),
+            u32::MAX
+        ),
         Some(via(1))
     );
+}
+
+#[test]
+fn what_a_table_holds_of_the_other_version_costs_it_nothing_and_no_route_leads_from_one_to_the_other() {
+    let six = |n: u128| Target::Via(VpcId(NonZeroU16::MIN), Ipv6Addr::from(n).into());
+    let mut routes = vec![
+        route("10.0.0.0/8", 0, via(1)),
+        route("2001:db8::/32", 0, six(7)),
+        route("2001:db8:1::/48", 0, six(8)),
+        route("11.0.0.0/8", 0, six(9)),
+        route("2001:db9::/32", 0, via(9)),
+    ];
+    let table = RouteTable::build(&mut routes);
+    assert_eq!(table.len(), 3);
+    let at = |text: &str| table.lookup(text.parse().unwrap());
+    assert_eq!(at("10.9.9.9"), Some(via(1)));
+    assert_eq!(at("2001:db8:ffff::1"), Some(six(7)));
+    assert_eq!(at("2001:db8:1:ffff::1"), Some(six(8)));
+    assert_eq!((at("11.1.1.1"), at("2001:db9::1")), (None, None));
+    let narrow = RouteTable::build(&mut routes[..1].to_vec());
+    assert_eq!(narrow.memory(), size_of::<RouteTable>());
+    assert!(table.memory() > narrow.memory());
 }

@@ -4,6 +4,7 @@
 mod ncm;
 mod whole;
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use vswitch::stage::punt::{Destination, Sought};
@@ -53,7 +54,7 @@ impl Lab {
         let (vpc, domain) = core.program.place_of(subnet).unwrap();
         let mac = Mac::new([2, 0, 0, 0, 0, n]);
         [
-            Sought::Ip(vpc, [10, 7, 1, n].into()),
+            Sought::Ip(vpc, IpAddr::from([10, 7, 1, n])),
             Sought::Mac(domain, mac),
         ]
     }
