@@ -218,7 +218,7 @@ impl Scene {
             routes: Arc::new(RouteTable::build(&mut routes)),
             advertisement: Arc::default(),
         };
-        let add = |writer: &mut Writer, mac, ip, hop| {
+        let add = |writer: &mut Writer, mac, ip: Ipv4Addr, hop| {
             let neighbor = Neighbor {
                 mac: Mac::new(mac),
                 vni,

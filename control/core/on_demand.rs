@@ -6,7 +6,7 @@
 //! question, and goes on: an entry in use costs one late packet per idle time. If none does for as long again, the neighbor
 //! is forgotten. One that the controller sends of its own accord is like any other and never ages.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -131,7 +131,10 @@ impl OnDemand {
             };
             let open = answered.len();
             if let Some((vpc, domain)) = program.place_of(slot.subnet) {
-                let questions = [Asked::InVpc(vpc, slot.ip.into()), Asked::InDomain(domain, slot.ip.into())];
+                let questions = [
+                    Asked::InVpc(vpc, slot.ip.into()),
+                    Asked::InDomain(domain, slot.ip.into()),
+                ];
                 let is_open = |question: &Asked| {
                     let until = self.asked.get(question);
                     until.is_some_and(|until| now < *until)

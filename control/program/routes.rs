@@ -182,11 +182,9 @@ impl Program {
             .into_iter()
             .flat_map(|rules| rules.values());
         routes.extend(rules.map(|rule| {
-            let target = rule
-                .next_hop
-                .map_or(Target::Connected(vpc), |hop| {
-                    Target::Via(vpc_of(hop), hop.into())
-                });
+            let target = rule.next_hop.map_or(Target::Connected(vpc), |hop| {
+                Target::Via(vpc_of(hop), hop.into())
+            });
             Route {
                 prefix: rule.destination.into(),
                 priority: rule.priority,

@@ -50,7 +50,7 @@ fn edit(lab: &mut Lab, round: u32, blue: &Subnet) -> (Commit, Weak<RouteTable>) 
     let further: Vec<_> = (0..[0, 40, 5000][round as usize % 3])
         .map(|n: u32| {
             let mut route = red.connected();
-            route.prefix = ipnet::Ipv4Net::new((0xac10_0000 + n).into(), 32).unwrap();
+            route.prefix = std::net::IpAddr::from((0xac10_0000 + n).to_be_bytes()).into();
             route
         })
         .collect();

@@ -298,7 +298,10 @@ pub(crate) fn router(subnets: &mut [&mut Subnet], further: &[Route]) {
     let mut routes: Vec<_> = subnets.iter().map(|subnet| subnet.connected()).collect();
     routes.extend_from_slice(further);
     let table = Arc::new(RouteTable::build(&mut routes));
-    let gateways: Vec<_> = subnets.iter().map(|subnet| subnet.gateway().into()).collect();
+    let gateways: Vec<_> = subnets
+        .iter()
+        .map(|subnet| subnet.gateway().into())
+        .collect();
     for subnet in subnets {
         subnet.routes = Arc::clone(&table);
         subnet.gateways = gateways.clone();

@@ -108,7 +108,7 @@ fn a_guest_in_several_subnets_asks_in_the_one_that_it_speaks_in() {
         lab.inject(A, &switched(subnet, 1, 9));
         let sought = Sought::Mac(domain(subnet.domain), Mac::new(guest_mac(subnet.vni, 9)));
         let vni = Vni::new(subnet.vni).unwrap();
-        let ip = subnet.ip(9);
+        let ip = subnet.ip(9).into();
         assert_eq!(
             misses(&mut lab, &queues)[0].destination,
             Destination { vni, ip, sought }

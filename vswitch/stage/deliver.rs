@@ -96,7 +96,10 @@ fn subnet_of<'t>(port: &'t TenantPort, meta: &Meta) -> Option<&'t Attachment> {
         .filter(|subnet| Some(subnet.vni) == meta.neighbor.vni());
     let first = in_vni.next()?;
     let holds = |subnet: &&Attachment| {
-        meta.payload == Payload::Ipv4 && subnet.cidr.contains(&IpAddr::V4(Ipv4Addr::from(meta.dst_ip)))
+        meta.payload == Payload::Ipv4
+            && subnet
+                .cidr
+                .contains(&IpAddr::V4(Ipv4Addr::from(meta.dst_ip)))
     };
     std::iter::once(first)
         .chain(in_vni)

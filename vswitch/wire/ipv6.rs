@@ -244,7 +244,10 @@ mod tests {
         assert_eq!(read(FRAGMENT, &options), Some((FRAGMENT, 16)));
         assert_eq!(read(FRAGMENT, &[17, 0, 0, 1, 0, 0, 0, 0, 1]), Some((17, 1)));
         assert_eq!(read(ROUTING, &[17, 1, 0, 0, 0, 0, 0, 0]), None);
-        assert_eq!(read(DESTINATION, &[DESTINATION, 0, 0, 0, 0, 0, 0, 0].repeat(9)), None);
+        assert_eq!(
+            read(DESTINATION, &[DESTINATION, 0, 0, 0, 0, 0, 0, 0].repeat(9)),
+            None
+        );
         assert_eq!(read(NOTHING, &[]), Some((NOTHING, 0)));
     }
 }

@@ -100,7 +100,10 @@ impl Bench {
     /// A call, and the addresses that it asks for.
     fn asks(&mut self) -> (u64, Vec<u16>) {
         let call = self.call().expect("a call");
-        let low = |question: &Question| u32::from(question.destination) as u16;
+        let low = |question: &Question| match question.destination {
+            std::net::IpAddr::V4(ip) => ip.to_bits() as u16,
+            std::net::IpAddr::V6(ip) => panic!("{ip}"),
+        };
         (call.first, call.questions.iter().map(low).collect())
     }
 

@@ -145,7 +145,8 @@ fn error<F: Frame>(
     let (Some(gateway), Some(ip)) = (gateway.or_else(stand_in), route::ipv4(head)) else {
         return false;
     };
-    let to_all = |subnet: &Attachment| subnet.cidr.broadcast() == IpAddr::V4(Ipv4Addr::from(ip.dst()));
+    let to_all =
+        |subnet: &Attachment| subnet.cidr.broadcast() == IpAddr::V4(Ipv4Addr::from(ip.dst()));
     if edge.guest.attachments.iter().any(to_all) || !is_told_of(ip, head) {
         return false;
     }

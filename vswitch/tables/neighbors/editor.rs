@@ -329,8 +329,7 @@ fn most_buckets<B: Bucket>(capacity: usize) -> usize {
 
 /// Puts a key that is not in the table into the first bucket with room. There is room.
 fn place<B: Bucket>(table: &NeighborTable<B>, key: B::Key, value: Entry) {
-    let free_slot =
-        |index: &usize| (0..B::SLOTS).find(|slot| table.bucket(*index).is_empty(*slot));
+    let free_slot = |index: &usize| (0..B::SLOTS).find(|slot| table.bucket(*index).is_empty(*slot));
     let Some((index, slot)) = table
         .walk(key)
         .find_map(|index| Some((index, free_slot(&index)?)))

@@ -122,9 +122,7 @@ fn wide_keys_of_one_pattern_stay_near_their_home() {
         let vpc = VpcId(NonZeroU16::new(vpc).unwrap());
         for n in 0..300 {
             let ip = Ipv6Addr::from(0x2001_0db8 << 96 | n);
-            editor
-                .upsert(Ip6Key::new(vpc, ip), value(1, 1, 0))
-                .unwrap();
+            editor.upsert(Ip6Key::new(vpc, ip), value(1, 1, 0)).unwrap();
         }
     }
     let buckets = editor.table().buckets();

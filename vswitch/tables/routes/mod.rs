@@ -284,4 +284,3 @@ impl Default for RouteTable {
         Self::empty()
     }
 }
-

@@ -58,14 +58,17 @@ fn wide_edges(routes: &[Route]) -> impl Iterator<Item = u128> {
 fn wide_routes(count: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<Route>> {
     let address = prop_oneof![4 => (0..4u128, any::<u16>()).prop_map(|(a, b)| a << 126 | u128::from(b)), 1 => any::<u128>()];
     let length = prop_oneof![1 => 0..=64u8, 3 => 110..=128u8];
-    let one = (address, length, 0..3u32, 0..6u128).prop_map(|(address, length, priority, n)| Route {
-        prefix: Ipv6Net::new(Ipv6Addr::from(address), length).unwrap().into(),
-        priority,
-        target: match n {
-            0 => Target::Connected(VpcId(NonZeroU16::MIN)),
-            n => Target::Via(VpcId(NonZeroU16::MIN), Ipv6Addr::from(n).into()),
-        },
-    });
+    let one =
+        (address, length, 0..3u32, 0..6u128).prop_map(|(address, length, priority, n)| Route {
+            prefix: Ipv6Net::new(Ipv6Addr::from(address), length)
+                .unwrap()
+                .into(),
+            priority,
+            target: match n {
+                0 => Target::Connected(VpcId(NonZeroU16::MIN)),
+                n => Target::Via(VpcId(NonZeroU16::MIN), Ipv6Addr::from(n).into()),
+            },
+        });
     prop::collection::vec(one, count)
 }
 
@@ -220,7 +223,8 @@ fn the_lowest_priority_number_wins_among_equal_prefixes_and_the_longest_prefix_b
 }
 
 #[test]
-fn what_a_table_holds_of_the_other_version_costs_it_nothing_and_no_route_leads_from_one_to_the_other() {
+fn what_a_table_holds_of_the_other_version_costs_it_nothing_and_no_route_leads_from_one_to_the_other()
+ {
     let six = |n: u128| Target::Via(VpcId(NonZeroU16::MIN), Ipv6Addr::from(n).into());
     let mut routes = vec![
         route("10.0.0.0/8", 0, via(1)),

@@ -140,9 +140,7 @@ fn workers_lose_no_static_entry_and_read_no_mix_under_full_churn() {
     let (mut writer, registrar) = tables(None, KEYS as usize);
     for key in 0..STATIC {
         let hop = Hop::Local(PortId::new((key % 32) as u16).unwrap());
-        writer
-            .upsert_ip(VPC, ip(key), entry(key, 0, hop))
-            .unwrap();
+        writer.upsert_ip(VPC, ip(key), entry(key, 0, hop)).unwrap();
     }
     let _ = writer.commit();
     let stop = Arc::new(AtomicBool::new(false));

@@ -162,7 +162,10 @@ impl<B: Bucket> AnyTable for Table<B> {
     fn retire(&mut self) -> bool {
         let next = std::mem::take(&mut self.queued);
         let batch = std::mem::replace(&mut self.waiting, next);
-        batch.copies.iter().for_each(|copy| self.editor.retire(*copy));
+        batch
+            .copies
+            .iter()
+            .for_each(|copy| self.editor.retire(*copy));
         let mut places = batch.copies;
         let removed = batch.keys.iter();
         places.extend(removed.filter_map(|key| self.editor.remove(*key)));
