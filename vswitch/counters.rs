@@ -68,6 +68,8 @@ drop_reasons! {
     TtlExpired = "ttl_expired",
     /// It was to be routed, and no route of the subnet covers the destination.
     NoRoute = "no_route",
+    /// It was to be routed, and a route says that such packets are to be dropped.
+    Blackhole = "blackhole",
     /// A route covers the destination, and nobody told us where the next hop is.
     UnknownNeighbor = "unknown_neighbor",
     /// For a gateway's own address, and no echo request: nothing else is served there.

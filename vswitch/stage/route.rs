@@ -3,7 +3,7 @@
 //!
 //! Reads `meta.dst_mac`, `payload`, `ttl`, `dst_ip`; with several subnets on a port, the frame's source.
 //! Writes `meta.key`, `home`, `routed`.
-//! Drops `NotFlooded`, `NotRoutable`, `TtlExpired`, `NoRoute`.
+//! Drops `NotFlooded`, `NotRoutable`, `TtlExpired`, `NoRoute`, `Blackhole`.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -68,7 +68,7 @@ fn in_one<F: Frame>(
             return Ok(());
         }
         let way = common.unwrap_or_else(|| subnet.routes.way(meta.dst_ip));
-        go(way, meta, neighbors)
+        go(way, meta, subnet, neighbors)
     };
     burst.keep_or_offer(decide, |frame, meta, reason| edge.take(frame, meta, reason));
 }
@@ -84,7 +84,7 @@ fn in_several<F: Frame>(
         let at_gateway = subnets.iter().filter(|subnet| is_gateway(subnet, meta));
         if let Some(subnet) = of_source(at_gateway, frame.head(), meta) {
             may_be_routed(meta)?;
-            return go(subnet.routes.way(meta.dst_ip), meta, neighbors);
+            return go(subnet.routes.way(meta.dst_ip), meta, subnet, neighbors);
         }
         let subnet = of_source(subnets.iter(), frame.head(), meta);
         switch(subnet.ok_or(DropReason::PortUnbound)?, meta, neighbors)
@@ -92,12 +92,36 @@ fn in_several<F: Frame>(
     burst.keep_or_offer(decide, |frame, meta, reason| edge.take(frame, meta, reason));
 }
 
-/// To the next hop of a route.
+/// To the next hop of a route of the subnet's.
 #[inline(always)]
-fn go(way: Way, meta: &mut Meta, neighbors: &Neighbors) -> Result<(), DropReason> {
-    let key = way.neighbor_key(meta.dst_ip).ok_or(DropReason::NoRoute)?;
+fn go(
+    way: Way,
+    meta: &mut Meta,
+    subnet: &Attachment,
+    neighbors: &Neighbors,
+) -> Result<(), DropReason> {
+    let key = match way.neighbor_key(meta.dst_ip) {
+        Some(key) => key,
+        None => key_by_flow(way, meta.flow, subnet, neighbors)?,
+    };
     neighbor::aim(meta, true, key, &neighbors.by_ip);
     Ok(())
+}
+
+/// Key of the next hop's entry where a route leads to no one machine: to one of several, or nowhere.
+#[inline(never)]
+fn key_by_flow(
+    way: Way,
+    flow: u32,
+    subnet: &Attachment,
+    neighbors: &Neighbors,
+) -> Result<u64, DropReason> {
+    if way.is_blackhole() {
+        return Err(DropReason::Blackhole);
+    }
+    let known = |key| neighbors.by_ip.get(key).is_some();
+    let key = subnet.routes.pick(way, flow, known);
+    key.ok_or(DropReason::NoRoute)
 }
 
 /// To another machine of the subnet.

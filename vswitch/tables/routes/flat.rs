@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 
 use hashbrown::HashMap;
 
-use super::{Target, TargetIndex, Way};
+use super::spread::Lead;
+use super::{TargetIndex, Way};
 
 /// A prefix and where it leads, with addresses as numbers.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +20,8 @@ pub(super) struct Prefix<A, T> {
     pub(super) target: T,
 }
 
-/// An IPv4 route.
-pub(super) type Narrow = Prefix<u32, Target<Ipv4Addr>>;
+/// An IPv4 prefix.
+pub(super) type Narrow = Prefix<u32, Lead<Ipv4Addr>>;
 
 /// The distinct targets of a table of IPv4 routes.
 #[derive(Clone, Debug)]

@@ -5,9 +5,9 @@
 //!
 //! * Immutable: a change builds a new table, which a snapshot then refers to. Many ports may share one.
 //! * Among prefixes that cover a destination the longest wins; among equal prefixes the lowest priority
-//!   number; among those the first that was given.
+//!   number; among those the first that was given, or all if they lead by way of machines: then each flow takes one.
 //! * Routes of both versions of IP are built of one list. Those of IPv6 are in `wide` ranges, whose number does not matter;
-//!   a table without any has a pointer in their place. Those of IPv4 have three forms, by size, since no one form is small
+//!   a table without any has a pointer in their place, which is also that of several next hops. Those of IPv4 have three forms, by size, since no one form is small
 //!   when small and fast when large:
 //!
 //! | routes | form | lookup reads | memory |
@@ -24,6 +24,7 @@ mod direct;
 mod flat;
 mod ranges;
 mod small;
+mod spread;
 mod wide;
 
 #[cfg(test)]
@@ -37,9 +38,10 @@ use ipnet::IpNet;
 
 use super::{Neighbors, VpcId};
 use direct::Direct;
-use flat::{Narrow, Prefix};
+use flat::Prefix;
 use ranges::Ranges;
 use small::Small;
+use spread::Lead;
 use wide::Wide;
 
 /// Most routes of one table: as many prefixes as the whole Internet announces.
@@ -49,16 +51,19 @@ pub const MAX_ROUTES: usize = 1 << 20;
 const DIRECT_ABOVE: usize = 4096;
 
 /// Where a route leads. What it names is looked up in the neighbor table when a packet needs it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Target<Ip = IpAddr> {
     /// To a subnet that is attached to the router: the next hop is the packet's destination, in this VPC.
     Connected(VpcId),
     /// By way of this address in this VPC.
     Via(VpcId, Ip),
+    /// Nowhere: such packets are dropped, and nobody is told.
+    Blackhole,
 }
 
 /// A [`Target`] of IPv4 packets as they need it, or none, in one word: bits 0..32 the next hop, zero when it is connected; bits
-/// 32..48 the VPC, never zero; bit 63 says that it is connected.
+/// 32..48 the VPC; bit 63 says that it is connected. Without a VPC it leads to no one machine: bit 62 says that it is a
+/// blackhole, bit 61 that it leads to one of several, whose number is in bits 0..32.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Way(u64);
 
@@ -66,20 +71,30 @@ impl Way {
     /// No route.
     const NONE: Self = Self(0);
     const CONNECTED: u64 = 1 << 63;
+    const BLACKHOLE: Self = Self(1 << 62);
+    const AMONG: u64 = 1 << 61;
 
-    /// Key of the next hop's entry in [`Neighbors::by_ip`] for a packet to `destination`. `None`: no route.
+    /// Key of the next hop's entry in [`Neighbors::by_ip`] for a packet to `destination`. `None`: it leads to no one machine.
     #[inline(always)]
     pub const fn neighbor_key(self, destination: u32) -> Option<u64> {
         // All ones when the next hop is the destination itself.
         let itself = (self.0 as i64 >> 63) as u32;
-        match self.0 {
+        match (self.0 >> 32) as u16 {
             0 => None,
-            way => Some(way & !Self::CONNECTED | (destination & itself) as u64),
+            _ => Some(self.0 & !Self::CONNECTED | (destination & itself) as u64),
         }
     }
 
-    /// What it was made of. `None`: no route.
+    /// True if packets are to be dropped.
+    pub fn is_blackhole(self) -> bool {
+        self == Self::BLACKHOLE
+    }
+
+    /// What it was made of. `None`: no route, or several.
     fn target(self) -> Option<Target> {
+        if self.is_blackhole() {
+            return Some(Target::Blackhole);
+        }
         let vpc = VpcId(NonZeroU16::new((self.0 >> 32) as u16)?);
         Some(match self.0 & Self::CONNECTED {
             0 => Target::Via(vpc, Ipv4Addr::from(self.0 as u32).into()),
@@ -93,6 +108,16 @@ impl From<Target<Ipv4Addr>> for Way {
         match target {
             Target::Connected(vpc) => Self(Neighbors::ip_key(vpc, 0) | Self::CONNECTED),
             Target::Via(vpc, next_hop) => Self(Neighbors::ip_key(vpc, next_hop.to_bits())),
+            Target::Blackhole => Self::BLACKHOLE,
+        }
+    }
+}
+
+impl From<Lead<Ipv4Addr>> for Way {
+    fn from(lead: Lead<Ipv4Addr>) -> Self {
+        match lead {
+            Lead::To(target) => target.into(),
+            Lead::Among(number) => Self(Self::AMONG | u64::from(number)),
         }
     }
 }
@@ -111,13 +136,13 @@ pub struct Route {
 impl Route {
     fn is_of_one_version(&self) -> bool {
         match self.target {
-            Target::Connected(_) => true,
+            Target::Connected(_) | Target::Blackhole => true,
             Target::Via(_, next_hop) => next_hop.is_ipv4() == self.prefix.addr().is_ipv4(),
         }
     }
 
     /// As one of IPv4, if it is.
-    fn ipv4(&self) -> Option<Narrow> {
+    fn ipv4(&self) -> Option<Prefix<u32, Target<Ipv4Addr>>> {
         let IpNet::V4(prefix) = self.prefix else {
             return None;
         };
@@ -128,6 +153,7 @@ impl Route {
                 Target::Connected(vpc) => Target::Connected(vpc),
                 Target::Via(vpc, IpAddr::V4(next_hop)) => Target::Via(vpc, next_hop),
                 Target::Via(_, IpAddr::V6(_)) => return None,
+                Target::Blackhole => Target::Blackhole,
             },
         })
     }
@@ -144,6 +170,7 @@ impl Route {
                 Target::Connected(vpc) => Target::Connected(vpc),
                 Target::Via(vpc, IpAddr::V6(next_hop)) => Target::Via(vpc, next_hop),
                 Target::Via(_, IpAddr::V4(_)) => return None,
+                Target::Blackhole => Target::Blackhole,
             },
         })
     }
@@ -159,7 +186,16 @@ const NO_ROUTE: TargetIndex = 0;
 pub struct RouteTable {
     form: Form,
     len: usize,
-    wide: Option<Box<Wide>>,
+    /// `None`: each prefix is of IPv4, and leads to one next hop.
+    beside: Option<Box<Beside>>,
+}
+
+/// What most tables do not have.
+#[derive(Clone, Debug)]
+struct Beside {
+    /// The IPv4 next hops that flows of one prefix are spread over.
+    groups: Box<[Box<[Way]>]>,
+    wide: Wide,
 }
 
 // `Small` in place: one cache miss less for the form that nearly all tables have, and a large table's
@@ -178,7 +214,7 @@ impl RouteTable {
         Self {
             form: Form::Small(Small::empty()),
             len: 0,
-            wide: None,
+            beside: None,
         }
     }
 
@@ -196,8 +232,13 @@ impl RouteTable {
                 route.priority,
             )
         });
-        routes.dedup_by_key(|route| route.prefix);
-        let narrow: Vec<_> = routes.iter().filter_map(Route::ipv4).collect();
+        spread::keep_winners(routes);
+        let (narrow, groups) = spread::prefixes(routes, Route::ipv4);
+        let ways = |group: Vec<_>| group.into_iter().map(Way::from).collect();
+        let beside = Beside {
+            groups: groups.into_iter().map(ways).collect(),
+            wide: Wide::build(routes),
+        };
         let form = if let Some(small) = Small::build(&narrow) {
             Form::Small(small)
         } else if narrow.len() <= DIRECT_ABOVE {
@@ -208,32 +249,79 @@ impl RouteTable {
         Self {
             form,
             len: routes.len(),
-            wide: Wide::build(routes).map(Box::new),
+            beside: (!beside.is_empty()).then(|| Box::new(beside)),
         }
     }
 
-    /// Where a packet to `destination` goes. `None`: no route covers it.
-    pub fn lookup(&self, destination: IpAddr) -> Option<Target> {
+    /// Where packets to `destination` go: to one of these. None: no route covers it.
+    pub fn lookup(&self, destination: IpAddr) -> Vec<Target> {
         match destination {
-            IpAddr::V4(ip) => self.way(ip.to_bits()).target(),
-            IpAddr::V6(ip) => match self.wide_target(self.wide_index(ip))? {
-                Target::Connected(vpc) => Some(Target::Connected(vpc)),
-                Target::Via(vpc, next_hop) => Some(Target::Via(vpc, next_hop.into())),
-            },
+            IpAddr::V4(ip) => {
+                let way = self.way(ip.to_bits());
+                let several = self.group(way).iter().filter_map(|way| way.target());
+                way.target().into_iter().chain(several).collect()
+            }
+            IpAddr::V6(ip) => {
+                let index = self.wide_index(ip);
+                let target = |index| {
+                    Some(match self.wide_target(index)? {
+                        Target::Connected(vpc) => Target::Connected(vpc),
+                        Target::Via(vpc, next_hop) => Target::Via(vpc, next_hop.into()),
+                        Target::Blackhole => Target::Blackhole,
+                    })
+                };
+                let several = self.wide_group(index).iter().copied();
+                std::iter::once(index)
+                    .chain(several)
+                    .filter_map(target)
+                    .collect()
+            }
         }
+    }
+
+    /// Key of the next hop's entry in [`Neighbors::by_ip`] for a packet of this flow, where the way leads to one of several;
+    /// `known` says whether there is such an entry. `None`: it leads nowhere. Costs up to eight calls of `known`.
+    pub fn pick(&self, way: Way, flow: u32, known: impl Fn(u64) -> bool) -> Option<u64> {
+        let key = |way: &Way| way.neighbor_key(0);
+        let known = |way: &Way| key(way).is_some_and(&known);
+        key(&spread::pick(self.group(way), flow, |way| known(&way))?)
+    }
+
+    /// Likewise for IPv6: the index of the next hop that a packet of this flow takes, where [`RouteTable::wide_index`] said
+    /// one that leads to several, and else the same.
+    pub fn wide_pick(
+        &self,
+        index: TargetIndex,
+        flow: u32,
+        known: impl Fn(TargetIndex) -> bool,
+    ) -> TargetIndex {
+        spread::pick(self.wide_group(index), flow, known).unwrap_or(index)
+    }
+
+    fn group(&self, way: Way) -> &[Way] {
+        let number = (way.0 & Way::AMONG != 0).then_some(way.0 as u32 as usize);
+        let beside = self.beside.as_ref();
+        let group = number.and_then(|number| beside?.groups.get(number));
+        group.map_or(&[], |group| group)
+    }
+
+    fn wide_group(&self, index: TargetIndex) -> &[TargetIndex] {
+        let beside = self.beside.as_ref();
+        beside.map_or(&[], |beside| beside.wide.group(index))
     }
 
     /// What [`RouteTable::wide_target`] says of an IPv6 packet to `destination`, as a number.
     #[inline]
     pub fn wide_index(&self, destination: Ipv6Addr) -> TargetIndex {
-        let wide = self.wide.as_ref();
-        wide.map_or(NO_ROUTE, |wide| wide.index(destination.to_bits()))
+        let beside = self.beside.as_ref();
+        beside.map_or(NO_ROUTE, |beside| beside.wide.index(destination.to_bits()))
     }
 
-    /// Where an IPv6 packet goes that [`RouteTable::wide_index`] said this of. `None`: no route covers it.
+    /// Where an IPv6 packet goes that [`RouteTable::wide_index`], or [`RouteTable::wide_pick`], said this of. `None`: no route
+    /// covers it, or it leads to several.
     #[inline]
     pub fn wide_target(&self, index: TargetIndex) -> Option<Target<Ipv6Addr>> {
-        self.wide.as_ref()?.target(index)
+        self.beside.as_ref()?.wide.target(index)
     }
 
     /// The same for IPv4 ([`u32::from`] an [`Ipv4Addr`]), as packets need it.
@@ -274,8 +362,18 @@ impl RouteTable {
             Form::Ranges(ranges) => ranges.memory(),
             Form::Direct(direct) => direct.memory(),
         };
-        let wide = self.wide.as_ref().map_or(0, |wide| wide.memory());
-        size_of::<Self>() + behind + wide
+        let beside = self.beside.as_ref().map_or(0, |beside| beside.memory());
+        size_of::<Self>() + behind + beside
+    }
+}
+
+impl Beside {
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.wide.is_empty()
+    }
+
+    fn memory(&self) -> usize {
+        size_of::<Self>() + spread::memory(&self.groups) + self.wide.memory()
     }
 }
 
