@@ -253,3 +253,54 @@ fn congestion_in_the_underlay_is_told_to_ipv6_guests_and_dscp_goes_out_and_stays
     let out = lab.out(UPLINK);
     assert_eq!(out, [to_peer(source_port(&out[0]), 8, 0xb9, &inner)]);
 }
+
+#[test]
+fn flows_are_spread_over_equal_routes_and_a_route_may_lead_nowhere() {
+    let net = Net::new(7, 1, 1, 0);
+    let route = |prefix: &str, target| Route {
+        prefix: prefix.parse().unwrap(),
+        priority: 1,
+        target,
+    };
+    let via = |n| Target::Via(vpc(1), net.ip(n).into());
+    let (mut lab, here, _) = lab_with(&[
+        route("2001:db8:ffff::/48", via(2)),
+        route("2001:db8:ffff::/48", via(9)),
+        route("2001:db8:ffff::/48", via(77)),
+        route("2001:db8:ffff:1::/64", Target::Blackhole),
+    ]);
+    let to = |subnet: u16, host| {
+        let outside = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, subnet, 0, 0, 0, host);
+        [here.ip(1), outside]
+    };
+    let mut ways = |host| {
+        let ips = to(2, host);
+        lab.inject(A, &udp(to_gateway(&here), ips, 64));
+        let (local, remote) = (lab.out(B), lab.out(UPLINK));
+        assert_eq!(
+            local.len() + remote.len(),
+            1,
+            "one is not there: its flows go by others"
+        );
+        if let [out] = local.as_slice() {
+            assert_eq!(*out, udp([here.gateway_mac(), here.mac(2)], ips, 63));
+            return 2;
+        }
+        let inner = udp([DVR, here.mac(9)], ips, 63);
+        assert_eq!(remote, [to_peer(source_port(&remote[0]), 7, 0, &inner)]);
+        9
+    };
+    let first: Vec<_> = (0..300).map(&mut ways).collect();
+    let again: Vec<_> = (0..300).map(&mut ways).collect();
+    assert_eq!(first, again);
+    let share = first.iter().filter(|way| **way == 9).count();
+    assert!(
+        (60..140).contains(&share),
+        "a third of 300, and not {share}"
+    );
+    lab.expect_drop(
+        A,
+        &udp(to_gateway(&here), to(1, 1), 64),
+        DropReason::Blackhole,
+    );
+}
