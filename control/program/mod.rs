@@ -52,9 +52,9 @@ use port::ProgrammedPort;
 use routes::SubnetRoutes;
 use subnet::Resolved;
 
-/// How many neighbors ahead of the one that is programmed the tables are prefetched: enough to hide a cache
+/// How many neighbors ahead of the one that is taken in or programmed the tables are prefetched: enough to hide a cache
 /// miss behind the others' work, few enough that nothing is thrown out of the cache again.
-const AHEAD: usize = 8;
+pub(crate) const AHEAD: usize = 8;
 
 /// A machine's address as tables know it.
 type IpKey = (VpcId, Ipv4Addr);

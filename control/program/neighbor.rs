@@ -84,8 +84,10 @@ impl Program {
         if let Some(slot) = wanted.neighbor(ix)
             && let Ok(here) = self.resolved(slot.subnet)
         {
-            let mac = (here.domain, slot.place.mac);
-            self.writer.prefetch(mac, (here.vpc, slot.ip.into()));
+            let (mac, ip) = ((here.domain, slot.place.mac), (here.vpc, slot.ip));
+            self.writer.prefetch(mac, (ip.0, ip.1.into()));
+            self.by_mac.prefetch(mac);
+            self.by_ip.prefetch(ip);
         }
     }
 

@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 use smallvec::SmallVec;
 use vswitch::wire::{Mac, Vni};
 
+use super::id::Id;
 use crate::proto::schema::neighbor_configuration::AllowAddressPair;
 use crate::proto::schema::router_configuration::RoutingRule;
 use crate::proto::schema::security_group_configuration::SecurityGroupRule;
@@ -154,6 +155,8 @@ pub(crate) struct Rule {
 /// What a goal state says of a neighbor.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NeighborUpdate {
+    /// As the controller calls it: its port's id, possibly empty.
+    pub id: Id,
     /// Which addresses it is about; at least one.
     pub addresses: SmallVec<[NeighborAddress; 1]>,
     /// Where it is; `None`: it is to be deleted.
