@@ -62,9 +62,9 @@ drop_reasons! {
     NotFlooded = "not_flooded",
     /// Nobody told us where this destination MAC is in this VNI.
     UnknownMac = "unknown_mac",
-    /// It was to be routed, and is not IPv4.
+    /// It was to be routed, and is not IP, or has an address that is good on one link only.
     NotRoutable = "not_routable",
-    /// It was to be routed, and its time to live is used up.
+    /// It was to be routed, and its time to live, or hop limit, is used up.
     TtlExpired = "ttl_expired",
     /// It was to be routed, and no route of the subnet covers the destination.
     NoRoute = "no_route",
@@ -72,6 +72,8 @@ drop_reasons! {
     UnknownNeighbor = "unknown_neighbor",
     /// For a gateway's own address, and no echo request: nothing else is served there.
     ForGateway = "for_gateway",
+    /// Neighbor discovery that fails the checks of RFC 4861, sections 6.1 and 7.1.
+    BadNd = "bad_nd",
     /// A guest asks by DHCP, and no goal state says what to tell it.
     NoLease = "no_lease",
     /// A DHCP message that is malformed, relayed, not about the guest itself, or none that a client sends.

@@ -242,9 +242,9 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             guard::run(&mut self.burst, guard);
             self.observer.after(Stage::Guard, &self.burst);
         }
-        route::run(&mut self.burst, guest, &tables.neighbors, &mut edge);
+        let any_ipv6 = route::run(&mut self.burst, guest, &tables.neighbors, &mut edge);
         self.observer.after(Stage::Route, &self.burst);
-        neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge);
+        neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge, any_ipv6);
         self.observer.after(Stage::Neighbor, &self.burst);
         if self.limits.clamp_mss {
             mss::from_guest(&mut self.burst, from, &self.limits, &tables.neighbors.hops);

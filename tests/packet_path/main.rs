@@ -7,6 +7,7 @@ mod edge;
 mod fragments;
 mod guard;
 mod icmp;
+mod ipv6;
 mod lab;
 mod mss;
 mod mtu;

@@ -13,6 +13,7 @@ use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::stage::limits::Limits;
+use crate::stage::route;
 use crate::tables::{Attachment, Hop, PortId, Role, Tables, TenantPort};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac};
 
@@ -32,7 +33,7 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables, limits: &Limits) {
         meta.out = to;
         let head = frame.head_mut();
         if is_routed_by_another_host(head)
-            && let Some(gateway) = subnet_of(port, meta).and_then(|subnet| subnet.gateway_mac)
+            && let Some(gateway) = subnet_of(port, head, meta).and_then(|subnet| subnet.gateway_mac)
         {
             set_source(head, gateway);
         }
@@ -52,7 +53,7 @@ pub fn local(
     let port = guest(tables, to)?;
     meta.out = to;
     if meta.routed {
-        let gateway = subnet_of(port, meta).and_then(|subnet| subnet.gateway_mac);
+        let gateway = subnet_of(port, head, meta).and_then(|subnet| subnet.gateway_mac);
         reroute(head, meta, gateway.map_or(meta.dst_mac, Mac::word));
         Ok(())
     } else if to == from {
@@ -63,13 +64,18 @@ pub fn local(
 }
 
 /// Makes a frame the routed one: from the router's address `source` ([`Mac::word`]) to the neighbor's, one hop older
-/// (RFC 1812 section 5.3.1).
+/// (RFC 1812 section 5.3.1, RFC 8200 section 3).
 #[inline(always)]
 pub fn reroute(head: &mut [u8], meta: &Meta, source: u64) {
-    if let Ok((ethernet, rest)) = EthernetHdr::mut_from_prefix(head)
-        && let Ok((ip, _)) = Ipv4Hdr::mut_from_prefix(rest)
-    {
-        ethernet.set_addresses(meta.neighbor.mac_word(), source);
+    let Ok((ethernet, rest)) = EthernetHdr::mut_from_prefix(head) else {
+        return;
+    };
+    ethernet.set_addresses(meta.neighbor.mac_word(), source);
+    if meta.payload == Payload::Ipv6 {
+        if let Ok((ip, _)) = Ipv6Hdr::mut_from_prefix(rest) {
+            ip.decrement_hop_limit();
+        }
+    } else if let Ok((ip, _)) = Ipv4Hdr::mut_from_prefix(rest) {
         ip.decrement_ttl();
     }
 }
@@ -86,7 +92,7 @@ fn guest(tables: &Tables, port: PortId) -> Result<&TenantPort, DropReason> {
 /// The subnet of the port that the packet is for. Subnets of a VPC may share one VNI, so the destination
 /// address decides; what has none, or one behind the guest, belongs to the first subnet of the VNI.
 #[inline]
-fn subnet_of<'t>(port: &'t TenantPort, meta: &Meta) -> Option<&'t Attachment> {
+fn subnet_of<'t>(port: &'t TenantPort, head: &[u8], meta: &Meta) -> Option<&'t Attachment> {
     if let [only] = port.attachments.as_slice() {
         return Some(only);
     }
@@ -95,12 +101,12 @@ fn subnet_of<'t>(port: &'t TenantPort, meta: &Meta) -> Option<&'t Attachment> {
         .iter()
         .filter(|subnet| Some(subnet.vni) == meta.neighbor.vni());
     let first = in_vni.next()?;
-    let holds = |subnet: &&Attachment| {
-        meta.payload == Payload::Ipv4
-            && subnet
-                .cidr
-                .contains(&IpAddr::V4(Ipv4Addr::from(meta.dst_ip)))
+    let to = match meta.payload {
+        Payload::Ipv4 => Some(Ipv4Addr::from(meta.dst_ip).into()),
+        Payload::Ipv6 => route::ipv6(head).map(|ip| IpAddr::V6(ip.dst())),
+        Payload::Other => None,
     };
+    let holds = |subnet: &&Attachment| to.is_some_and(|to| subnet.cidr.contains(&to));
     std::iter::once(first)
         .chain(in_vni)
         .find(holds)

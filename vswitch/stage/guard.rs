@@ -5,7 +5,7 @@
 //! Reads the frame, `meta.payload`.
 //! Drops `SpoofedMac`, `SpoofedIp`, `SpoofedArp`, `RogueServer`.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use zerocopy::FromBytes;
 
@@ -13,19 +13,12 @@ use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::tables::Guard;
-use crate::wire::{ArpHdr, EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac, UdpHdr, ethernet, ipv4, ipv6};
+use crate::wire::nd::{self, NeighborHdr};
+use crate::wire::{ArpHdr, EthernetHdr, Icmpv6Hdr, Ipv4Hdr, Ipv6Hdr, UdpHdr, ethernet, ipv4, ipv6};
 
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
 const DHCPV6_SERVER: u16 = 547;
-
-/// Most extension headers of an IPv6 packet that are looked behind; no honest one has as many.
-const MAX_EXTENSIONS: usize = 8;
-
-const ROUTER_ADVERTISEMENT: u8 = 134;
-const NEIGHBOR_SOLICITATION: u8 = 135;
-const NEIGHBOR_ADVERTISEMENT: u8 = 136;
-const REDIRECT: u8 = 137;
 
 /// Runs the stage over one burst of a guest that `guard` is for, which was parsed. Never blocks, allocates or logs.
 #[inline]
@@ -104,7 +97,8 @@ fn check_arp(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
 fn check_ipv6(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
     let (ip, _) = Ipv6Hdr::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
     let source = ip.src();
-    let upper = upper_layer(ip, packet).ok_or(DropReason::RogueServer)?;
+    // What cannot be told may be a router advertisement (RFC 7113 section 3).
+    let upper = ipv6::upper_layer(ip, packet).ok_or(DropReason::RogueServer)?;
     match upper {
         (ipv6::ICMP, message) => check_nd(mac, message, guard)?,
         (ipv4::UDP, udp) if ports(Some(udp)).is_some_and(|(from, _)| from == DHCPV6_SERVER) => {
@@ -118,55 +112,32 @@ fn check_ipv6(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> 
     honest.then_some(()).ok_or(DropReason::SpoofedIp)
 }
 
-/// What is behind the extension headers, and its bytes in the first buffer; of a later fragment, the fragment. `None`: it
-/// cannot be told, and a router advertisement may hide there (RFC 7113 section 3).
-fn upper_layer<'a>(ip: &Ipv6Hdr, packet: &'a [u8]) -> Option<(u8, &'a [u8])> {
-    let (mut next, mut rest) = (ip.next_header(), packet.get(Ipv6Hdr::LEN..)?);
-    for _ in 0..MAX_EXTENSIONS {
-        let [following, len, flags @ ..] = *rest.first_chunk::<4>().unwrap_or(&[0; 4]);
-        let bytes = match next {
-            ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::DESTINATION => 8 * (usize::from(len) + 1),
-            ipv6::FRAGMENT if u16::from_be_bytes(flags) & 0xfff8 != 0 => return Some((next, rest)),
-            ipv6::FRAGMENT => 8,
-            _ => return Some((next, rest)),
-        };
-        (next, rest) = (following, rest.get(bytes..)?);
-    }
-    None
-}
-
-/// Bytes of a solicitation or an advertisement in front of its options.
-const ND: usize = 24;
-
 fn check_nd(mac: u64, message: &[u8], guard: &Guard) -> Result<(), DropReason> {
     match message.first() {
-        Some(&(ROUTER_ADVERTISEMENT | REDIRECT)) => Err(DropReason::RogueServer),
-        Some(&kind @ (NEIGHBOR_SOLICITATION | NEIGHBOR_ADVERTISEMENT)) => {
-            let message = message.first_chunk::<ND>().zip(message.get(ND..));
-            let (header, options) = message.ok_or(DropReason::SpoofedArp)?;
-            let target = header.last_chunk::<16>().copied().map(Ipv6Addr::from);
-            let own = target.is_some_and(|target| guard.allows_ipv6(mac, target));
-            let honest = (own || kind == NEIGHBOR_SOLICITATION) && has_no_other_mac(mac, options);
+        Some(&(nd::ROUTER_ADVERTISEMENT | nd::REDIRECT)) => Err(DropReason::RogueServer),
+        Some(&kind @ (nd::NEIGHBOR_SOLICITATION | nd::NEIGHBOR_ADVERTISEMENT)) => {
+            let message = NeighborHdr::ref_from_prefix(message);
+            let (header, options) = message.map_err(|_| DropReason::SpoofedArp)?;
+            let own = guard.allows_ipv6(mac, header.target());
+            let honest =
+                (own || kind == nd::NEIGHBOR_SOLICITATION) && has_no_other_mac(mac, options);
+            honest.then_some(()).ok_or(DropReason::SpoofedArp)
+        }
+        Some(&nd::ROUTER_SOLICITATION) => {
+            let options = message.get(Icmpv6Hdr::LEN..).unwrap_or_default();
+            let honest = has_no_other_mac(mac, options);
             honest.then_some(()).ok_or(DropReason::SpoofedArp)
         }
         _ => Ok(()),
     }
 }
 
-/// True unless a link-layer address option (types 1 and 2, RFC 4861 section 4.6.1) has another MAC, or options make no
-/// sense.
-fn has_no_other_mac(mac: u64, mut options: &[u8]) -> bool {
-    while let [kind, len, ..] = *options {
-        let len = 8 * usize::from(len);
-        let Some((option, rest)) = options.split_at_checked(len).filter(|_| len != 0) else {
-            return false;
-        };
-        if let (1 | 2, Some(&address)) = (kind, option.get(2..).and_then(<[u8]>::first_chunk))
-            && Mac::new(address).word() != mac
-        {
-            return false;
+/// True unless an option that tells a MAC has another one, or options make no sense.
+fn has_no_other_mac(mac: u64, options: &[u8]) -> bool {
+    nd::Options(options).all(|option| match option {
+        Ok((nd::option::SOURCE | nd::option::TARGET, option)) => {
+            nd::mac_in(option).is_some_and(|told| told.word() == mac)
         }
-        options = rest;
-    }
-    true
+        option => option.is_ok(),
+    })
 }

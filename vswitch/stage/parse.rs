@@ -130,6 +130,7 @@ fn parse_ipv6(rest: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason
     };
     meta.payload = Payload::Ipv6;
     meta.tos = ip.traffic_class();
+    meta.ttl = ip.hop_limit();
     let [a, b, c, d, e, f, g, h] = ip.addresses().map(u64::from);
     let addresses = mix(a << 32 | b, c << 32 | d) ^ mix(e << 32 | f, g << 32 | h).rotate_left(13);
     meta.flow = mix(

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //! Same subnet, or through its gateway? Names the neighbor that a tenant's frame goes to.
 //!
-//! Reads `meta.dst_mac`, `payload`, `ttl`, `dst_ip`; with several subnets on a port, the frame's source.
+//! Reads `meta.dst_mac`, `payload`, `ttl`, `dst_ip`; with several subnets on a port, the frame's source; of IPv6 that is
+//! routed, the frame's addresses.
 //! Writes `meta.key`, `home`, `routed`.
 //! Drops `NotFlooded`, `NotRoutable`, `TtlExpired`, `NoRoute`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zerocopy::FromBytes;
 
@@ -14,21 +15,25 @@ use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::stage::edge::Edge;
 use crate::stage::neighbor;
-use crate::tables::routes::Way;
-use crate::tables::{Attachment, Neighbors, TenantPort};
-use crate::wire::{EthernetHdr, Ipv4Hdr, Mac};
+use crate::tables::neighbors::Ip6Key;
+use crate::tables::routes::{Target, TargetIndex, Way};
+use crate::tables::{Attachment, Neighbors, TenantPort, VpcId};
+use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac};
 
-/// Runs the stage over one burst that came from `port`; what it refuses is offered to `edge`. Never blocks, allocates or
-/// logs.
+/// Runs the stage over one burst that came from `port`; what it refuses is offered to `edge`. True if any of it is IPv6 and
+/// routed, which the next stage asks for once a burst. Never blocks, allocates or logs.
 #[inline]
 pub fn run<F: Frame>(
     burst: &mut Burst<F>,
     port: &TenantPort,
     neighbors: &Neighbors,
     edge: &mut Edge<'_, F>,
-) {
+) -> bool {
     match port.attachments.as_slice() {
-        [] => burst.drop_all(DropReason::PortUnbound),
+        [] => {
+            burst.drop_all(DropReason::PortUnbound);
+            false
+        }
         [only] => in_one(burst, only, neighbors, edge),
         several => in_several(burst, several, neighbors, edge),
     }
@@ -41,6 +46,13 @@ pub fn subnet<'t>(port: &'t TenantPort, head: &[u8], meta: &Meta) -> Option<&'t 
     of_source(at_gateway, head, meta).or_else(|| of_source(subnets.iter(), head, meta))
 }
 
+/// Where an IPv6 packet goes that is routed: the VPC and the address of its next hop.
+pub fn next_hop(port: &TenantPort, head: &[u8], meta: &Meta) -> Option<(VpcId, Ipv6Addr)> {
+    let subnet = port.attachments.get((meta.key >> TARGET_BITS) as usize)?;
+    let target = subnet.routes.wide_target(meta.key as TargetIndex)?;
+    Some(reach(target, ipv6(head)?.dst()))
+}
+
 /// The guest is in one subnet. Then most bursts go one way altogether: its route is looked up once.
 #[inline(always)]
 fn in_one<F: Frame>(
@@ -48,19 +60,29 @@ fn in_one<F: Frame>(
     subnet: &Attachment,
     neighbors: &Neighbors,
     edge: &mut Edge<'_, F>,
-) {
-    let (mut lowest, mut highest) = (u32::MAX, 0);
+) -> bool {
+    let (mut lowest, mut highest, mut any_ipv6) = (u32::MAX, 0, false);
     let decide = |_: &mut F, meta: &mut Meta| {
         if !is_gateway(subnet, meta) {
             return switch(subnet, meta, neighbors);
         }
         meta.routed = true;
-        (lowest, highest) = (lowest.min(meta.dst_ip), highest.max(meta.dst_ip));
-        may_be_routed(meta)
+        match meta.payload {
+            Payload::Ipv4 => {
+                (lowest, highest) = (lowest.min(meta.dst_ip), highest.max(meta.dst_ip));
+            }
+            Payload::Ipv6 => any_ipv6 = true,
+            Payload::Other => return Err(DropReason::NotRoutable),
+        }
+        may_live(meta)
     };
     burst.keep_or_offer(decide, |frame, meta, reason| edge.take(frame, meta, reason));
+    if any_ipv6 {
+        route_both(burst, subnet, neighbors, edge);
+        return true;
+    }
     if lowest > highest {
-        return; // nothing is routed
+        return false; // nothing is routed
     }
     let common = subnet.routes.common_way(lowest, highest);
     let decide = |_: &mut F, meta: &mut Meta| {
@@ -71,6 +93,23 @@ fn in_one<F: Frame>(
         go(way, meta, neighbors)
     };
     burst.keep_or_offer(decide, |frame, meta, reason| edge.take(frame, meta, reason));
+    false
+}
+
+/// The routes of a burst with IPv6 in it, of a guest in one subnet.
+#[inline(never)]
+fn route_both<F: Frame>(
+    burst: &mut Burst<F>,
+    subnet: &Attachment,
+    neighbors: &Neighbors,
+    edge: &mut Edge<'_, F>,
+) {
+    let decide = |frame: &mut F, meta: &mut Meta| match meta.payload {
+        _ if !meta.routed => Ok(()),
+        Payload::Ipv6 => go_ipv6(0, subnet, frame.head(), meta, neighbors),
+        _ => go(subnet.routes.way(meta.dst_ip), meta, neighbors),
+    };
+    burst.keep_or_offer(decide, |frame, meta, reason| edge.take(frame, meta, reason));
 }
 
 /// The guest is in several subnets, each with routes of its own.
@@ -79,17 +118,32 @@ fn in_several<F: Frame>(
     subnets: &[Attachment],
     neighbors: &Neighbors,
     edge: &mut Edge<'_, F>,
-) {
+) -> bool {
+    let mut any_ipv6 = false;
     let decide = |frame: &mut F, meta: &mut Meta| {
         let at_gateway = subnets.iter().filter(|subnet| is_gateway(subnet, meta));
         if let Some(subnet) = of_source(at_gateway, frame.head(), meta) {
-            may_be_routed(meta)?;
-            return go(subnet.routes.way(meta.dst_ip), meta, neighbors);
+            meta.routed = true;
+            match meta.payload {
+                Payload::Ipv4 => {
+                    may_live(meta)?;
+                    return go(subnet.routes.way(meta.dst_ip), meta, neighbors);
+                }
+                Payload::Ipv6 => {
+                    may_live(meta)?;
+                    any_ipv6 = true;
+                    let number = subnets.iter().position(|one| std::ptr::eq(one, subnet));
+                    let number = number.unwrap_or_default();
+                    return go_ipv6(number, subnet, frame.head(), meta, neighbors);
+                }
+                Payload::Other => return Err(DropReason::NotRoutable),
+            }
         }
         let subnet = of_source(subnets.iter(), frame.head(), meta);
         switch(subnet.ok_or(DropReason::PortUnbound)?, meta, neighbors)
     };
     burst.keep_or_offer(decide, |frame, meta, reason| edge.take(frame, meta, reason));
+    any_ipv6
 }
 
 /// To the next hop of a route.
@@ -98,6 +152,48 @@ fn go(way: Way, meta: &mut Meta, neighbors: &Neighbors) -> Result<(), DropReason
     let key = way.neighbor_key(meta.dst_ip).ok_or(DropReason::NoRoute)?;
     neighbor::aim(meta, true, key, &neighbors.by_ip);
     Ok(())
+}
+
+/// Bits of `meta.key` that say which target of the route table an IPv6 packet goes to. Above them is the number of the
+/// guest's subnet whose table that is.
+const TARGET_BITS: u32 = TargetIndex::BITS;
+
+/// The same for IPv6, in the guest's subnet of this number. What has an address that is good on one link only, or on none,
+/// is not routed (RFC 4291 sections 2.5.2, 2.5.3 and 2.5.6); nor is multicast.
+fn go_ipv6(
+    number: usize,
+    subnet: &Attachment,
+    head: &[u8],
+    meta: &mut Meta,
+    neighbors: &Neighbors,
+) -> Result<(), DropReason> {
+    let ip = ipv6(head).ok_or(DropReason::Truncated)?;
+    let (src, dst) = (ip.src(), ip.dst());
+    if !(is_routable(src) && is_routable(dst)) {
+        return Err(DropReason::NotRoutable);
+    }
+    let index = subnet.routes.wide_index(dst);
+    let target = subnet.routes.wide_target(index);
+    let (vpc, next_hop) = reach(target.ok_or(DropReason::NoRoute)?, dst);
+    let key = Ip6Key::new(vpc, next_hop);
+    meta.routed = true;
+    meta.key = (number as u64) << TARGET_BITS | u64::from(index);
+    meta.home = neighbors.by_ip6.home(key);
+    neighbors.by_ip6.prefetch_at(meta.home);
+    Ok(())
+}
+
+/// The next hop of a packet to `destination`.
+fn reach(target: Target<Ipv6Addr>, destination: Ipv6Addr) -> (VpcId, Ipv6Addr) {
+    match target {
+        Target::Connected(vpc) => (vpc, destination),
+        Target::Via(vpc, next_hop) => (vpc, next_hop),
+    }
+}
+
+fn is_routable(ip: Ipv6Addr) -> bool {
+    let only_here = ip.is_unspecified() || ip.is_loopback() || ip.is_unicast_link_local();
+    !(only_here || ip.is_multicast())
 }
 
 /// To another machine of the subnet.
@@ -118,37 +214,50 @@ fn is_gateway(subnet: &Attachment, meta: &Meta) -> bool {
         .is_some_and(|mac| mac.word() == meta.dst_mac)
 }
 
+/// The time to live, or hop limit, of what is to be routed.
 #[inline]
-fn may_be_routed(meta: &Meta) -> Result<(), DropReason> {
-    match meta.payload {
-        Payload::Ipv4 if meta.ttl > 1 => Ok(()),
-        Payload::Ipv4 => Err(DropReason::TtlExpired),
-        _ => Err(DropReason::NotRoutable),
+fn may_live(meta: &Meta) -> Result<(), DropReason> {
+    match meta.ttl {
+        0 | 1 => Err(DropReason::TtlExpired),
+        _ => Ok(()),
     }
 }
 
-/// Of some subnets of a guest that has several, the one that it speaks in: the one that the source address is in, the
-/// first if that is in none.
+/// Of some subnets of a guest that has several, the one that it speaks in: the one that the source address is in. What is in
+/// none, as link-local addresses are, belongs to the first of its version of IP, and what is no IP to the first.
 fn of_source<'t>(
-    mut subnets: impl Iterator<Item = &'t Attachment>,
+    mut subnets: impl Iterator<Item = &'t Attachment> + Clone,
     head: &[u8],
     meta: &Meta,
 ) -> Option<&'t Attachment> {
+    let all = subnets.clone();
     let first = subnets.next()?;
-    let source = ipv4(head)
-        .filter(|_| meta.payload == Payload::Ipv4)
-        .map(|ip| IpAddr::V4(Ipv4Addr::from(ip.src())));
-    let holds = |subnet: &&Attachment| source.is_some_and(|source| subnet.cidr.contains(&source));
-    std::iter::once(first)
-        .chain(subnets)
-        .find(holds)
-        .or(Some(first))
+    let source = match meta.payload {
+        Payload::Ipv4 => ipv4(head).map(|ip| IpAddr::V4(Ipv4Addr::from(ip.src()))),
+        Payload::Ipv6 => ipv6(head).map(|ip| IpAddr::V6(ip.src())),
+        Payload::Other => None,
+    };
+    let Some(source) = source else {
+        return Some(first);
+    };
+    let holds = |subnet: &&Attachment| subnet.cidr.contains(&source);
+    let speaks = |subnet: &&Attachment| subnet.cidr.addr().is_ipv4() == source.is_ipv4();
+    let found = all.clone().find(holds).or_else(|| all.clone().find(speaks));
+    found.or(Some(first))
 }
 
 /// The IPv4 header; `parse` checked that it is there.
 #[inline]
 pub(super) fn ipv4(head: &[u8]) -> Option<&Ipv4Hdr> {
     Ipv4Hdr::ref_from_prefix(head.get(EthernetHdr::LEN..)?)
+        .ok()
+        .map(|(ip, _)| ip)
+}
+
+/// The IPv6 header; `parse` checked that it is there.
+#[inline]
+pub(super) fn ipv6(head: &[u8]) -> Option<&Ipv6Hdr> {
+    Ipv6Hdr::ref_from_prefix(head.get(EthernetHdr::LEN..)?)
         .ok()
         .map(|(ip, _)| ip)
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Edge, Verdict};
+use super::{Edge, Verdict, dropped};
 use crate::burst::{Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
@@ -78,13 +78,6 @@ fn too_big<F: Frame>(edge: &mut Edge<'_, F>, frame: &mut F, meta: &Meta) -> bool
     let ip = route::ipv4(frame.head()).filter(|_| meta.payload == Payload::Ipv4);
     let (kind, code) = (icmp::UNREACHABLE, icmp::FRAGMENTATION_NEEDED);
     ip.is_some_and(|ip| ip.total_len() > mtu.into()) && error(edge, frame, meta, kind, code, mtu)
-}
-
-fn dropped(told: bool, reason: DropReason) -> Verdict {
-    match told {
-        true => Verdict::Told(reason),
-        false => Verdict::Drop(reason),
-    }
 }
 
 /// True if the destination is an address of a router that the guest's subnet is connected to.
