@@ -40,7 +40,7 @@ pub(crate) use site::{ETHERNET_MTU, Site, Uplink};
 
 use crate::audit::part::Part;
 use crate::explain::{ExplainError, Explanation, Links, Packet};
-use crate::program::Program;
+use crate::program::{AHEAD, Program};
 use crate::proto::schema::GoalStateOperationReply;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
@@ -319,7 +319,15 @@ impl Core {
     ) -> Applied {
         let mut applied = Applied::new(source, received, resources.len());
         let before = self.wanted.clock();
-        for resource in resources {
+        let mut resources = resources.into_iter();
+        while let Some(resource) = resources.next() {
+            if let Some(Resource {
+                change: Ok(Some(ahead)),
+                ..
+            }) = resources.as_slice().get(AHEAD)
+            {
+                self.wanted.prefetch(ahead);
+            }
             let outcome = match resource.change {
                 Ok(Some(change)) => {
                     let (subject, made) =

@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use hashbrown::HashMap;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use smallvec::SmallVec;
 use vswitch::wire::{Mac, Vni};
 
 use crate::program::Program;
-use crate::southbound::field::Quote;
+use crate::southbound::field::{Quote, is_link_local};
 use crate::state::Wanted;
 use crate::state::id::Id;
 use crate::state::network::{SubnetIx, VpcIx};
@@ -157,7 +157,7 @@ fn duplicate_addresses(
     vtep: Option<Ipv4Addr>,
     all: &mut Conflicts,
 ) {
-    let mut ips = Claims::<(VpcIx, Ipv4Addr)>::new();
+    let mut ips = Claims::<(VpcIx, IpAddr)>::new();
     let mut macs = Claims::<(Vni, Mac)>::new();
     let same_ip = |a: &Claim, b: &Claim| a.is_machine_of(b) && a.mac == b.mac;
     let vpc_of = |subnet| wanted.subnet(subnet)?.vpc;
@@ -165,6 +165,7 @@ fn duplicate_addresses(
         let gateway = slot.wanted.as_ref().and_then(|it| it.value.gateway);
         if let Some(gateway) = gateway
             && let (Some(ip), Some(vpc)) = (gateway.ip, vpc_of(ix))
+            && !is_link_local(ip)
         {
             let claim = Claim {
                 what: What::Gateway,
@@ -175,7 +176,7 @@ fn duplicate_addresses(
             ips.add((vpc, ip), claim, same_ip);
         }
     }
-    let mut add = |subnet: SubnetIx, ip: Ipv4Addr, claim: &Claim| {
+    let mut add = |subnet: SubnetIx, ip: IpAddr, claim: &Claim| {
         if let Some(vpc) = vpc_of(subnet) {
             ips.add((vpc, ip), claim.clone(), same_ip);
         }
@@ -222,8 +223,8 @@ fn duplicate_addresses(
 
 /// Also when priorities differ: no next hop stands in for another, so that one of them has no effect.
 fn overlapping_routes(wanted: &Wanted, all: &mut Conflicts) {
-    type Ways = BTreeMap<Option<Ipv4Addr>, String>;
-    let mut ways = HashMap::<(SubnetIx, Ipv4Net), Ways>::new();
+    type Ways = BTreeMap<Option<IpAddr>, String>;
+    let mut ways = HashMap::<(SubnetIx, IpNet), Ways>::new();
     for (_, slot) in wanted.routers() {
         let tables = slot.wanted.iter().flat_map(|router| &router.value.subnets);
         for (subnet, rule) in tables.flat_map(|(ix, rules)| rules.values().map(|it| (*ix, it))) {

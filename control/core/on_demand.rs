@@ -131,10 +131,7 @@ impl OnDemand {
             };
             let open = answered.len();
             if let Some((vpc, domain)) = program.place_of(slot.subnet) {
-                let questions = [
-                    Asked::InVpc(vpc, slot.ip.into()),
-                    Asked::InDomain(domain, slot.ip.into()),
-                ];
+                let questions = [Asked::InVpc(vpc, slot.ip), Asked::InDomain(domain, slot.ip)];
                 let is_open = |question: &Asked| {
                     let until = self.asked.get(question);
                     until.is_some_and(|until| now < *until)

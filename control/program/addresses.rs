@@ -84,7 +84,7 @@ impl Program {
         let next = self.by_ip.withdraw(key, rank);
         if self.show_ip(key, next).is_err() {
             // For now rather nothing than the one who has left.
-            self.writer.remove_ip(key.0, key.1.into());
+            self.writer.remove_ip(key.0, key.1);
             self.late_ips.push(key);
         }
     }
@@ -102,9 +102,9 @@ impl Program {
     /// do not see yet follows later; until then they see whom they saw before.
     fn show_ip(&mut self, key: IpKey, winner: Option<Neighbor>) -> Result<(), TableFull> {
         match winner {
-            None => self.writer.remove_ip(key.0, key.1.into()),
+            None => self.writer.remove_ip(key.0, key.1),
             Some(winner) if self.is_unseen(winner) => self.late_ips.push(key),
-            Some(winner) => self.writer.upsert_ip(key.0, key.1.into(), winner)?,
+            Some(winner) => self.writer.upsert_ip(key.0, key.1, winner)?,
         }
         Ok(())
     }

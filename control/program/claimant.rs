@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Which of the controller's neighbors an entry of the neighbor tables comes from.
 
-use std::net::{IpAddr, Ipv4Addr};
-
-use ipnet::IpNet;
+use std::net::IpAddr;
 
 use vswitch::stage::punt::Sought;
 use vswitch::tables::Neighbor;
@@ -23,13 +21,13 @@ impl Program {
         wanted: &'a Wanted,
         sought: Sought,
         entry: Neighbor,
-        to: Ipv4Addr,
+        to: IpAddr,
     ) -> Option<&'a NeighborSlot> {
         let address = match sought {
             Sought::Ip(_, ip) => ip,
-            Sought::Mac(..) => to.into(),
+            Sought::Mac(..) => to,
         };
-        let has_it = |subnet: &Resolved| IpNet::V4(subnet.cidr).contains(&address);
+        let has_it = |subnet: &Resolved| subnet.cidr.contains(&address);
         let near = self.claimant_in(wanted, sought, entry, has_it);
         near.or_else(|| self.claimant_in(wanted, sought, entry, |_| true))
     }
@@ -52,10 +50,10 @@ impl Program {
         });
         let says_so = |placement: &Placement| match (placement, sought) {
             (Placement::Placed(placed), Sought::Ip(vpc, ip)) => {
-                placed.value == entry && (placed.ip.0, IpAddr::V4(placed.ip.1)) == (vpc, ip)
+                placed.value == entry && placed.ip == (vpc, ip)
             }
             (Placement::Placed(placed), Sought::Mac(domain, mac)) => {
-                placed.value == entry && placed.mac == (domain, mac)
+                placed.value == entry && placed.mac() == (domain, mac)
             }
             _ => false,
         };

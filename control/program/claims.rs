@@ -75,6 +75,11 @@ impl<K: Eq + Hash + Ord + Copy> Claims<K> {
         self.winners.reserve(keys);
     }
 
+    /// Asks the CPU to fetch what a claim on `key` will look for.
+    pub(crate) fn prefetch(&self, key: K) {
+        self.winners.prefetch(key);
+    }
+
     /// Claims `key`, or changes what the claimant of this rank says of it.
     pub(crate) fn claim(&mut self, key: K, rank: Rank, value: Neighbor) -> Neighbor {
         let winner = match self.winners.seek(key) {

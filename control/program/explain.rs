@@ -6,7 +6,6 @@ mod dhcp;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
 use vswitch::burst::{Meta, Payload};
 use vswitch::stage::observe::Stage;
 use vswitch::stage::punt::Sought;
@@ -16,7 +15,7 @@ use vswitch::tables::{Attachment, Hop, Neighbor, Neighbors, PortId, Role, Tenant
 use vswitch::wire::{Mac, ethernet};
 
 use super::Program;
-use crate::explain::packet::{PacketError, Sender, packet};
+use crate::explain::packet::{PacketError, Sender, nd, packet};
 use crate::explain::{Explanation, Named, Outcome, Seen, Step, Trace, summary};
 use crate::proto::schema::ResourceType;
 use crate::state::Wanted;
@@ -193,7 +192,7 @@ impl<'a> Explainer<'a> {
         let is_it = |ix: &SubnetIx| {
             let here = self.program.resolved(*ix).ok();
             here.is_some_and(|here| {
-                (IpNet::V4(here.cidr), here.domain) == (attachment.cidr, attachment.domain)
+                (here.cidr, here.domain) == (attachment.cidr, attachment.domain)
             })
         };
         let ix = fixed_ips.iter().map(|(ix, _)| *ix).find(is_it)?;
@@ -237,7 +236,7 @@ impl<'a> Explainer<'a> {
             }
             let holds = |ix: &SubnetIx| {
                 let there = self.program.resolved(*ix).ok();
-                there.is_some_and(|there| IpNet::V4(there.cidr).contains(&route.prefix))
+                there.is_some_and(|there| there.cidr.contains(&route.prefix))
             };
             if router.value.subnets.keys().any(holds) {
                 connected.push(named);
@@ -274,7 +273,7 @@ impl<'a> Explainer<'a> {
 
     /// The controller's neighbor that an entry of the tables comes from.
     fn claimant(&self, meta: &Meta, neighbor: Neighbor) -> Option<&'a NeighborSlot> {
-        let to = Ipv4Addr::from(meta.dst_ip);
+        let to = IpAddr::V4(Ipv4Addr::from(meta.dst_ip));
         self.program
             .claimant(self.wanted, sought(meta)?, neighbor, to)
     }
@@ -373,20 +372,40 @@ impl Sender for Explainer<'_> {
         self.guest().map(|guest| guest.mac)
     }
 
-    fn address(&self) -> Option<Ipv4Addr> {
+    /// The first of its addresses that is of the same version; to its link, the one that it makes itself.
+    fn address(&self, to: IpAddr) -> Option<IpAddr> {
+        if let IpAddr::V6(ip) = to
+            && (ip.is_unicast_link_local() || ip.is_multicast())
+        {
+            return Some(nd::link_local(self.mac()?).into());
+        }
         let slot = self.wanted.port(self.port_ix(self.from)?)?;
-        let (_, ip) = slot.wanted.as_ref()?.value.fixed_ips.first()?;
+        let mut fixed_ips = slot.wanted.as_ref()?.value.fixed_ips.iter();
+        let (_, ip) = fixed_ips.find(|(_, ip)| ip.is_ipv4() == to.is_ipv4())?;
         Some(*ip)
     }
 
-    fn resolve(&self, to: Ipv4Addr) -> Option<Mac> {
+    fn resolve(&self, to: IpAddr) -> Option<Mac> {
         let (guest, tables) = (self.guest()?, self.program.writer.published());
-        let to = IpAddr::V4(to);
-        let near = guest.attachments.iter().find(|it| it.cidr.contains(&to));
-        match near {
+        let like = |it: &&Attachment| it.cidr.addr().is_ipv4() == to.is_ipv4();
+        let mut subnets = guest.attachments.iter().filter(like);
+        if let IpAddr::V6(ip) = to {
+            if ip.is_multicast() {
+                return Some(nd::group_mac(ip));
+            }
+            if ip.is_unicast_link_local() {
+                let is_gateway = |mac: &Mac| nd::link_local(*mac) == ip;
+                return subnets.find_map(|subnet| {
+                    let said = subnet.gateway_ip == Some(to);
+                    subnet.gateway_mac.filter(|mac| said || is_gateway(mac))
+                });
+            }
+        }
+        let first = subnets.clone().next();
+        match subnets.find(|it| it.cidr.contains(&to)) {
             Some(subnet) if subnet.gateway_ip == Some(to) => subnet.gateway_mac,
             Some(subnet) => Some(tables.neighbors.find_ip(subnet.vpc, to)?.mac),
-            None => guest.attachments.first()?.gateway_mac,
+            None => first?.gateway_mac,
         }
     }
 
@@ -445,6 +464,5 @@ fn is_of(route: &Route, rule: &Rule) -> bool {
         Target::Connected(_) => None,
         Target::Via(_, hop) => Some(hop),
     };
-    let (destination, next_hop) = (rule.destination.into(), rule.next_hop.map(IpAddr::V4));
-    (destination, rule.priority, next_hop) == (route.prefix, route.priority, hop)
+    (rule.destination, rule.priority, rule.next_hop) == (route.prefix, route.priority, hop)
 }

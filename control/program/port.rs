@@ -134,7 +134,11 @@ impl Program {
         let mut attached = Vec::new();
         for &(subnet, ip) in &port.fixed_ips {
             let here = match self.resolved(subnet) {
-                Ok(here) => here,
+                Ok(here) if here.takes(ip) => here,
+                Ok(_) => {
+                    obstacle = Some(Obstacle::OtherVersion(subnet, ip));
+                    continue;
+                }
                 Err(missing) => {
                     obstacle = Some(missing);
                     continue;
@@ -148,7 +152,9 @@ impl Program {
             claims.ips.entry((here.vpc, ip)).or_insert(value);
             claims.macs.entry((here.domain, port.mac)).or_insert(value);
             if !attached.contains(&subnet)
-                && attachments.try_push(self.attachment(subnet, here)).is_ok()
+                && attachments
+                    .try_push(self.attachment(wanted, subnet, here))
+                    .is_ok()
             {
                 attached.push(subnet);
             }
@@ -176,22 +182,22 @@ impl Program {
         }
     }
 
-    fn attachment(&self, subnet: SubnetIx, here: &super::Resolved) -> Attachment {
+    fn attachment(&self, wanted: &Wanted, subnet: SubnetIx, here: &super::Resolved) -> Attachment {
         let routes = self.routes.get(&subnet);
         Attachment {
             vni: here.vni,
             domain: here.domain,
             vpc: here.vpc,
-            cidr: here.cidr.into(),
+            cidr: here.cidr,
             gateway_mac: here.gateway_mac,
-            gateway_ip: here.gateway_ip.map(IpAddr::V4),
+            gateway_ip: here.gateway_ip,
             gateways: match routes {
                 Some(routes) => routes.gateways.clone(),
-                None => here.gateway_ip.map(IpAddr::V4).into_iter().collect(),
+                None => here.gateway_ip.into_iter().collect(),
             },
             host_dvr_mac: routes.map(|routes| routes.dvr_mac),
             routes: routes.map_or_else(|| self.no_routes.clone(), |routes| routes.table.clone()),
-            advertisement: Arc::default(),
+            advertisement: self.advertisement(wanted, subnet).0.into(),
         }
     }
 
@@ -250,11 +256,14 @@ impl Program {
     }
 }
 
-/// What the guest may send from: its own addresses first, which nearly all packets come from.
+/// What the guest may send from: its own addresses first, which nearly all packets come from, and of these the IPv4 ones.
+/// The link-local address that is made of its MAC is the guard's to know.
 fn guard(port: &WantedPort) -> Guard {
-    let own = port.fixed_ips.iter().map(|(_, ip)| AddressPair {
+    let mut own: Vec<_> = port.fixed_ips.iter().map(|(_, ip)| *ip).collect();
+    own.sort_by_key(IpAddr::is_ipv6); // the others stay in their order
+    let own = own.into_iter().map(|ip| AddressPair {
         mac: port.mac,
-        prefix: IpAddr::from(*ip).into(),
+        prefix: ip.into(),
     });
     let allowed = port.pairs.iter().map(|pair| AddressPair {
         mac: pair.mac.unwrap_or(port.mac),

@@ -2,7 +2,7 @@
 //! Route tables: a subnet's routers connect it to their other subnets, and add the rules written for it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
@@ -13,6 +13,7 @@ use vswitch::tables::{RouteTable, VpcId};
 use vswitch::wire::Mac;
 
 use super::{Obstacle, Program};
+use crate::southbound::field::is_link_local;
 use crate::state::Wanted;
 use crate::state::network::SubnetIx;
 use crate::state::resource::{Rule, RuleKey};
@@ -34,7 +35,7 @@ pub(crate) struct SubnetRoutes {
     pub table: Arc<RouteTable>,
     /// Source MAC of routed frames that leave this host.
     pub dvr_mac: Mac,
-    /// Addresses of the gateways of all subnets that its routers connect, in order.
+    /// Addresses of the gateways of all subnets that its routers connect, in order; link-local ones only of its own.
     pub gateways: Arc<[IpAddr]>,
     /// There were more than a table takes; the rest is left out.
     cut: bool,
@@ -70,9 +71,9 @@ impl Program {
         let Some(routes) = self.routes.get(&subnet) else {
             return Vec::new();
         };
-        let hops: HashSet<Ipv4Addr> = rules.values().filter_map(|rule| rule.next_hop).collect();
+        let hops: HashSet<IpAddr> = rules.values().filter_map(|rule| rule.next_hop).collect();
         let missing = routes.routes.iter().filter_map(|route| match route.target {
-            Target::Via(vpc, IpAddr::V4(hop)) if hops.contains(&hop) => {
+            Target::Via(vpc, hop) if hops.contains(&hop) => {
                 let nobody = self.by_ip.winner((vpc, hop)).is_none();
                 nobody.then_some(Obstacle::NoNextHop(subnet, hop))
             }
@@ -136,9 +137,11 @@ impl Program {
                 }
             }
             self.add_routes(router, ix, here.vpc, &vpcs, &mut routes);
-            let subnets = router.subnets.keys();
-            let addresses = subnets.filter_map(|subnet| self.resolved(*subnet).ok()?.gateway_ip);
-            gateways.extend(addresses.map(IpAddr::V4));
+            let there = router.subnets.keys().filter_map(|subnet| {
+                let gateway = self.resolved(*subnet).ok()?.gateway_ip?;
+                (*subnet == ix || !is_link_local(gateway)).then_some(gateway)
+            });
+            gateways.extend(there);
             dvr_mac = dvr_mac.or(Some(router.dvr_mac.unwrap_or(DEFAULT_DVR_MAC)));
         }
         routes.sort_unstable_by_key(|route| order(route, &vpcs));
@@ -163,7 +166,7 @@ impl Program {
             .keys()
             .filter_map(|subnet| self.resolved(*subnet).ok());
         let connected = subnets.map(|s| Route {
-            prefix: s.cidr.into(),
+            prefix: s.cidr,
             priority: CONNECTED,
             target: Target::Connected(s.vpc),
         });
@@ -172,7 +175,7 @@ impl Program {
         routes.extend_from_slice(&connected);
         // A next hop may be in a subnet of another VPC that the router connects.
         let table = RouteTable::build(&mut connected);
-        let vpc_of = |hop: Ipv4Addr| match table.lookup(hop.into()) {
+        let vpc_of = |hop: IpAddr| match table.lookup(hop) {
             Some(Target::Connected(there)) => there,
             _ => vpc,
         };
@@ -182,11 +185,11 @@ impl Program {
             .into_iter()
             .flat_map(|rules| rules.values());
         routes.extend(rules.map(|rule| {
-            let target = rule.next_hop.map_or(Target::Connected(vpc), |hop| {
-                Target::Via(vpc_of(hop), hop.into())
-            });
+            let target = rule
+                .next_hop
+                .map_or(Target::Connected(vpc), |hop| Target::Via(vpc_of(hop), hop));
             Route {
-                prefix: rule.destination.into(),
+                prefix: rule.destination,
                 priority: rule.priority,
                 target,
             }
@@ -197,7 +200,7 @@ impl Program {
 /// Sees to it that no rule leads away what is for a gateway itself, which this switch answers: then its address is routed
 /// as one of the subnet's. A rule for exactly the gateway's address is the controller's wish.
 fn keep_gateways(gateways: &[IpAddr], vpc: VpcId, routes: &mut Vec<Route>) {
-    for &gateway in gateways {
+    for &gateway in gateways.iter().filter(|gateway| !is_link_local(**gateway)) {
         let covering = routes
             .iter()
             .filter(|route| route.prefix.contains(&gateway));

@@ -97,7 +97,7 @@ impl Program {
                     "routers": slot.routers.len(),
                     "ports": slot.ports.len(),
                     "neighbors": slot.neighbors.len(),
-                    "state": state(wanted, self.resolved(ix).map(|_| ())),
+                    "state": state(wanted, self.subnet_state(wanted, ix)),
                 })
             });
         }
@@ -209,7 +209,7 @@ impl Program {
             });
         };
         for (ix, slot) in wanted.subnets().filter(|(_, slot)| slot.wanted.is_some()) {
-            if let Some(obstacle) = self.resolved(ix).err() {
+            if let Some(obstacle) = self.subnet_state(wanted, ix).err() {
                 push("subnet", &slot.id, obstacle);
             }
         }

@@ -4,6 +4,7 @@
 //! The entries of the controller's maps (second form) are taken in the order in which they were sent. A key
 //! serves to name the entry in an error, and nothing else: it is not always the resource's id.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use prost::Message;
@@ -297,7 +298,7 @@ fn neighbor_entry(entry: &[u8], subnet: &mut Option<Arc<str>>) -> Resource {
             Err(error) => damaged = Some(error),
         }
     }
-    let key = String::from_utf8_lossy(key);
+    let key = lossy(key);
     let at = Field::entry("neighbor_states", &key);
     let resource = neighbor::resource(&at, state, subnet);
     match damaged {
@@ -307,6 +308,12 @@ fn neighbor_entry(entry: &[u8], subnet: &mut Option<Arc<str>>) -> Resource {
             ..resource
         },
     }
+}
+
+/// The text, whatever is in it. Checked as a whole first: the lossy look at it alone takes longer than all else that is done
+/// with a neighbor's id.
+pub(super) fn lossy(text: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed)
 }
 
 fn list<S: State>(name: &'static str, states: Vec<S>) -> impl Iterator<Item = Resource> {

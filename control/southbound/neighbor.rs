@@ -7,7 +7,7 @@ use std::sync::Arc;
 use prost::Message;
 use smallvec::SmallVec;
 
-use super::decode::{Resource, Wish, wish};
+use super::decode::{Resource, Wish, lossy, wish};
 use super::field::{Field, FieldError};
 use super::port::{MAX_FIXED_IPS, address_pair};
 use super::wire::{Damaged, Fields, Value};
@@ -51,7 +51,7 @@ impl From<Damaged> for Unreadable {
 pub(super) fn resource(at: &Field<'_>, state: &[u8], subnet: &mut Option<Arc<str>>) -> Resource {
     let mut sent = Sent::default();
     let read = sent.state(state);
-    let id = String::from_utf8_lossy(sent.id).into_owned();
+    let id = lossy(sent.id).into_owned();
     let operation = sent.operation;
     let revision = sent.revision;
     let configuration = at.field("configuration");
@@ -63,10 +63,10 @@ pub(super) fn resource(at: &Field<'_>, state: &[u8], subnet: &mut Option<Arc<str
         Ok(()) if !sent.configured => Err(configuration.error("is missing")),
         Ok(()) => wish(at, ResourceType::Neighbor, operation).and_then(|wish| {
             // A neighbor without an id is still told apart by its addresses; old controllers send such.
-            configuration
-                .field("id")
-                .text(text(&configuration.field("id"), sent.id)?)?;
-            wish.map(|wish| update(&configuration, wish, &sent, subnet))
+            let at_id = configuration.field("id");
+            let id = text(&at_id, sent.id)?;
+            at_id.text(id)?;
+            wish.map(|wish| update(&configuration, wish, id, &sent, subnet))
                 .transpose()
         }),
     };
@@ -126,6 +126,7 @@ impl<'a> Sent<'a> {
 fn update(
     at: &Field<'_>,
     wish: Wish,
+    id: &str,
     sent: &Sent<'_>,
     subnet: &mut Option<Arc<str>>,
 ) -> Result<Change, FieldError> {
@@ -144,6 +145,7 @@ fn update(
     let addresses = addresses
         .map(|(i, fixed_ip)| address(&at.item("fixed_ips", i), fixed_ip, &details, subnet));
     Ok(Change::Neighbor(NeighborUpdate {
+        id: id.into(),
         addresses: addresses.collect::<Result<_, _>>()?,
         place,
     }))
@@ -173,7 +175,7 @@ fn place(at: &Field<'_>, sent: &Sent<'_>) -> Result<NeighborPlace, FieldError> {
     let host_mac = at.field("host_mac_address");
     Ok(NeighborPlace {
         mac: mac.mac(text(&mac, sent.mac)?)?,
-        host: host.host(text(&host, sent.host)?)?,
+        host: host.underlay_host(text(&host, sent.host)?)?,
         host_mac: match text(&host_mac, sent.host_mac)? {
             "" => None,
             text => Some(host_mac.mac(text)?),

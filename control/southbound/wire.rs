@@ -46,6 +46,7 @@ impl<'a> Fields<'a> {
         self.0
     }
 
+    #[inline]
     fn read(&mut self) -> Result<FieldOf<'a>, Damaged> {
         let tag = self.varint()?;
         let number = tag >> 3;
@@ -101,6 +102,17 @@ impl<'a> Fields<'a> {
     /// An integer in groups of seven bits, the lowest first; at most ten of them.
     #[inline]
     fn varint(&mut self) -> Result<u64, Damaged> {
+        match self.0 {
+            [byte @ ..0x80, rest @ ..] => {
+                self.0 = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    /// One of more than one group, or none.
+    fn long_varint(&mut self) -> Result<u64, Damaged> {
         let mut value = 0;
         for (n, &byte) in self.0.iter().enumerate().take(10) {
             if n == 9 && byte > 1 {

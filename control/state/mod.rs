@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! What the controller wants: resources by id, who depends on whom, revisions. Knows nothing of tables.
 //!
-//! * [`resource`] what goal states are made of; [`slots`] ids as small numbers; [`id`] and [`chunks`] for those of
-//!   which there are a million.
+//! * [`resource`] what goal states are made of; [`slots`] ids as small numbers; [`id`], [`index`] and [`chunks`] for
+//!   those of which there are a million.
 //! * [`network`] VPCs and subnets, [`router`], [`port`] and [`neighbor`]: how each changes, and whom that
 //!   touches; [`kept`] DHCP, and what nothing is made of yet.
 //! * [`age`] and [`vnis`]: who was first, and who was last.
@@ -16,6 +16,7 @@ pub(crate) mod age;
 pub(crate) mod chunks;
 pub(crate) mod export;
 pub(crate) mod id;
+mod index;
 pub(crate) mod kept;
 pub(crate) mod neighbor;
 pub(crate) mod network;
@@ -189,7 +190,7 @@ impl Wanted {
             Change::Subnet(subnet) => self.set_subnet(id, revision, subnet),
             Change::Router(router) => self.set_router(id, revision, router),
             Change::Port(port) => self.set_port(id, revision, port),
-            Change::Neighbor(neighbor) => return self.set_neighbor(id, revision, neighbor),
+            Change::Neighbor(neighbor) => return self.set_neighbor(revision, neighbor),
             Change::SecurityGroup(group) => self.set_security_group(id, revision, group),
             Change::Dhcp(dhcp) => self.set_dhcp(id, revision, dhcp),
             Change::Gateway(gateway) => self.set_gateway(id, revision, gateway),
@@ -201,6 +202,14 @@ impl Wanted {
         match made {
             Ok(subject) => (subject, Ok(())),
             Err(refused) => (Subject::Nothing, Err(refused)),
+        }
+    }
+
+    /// Asks the CPU to fetch what [`Wanted::apply`] will look for: whoever makes thousands of changes does well to call this
+    /// some changes ahead.
+    pub(crate) fn prefetch(&self, change: &Change) {
+        if let Change::Neighbor(update) = change {
+            self.prefetch_neighbor(update);
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Neighbors: kept one address each, by (id, L2 or L3, subnet, address), a million of them.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -27,7 +27,7 @@ pub(crate) struct NeighborSlot {
     /// Its subnet.
     pub subnet: SubnetIx,
     /// The address.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// Its MAC and its host.
     pub place: NeighborPlace,
     /// The highest revision seen.
@@ -40,7 +40,7 @@ pub(crate) struct NeighborSlot {
 }
 
 // A million of them.
-const _: () = assert!(size_of::<Option<NeighborSlot>>() == 72);
+const _: () = assert!(size_of::<Option<NeighborSlot>>() == 80);
 
 /// All neighbors.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ pub(crate) struct Key<'a> {
     id: &'a Id,
     routed: bool,
     subnet: SubnetIx,
-    ip: Ipv4Addr,
+    ip: IpAddr,
 }
 
 impl Keyed for NeighborSlot {
@@ -126,14 +126,28 @@ impl Wanted {
         self.neighbors.details.get(&ix).map(|details| &**details)
     }
 
+    /// What [`Wanted::prefetch`] does for a neighbor; what has several addresses is rare.
+    pub(super) fn prefetch_neighbor(&self, update: &NeighborUpdate) {
+        if let Some(address) = update.addresses.first()
+            && let Some(subnet) = self.subnets.find(&address.subnet)
+        {
+            self.neighbors.arena.prefetch(Key {
+                id: &update.id,
+                routed: address.routed,
+                subnet,
+                ip: address.ip,
+            });
+        }
+    }
+
     /// Addresses that cannot be changed are left alone, the others change, and are returned; one that is left alone is
     /// an error.
     pub(super) fn set_neighbor(
         &mut self,
-        id: &str,
         revision: u32,
         update: NeighborUpdate,
     ) -> (Subject, Result<(), Refused>) {
+        let id = &update.id;
         let mut subjects = SmallVec::with_capacity(update.addresses.len());
         let mut all = Ok(());
         for address in update.addresses {
@@ -156,16 +170,15 @@ impl Wanted {
 
     fn place_neighbor(
         &mut self,
-        id: &str,
+        id: &Id,
         revision: u32,
         address: NeighborAddress,
         place: NeighborPlace,
     ) -> Result<NeighborIx, Refused> {
         let (routed, ip, changed) = (address.routed, address.ip, self.clock.tick());
         let subnet = self.subnets.intern(&address.subnet);
-        let id = Id::from(id);
         let key = Key {
-            id: &id,
+            id,
             routed,
             subnet,
             ip,
@@ -196,7 +209,7 @@ impl Wanted {
             .get(subnet)
             .map_or(0, |slot| slot.neighbors.len() as u32); // at most MAX_NEIGHBORS
         let slot = NeighborSlot {
-            id,
+            id: id.clone(),
             routed,
             subnet,
             ip,
@@ -216,7 +229,7 @@ impl Wanted {
 
     fn remove_neighbor(
         &mut self,
-        id: &str,
+        id: &Id,
         revision: u32,
         address: &NeighborAddress,
     ) -> Result<(), Refused> {
@@ -224,7 +237,7 @@ impl Wanted {
             return Ok(());
         };
         let key = Key {
-            id: &id.into(),
+            id,
             routed: address.routed,
             subnet,
             ip: address.ip,

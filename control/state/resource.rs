@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 //! What the controller says of each kind of resource, validated: the values that goal states are made of.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use smallvec::SmallVec;
 use vswitch::wire::{Mac, Vni};
 
+use super::id::Id;
 use crate::proto::schema::neighbor_configuration::AllowAddressPair;
 use crate::proto::schema::router_configuration::RoutingRule;
 use crate::proto::schema::security_group_configuration::SecurityGroupRule;
@@ -60,7 +61,7 @@ pub(crate) struct Subnet {
     /// Id of its VPC.
     pub vpc: String,
     /// Its addresses.
-    pub cidr: Ipv4Net,
+    pub cidr: IpNet,
     /// Its VNI; `None`: the VPC's.
     pub vni: Option<Vni>,
     /// Its gateway, if it has one.
@@ -70,8 +71,8 @@ pub(crate) struct Subnet {
 /// The gateway of a subnet: an address that the switch itself plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gateway {
-    /// Its address, if known.
-    pub ip: Option<Ipv4Addr>,
+    /// Its address, if known: of the same version of IP as the subnet's. An IPv6 one may be link-local.
+    pub ip: Option<IpAddr>,
     /// Frames to this MAC are routed.
     pub mac: Mac,
 }
@@ -104,7 +105,7 @@ pub(crate) struct FixedIp {
     /// Id of its subnet.
     pub subnet: String,
     /// The address.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
 }
 
 /// What a goal state says of a router. The update is merged into what is known, or replaces it.
@@ -135,16 +136,16 @@ pub(crate) enum RuleKey {
     /// The rule's id.
     Id(String),
     /// Destination and next hop, of a rule without an id.
-    Path(Ipv4Net, Option<Ipv4Addr>),
+    Path(IpNet, Option<IpAddr>),
 }
 
 /// A route of a subnet.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rule {
     /// Where to.
-    pub destination: Ipv4Net,
-    /// Via which machine; `None`: the destination is reached directly.
-    pub next_hop: Option<Ipv4Addr>,
+    pub destination: IpNet,
+    /// Via which machine, of the same version of IP; `None`: the destination is reached directly.
+    pub next_hop: Option<IpAddr>,
     /// The lower number wins among equal destinations.
     pub priority: u32,
     /// The controller's own words.
@@ -154,6 +155,8 @@ pub(crate) struct Rule {
 /// What a goal state says of a neighbor.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NeighborUpdate {
+    /// As the controller calls it: its port's id, possibly empty.
+    pub id: Id,
     /// Which addresses it is about; at least one.
     pub addresses: SmallVec<[NeighborAddress; 1]>,
     /// Where it is; `None`: it is to be deleted.
@@ -168,7 +171,7 @@ pub(crate) struct NeighborAddress {
     /// Id of its subnet, which it shares with thousands.
     pub subnet: Arc<str>,
     /// The address.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// What else is said, if anything.
     pub details: Option<Box<NeighborDetails>>,
 }

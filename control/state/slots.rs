@@ -8,10 +8,11 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 
 use super::Refused;
 use super::chunks::Chunks;
+use super::index::Index;
 
 /// Most resources of one kind, neighbors apart: a hundred times what a host has use for, and some hundred
 /// megabytes.
@@ -96,7 +97,7 @@ pub(crate) struct Vacant(u64);
 pub(crate) struct Arena<T> {
     slots: Chunks<Option<T>>,
     free: Vec<u32>,
-    index: HashTable<Ix<T>>,
+    index: Index,
     hasher: DefaultHashBuilder,
 }
 
@@ -105,7 +106,7 @@ impl<T> Default for Arena<T> {
         Self {
             slots: Chunks::default(),
             free: Vec::new(),
-            index: HashTable::new(),
+            index: Index::default(),
             hasher: DefaultHashBuilder::default(),
         }
     }
@@ -147,64 +148,42 @@ impl<T: Keyed> Arena<T> {
 
     /// The same, or where to store such a value.
     pub(crate) fn seek<'a>(&'a self, key: T::Key<'a>) -> Result<Ix<T>, Vacant> {
-        let has_key = |&ix: &Ix<T>| self.get(ix).is_some_and(|value| value.key() == key);
         let hash = self.hasher.hash_one(&key);
-        self.index.find(hash, has_key).copied().ok_or(Vacant(hash))
+        let has_key = |ix: Ix<T>| self.get(ix).is_some_and(|value| value.key() == key);
+        let found = self.index.find(hash, |number| has_key(Ix::new(number)));
+        found.map(Ix::new).ok_or(Vacant(hash))
+    }
+
+    /// Asks the CPU to fetch what [`Arena::seek`] will read first: whoever looks for thousands of keys does well to call
+    /// this some keys ahead.
+    pub(crate) fn prefetch<'a>(&'a self, key: T::Key<'a>) {
+        self.index.prefetch(self.hasher.hash_one(&key));
     }
 
     /// Takes the memory of so many values in all now, instead of when they come.
     pub(crate) fn reserve(&mut self, values: usize) {
         self.slots.reserve(values);
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        let more = values.saturating_sub(self.index.len());
-        self.index.reserve(more, |ix| hash_of(slots, hasher, *ix));
+        self.index.reserve(values);
     }
 
     /// Stores `value`, whose key is vacant. Slots are counted in 32 bits: memory ends long before they do.
     pub(crate) fn insert(&mut self, Vacant(hash): Vacant, value: T) -> Ix<T> {
-        if self.index.len() == self.index.capacity() {
-            self.grow();
-        }
-        let index = self.free.pop().unwrap_or(self.slots.len() as u32);
-        match self.slots.get_mut(index as usize) {
+        let number = self.free.pop().unwrap_or(self.slots.len() as u32);
+        match self.slots.get_mut(number as usize) {
             Some(slot) => *slot = Some(value),
             None => self.slots.push(Some(value)),
         }
-        let ix = Ix::new(index);
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index
-            .insert_unique(hash, ix, |ix| hash_of(slots, hasher, *ix));
-        ix
+        self.index.insert(hash, number);
+        Ix::new(number)
     }
 
     /// Forgets the value. Its number is not used again before [`Arena::recycle`], so that those who know it
     /// can still find out that the value is gone.
     pub(crate) fn remove(&mut self, ix: Ix<T>) -> Option<T> {
         let hash = self.hasher.hash_one(self.get(ix)?.key());
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == ix) {
-            entry.remove();
-        }
+        self.index.remove(hash, ix.number());
         self.slots.get_mut(ix.get())?.take()
     }
-
-    /// Doubles the index, unless most slots are free. Left alone it would do so itself, and look at the
-    /// values in the order of their hashes: a cache miss each.
-    fn grow(&mut self) {
-        if 2 * self.index.len() < self.slots.len() {
-            return;
-        }
-        let mut index = HashTable::with_capacity(2 * self.index.len());
-        for (ix, value) in self.iter() {
-            let hash = self.hasher.hash_one(value.key());
-            index.insert_unique(hash, ix, |ix| hash_of(&self.slots, &self.hasher, *ix));
-        }
-        self.index = index;
-    }
-}
-
-fn hash_of<T: Keyed>(slots: &Chunks<Option<T>>, hasher: &DefaultHashBuilder, ix: Ix<T>) -> u64 {
-    let value = slots.get(ix.get()).and_then(Option::as_ref);
-    value.map_or(0, |value| hasher.hash_one(value.key()))
 }
 
 /// Slots by id.

@@ -27,7 +27,7 @@ use crate::wire::{Mac, Vni};
 
 pub use guard::{AddressPair, Guard};
 pub use lease::{Lease, LeaseOptions};
-pub use neighbors::Neighbors;
+pub use neighbors::{Neighbors, prefetch};
 pub use routes::RouteTable;
 pub use snapshot::Tables;
 pub use tunnel::Tunnel;

@@ -80,6 +80,18 @@ impl Mac {
         !self.is_multicast() && !self.is_zero()
     }
 
+    /// Reads the usual form, two digits a byte: goal states have a million of them. `None`: it is another form, or none.
+    fn of_pairs(text: &[u8]) -> Option<Self> {
+        let text: &[u8; 17] = text.try_into().ok()?;
+        let separator = text[2];
+        let mut bytes = [0; 6];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = digit(text[3 * i])? << 4 | digit(text[3 * i + 1])?;
+        }
+        let separated = (0..5).all(|i| text[3 * i + 2] == separator);
+        (separated && matches!(separator, b':' | b'-')).then_some(Self(bytes))
+    }
+
     /// True if this is some host's distributed-router address, see [`DVR_PREFIX`].
     #[inline]
     pub fn is_host_dvr(self) -> bool {
@@ -100,6 +112,16 @@ impl fmt::Debug for Mac {
     }
 }
 
+/// The value of a hexadecimal digit.
+const fn digit(text: u8) -> Option<u8> {
+    match text {
+        b'0'..=b'9' => Some(text - b'0'),
+        b'a'..=b'f' => Some(text - b'a' + 10),
+        b'A'..=b'F' => Some(text - b'A' + 10),
+        _ => None,
+    }
+}
+
 /// Why a text is no MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a MAC address: six hexadecimal bytes, separated by ':' or '-', are expected")]
@@ -111,6 +133,9 @@ impl FromStr for Mac {
     /// Reads `aa:bb:cc:dd:ee:ff`; `-` separates too, either case, and one digit is enough for a byte,
     /// since Alcor's services write all of these.
     fn from_str(text: &str) -> Result<Self, BadMac> {
+        if let Some(mac) = Self::of_pairs(text.as_bytes()) {
+            return Ok(mac);
+        }
         let separator = if text.contains('-') { '-' } else { ':' };
         let mut parts = text.split(separator);
         let mut bytes = [0u8; 6];
@@ -166,12 +191,16 @@ mod tests {
     fn mac_text_forms_of_alcor_are_read() {
         let mac = Mac::new([0xaa, 0x0b, 0xcc, 0xdd, 0xee, 0x0f]);
         assert_eq!("aa:0b:cc:dd:ee:0f".parse(), Ok(mac));
+        assert_eq!("AA-0B-cc-DD-ee-0F".parse(), Ok(mac));
         assert_eq!("AA-B-CC-DD-EE-F".parse(), Ok(mac));
         for bad in [
             "",
             "aa:bb:cc:dd:ee",
             "aa:bb:cc:dd:ee:ff:00",
             "aa:bb:cc:dd:ee:fff",
+            "aa:bb-cc:dd:ee:ff",
+            "aa.bb.cc.dd.ee.ff",
+            "aa:bb:cc:dd:ee:fg",
             "+a:1:1:1:1:1",
             "g:1:1:1:1:1",
         ] {

@@ -225,6 +225,18 @@ fn what_workers_lost_is_seen() {
         Some(OperationStatus::Failure)
     );
     assert_eq!(gap(&world, ResourceType::Port, "port-b"), None);
+    world.succeed(dual_stack());
+    let n1 = "L2/2001:db8:7:1::101/azure/n1";
+    assert_eq!(gap(&world, ResourceType::Neighbor, n1), None);
+    world
+        .core
+        .program
+        .lose("2001:db8:7:1::101".parse().unwrap());
+    world.core.make_visible(crate::core::GRACE);
+    assert_eq!(
+        failure(gap(&world, ResourceType::Neighbor, n1)),
+        Some(OperationStatus::Failure)
+    );
     world.core.program.lose_role(PORT_B);
     world.core.make_visible(crate::core::GRACE);
     assert_eq!(

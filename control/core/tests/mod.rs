@@ -10,6 +10,7 @@ mod fuzz;
 mod goal;
 mod grpc;
 mod hostile;
+mod ipv6;
 mod kept;
 mod on_demand;
 mod order;

@@ -174,6 +174,60 @@ pub(super) fn networks() -> Vec<Story> {
     ]
 }
 
+/// Networks of both versions of IP: a subnet is of the one and of the other, and what is in it with an address of the
+/// wrong one waits.
+pub(super) fn both_versions() -> Vec<Story> {
+    let azure = |cidr, gateway| subnet("azure", "vpc", cidr, 0, gateway);
+    let a = |fixed_ips: &[_]| port("port-a", "02:00:00:00:00:0a", fixed_ips);
+    let n1 = |host| {
+        neighbor(
+            "n1",
+            L2,
+            "02:00:00:00:01:01",
+            "azure",
+            "2001:db8:7:1::101",
+            host,
+        )
+    };
+    let n3 = |ip| neighbor("n3", L3, "02:00:00:00:01:03", "lime", ip, 8);
+    let of_v4 = |ip| neighbor("n4", L2, "02:00:00:00:01:04", "azure", ip, 8);
+    let rule = ("rule", "2001:db8:203::/48", "2001:db8:8:3::103", 1);
+    let old_rule = ("rule", "203.0.113.0/24", "10.7.1.104", 1);
+    let nameless = ("", "2001:db8:203::/49", "2001:db8:7:1::101", 1);
+    vec![
+        say([vpc("vpc", 7)]),
+        say([subnet("blue", "vpc", "10.7.1.0/24", 0, 1)]),
+        say([
+            azure("2001:db8:7::/48", 1),
+            azure("10.7.2.0/24", 2),
+            azure("2001:db8:7:1::/64", 1),
+        ]),
+        say([subnet("lime", "vpc", "2001:db8:8:3::/64", 8, 3)]),
+        say([
+            router("router", Delta, &[("azure", &[old_rule, nameless])]),
+            router("router", Delta, &[("blue", &[old_rule]), ("lime", &[])]),
+            router("router", Delta, &[("azure", &[rule])]),
+        ]),
+        say([
+            a(&[("azure", "10.7.2.10")]),
+            a(&[("blue", "10.7.1.10")]),
+            a(&[("azure", "2001:db8:7:1::10"), ("blue", "10.7.1.10")]),
+        ]),
+        vec![Bind(1, "port-a")],
+        say([n1(9), deleted(n1(9)), n1(8)]),
+        say([n3("2001:DB8:8:3:0:0:0:103")]),
+        say([of_v4("10.7.2.104")]),
+        say([neighbor(
+            "n5",
+            L2,
+            "02:00:00:00:01:05",
+            "blue",
+            "10.7.1.104",
+            9,
+        )]),
+    ]
+}
+
 /// What is kept is patched, replaced, renamed and deleted.
 pub(super) fn keeping() -> Vec<Story> {
     let mac = "02:00:00:00:00:0a";
@@ -315,6 +369,11 @@ fn networks_that_change_end_alike() {
 }
 
 #[test]
+fn networks_of_both_versions_of_ip_end_alike() {
+    assert_order_does_not_matter(&both_versions(), 4000);
+}
+
+#[test]
 fn what_is_kept_ends_alike() {
     assert_order_does_not_matter(&keeping(), 4000);
 }
@@ -340,6 +399,19 @@ fn the_stories_end_in_what_they_say() {
         assert!(seen.contains(line), "no {line:?} in\n{seen}");
     }
     assert!(!wanted.contains("\"reason\""), "{wanted}");
+    let [seen, wanted] = reference(both_versions());
+    for line in [
+        " in 2001:db8:7:1::/64 vni 7 gateway Some(00:00:5e:00:01:01) dvr Some(fe:16:11:00:00:00)",
+        "  2001:db8:7:1::10: 02:00:00:00:00:0a vni 7 port 1",
+        "  2001:db8:7:1::101: 02:00:00:00:01:01 vni 7 host 192.0.2.8",
+        "  2001:db8:203::5: 02:00:00:00:01:01 vni 7 host 192.0.2.8",
+        "  203.0.113.5: 02:00:00:00:01:05 vni 7 host 192.0.2.9",
+    ] {
+        assert!(seen.contains(line), "no {line:?} in\n{seen}");
+    }
+    let reason = "fixed_ips: ip_address 10.7.2.104 is an IPv4 address, and subnet \\\"azure\\\" has the cidr 2001:db8:7:1::/64";
+    assert!(wanted.contains(reason), "{wanted}");
+    assert_eq!(wanted.matches("\"reason\"").count(), 1, "{wanted}");
     let [_, wanted] = reference(keeping());
     assert_eq!(wanted.matches("\"reason\"").count(), 3, "{wanted}");
 }

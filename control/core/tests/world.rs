@@ -26,10 +26,14 @@ pub(super) const PORT_A: PortId = PortId::new(1).unwrap();
 pub(super) const PORT_B: PortId = PortId::new(2).unwrap();
 
 /// Every address and every MAC that tests use, to look up.
-fn addresses() -> impl Iterator<Item = Ipv4Addr> {
-    [(7, 1), (7, 2), (8, 3)]
-        .into_iter()
-        .flat_map(|(a, b)| (0..=255).map(move |n| Ipv4Addr::new(10, a, b, n)))
+fn addresses() -> impl Iterator<Item = IpAddr> {
+    let v4 = |(a, b)| (0..=255).map(move |n| IpAddr::from([10, a, b, n]));
+    let few = || (0..0x20).chain(0x100..0x110);
+    let v6 = move |(a, b)| few().map(move |n| IpAddr::from([0x2001, 0xdb8, a, b, 0, 0, 0, n]));
+    let v4 = [(7, 1), (7, 2), (8, 3)].into_iter().flat_map(v4);
+    let v6 = [(7, 1), (8, 3)].into_iter().flat_map(v6);
+    let by_rule = ["203.0.113.5", "2001:db8:203::5"].map(|ip| ip.parse().unwrap());
+    v4.chain(v6).chain(by_rule)
 }
 
 fn macs() -> impl Iterator<Item = Mac> {
@@ -201,8 +205,8 @@ impl World {
                 let (gateway, dvr) = (attachment.gateway_mac, attachment.host_dvr_mac);
                 writeln!(
                     text,
-                    " in {} vni {} gateway {gateway:?} dvr {dvr:?}",
-                    attachment.cidr, attachment.vni
+                    " in {} vni {} gateway {gateway:?} dvr {dvr:?} at {:?} of {:?}",
+                    attachment.cidr, attachment.vni, attachment.gateway_ip, attachment.gateways
                 )
                 .unwrap();
                 for mac in macs() {
@@ -211,8 +215,7 @@ impl World {
                         writeln!(text, "  {mac}: {}", show(&tables, found)).unwrap();
                     }
                 }
-                for ip in addresses().chain([Ipv4Addr::new(203, 0, 113, 5)]) {
-                    let ip = IpAddr::V4(ip);
+                for ip in addresses() {
                     let hop = match attachment.routes.lookup(ip) {
                         None => continue,
                         Some(Target::Connected(vpc)) => tables.neighbors.find_ip(vpc, ip),

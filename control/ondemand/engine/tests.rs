@@ -3,6 +3,7 @@
 
 mod limits;
 
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use etherparse::PacketBuilder;
@@ -27,9 +28,12 @@ struct Bench {
     tables: HashSet<Destination>,
 }
 
-/// The `n`-th address of a subnet.
+/// The `n`-th address of a subnet; odd ones are of IPv6.
 fn to(n: u16) -> Destination {
-    let ip = std::net::Ipv4Addr::from(0x0a07_0000 + u32::from(n)).into();
+    let ip = match n % 2 {
+        0 => IpAddr::from((0x0a07_0000 + u32::from(n)).to_be_bytes()),
+        _ => IpAddr::from([0x2001, 0xdb8, 7, 0, 0, 0, 0, n]),
+    };
     Destination {
         vni: Vni::new(7).unwrap(),
         ip,
@@ -101,8 +105,8 @@ impl Bench {
     fn asks(&mut self) -> (u64, Vec<u16>) {
         let call = self.call().expect("a call");
         let low = |question: &Question| match question.destination {
-            std::net::IpAddr::V4(ip) => ip.to_bits() as u16,
-            std::net::IpAddr::V6(ip) => panic!("{ip}"),
+            IpAddr::V4(ip) => ip.to_bits() as u16,
+            IpAddr::V6(ip) => ip.to_bits() as u16,
         };
         (call.first, call.questions.iter().map(low).collect())
     }

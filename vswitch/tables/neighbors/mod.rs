@@ -95,10 +95,10 @@ impl Neighbors {
     }
 }
 
-/// Asks the CPU to fetch the first cache line of `place`.
+/// Asks the CPU to fetch the first cache line of `place`. Changes nothing.
 #[inline(always)]
 #[allow(unsafe_code)]
-fn prefetch<T>(place: &T) {
+pub fn prefetch<T>(place: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch changes nothing that a program can see and faults on no address; all of x86-64
     // has the instruction.
