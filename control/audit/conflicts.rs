@@ -15,6 +15,7 @@ use crate::southbound::field::{Quote, is_link_local};
 use crate::state::Wanted;
 use crate::state::id::Id;
 use crate::state::network::{SubnetIx, VpcIx};
+use crate::state::resource::NextHop;
 
 /// What kind of contradiction it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -221,31 +222,44 @@ fn duplicate_addresses(
     }
 }
 
-/// Also when priorities differ: no next hop stands in for another, so that one of them has no effect.
+/// Rules for one destination of which some have no effect: those of another priority than the lowest, and those beside one
+/// that leads to no machine. Machines of one priority share the flows.
 fn overlapping_routes(wanted: &Wanted, all: &mut Conflicts) {
-    type Ways = BTreeMap<Option<IpAddr>, String>;
+    type Ways = BTreeMap<NextHop, (u32, String)>;
     let mut ways = HashMap::<(SubnetIx, IpNet), Ways>::new();
     for (_, slot) in wanted.routers() {
         let tables = slot.wanted.iter().flat_map(|router| &router.value.subnets);
         for (subnet, rule) in tables.flat_map(|(ix, rules)| rules.values().map(|it| (*ix, it))) {
-            let hop = rule.next_hop.map(|hop| hop.to_string());
+            let hop = match rule.next_hop {
+                NextHop::Link => "the link".to_owned(),
+                NextHop::Via(machine) => machine.to_string(),
+                NextHop::Blackhole => "nowhere".to_owned(),
+            };
             let name = format!(
                 "rule {} of router {} via {}, priority {}",
                 Quote(&rule.said.id),
                 Quote(&slot.id),
-                hop.as_deref().unwrap_or("the link"),
+                hop,
                 rule.priority
             );
             let ways = ways.entry((subnet, rule.destination.trunc())).or_default();
-            ways.entry(rule.next_hop).or_insert(name);
+            let way = ways.entry(rule.next_hop);
+            let way = way.or_insert_with(|| (rule.priority, name));
+            way.0 = way.0.min(rule.priority);
         }
     }
-    for ((subnet, destination), ways) in ways.into_iter().filter(|(_, ways)| ways.len() > 1) {
+    let share = |ways: &Ways| {
+        let first = ways.values().next().map(|(priority, _)| *priority);
+        let mut all = ways.iter();
+        all.all(|(hop, (priority, _))| hop.machine().is_some() && Some(*priority) == first)
+    };
+    let overlap = |ways: &Ways| ways.len() > 1 && !share(ways);
+    for ((subnet, destination), ways) in ways.into_iter().filter(|(_, ways)| overlap(ways)) {
         let table = subnet_name(wanted, subnet);
         let place = format!("{destination} in the table of {table}");
         all.insert(
             (Kind::OverlappingRoute, place),
-            ways.into_values().collect(),
+            ways.into_values().map(|(_, name)| name).collect(),
         );
     }
 }

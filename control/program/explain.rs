@@ -22,7 +22,7 @@ use crate::state::Wanted;
 use crate::state::neighbor::NeighborSlot;
 use crate::state::network::SubnetIx;
 use crate::state::port::PortIx;
-use crate::state::resource::Rule;
+use crate::state::resource::{NextHop, Rule};
 
 /// Who asks the tables, while one packet is explained.
 struct Explainer<'a> {
@@ -205,7 +205,7 @@ impl<'a> Explainer<'a> {
         let key = |route: &Route| match route.target {
             Target::Connected(vpc) => Neighbors::ip_key(vpc, meta.dst_ip),
             Target::Via(vpc, IpAddr::V4(hop)) => Neighbors::ip_key(vpc, u32::from(hop)),
-            Target::Via(_, IpAddr::V6(_)) => 0,
+            Target::Via(_, IpAddr::V6(_)) | Target::Blackhole => 0,
         };
         let routes = self.program.routes.get(&subnet)?.list().iter();
         let best = routes
@@ -461,8 +461,9 @@ fn sought(meta: &Meta) -> Option<Sought> {
 /// True if the rule makes this route.
 fn is_of(route: &Route, rule: &Rule) -> bool {
     let hop = match route.target {
-        Target::Connected(_) => None,
-        Target::Via(_, hop) => Some(hop),
+        Target::Connected(_) => NextHop::Link,
+        Target::Via(_, hop) => NextHop::Via(hop),
+        Target::Blackhole => NextHop::Blackhole,
     };
     (rule.destination, rule.priority, rule.next_hop) == (route.prefix, route.priority, hop)
 }

@@ -16,7 +16,7 @@ use super::{Obstacle, Program};
 use crate::southbound::field::is_link_local;
 use crate::state::Wanted;
 use crate::state::network::SubnetIx;
-use crate::state::resource::{Rule, RuleKey};
+use crate::state::resource::{NextHop, Rule, RuleKey};
 use crate::state::router::{Router, RouterIx};
 
 /// Priority of the route to a connected subnet: a rule for exactly the same prefix wins, so that a
@@ -71,7 +71,10 @@ impl Program {
         let Some(routes) = self.routes.get(&subnet) else {
             return Vec::new();
         };
-        let hops: HashSet<IpAddr> = rules.values().filter_map(|rule| rule.next_hop).collect();
+        let hops: HashSet<IpAddr> = rules
+            .values()
+            .filter_map(|rule| rule.next_hop.machine())
+            .collect();
         let missing = routes.routes.iter().filter_map(|route| match route.target {
             Target::Via(vpc, hop) if hops.contains(&hop) => {
                 let nobody = self.by_ip.winner((vpc, hop)).is_none();
@@ -175,8 +178,8 @@ impl Program {
         routes.extend_from_slice(&connected);
         // A next hop may be in a subnet of another VPC that the router connects.
         let table = RouteTable::build(&mut connected);
-        let vpc_of = |hop: IpAddr| match table.lookup(hop) {
-            Some(Target::Connected(there)) => there,
+        let vpc_of = |hop: IpAddr| match table.lookup(hop).first() {
+            Some(Target::Connected(there)) => *there,
             _ => vpc,
         };
         let rules = router
@@ -185,9 +188,11 @@ impl Program {
             .into_iter()
             .flat_map(|rules| rules.values());
         routes.extend(rules.map(|rule| {
-            let target = rule
-                .next_hop
-                .map_or(Target::Connected(vpc), |hop| Target::Via(vpc_of(hop), hop));
+            let target = match rule.next_hop {
+                NextHop::Link => Target::Connected(vpc),
+                NextHop::Via(hop) => Target::Via(vpc_of(hop), hop),
+                NextHop::Blackhole => Target::Blackhole,
+            };
             Route {
                 prefix: rule.destination,
                 priority: rule.priority,
@@ -205,7 +210,7 @@ fn keep_gateways(gateways: &[IpAddr], vpc: VpcId, routes: &mut Vec<Route>) {
             .iter()
             .filter(|route| route.prefix.contains(&gateway));
         let best = covering.max_by_key(|route| (route.prefix.prefix_len(), !route.priority));
-        let led_away = best.is_some_and(|route| matches!(route.target, Target::Via(..)));
+        let led_away = best.is_some_and(|route| !matches!(route.target, Target::Connected(_)));
         if led_away {
             routes.push(Route {
                 prefix: gateway.into(),
@@ -223,8 +228,10 @@ type Vpcs<'a> = BTreeMap<VpcId, &'a str>;
 /// were given to VPCs.
 fn order<'a>(route: &Route, vpcs: &Vpcs<'a>) -> (IpNet, u32, Option<&'a str>, Option<IpAddr>) {
     let (vpc, hop) = match route.target {
-        Target::Connected(vpc) => (vpc, None),
-        Target::Via(vpc, hop) => (vpc, Some(hop)),
+        Target::Blackhole => (None, None),
+        Target::Connected(vpc) => (Some(vpc), None),
+        Target::Via(vpc, hop) => (Some(vpc), Some(hop)),
     };
-    (route.prefix, route.priority, vpcs.get(&vpc).copied(), hop)
+    let vpc = vpc.and_then(|vpc| vpcs.get(&vpc).copied());
+    (route.prefix, route.priority, vpc, hop)
 }

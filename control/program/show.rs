@@ -183,15 +183,16 @@ impl Program {
             } in routes.list()
             {
                 let (vpc, via) = match target {
-                    Target::Connected(vpc) => (vpc, "connected".to_owned()),
-                    Target::Via(vpc, hop) => (vpc, hop.to_string()),
+                    Target::Connected(vpc) => (Some(vpc), "connected".to_owned()),
+                    Target::Via(vpc, hop) => (Some(vpc), hop.to_string()),
+                    Target::Blackhole => (None, "blackhole".to_owned()),
                 };
                 rows.push(|| {
                     json!({
                         "subnet": subnet,
                         "destination": prefix.to_string(),
                         "via": via,
-                        "vpc": vpcs.get(vpc),
+                        "vpc": vpc.and_then(|vpc| vpcs.get(vpc)),
                         "priority": priority,
                     })
                 });

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 //! Validates a router.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use vswitch::tables::routes::MAX_ROUTES;
 
@@ -10,7 +8,7 @@ use super::decode::Wish;
 use super::field::{Field, FieldError};
 use crate::proto::schema::router_configuration::{RoutingRule, SubnetRoutingTable};
 use crate::proto::schema::{OperationType, RouterConfiguration, UpdateType};
-use crate::state::resource::{Change, RouterUpdate, Rule, RuleKey, SubnetRules};
+use crate::state::resource::{Change, NextHop, RouterUpdate, Rule, RuleKey, SubnetRules};
 
 /// Most subnets of one router: as many as VNIs that this switch can tell apart.
 const MAX_SUBNETS: usize = 1 << 16;
@@ -92,13 +90,19 @@ fn read_rule(at: &Field<'_>, mut said: RoutingRule) -> Result<(RuleKey, Option<R
     Ok((key, Some(rule)))
 }
 
+/// What stands for a next hop where there is none, in the words of routers: Alcor's schema has no other room for it.
+const BLACKHOLE: &str = "blackhole";
+
 /// No next hop, or 0.0.0.0 or ::, is Neutron's way to say that the destination is on the link. A next hop is found by its
 /// address in the VPC: one that is link-local would be on every link.
-fn next_hop(at: &Field<'_>, destination: IpNet, text: &str) -> Result<Option<IpAddr>, FieldError> {
+fn next_hop(at: &Field<'_>, destination: IpNet, text: &str) -> Result<NextHop, FieldError> {
+    if text == BLACKHOLE {
+        return Ok(NextHop::Blackhole);
+    }
     if text.is_empty() || at.ip(text)?.is_unspecified() {
-        return Ok(None);
+        return Ok(NextHop::Link);
     }
     let next_hop = at.host(text)?;
     at.like(next_hop, "destination", destination)?;
-    Ok(Some(next_hop))
+    Ok(NextHop::Via(next_hop))
 }

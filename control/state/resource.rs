@@ -136,7 +136,28 @@ pub(crate) enum RuleKey {
     /// The rule's id.
     Id(String),
     /// Destination and next hop, of a rule without an id.
-    Path(IpNet, Option<IpAddr>),
+    Path(IpNet, NextHop),
+}
+
+/// Where a rule leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum NextHop {
+    /// The destination is reached directly.
+    Link,
+    /// Via this machine, of the same version of IP.
+    Via(IpAddr),
+    /// Nowhere: what is sent there is dropped.
+    Blackhole,
+}
+
+impl NextHop {
+    /// The machine, if there is one.
+    pub(crate) const fn machine(self) -> Option<IpAddr> {
+        match self {
+            Self::Via(machine) => Some(machine),
+            Self::Link | Self::Blackhole => None,
+        }
+    }
 }
 
 /// A route of a subnet.
@@ -144,9 +165,9 @@ pub(crate) enum RuleKey {
 pub(crate) struct Rule {
     /// Where to.
     pub destination: IpNet,
-    /// Via which machine, of the same version of IP; `None`: the destination is reached directly.
-    pub next_hop: Option<IpAddr>,
-    /// The lower number wins among equal destinations.
+    /// By which way.
+    pub next_hop: NextHop,
+    /// The lower number wins among equal destinations; of equal ones that lead via machines, each flow takes one.
     pub priority: u32,
     /// The controller's own words.
     pub said: Box<RoutingRule>,

@@ -17,6 +17,7 @@ mod order;
 mod rehearsal;
 mod resources;
 mod restart;
+mod routes;
 mod statuses;
 mod stuck;
 mod traps;

@@ -111,6 +111,8 @@ pub(super) fn networks() -> Vec<Story> {
     let rule = ("rule", "203.0.113.0/24", "10.8.3.103", 100);
     let old_rule = ("old", "203.0.113.0/24", "10.7.2.102", 1);
     let nearer = ("nearer", "203.0.113.0/25", "10.7.2.102", 1);
+    let twin = ("twin", "203.0.113.0/24", "10.7.2.102", 100);
+    let hole = ("hole", "198.18.0.0/15", "blackhole", 1);
     vec![
         say([vpc("vpc", 7), vpc("vpc", 17), vpc("vpc", 9)]),
         // VNI 7 is the first VPC's for a while.
@@ -128,7 +130,11 @@ pub(super) fn networks() -> Vec<Story> {
             router("router", Delta, &[("blue", &[old_rule]), ("apart", &[])]),
             router("router", Delta, &[("red", &[rule]), ("blue", &[rule])]),
             router("router", Full, &[("blue", &[rule]), ("green", &[])]),
-            router("router", Delta, &[("blue", &[nearer, ("none", "", "", 0)])]),
+            router(
+                "router",
+                Delta,
+                &[("blue", &[nearer, twin, hole, ("none", "", "", 0)])],
+            ),
             router("router", Delta, &[("red", &[])]),
         ]),
         say([
@@ -395,6 +401,9 @@ fn the_stories_end_in_what_they_say() {
         " in 10.7.1.0/24 vni 9 gateway Some(00:00:5e:00:01:01)",
         " in 10.7.1.0/24 vni 7 gateway Some(00:00:5e:00:01:04) dvr None",
         "  203.0.113.5: 02:00:00:00:01:02 vni 77 host 192.0.2.9",
+        "  203.0.113.200: 02:00:00:00:01:02 vni 77 host 192.0.2.9",
+        "  203.0.113.200: 02:00:00:00:01:03 vni 8 host 192.0.2.8",
+        "  198.18.0.9: nowhere",
     ] {
         assert!(seen.contains(line), "no {line:?} in\n{seen}");
     }

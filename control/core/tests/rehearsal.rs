@@ -276,7 +276,7 @@ fn a_vni_of_two_vpcs_conflicts() {
 }
 
 #[test]
-fn one_destination_by_two_next_hops_conflicts() {
+fn one_destination_by_two_next_hops_conflicts_unless_they_share_its_flows() {
     let twice = |hop| {
         let rules = [("second", "203.0.113.0/24", hop, 7)];
         router("router", UpdateType::Delta, &[("blue", &rules)])
@@ -287,6 +287,11 @@ fn one_destination_by_two_next_hops_conflicts() {
     assert_eq!(between.len(), 2);
     let (difference, _) = rehearse(scenario(), vec![twice("10.8.3.103")]);
     assert!(difference.conflicts.is_empty(), "the same next hop");
+    assert_eq!(conflict(vec![twice("blackhole")]).0, Kind::OverlappingRoute);
+    let equal = [("second", "203.0.113.0/24", "10.7.1.101", 100)];
+    let equal = router("router", UpdateType::Delta, &[("blue", &equal)]);
+    let (difference, _) = rehearse(scenario(), vec![equal]);
+    assert!(difference.conflicts.is_empty(), "they share the flows");
 }
 
 #[test]

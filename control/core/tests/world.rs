@@ -32,7 +32,13 @@ fn addresses() -> impl Iterator<Item = IpAddr> {
     let v6 = move |(a, b)| few().map(move |n| IpAddr::from([0x2001, 0xdb8, a, b, 0, 0, 0, n]));
     let v4 = [(7, 1), (7, 2), (8, 3)].into_iter().flat_map(v4);
     let v6 = [(7, 1), (8, 3)].into_iter().flat_map(v6);
-    let by_rule = ["203.0.113.5", "2001:db8:203::5"].map(|ip| ip.parse().unwrap());
+    let by_rule = [
+        "203.0.113.5",
+        "203.0.113.200",
+        "198.18.0.9",
+        "2001:db8:203::5",
+    ];
+    let by_rule = by_rule.map(|ip| ip.parse().unwrap());
     v4.chain(v6).chain(by_rule)
 }
 
@@ -216,13 +222,18 @@ impl World {
                     }
                 }
                 for ip in addresses() {
-                    let hop = match attachment.routes.lookup(ip) {
-                        None => continue,
-                        Some(Target::Connected(vpc)) => tables.neighbors.find_ip(vpc, ip),
-                        Some(Target::Via(vpc, hop)) => tables.neighbors.find_ip(vpc, hop),
-                    };
-                    if let Some(found) = hop {
-                        writeln!(text, "  {ip}: {}", show(&tables, found)).unwrap();
+                    for target in attachment.routes.lookup(ip) {
+                        let found = match target {
+                            Target::Connected(vpc) => tables.neighbors.find_ip(vpc, ip),
+                            Target::Via(vpc, hop) => tables.neighbors.find_ip(vpc, hop),
+                            Target::Blackhole => {
+                                writeln!(text, "  {ip}: nowhere").unwrap();
+                                continue;
+                            }
+                        };
+                        if let Some(found) = found {
+                            writeln!(text, "  {ip}: {}", show(&tables, found)).unwrap();
+                        }
                     }
                 }
             }
