@@ -5,7 +5,7 @@
 //! * [`ip`](mod@ip) what is in an IP packet; [`nd`] what IPv6 has in the place of ARP.
 
 mod ip;
-pub(crate) mod nd;
+mod nd;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;

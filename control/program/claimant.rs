@@ -21,13 +21,13 @@ impl Program {
         wanted: &'a Wanted,
         sought: Sought,
         entry: Neighbor,
-        to: IpAddr,
+        to: Option<IpAddr>,
     ) -> Option<&'a NeighborSlot> {
         let address = match sought {
-            Sought::Ip(_, ip) => ip,
+            Sought::Ip(_, ip) => Some(ip),
             Sought::Mac(..) => to,
         };
-        let has_it = |subnet: &Resolved| subnet.cidr.contains(&address);
+        let has_it = |subnet: &Resolved| address.is_some_and(|ip| subnet.cidr.contains(&ip));
         let near = self.claimant_in(wanted, sought, entry, has_it);
         near.or_else(|| self.claimant_in(wanted, sought, entry, |_| true))
     }

@@ -33,6 +33,8 @@ STATES = [
     goal.neighbor(FAR_THERE, kind="L3"),
 ]
 UPLINK, HERE_PORT, ALSO_PORT = 0, 1, 2
+PORT = 40_000
+"""Of nothing that tshark knows."""
 ALL_NODES, ALL_ROUTERS = "ff02::1", "ff02::2"
 
 
@@ -56,7 +58,7 @@ def solicitation(target: str, src: str, mac: str = HERE.mac) -> bytes:
 
 
 def test_guests_of_one_subnet_reach_each_other_by_mac(replay, tmp_path):
-    frames = [frame for to in (THERE, ALSO_HERE) for frame in (udp(HERE, to, tos=0xB9), tcp(HERE, to))]
+    frames = [frame for to in (THERE, ALSO_HERE) for frame in (udp(HERE, to, tos=0xB9, dport=PORT), tcp(HERE, to, dport=PORT))]
     back = [udp(THERE, HERE), tcp(THERE, HERE, ttl=1)]
     done = replay(STATES, underlay=[vxlan(frame, NEAR.vni, src=B) for frame in back], guests=guests(frames))
     assert_encapsulated(done.sent[UPLINK], [(frame, NEAR.vni, B) for frame in frames[:2]])
@@ -66,10 +68,10 @@ def test_guests_of_one_subnet_reach_each_other_by_mac(replay, tmp_path):
 
 
 def test_what_is_for_another_subnet_is_routed_there_and_back(replay, tmp_path):
-    frames = [to_gateway(HERE, FAR_THERE, sport=1000 + n, tos=n, ttl=64) for n in range(40)]
+    frames = [to_gateway(HERE, FAR_THERE, sport=1000 + n, tos=n, dport=PORT) for n in range(40)]
     came = vxlan(routed(FAR_THERE, HERE, eth_dst=HERE.mac), NEAR.vni, src=B)
     done = replay(STATES, underlay=[came], guests=guests(frames))
-    expected = [routed(HERE, FAR_THERE, sport=1000 + n, tos=n) for n in range(40)]
+    expected = [routed(HERE, FAR_THERE, sport=1000 + n, tos=n, dport=PORT) for n in range(40)]
     assert_encapsulated(done.sent[UPLINK], [(frame, FAR.vni, B) for frame in expected])
     assert_frames(done.sent[HERE_PORT], [udp(FAR_THERE, HERE, eth_src=NEAR.gateway_mac, ttl=63)])
     assert_sound(tmp_path, done.sent[UPLINK], udp=40)

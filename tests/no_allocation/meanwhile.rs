@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! What commits replace is freed by who commits, while a worker forwards.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -62,7 +63,10 @@ fn edit(lab: &mut Lab, round: u32, blue: &Subnet) -> (Commit, Weak<RouteTable>) 
         unreachable!()
     };
     let other = Subnet::new(9, 3, 2, 0);
-    let address = |n: u32| std::net::Ipv4Addr::from(0x0a09_0000 + n);
+    let address = |n: u32| match n % 2 {
+        0 => IpAddr::from(Ipv4Addr::from(0x0a09_0000 + n)),
+        _ => IpAddr::from(Ipv6Addr::from(0xfd00 << 112 | u128::from(n))),
+    };
     let neighbor = |mac| vswitch::tables::Neighbor {
         mac,
         vni: vswitch::wire::Vni::new(other.vni).unwrap(),
@@ -75,14 +79,14 @@ fn edit(lab: &mut Lab, round: u32, blue: &Subnet) -> (Commit, Weak<RouteTable>) 
             .upsert_mac(domain(3), mac, neighbor(mac))
             .unwrap();
         lab.writer
-            .upsert_ip(vpc(2), address(n).into(), neighbor(mac))
+            .upsert_ip(vpc(2), address(n), neighbor(mac))
             .unwrap();
     }
     // All but what the tables grow by is gone a round later.
     for n in (round.saturating_sub(1) * 100..round * 100).filter(|n| n % 4 != 0) {
         let mac = Mac::from_u64(0x0202_0000_0000 + u64::from(n));
         lab.writer.remove_mac(domain(3), mac);
-        lab.writer.remove_ip(vpc(2), address(n).into());
+        lab.writer.remove_ip(vpc(2), address(n));
     }
     lab.writer.release_hop(id);
     (lab.writer.commit(), Arc::downgrade(&blue.routes))

@@ -12,6 +12,7 @@ use vswitch::tables::{
 use vswitch::wire::Mac;
 
 use super::lab::*;
+use super::net::{self, ICMP, Net, link_local, message, packet, udp6};
 use super::{Arrivals, Pair};
 
 const A: PortId = port(2);
@@ -41,10 +42,15 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
         .map(|n| via(format!("172.16.{}.{}/32", n >> 8, n & 255), blue.ip(9)))
         .collect();
     further.push(via("198.51.100.0/24".into(), blue.ip(9)));
+    let mut six = Net::new(7, 1, 1, 0);
+    further.extend([six.connected(), Net::new(8, 2, 1, 1).connected()]);
     router(&mut [&mut blue, &mut red], &further);
+    six.routes = Arc::clone(&blue.routes);
     lab.guest(A, 1, std::slice::from_ref(&blue));
     lab.guest(B, 2, std::slice::from_ref(&blue));
     lab.guest(C, 3, &[red.clone(), blue.clone()]);
+    let attachments = vec![red.attachment(), blue.attachment(), six.attachment()];
+    net::tenant(lab, C, guest_mac(8, 3), attachments);
     lab.guest(DOWN, 4, std::slice::from_ref(&blue));
     lab.guest(STUCK, 7, std::slice::from_ref(&blue));
     let down = TenantPort {
@@ -70,6 +76,7 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     lab.neighbor(&blue, 6, Mac::new(guest_mac(7, 6)), Hop::Local(UNBOUND));
     lab.remote(9, &blue);
     lab.remote(9, &red);
+    net::remote(lab, 9, &six);
     let peer = lab.hop(PEER, PEER_MAC);
     for n in 0..10_000u32 {
         let other = Subnet::new(9, 3, 1, (n >> 8) as u8);
@@ -86,7 +93,8 @@ pub(crate) fn with_host_port() -> Scene {
     let (blue, red) = populate(&mut lab);
     let mut arrivals = forwarded(&blue, &red);
     let sent = arrivals.len() as u64;
-    let questions = answered(&blue);
+    let mut questions = answered(&blue);
+    questions.extend(answered_ipv6());
     let answered = questions.len() as u64;
     arrivals.extend(questions);
     arrivals.extend(dropped_from_guests(&blue, &red));
@@ -178,9 +186,40 @@ pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
         (UPLINK, from_peer(7, 0, &switched(blue, 9, 2))),
         (UPLINK, ssh()),
         (HOST, ssh()),
+        (B, routed_ipv6(guest_mac(7, 2), 64)), // of a guest in one subnet
+        (C, routed_ipv6(guest_mac(8, 3), 64)), // and in several
     ];
     frames
         .map(|(at, bytes)| (at, MemoryFrame::new(&bytes)))
+        .into()
+}
+
+/// A packet by the gateway to guest 9.
+fn routed_ipv6(from: [u8; 6], hops: u8) -> Vec<u8> {
+    let six = Net::new(7, 1, 1, 0);
+    udp6([from, six.gateway_mac()], [six.ip(3), six.ip(9)], hops)
+}
+
+/// A neighbor solicitation of guest 3 for its gateway.
+fn solicitation(hops: u8) -> Vec<u8> {
+    let (six, from) = (Net::new(7, 1, 1, 0), link_local(guest_mac(8, 3)));
+    let ips = [from, "ff02::1:ff00:fe".parse().unwrap()];
+    let message = message(ips, 135, 0, [0; 4], &six.gateway().octets());
+    let macs = [guest_mac(8, 3), [0x33, 0x33, 0xff, 0, 0, 0xfe]];
+    packet(macs, ips, ICMP, hops, &message)
+}
+
+/// What guest 3 asks by IPv6: for routers, before it asks for its own one's MAC, and for an echo of that.
+fn answered_ipv6() -> Arrivals {
+    let (six, mac) = (Net::new(7, 1, 1, 0), guest_mac(8, 3));
+    let ips = [link_local(mac), "ff02::2".parse().unwrap()];
+    let solicits = message(ips, 133, 0, [0; 4], &[]);
+    let solicits = packet([mac, [0x33, 0x33, 0, 0, 0, 2]], ips, ICMP, 255, &solicits);
+    let ips = [six.ip(3), six.gateway()];
+    let echo = message(ips, 128, 0, [0; 4], b"data");
+    let echo = packet([mac, six.gateway_mac()], ips, ICMP, 64, &echo);
+    [solicits, solicitation(255), echo]
+        .map(|bytes| (C, MemoryFrame::new(&bytes)))
         .into()
 }
 
@@ -323,6 +362,8 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
         (A, switched(blue, 1, 7)),                    // TxFull
         (B, switched(blue, 2, 7)),                    // TxFull, by the worker that hands over
         (A, jumbo),                                   // TooBig
+        (C, routed_ipv6(guest_mac(8, 3), 1)),         // TtlExpired, of IPv6
+        (C, solicitation(64)),                        // BadNd
     ];
     let frames = frames.map(|(at, bytes)| (at, MemoryFrame::new(&bytes)));
     frames.into_iter().chain([(A, cramped)]).collect()

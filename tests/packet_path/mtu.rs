@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use etherparse::{IpFragOffset, IpNumber, Ipv4Header, PacketBuilder};
+use etherparse::{IpFragOffset, IpNumber, Ipv4Header};
 use vswitch::counters::DropReason;
 use vswitch::io::memory::MemoryFrame;
 use vswitch::tables::{Attachment, Role, TenantPort};

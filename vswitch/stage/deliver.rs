@@ -67,16 +67,26 @@ pub fn local(
 /// (RFC 1812 section 5.3.1, RFC 8200 section 3).
 #[inline(always)]
 pub fn reroute(head: &mut [u8], meta: &Meta, source: u64) {
-    let Ok((ethernet, rest)) = EthernetHdr::mut_from_prefix(head) else {
-        return;
-    };
-    ethernet.set_addresses(meta.neighbor.mac_word(), source);
     if meta.payload == Payload::Ipv6 {
-        if let Ok((ip, _)) = Ipv6Hdr::mut_from_prefix(rest) {
-            ip.decrement_hop_limit();
-        }
-    } else if let Ok((ip, _)) = Ipv4Hdr::mut_from_prefix(rest) {
+        return reroute_ipv6(head, meta, source);
+    }
+    if let Ok((ethernet, rest)) = EthernetHdr::mut_from_prefix(head)
+        && let Ok((ip, _)) = Ipv4Hdr::mut_from_prefix(rest)
+    {
+        ethernet.set_addresses(meta.neighbor.mac_word(), source);
         ip.decrement_ttl();
+    }
+}
+
+/// The same for IPv6, out of the way of IPv4.
+#[cold]
+#[inline(never)]
+fn reroute_ipv6(head: &mut [u8], meta: &Meta, source: u64) {
+    if let Ok((ethernet, rest)) = EthernetHdr::mut_from_prefix(head)
+        && let Ok((ip, _)) = Ipv6Hdr::mut_from_prefix(rest)
+    {
+        ethernet.set_addresses(meta.neighbor.mac_word(), source);
+        ip.decrement_hop_limit();
     }
 }
 
@@ -91,15 +101,18 @@ fn guest(tables: &Tables, port: PortId) -> Result<&TenantPort, DropReason> {
 
 /// The subnet of the port that the packet is for. Subnets of a VPC may share one VNI, so the destination
 /// address decides; what has none, or one behind the guest, belongs to the first subnet of the VNI.
-#[inline]
+#[inline(always)]
 fn subnet_of<'t>(port: &'t TenantPort, head: &[u8], meta: &Meta) -> Option<&'t Attachment> {
-    if let [only] = port.attachments.as_slice() {
-        return Some(only);
+    match port.attachments.as_slice() {
+        [only] => Some(only),
+        several => subnet_among(several, head, meta),
     }
-    let mut in_vni = port
-        .attachments
-        .iter()
-        .filter(|subnet| Some(subnet.vni) == meta.neighbor.vni());
+}
+
+#[inline(never)]
+fn subnet_among<'t>(subnets: &'t [Attachment], head: &[u8], meta: &Meta) -> Option<&'t Attachment> {
+    let of_vni = |subnet: &&Attachment| Some(subnet.vni) == meta.neighbor.vni();
+    let mut in_vni = subnets.iter().filter(of_vni);
     let first = in_vni.next()?;
     let to = match meta.payload {
         Payload::Ipv4 => Some(Ipv4Addr::from(meta.dst_ip).into()),

@@ -20,8 +20,8 @@ use crate::tables::routes::{Target, TargetIndex, Way};
 use crate::tables::{Attachment, Neighbors, TenantPort, VpcId};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac};
 
-/// Runs the stage over one burst that came from `port`; what it refuses is offered to `edge`. True if any of it is IPv6 and
-/// routed, which the next stage asks for once a burst. Never blocks, allocates or logs.
+/// Runs the stage over one burst that came from `port`; what it refuses is offered to `edge`. True if some of it may be IPv6
+/// that is routed, which the next stage asks for once a burst. Never blocks, allocates or logs.
 #[inline]
 pub fn run<F: Frame>(
     burst: &mut Burst<F>,
@@ -53,6 +53,9 @@ pub fn next_hop(port: &TenantPort, head: &[u8], meta: &Meta) -> Option<(VpcId, I
     reach(target, ipv6(head)?.dst())
 }
 
+/// In the place of the highest destination, and above all of them.
+const NOT_ONLY_IPV4: u64 = 1 << 32;
+
 /// The guest is in one subnet. Then most bursts go one way altogether: its route is looked up once.
 #[inline(always)]
 fn in_one<F: Frame>(
@@ -61,26 +64,26 @@ fn in_one<F: Frame>(
     neighbors: &Neighbors,
     edge: &mut Edge<'_, F>,
 ) -> bool {
-    let (mut lowest, mut highest, mut any_ipv6) = (u32::MAX, 0, false);
+    let (mut lowest, mut highest) = (u32::MAX, 0);
     let decide = |_: &mut F, meta: &mut Meta| {
         if !is_gateway(subnet, meta) {
             return switch(subnet, meta, neighbors);
         }
         meta.routed = true;
-        match meta.payload {
-            Payload::Ipv4 => {
-                (lowest, highest) = (lowest.min(meta.dst_ip), highest.max(meta.dst_ip));
-            }
-            Payload::Ipv6 => any_ipv6 = true,
-            Payload::Other => return Err(DropReason::NotRoutable),
+        if meta.payload != Payload::Ipv4 {
+            highest = NOT_ONLY_IPV4;
+            return may_be_routed(meta);
         }
+        lowest = lowest.min(meta.dst_ip);
+        highest = highest.max(u64::from(meta.dst_ip));
         may_live(meta)
     };
     burst.keep_or_offer(decide, |frame, meta, reason| edge.take(frame, meta, reason));
-    if any_ipv6 {
+    if highest == NOT_ONLY_IPV4 {
         route_both(burst, subnet, neighbors, edge);
         return true;
     }
+    let highest = highest as u32; // an address
     if lowest > highest {
         return false; // nothing is routed
     }
@@ -124,20 +127,13 @@ fn in_several<F: Frame>(
         let at_gateway = subnets.iter().filter(|subnet| is_gateway(subnet, meta));
         if let Some(subnet) = of_source(at_gateway, frame.head(), meta) {
             meta.routed = true;
-            match meta.payload {
-                Payload::Ipv4 => {
-                    may_live(meta)?;
-                    return go(subnet.routes.way(meta.dst_ip), meta, subnet, neighbors);
-                }
-                Payload::Ipv6 => {
-                    may_live(meta)?;
-                    any_ipv6 = true;
-                    let number = subnets.iter().position(|one| std::ptr::eq(one, subnet));
-                    let number = number.unwrap_or_default();
-                    return go_ipv6(number, subnet, frame.head(), meta, neighbors);
-                }
-                Payload::Other => return Err(DropReason::NotRoutable),
+            may_be_routed(meta)?;
+            if meta.payload == Payload::Ipv4 {
+                return go(subnet.routes.way(meta.dst_ip), meta, subnet, neighbors);
             }
+            any_ipv6 = true;
+            let number = subnets.iter().position(|one| std::ptr::eq(one, subnet));
+            return go_ipv6(number.unwrap_or(0), subnet, frame.head(), meta, neighbors);
         }
         let subnet = of_source(subnets.iter(), frame.head(), meta);
         switch(subnet.ok_or(DropReason::PortUnbound)?, meta, neighbors)
@@ -243,7 +239,14 @@ fn is_gateway(subnet: &Attachment, meta: &Meta) -> bool {
         .is_some_and(|mac| mac.word() == meta.dst_mac)
 }
 
-/// The time to live, or hop limit, of what is to be routed.
+fn may_be_routed(meta: &Meta) -> Result<(), DropReason> {
+    match meta.payload {
+        Payload::Ipv4 | Payload::Ipv6 => may_live(meta),
+        Payload::Other => Err(DropReason::NotRoutable),
+    }
+}
+
+/// By its time to live, or hop limit.
 #[inline]
 fn may_live(meta: &Meta) -> Result<(), DropReason> {
     match meta.ttl {

@@ -4,18 +4,15 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use etherparse::{Icmpv6Header, Icmpv6Type, IpNumber, Ipv6Header};
-use vswitch::wire::Mac;
+use vswitch::wire::{Mac, nd};
 
 use super::{Layer, PacketError, Sender, known};
-
-/// The hop limit of what must not have been routed.
-const ON_LINK: u8 = 255;
 
 /// All routers of the link (RFC 4291 section 2.7.1).
 const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
 /// The option with the sender's MAC: its type, and its length in eight bytes.
-const SOURCE_MAC: [u8; 2] = [1, 1];
+const SOURCE_MAC: [u8; 2] = [nd::option::SOURCE, 1];
 
 /// A request for who has an address, or if none is said, for routers; and the MAC that it is sent to.
 pub(super) fn solicitation(
@@ -27,7 +24,7 @@ pub(super) fn solicitation(
     let target: Option<Ipv6Addr> = layer.take("dst")?;
     layer.end()?;
     let (kind, to) = match target {
-        Some(target) => (Icmpv6Type::NeighborSolicitation, solicited(target)),
+        Some(target) => (Icmpv6Type::NeighborSolicitation, nd::solicited_node(target)),
         None => (Icmpv6Type::RouterSolicitation, ROUTERS),
     };
     let own = || match sender.address(target.unwrap_or(ROUTERS).into())? {
@@ -46,30 +43,10 @@ pub(super) fn solicitation(
     let ip = Ipv6Header {
         payload_length: message.len() as u16, // at most 32
         next_header: IpNumber::IPV6_ICMP,
-        hop_limit: ON_LINK,
+        hop_limit: nd::HOP_LIMIT,
         source: from.octets(),
         destination: to.octets(),
         ..Ipv6Header::default()
     };
-    Ok((group_mac(to), [&ip.to_bytes()[..], &message].concat()))
-}
-
-/// The group that everybody with such an address is in (RFC 4291 section 2.7.1).
-fn solicited(target: Ipv6Addr) -> Ipv6Addr {
-    let [.., a, b, c] = target.octets();
-    let [low, high] = [u16::from_be_bytes([b, c]), u16::from_be_bytes([0xff, a])];
-    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, high, low)
-}
-
-/// The address that every machine makes of its MAC for its link (RFC 4291 appendix A).
-pub(crate) fn link_local(mac: Mac) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.bytes();
-    let id = [a ^ 2, b, c, 0xff, 0xfe, d, e, f];
-    Ipv6Addr::from_bits((0xfe80 << 112) | u128::from(u64::from_be_bytes(id)))
-}
-
-/// The MAC of a group (RFC 2464 section 7).
-pub(crate) fn group_mac(group: Ipv6Addr) -> Mac {
-    let [.., a, b, c, d] = group.octets();
-    Mac::new([0x33, 0x33, a, b, c, d])
+    Ok((nd::group_mac(to), [&ip.to_bytes()[..], &message].concat()))
 }

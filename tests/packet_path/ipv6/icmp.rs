@@ -83,7 +83,7 @@ fn what_else_is_for_a_gateway_is_not_served_and_its_sender_told_so() {
     let (mut lab, here, _) = lab();
     let ips = [here.ip(1), here.gateway()];
     let back = [here.gateway(), here.ip(1)];
-    let frame = udp(to_gateway(&here), ips, 64);
+    let frame = udp6(to_gateway(&here), ips, 64);
     lab.expect(A, &frame, A, &told(&here, back, 1, 4, 0, &frame));
     let gre = packet(to_gateway(&here), ips, IpNumber(47), 64, &[7; 30]);
     lab.expect(A, &gre, A, &told(&here, back, 4, 1, 6, &gre));
@@ -120,13 +120,13 @@ fn a_sender_is_told_why_its_packet_goes_no_further() {
         (there.ip(99), 64, 1, 3, DropReason::UnknownNeighbor),
     ] {
         let before = lab.totals(A);
-        let frame = udp(to_gateway(&here), [here.ip(1), to], hops);
+        let frame = udp6(to_gateway(&here), [here.ip(1), to], hops);
         lab.expect(A, &frame, A, &told(&here, back, kind, code, 0, &frame));
         assert_eq!(lab.totals(A).since(&before).drops_for(reason), 1);
     }
     // Away from the only link that its source is good on: the gateway answers by its own address there.
     let [guest, gateway] = to_gateway(&here).map(link_local);
-    let frame = udp(to_gateway(&here), [guest, there.ip(4)], 64);
+    let frame = udp6(to_gateway(&here), [guest, there.ip(4)], 64);
     lab.expect(
         A,
         &frame,
@@ -158,7 +158,7 @@ fn a_gateway_without_an_address_speaks_by_its_link_local_one_and_none_does_not_s
     attachment.gateway_ip = None;
     tenant(&mut lab, A, here.mac(1), vec![attachment.clone()]);
     lab.commit();
-    let frame = udp(to_gateway(&here), [here.ip(1), there.ip(4)], 1);
+    let frame = udp6(to_gateway(&here), [here.ip(1), there.ip(4)], 1);
     let back = [link_local(here.gateway_mac()), here.ip(1)];
     lab.expect(A, &frame, A, &told(&here, back, 3, 0, 0, &frame));
     attachment.gateway_mac = None;
@@ -205,7 +205,7 @@ fn nobody_is_told_of_errors_or_of_what_no_single_machine_sent() {
 #[test]
 fn a_guest_is_told_so_many_errors_at_once_and_the_rest_is_counted() {
     let (mut lab, here, there) = lab();
-    let frame = udp(to_gateway(&here), [here.ip(1), there.ip(4)], 1);
+    let frame = udp6(to_gateway(&here), [here.ip(1), there.ip(4)], 1);
     (0..300).for_each(|_| lab.inject(A, &frame));
     let told = lab.out(A).len();
     assert!((100..110).contains(&told), "{told}");

@@ -39,9 +39,9 @@ fn what_lacks_a_neighbor_is_asked_for_by_what_it_lacks_and_forwarded_when_it_is_
             Sought::Mac(domain(1), Mac::new(here.mac(n))),
         )
     };
-    let routed = |to| udp(to_gateway(&here), [here.ip(1), to], 64);
+    let routed = |to| udp6(to_gateway(&here), [here.ip(1), to], 64);
     let asks = |n| nd::asks(mac, here.ip(1), here.ip(n), &[]);
-    let switched = udp([mac, here.mac(5)], [here.ip(1), here.ip(5)], 64);
+    let switched = udp6([mac, here.mac(5)], [here.ip(1), here.ip(5)], 64);
     for (frame, (ip, sought)) in [
         (routed(there.ip(66)), by_ip(there.ip(66))),
         (routed("2600::1".parse().unwrap()), by_ip(there.ip(88))),
@@ -100,11 +100,11 @@ fn nobody_is_asked_for_what_no_controller_knows() {
         ),
         (
             "to a link-local address",
-            udp([mac, here.mac(5)], [mac, here.mac(5)].map(link_local), 64),
+            udp6([mac, here.mac(5)], [mac, here.mac(5)].map(link_local), 64),
         ),
         (
             "no route",
-            udp(
+            udp6(
                 to_gateway(&here),
                 [here.ip(1), "2700::1".parse().unwrap()],
                 64,
@@ -112,7 +112,7 @@ fn nobody_is_asked_for_what_no_controller_knows() {
         ),
         (
             "to all",
-            udp(
+            udp6(
                 [mac, [0x33, 0x33, 0, 0, 0, 1]],
                 [here.ip(1), "ff02::1".parse().unwrap()],
                 64,

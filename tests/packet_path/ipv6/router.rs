@@ -11,7 +11,7 @@ const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 const ALL_ROUTERS_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 2];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-fn solicits(mac: [u8; 6], from: Ipv6Addr, options: &[u8]) -> Vec<u8> {
+pub(super) fn solicits(mac: [u8; 6], from: Ipv6Addr, options: &[u8]) -> Vec<u8> {
     let ips = [from, ALL_ROUTERS];
     let solicitation = message(ips, 133, 0, [0; 4], options);
     packet([mac, ALL_ROUTERS_MAC], ips, ICMP, 255, &solicitation)
@@ -54,6 +54,28 @@ fn who_solicits_a_router_is_told_of_the_gateway_and_the_prefix_on_its_link() {
     let frame = solicits(mac, Ipv6Addr::UNSPECIFIED, &[]);
     lab.expect(A, &frame, A, &expected);
     assert_eq!(lab.totals(A).answered, 5);
+}
+
+#[test]
+fn a_guest_that_asks_for_its_gateway_is_told_of_it_again_if_that_was_long_ago() {
+    let (mut lab, here, _) = lab();
+    let (mac, from) = (here.mac(1), link_local(here.mac(1)));
+    let asks = super::nd::asks(mac, from, here.gateway(), &[]);
+    let probe = super::nd::asks(mac, Ipv6Addr::UNSPECIFIED, here.gateway(), &[]);
+    for frame in [&probe, &super::nd::asks(mac, from, here.ip(2), &[])] {
+        lab.inject(A, frame);
+        assert_eq!(lab.out(A).len(), 1, "not about the gateway, or nobody's");
+    }
+    (0..3).for_each(|_| lab.inject(A, &asks));
+    let out = lab.out(A);
+    // Never until now: so the first is told of it besides.
+    let unasked = told(&here, (mac, from), 0, &[prefix(&here)]);
+    assert_eq!((out.len(), &out[3], &out[1]), (4, &unasked, &out[0]));
+    lab.inject(A, &asks);
+    assert_eq!(lab.out(A), out[..1]);
+    let totals = lab.totals(A);
+    assert_eq!((totals.answered, totals.own), (6, 7));
+    lab.silent();
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub struct Replies<F> {
     frames: Frames<F>,
     /// Of each, why the packet that it is about was dropped; `None`: that was for the switch itself.
     dropped: ArrayVec<Option<DropReason>, MAX_BURST>,
+    /// What it is told besides.
+    unasked: Option<F>,
 }
 
 impl<F> Default for Replies<F> {
@@ -64,6 +66,7 @@ impl<F> Default for Replies<F> {
         Self {
             frames: Frames::new(),
             dropped: ArrayVec::new(),
+            unasked: None,
         }
     }
 }
@@ -76,18 +79,22 @@ impl<F: Frame> Replies<F> {
         &mut self,
         port: PortId,
         egress: &mut Egress<T>,
-        counters: &WorkerCounters,
+        worker: &WorkerCounters,
     ) {
         if self.frames.is_empty() {
             return;
         }
-        egress.send_own(&mut self.frames, port, counters);
-        let counters = counters.port(port);
+        egress.send_own(&mut self.frames, port, worker);
+        let counters = worker.port(port);
         for dropped in self.dropped.drain(..) {
             match dropped {
                 None => counters.add_answered(1),
                 Some(reason) => counters.add_drops(reason, 1),
             }
+        }
+        if let Some(unasked) = self.unasked.take() {
+            self.frames.push(unasked); // they are gone
+            egress.send_own(&mut self.frames, port, worker);
         }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! | the guest says | it gets |
 //! |---|---|
-//! | neighbor solicitation | an advertisement of who has the address, if the tables know |
+//! | neighbor solicitation | an advertisement of who has the address, if the tables know; for its gateway's, from time to time one of that too |
 //! | the same from no address (RFC 4862 section 5.4) | the same to all nodes: the address is taken. Nothing if it is its own |
 //! | router solicitation | an advertisement of its gateway, see [`router`](super::router) |
 //! | advertisements | nothing |
@@ -127,6 +127,9 @@ fn advertise<F: Frame>(
 ) -> Option<Result<(), DropReason>> {
     let (mac, is_router) = owner(edge, asked.target)?;
     let probe = asked.from.is_unspecified();
+    if is_router && !probe {
+        router::repeat(edge, frame, (asked.mac, asked.from));
+    }
     let (to_mac, to) = match probe {
         true => (nd::group_mac(nd::ALL_NODES), nd::ALL_NODES),
         false => (asked.mac, asked.from),

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! What a guest's gateway says of itself when it is solicited (RFC 4861 section 6.2): that it is there, the prefixes of the
 //! link, which addresses are not to be made up from, the MTU, and DNS servers.
+//!
+//! Guests solicit routers once, and forget the one they found after a time unless it speaks again. A worker has no clock that
+//! would make it speak; but a guest that uses its gateway asks for its MAC now and then, and is then told of it, if that was
+//! long ago.
 
 use std::net::Ipv6Addr;
+use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use ipnet::{IpNet, Ipv6Net};
@@ -32,7 +37,7 @@ type Message = ArrayVec<u8, MAX_LEN>;
 
 /// Makes the frame the advertisement for who solicits it from this MAC and address. `None`: the guest has no gateway.
 pub(super) fn advertise<F: Frame>(
-    edge: &Edge<'_, F>,
+    edge: &mut Edge<'_, F>,
     frame: &mut F,
     (mac, ip): (Mac, Ipv6Addr),
 ) -> Option<Result<(), DropReason>> {
@@ -51,7 +56,18 @@ pub(super) fn advertise<F: Frame>(
         false => (mac, ip),
     };
     let addresses = (nd::link_local(gateway), to);
+    edge.limiter.tell_router(edge.from, Instant::now());
     Some(reply(frame, (gateway, to_mac), addresses, &message))
+}
+
+/// Tells who asks for its gateway's MAC, from this MAC and address, of the gateway, if that is due. The frame stays as it is.
+pub(super) fn repeat<F: Frame>(edge: &mut Edge<'_, F>, frame: &F, from: (Mac, Ipv6Addr)) {
+    if edge.limiter.is_router_due(edge.from, Instant::now())
+        && let Some(mut unasked) = frame.copy(0..frame.len())
+        && let Some(Ok(())) = advertise(edge, &mut unasked, from)
+    {
+        edge.replies.unasked = Some(unasked);
+    }
 }
 
 /// The prefix of an IPv6 subnet.
