@@ -162,7 +162,7 @@ impl Program {
         let tenant = TenantPort {
             mac: port.mac,
             admin_up: port.admin_up,
-            guard: self.site.anti_spoofing.then(|| guard(port)),
+            guard: self.site.is_guarded(id).then(|| guard(port)),
             lease: offer.as_ref().ok().map(|offer| offer.lease.clone()),
             attachments,
         };

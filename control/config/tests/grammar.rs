@@ -7,6 +7,7 @@ use vswitch::tables::PortId;
 
 use crate::config::command::VxlanSetting;
 use crate::config::parse::{Problem, SyntaxError, parse_line};
+use crate::config::rule::PortRule;
 use crate::config::table::{When, rows, when};
 use crate::config::{Command, PortItem, Ports, Setting, Show};
 
@@ -54,6 +55,18 @@ fn what_testpmd_users_type_is_understood() {
             item: PortItem::Txd,
             value: 1024
         }
+    );
+    let rule = |ports, on| Command::PortRule {
+        ports,
+        rule: PortRule::AntiSpoofing(on),
+    };
+    assert_eq!(
+        command("port config 2 anti-spoofing off"),
+        rule(one(2), Some(false))
+    );
+    assert_eq!(
+        command("port config all anti-spoofing default"),
+        rule(Ports::All, None)
     );
     assert_eq!(
         command("port config mtu 1 1550"),

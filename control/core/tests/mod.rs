@@ -16,6 +16,7 @@ mod order;
 mod rehearsal;
 mod resources;
 mod restart;
+mod rules;
 mod statuses;
 mod stuck;
 mod traps;

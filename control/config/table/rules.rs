@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+//! Rows for what holds at a guest's port.
+
+use super::super::argument::{Kind, Value};
+use super::super::command::Command;
+use super::super::rule::PortRule;
+use super::Part::Is;
+use super::{PORTS, Spec, When, arg};
+
+pub(super) const ROWS: &[Spec] = &[
+    Spec {
+        parts: &[
+            Is("port"),
+            Is("config"),
+            PORTS,
+            Is("anti-spoofing"),
+            arg(
+                "on|off",
+                Kind::OnOff,
+                "default: what `set anti-spoofing` says",
+            ),
+        ],
+        when: When::Always,
+        summary: "Says of one port whether its guest sends from its own addresses only",
+        details: "\
+What it then may send is said by `help set anti-spoofing`. It holds for the port, whichever of the controller's ports it is \
+bound to, and at once. OpenStack knows this as port_security_enabled; Alcor's schema has no field for it.",
+        build: make!([Value::Ports(ports), Value::OnOff(on)] => Command::PortRule { ports: *ports, rule: PortRule::AntiSpoofing(Some(*on)) }),
+    },
+    Spec {
+        parts: &[
+            Is("port"),
+            Is("config"),
+            PORTS,
+            Is("anti-spoofing"),
+            Is("default"),
+        ],
+        when: When::Always,
+        summary: "Has a port do as `set anti-spoofing` says (the default)",
+        details: "",
+        build: make!([Value::Ports(ports)] => Command::PortRule { ports: *ports, rule: PortRule::AntiSpoofing(None) }),
+    },
+];
