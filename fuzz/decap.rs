@@ -55,8 +55,10 @@ fn populated() -> Lab {
     router(&mut [&mut blue, &mut red, &mut green], &further);
     wide.routes = Arc::clone(&green.routes);
     lab.lease = Some(Arc::new(lease(&blue)));
+    lab.takes_tags = true;
     lab.guest(GUEST, 1, std::slice::from_ref(&blue));
     lab.lease = None;
+    lab.takes_tags = false;
     lab.guest(OTHER, 2, std::slice::from_ref(&red));
     lab.guest(SUBNETS, 3, &[green.clone(), blue.clone()]);
     let attachments = vec![green.attachment(), blue.attachment(), wide.attachment()];

@@ -72,6 +72,7 @@ fn switch() -> Core {
             underlay: Some(uplink),
             host_port: None,
             anti_spoofing: true,
+            rules: HashMap::new(),
         },
         writer,
     );

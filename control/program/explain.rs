@@ -325,7 +325,7 @@ fn parsed(meta: &Meta, head: &[u8]) -> String {
                 meta.ttl
             )
         }
-        None => "neither IPv4 nor IPv6".to_owned(),
+        None => "neither IPv4 nor IPv6, or behind a VLAN tag".to_owned(),
     }
 }
 

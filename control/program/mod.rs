@@ -39,7 +39,7 @@ use vswitch::tables::snapshot::{Commit, Memory, Writer};
 use vswitch::tables::{DomainId, HopId, PortId, Role, RouteTable, VpcId};
 use vswitch::wire::{Mac, Vni};
 
-use crate::core::Site;
+use crate::core::{PortRules, Site};
 use crate::state::chunks::Chunks;
 use crate::state::neighbor::NeighborIx;
 use crate::state::network::{SubnetIx, VpcIx};
@@ -192,6 +192,11 @@ impl Program {
     /// This host's place in the network.
     pub(crate) const fn site(&self) -> &Site {
         &self.site
+    }
+
+    /// Says what holds at a port, from its next update on.
+    pub(crate) fn set_rules(&mut self, port: PortId, rules: PortRules) {
+        self.site.rules.insert(port, rules);
     }
 
     /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.

@@ -113,6 +113,11 @@ impl Wanted {
         Ok(())
     }
 
+    /// Has what `port` of the switch is bound to, if anything, looked at again.
+    pub(crate) fn touch_bound(&mut self, port: PortId) {
+        self.touched.ports.extend(self.bound.get(&port));
+    }
+
     pub(super) fn set_port(
         &mut self,
         id: &str,

@@ -18,6 +18,7 @@ mod rehearsal;
 mod resources;
 mod restart;
 mod routes;
+mod rules;
 mod statuses;
 mod stuck;
 mod traps;

@@ -10,14 +10,14 @@ use serde_json::Value;
 use vswitch::tables::rcu::Reader;
 use vswitch::tables::routes::Target;
 use vswitch::tables::snapshot::{Registrar, tables};
-use vswitch::tables::{Hop, Lease, Neighbor, PortId, Role, Tables, Tunnel, Underlay};
+use vswitch::tables::{Hop, Lease, Neighbor, PortId, Role, Tables, TenantPort, Tunnel, Underlay};
 use vswitch::wire::Mac;
 
 use super::export::exported;
 use super::goal::State;
 use super::goal::v1;
 use crate::core::watchdog::GRACE;
-use crate::core::{Core, Goal, Show, Site, Uplink};
+use crate::core::{Core, Goal, PortRules, Show, Site, Uplink};
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
 use crate::southbound::decode::Encoded;
 
@@ -64,6 +64,7 @@ pub(super) fn site() -> Site {
         underlay: Some(uplink),
         host_port: None,
         anti_spoofing: true,
+        rules: HashMap::new(),
     }
 }
 
@@ -247,14 +248,26 @@ impl World {
 
     /// What workers tell the guest at port 1 by DHCP.
     pub(super) fn lease(&mut self) -> Option<Arc<Lease>> {
+        self.guest(PORT_A)?.lease.clone()
+    }
+
+    /// What workers know of a port's guest.
+    pub(super) fn guest(&mut self, port: PortId) -> Option<Arc<TenantPort>> {
         let tables = self.reader.pin();
-        let lease = match tables.role(PORT_A) {
-            Role::Tenant(tenant) => tenant.lease.clone(),
+        let guest = match tables.role(port) {
+            Role::Tenant(tenant) => Some(Arc::clone(tenant)),
             _ => None,
         };
         drop(tables);
         self.reader.offline();
-        lease
+        guest
+    }
+
+    /// Says what holds at a port.
+    pub(super) fn rule(&mut self, port: PortId, rules: PortRules) {
+        self.core.set_rules(port, rules).unwrap();
+        assert!(self.core.make_visible(GRACE));
+        self.check();
     }
 
     /// What the tables say of an address in the VPC of the first subnet of port 1.
