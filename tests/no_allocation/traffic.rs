@@ -42,6 +42,12 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
         .map(|n| via(format!("172.16.{}.{}/32", n >> 8, n & 255), blue.ip(9)))
         .collect();
     further.push(via("198.51.100.0/24".into(), blue.ip(9)));
+    further.push(via("198.51.101.0/24".into(), blue.ip(9)));
+    further.push(via("198.51.101.0/24".into(), red.ip(9)));
+    further.push(Route {
+        target: Target::Blackhole,
+        ..via("198.18.0.0/15".into(), blue.ip(9))
+    });
     let mut six = Net::new(7, 1, 1, 0);
     further.extend([six.connected(), Net::new(8, 2, 1, 1).connected()]);
     router(&mut [&mut blue, &mut red], &further);
@@ -189,6 +195,7 @@ pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
         (A, routed(blue, red.ip(3), 64)),
         (A, routed(blue, red.ip(9), 64)),
         (A, routed(blue, "198.51.100.5".parse().unwrap(), 64)),
+        (A, routed(blue, "198.51.101.5".parse().unwrap(), 64)), // by one of two routes
         (A, routed(blue, "172.16.9.9".parse().unwrap(), 64)),
         (C, tagged(&switched(red, 3, 9))),
         (UPLINK, from_peer(7, 0, &switched(blue, 9, 1))),
@@ -344,35 +351,36 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
     let mut cramped = MemoryFrame::new(back);
     *cramped.prepend().unwrap() = *front;
     let frames = [
-        (A, good[..30].to_vec()),                     // Truncated
-        (A, with(14, &[0x65])),                       // Malformed
-        (UNBOUND, good.clone()),                      // PortUnbound
-        (A, switched(blue, 1, 6)),                    // PortUnbound, on the way out
-        (DOWN, switched(blue, 4, 1)),                 // PortDown
-        (A, switched(blue, 1, 4)),                    // PortDown, on the way out
-        (A, with(6, &[0xff])),                        // BadSourceMac
-        (A, with(12, &[0x81, 0x00])),                 // VlanTagged
-        (A, with(0, &[0xff; 6])),                     // NotFlooded
-        (A, switched(blue, 1, 99)),                   // UnknownMac
-        (A, with(11, &[9])),                          // SpoofedMac
-        (A, with(29, &[9])),                          // SpoofedIp
-        (A, arp),                                     // SpoofedArp
-        (A, offer),                                   // RogueServer
-        (A, lldp),                                    // NotRoutable
-        (A, routed(blue, red.ip(9), 1)),              // TtlExpired
-        (A, routed(blue, [10, 99, 0, 1].into(), 64)), // NoRoute
-        (A, routed(blue, red.ip(99), 64)),            // UnknownNeighbor
-        (A, tcp_to_gateway),                          // ForGateway
-        (B, dhcp(2, 1, blue.gateway())),              // NoLease
-        (A, dhcp(1, 2, blue.gateway())),              // BadDhcp
-        (A, dhcp(1, 7, blue.gateway())),              // DhcpQuiet
-        (A, dhcp(1, 4, blue.gateway())),              // DhcpDeclined
-        (A, switched(blue, 1, 1)),                    // SamePort
-        (A, switched(blue, 1, 7)),                    // TxFull
-        (B, switched(blue, 2, 7)),                    // TxFull, by the worker that hands over
-        (A, jumbo),                                   // TooBig
-        (C, routed_ipv6(guest_mac(8, 3), 1)),         // TtlExpired, of IPv6
-        (C, solicitation(64)),                        // BadNd
+        (A, good[..30].to_vec()),                      // Truncated
+        (A, with(14, &[0x65])),                        // Malformed
+        (UNBOUND, good.clone()),                       // PortUnbound
+        (A, switched(blue, 1, 6)),                     // PortUnbound, on the way out
+        (DOWN, switched(blue, 4, 1)),                  // PortDown
+        (A, switched(blue, 1, 4)),                     // PortDown, on the way out
+        (A, with(6, &[0xff])),                         // BadSourceMac
+        (A, with(12, &[0x81, 0x00])),                  // VlanTagged
+        (A, with(0, &[0xff; 6])),                      // NotFlooded
+        (A, switched(blue, 1, 99)),                    // UnknownMac
+        (A, with(11, &[9])),                           // SpoofedMac
+        (A, with(29, &[9])),                           // SpoofedIp
+        (A, arp),                                      // SpoofedArp
+        (A, offer),                                    // RogueServer
+        (A, lldp),                                     // NotRoutable
+        (A, routed(blue, red.ip(9), 1)),               // TtlExpired
+        (A, routed(blue, [10, 99, 0, 1].into(), 64)),  // NoRoute
+        (A, routed(blue, [198, 18, 0, 1].into(), 64)), // Blackhole
+        (A, routed(blue, red.ip(99), 64)),             // UnknownNeighbor
+        (A, tcp_to_gateway),                           // ForGateway
+        (B, dhcp(2, 1, blue.gateway())),               // NoLease
+        (A, dhcp(1, 2, blue.gateway())),               // BadDhcp
+        (A, dhcp(1, 7, blue.gateway())),               // DhcpQuiet
+        (A, dhcp(1, 4, blue.gateway())),               // DhcpDeclined
+        (A, switched(blue, 1, 1)),                     // SamePort
+        (A, switched(blue, 1, 7)),                     // TxFull
+        (B, switched(blue, 2, 7)),                     // TxFull, by the worker that hands over
+        (A, jumbo),                                    // TooBig
+        (C, routed_ipv6(guest_mac(8, 3), 1)),          // TtlExpired, of IPv6
+        (C, solicitation(64)),                         // BadNd
     ];
     let frames = frames.map(|(at, bytes)| (at, MemoryFrame::new(&bytes)));
     frames.into_iter().chain([(A, cramped)]).collect()
