@@ -190,6 +190,42 @@ mod tests {
     }
 
     #[test]
+    fn packets_of_ipv6_ask_likewise() {
+        let [from, to] = ["2001:db8::1", "2001:db8::9"].map(|ip| ip.parse::<Ipv6Addr>().unwrap());
+        let one = std::num::NonZeroU16::MIN;
+        let destination = Destination {
+            vni: Vni::new(7).unwrap(),
+            ip: to.into(),
+            sought: Sought::Ip(VpcId(one), to.into()),
+        };
+        let ip = || PacketBuilder::ethernet2([2; 6], [4; 6]).ipv6(from.octets(), to.octets(), 64);
+        let asked = |bytes: &[u8]| {
+            let asked = Question::of(bytes, &destination);
+            assert_eq!((asked.source, asked.destination), (from.into(), to.into()));
+            (asked.protocol, asked.source_port, asked.destination_port)
+        };
+        let (mut udp, mut tcp, mut icmp) = (Vec::new(), Vec::new(), Vec::new());
+        ip().udp(5, 6).write(&mut udp, b"x").unwrap();
+        assert_eq!(asked(&udp), (Protocol::Udp, 5, 6));
+        ip().tcp(7, 8, 0, 9).write(&mut tcp, &[]).unwrap();
+        assert_eq!(asked(&tcp), (Protocol::Tcp, 7, 8));
+        ip().icmpv6_echo_request(1, 2)
+            .write(&mut icmp, &[])
+            .unwrap();
+        assert_eq!(asked(&icmp), (Protocol::Icmp, 0, 0));
+        let request = Question::of(&udp, &destination).request("id".into());
+        assert_eq!(request.ethertype(), EtherType::Ipv6);
+        assert_eq!(
+            (&*request.source_ip, &*request.destination_ip),
+            ("2001:db8::1", "2001:db8::9")
+        );
+        for len in 0..udp.len() {
+            let cut = Question::of(&udp[..len], &destination);
+            assert_eq!(cut.destination, IpAddr::from(to));
+        }
+    }
+
+    #[test]
     fn an_arp_request_asks_as_arp() {
         let packet = etherparse::ArpPacket::new(
             etherparse::ArpHardwareId::ETHERNET,

@@ -130,12 +130,12 @@ impl<'a> Field<'a> {
     /// besides: each machine makes its own, and another machine may have the same on another link (RFC 4291 section 2.5.6).
     pub(crate) fn host(&self, text: &str) -> Result<IpAddr, FieldError> {
         let address = self.link_host(text)?;
-        match address {
-            link_local if is_link_local(address) => Err(self.error(format_args!(
-                "{link_local} is link-local: it means nothing without a link, and every machine makes its own"
-            ))),
-            address => Ok(address),
+        if is_link_local(address) {
+            return Err(self.error(format_args!(
+                "{address} is link-local: it means nothing without a link, and every machine makes its own"
+            )));
         }
+        Ok(address)
     }
 
     /// The same, or one that a machine has on one link only: of IPv6's gateways, many have no other.

@@ -173,3 +173,38 @@ fn without_a_gateway_there_is_no_router_and_bad_solicitations_are_dropped_as_suc
     lab.commit();
     lab.expect_drop(A, &good, DropReason::NotFlooded);
 }
+
+#[test]
+fn a_guarded_guest_solicits_routers_from_its_own_mac_only() {
+    let (mut lab, here, _) = lab();
+    let (mac, from) = (here.mac(1), link_local(here.mac(1)));
+    let pair = vswitch::tables::AddressPair {
+        mac: Mac::new(mac),
+        prefix: IpAddr::from(here.ip(1)).into(),
+    };
+    let guest = vswitch::tables::TenantPort {
+        mac: pair.mac,
+        admin_up: true,
+        guard: Some(vswitch::tables::Guard::new(&[pair])),
+        attachments: [here.attachment()].into_iter().collect(),
+        ..Default::default()
+    };
+    lab.writer
+        .set_role(A, vswitch::tables::Role::Tenant(Arc::new(guest)));
+    lab.commit();
+    let option = |mac: [u8; 6]| [&[1, 1][..], &mac].concat();
+    let expected = told(&here, (mac, from), 0, &[prefix(&here)]);
+    lab.expect(A, &solicits(mac, from, &option(mac)), A, &expected);
+    for (frame, reason) in [
+        (
+            solicits(mac, from, &option(here.mac(2))),
+            DropReason::SpoofedArp,
+        ),
+        (
+            solicits(mac, link_local(here.mac(2)), &[]),
+            DropReason::SpoofedIp,
+        ),
+    ] {
+        lab.expect_drop(A, &frame, reason);
+    }
+}

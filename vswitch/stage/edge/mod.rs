@@ -81,20 +81,20 @@ impl<F: Frame> Replies<F> {
         egress: &mut Egress<T>,
         worker: &WorkerCounters,
     ) {
-        if self.frames.is_empty() {
+        if self.frames.is_empty() && self.unasked.is_none() {
             return;
         }
         egress.send_own(&mut self.frames, port, worker);
+        if let Some(unasked) = self.unasked.take() {
+            self.frames.push(unasked); // the others are gone
+            egress.send_own(&mut self.frames, port, worker);
+        }
         let counters = worker.port(port);
         for dropped in self.dropped.drain(..) {
             match dropped {
                 None => counters.add_answered(1),
                 Some(reason) => counters.add_drops(reason, 1),
             }
-        }
-        if let Some(unasked) = self.unasked.take() {
-            self.frames.push(unasked); // they are gone
-            egress.send_own(&mut self.frames, port, worker);
         }
     }
 }

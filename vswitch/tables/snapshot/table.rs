@@ -227,6 +227,11 @@ impl All {
         self.each().iter().all(|table| table.is_published())
     }
 
+    /// True without anything that leaves with the next commit.
+    pub(super) fn nothing_staged(&self) -> bool {
+        self.each().iter().all(|table| table.nothing_staged())
+    }
+
     /// As they are to be published.
     pub(super) fn snapshot(&self, hops: &Arc<NextHops>) -> Arc<Neighbors> {
         Arc::new(Neighbors {

@@ -333,33 +333,24 @@ impl Model {
 }
 
 fn take(writer: &mut Writer, model: &mut Model, step: &Step) {
+    use Full::{NeighborsByIp, NeighborsByIp6, NeighborsByMac};
     match *step {
         Step::Upsert { table, key, value } => {
-            let result = if table == 0 {
-                writer.upsert_mac(domain(1), mac(key), value)
-            } else {
-                writer.upsert_ip(vpc(1), ip(table, key), value)
+            let result = match table {
+                0 => writer.upsert_mac(domain(1), mac(key), value),
+                _ => writer.upsert_ip(vpc(1), ip(table, key), value),
             };
-            match result {
-                Ok(()) => model.set((table, key), Some(value)),
-                Err(full) => {
-                    assert_eq!(
-                        full.table,
-                        [
-                            Full::NeighborsByMac,
-                            Full::NeighborsByIp,
-                            Full::NeighborsByIp6
-                        ][table]
-                    );
-                    assert_ne!(model.now.get(&(table, key)), Some(&value));
-                }
-            }
+            let Err(full) = result else {
+                return model.set((table, key), Some(value));
+            };
+            let tables = [NeighborsByMac, NeighborsByIp, NeighborsByIp6];
+            assert_eq!(full.table, tables[table]);
+            assert_ne!(model.now.get(&(table, key)), Some(&value));
         }
         Step::Remove { table, key } => {
-            if table == 0 {
-                writer.remove_mac(domain(1), mac(key));
-            } else {
-                writer.remove_ip(vpc(1), ip(table, key));
+            match table {
+                0 => writer.remove_mac(domain(1), mac(key)),
+                _ => writer.remove_ip(vpc(1), ip(table, key)),
             }
             model.set((table, key), None);
         }

@@ -227,13 +227,12 @@ impl Writer {
     pub fn commit(&mut self) -> Commit {
         self.poll();
         let grown = !self.neighbors.are_published();
-        let staged = |tables: &All| tables.each().iter().any(|table| !table.nothing_staged());
         let ticket = if self.snapshot_changed || grown {
             if !grown && self.rcu.reclaim().bytes >= MAX_PINNED {
                 return Commit(self.committed + 1);
             }
             self.publish()
-        } else if self.neighbors_changed || staged(&self.neighbors) {
+        } else if self.neighbors_changed || !self.neighbors.nothing_staged() {
             self.rcu.ticket()
         } else {
             return Commit(self.committed);
