@@ -17,11 +17,17 @@ use crate::wire::{ArpHdr, EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac, UdpHdr, ethernet, 
 
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
+const DHCPV6_CLIENT: u16 = 546;
 const DHCPV6_SERVER: u16 = 547;
 
 /// Most extension headers of an IPv6 packet that are looked behind; no honest one has as many.
 const MAX_EXTENSIONS: usize = 8;
 
+/// ICMP types of routers over IPv4 (RFC 792, RFC 1256).
+const REDIRECT_V4: u8 = 5;
+const ROUTER_ADVERTISEMENT_V4: u8 = 9;
+
+/// ICMPv6 types (RFC 4861 section 4).
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
@@ -41,7 +47,7 @@ fn check(head: &[u8], meta: &Meta, guard: &Guard) -> Result<(), DropReason> {
     if meta.payload == Payload::Ipv4
         && let Ok((ip, _)) = Ipv4Hdr::ref_from_prefix(packet)
         && guard.is_usual(mac, ip.src())
-        && ip.protocol() != ipv4::UDP
+        && ip.protocol() == ipv4::TCP
     {
         return Ok(());
     }
@@ -71,17 +77,25 @@ fn general(
 fn check_ipv4(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
     let (ip, _) = Ipv4Hdr::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
     let source = Ipv4Addr::from(ip.src());
-    let ports = match ip.protocol() {
-        ipv4::UDP if !ip.is_later_fragment() => ports(packet.get(ip.header_len()..)),
-        _ => None,
-    };
-    match ports {
-        Some((DHCP_SERVER, DHCP_CLIENT)) => Err(DropReason::RogueServer),
-        // A client that has no address yet (RFC 2131 section 4.1).
-        Some((DHCP_CLIENT, DHCP_SERVER)) if source.is_unspecified() => Ok(()),
-        _ if guard.allows_ipv4(mac, source) => Ok(()),
-        _ => Err(DropReason::SpoofedIp),
+    let upper = packet.get(ip.header_len()..);
+    match ip.protocol() {
+        _ if ip.is_later_fragment() => {}
+        ipv4::UDP => match ports(upper) {
+            // A client does not look which port it comes from (RFC 2131 section 4.1).
+            Some((_, DHCP_CLIENT)) => return Err(DropReason::RogueServer),
+            // A client that has no address yet.
+            Some((DHCP_CLIENT, DHCP_SERVER)) if source.is_unspecified() => return Ok(()),
+            _ => {}
+        },
+        ipv4::ICMP => {
+            if let Some(&(REDIRECT_V4 | ROUTER_ADVERTISEMENT_V4)) = upper.and_then(<[u8]>::first) {
+                return Err(DropReason::RogueServer);
+            }
+        }
+        _ => {}
     }
+    let honest = guard.allows_ipv4(mac, source);
+    honest.then_some(()).ok_or(DropReason::SpoofedIp)
 }
 
 /// Source and destination port.
@@ -90,13 +104,15 @@ fn ports(udp: Option<&[u8]>) -> Option<(u16, u16)> {
     Some((udp.src_port(), udp.dst_port()))
 }
 
-/// Sender's MAC and address (RFC 826); a probe has no address (RFC 5227).
+/// Sender's MAC and address (RFC 826). A probe has no address, and claims the one that it asks for (RFC 5227).
 fn check_arp(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
     let (arp, _) = ArpHdr::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
-    let sender = arp.sender_ip();
-    let honest = arp.is_of_ipv4()
-        && arp.sender_mac().word() == mac
-        && (arp.is_probe() || guard.allows_ipv4(mac, sender));
+    let claimed = match arp.is_probe() {
+        true => arp.target_ip(),
+        false => arp.sender_ip(),
+    };
+    let honest =
+        arp.is_of_ipv4() && arp.sender_mac().word() == mac && guard.allows_ipv4(mac, claimed);
     honest.then_some(()).ok_or(DropReason::SpoofedArp)
 }
 
@@ -106,13 +122,16 @@ fn check_ipv6(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> 
     let source = ip.src();
     let upper = upper_layer(ip, packet).ok_or(DropReason::RogueServer)?;
     match upper {
-        (ipv6::ICMP, message) => check_nd(mac, message, guard)?,
-        (ipv4::UDP, udp) if ports(Some(udp)).is_some_and(|(from, _)| from == DHCPV6_SERVER) => {
-            return Err(DropReason::RogueServer);
+        (ipv6::ICMP, message) => check_nd(mac, source, message, guard)?,
+        // A relay agent's too, and a client does not look which port it comes from (RFC 8415 section 7.2).
+        (ipv4::UDP, udp) => {
+            if let Some((DHCPV6_SERVER, _) | (_, DHCPV6_CLIENT)) = ports(Some(udp)) {
+                return Err(DropReason::RogueServer);
+            }
         }
         _ => {}
     }
-    // Who looks whether its address is free has none yet (RFC 4862 section 5.4.2).
+    // Who looks whether its address is free has none yet.
     let is_nobody = source.is_unspecified() && upper.0 == ipv6::ICMP;
     let honest = is_nobody || guard.allows_ipv6(mac, source);
     honest.then_some(()).ok_or(DropReason::SpoofedIp)
@@ -138,7 +157,7 @@ fn upper_layer<'a>(ip: &Ipv6Hdr, packet: &'a [u8]) -> Option<(u8, &'a [u8])> {
 /// Bytes of a solicitation or an advertisement in front of its options.
 const ND: usize = 24;
 
-fn check_nd(mac: u64, message: &[u8], guard: &Guard) -> Result<(), DropReason> {
+fn check_nd(mac: u64, source: Ipv6Addr, message: &[u8], guard: &Guard) -> Result<(), DropReason> {
     match message.first() {
         Some(&(ROUTER_ADVERTISEMENT | REDIRECT)) => Err(DropReason::RogueServer),
         Some(&kind @ (NEIGHBOR_SOLICITATION | NEIGHBOR_ADVERTISEMENT)) => {
@@ -146,7 +165,9 @@ fn check_nd(mac: u64, message: &[u8], guard: &Guard) -> Result<(), DropReason> {
             let (header, options) = message.ok_or(DropReason::SpoofedArp)?;
             let target = header.last_chunk::<16>().copied().map(Ipv6Addr::from);
             let own = target.is_some_and(|target| guard.allows_ipv6(mac, target));
-            let honest = (own || kind == NEIGHBOR_SOLICITATION) && has_no_other_mac(mac, options);
+            // Who asks without an address claims the one that it asks for (RFC 4862 section 5.4.2).
+            let asks = kind == NEIGHBOR_SOLICITATION && !source.is_unspecified();
+            let honest = (own || asks) && has_no_other_mac(mac, options);
             honest.then_some(()).ok_or(DropReason::SpoofedArp)
         }
         _ => Ok(()),
