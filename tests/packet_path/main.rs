@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
 mod dhcp;
+mod ecn;
 mod edge;
 mod fragments;
 mod guard;
@@ -14,6 +15,7 @@ mod on_demand;
 mod routing;
 mod tunnel;
 mod underlay;
+mod vxlan;
 
 use lab::*;
 use vswitch::counters::DropReason;
@@ -72,24 +74,6 @@ fn a_frame_to_another_host_is_carried_in_vxlan_and_its_source_port_tells_the_flo
         [to_peer(sport, 7, 0, &frame), to_peer(sport, 7, 0, &frame)]
     );
     lab.balanced();
-}
-
-#[test]
-fn dscp_and_ecn_go_out_on_the_outer_header_for_every_value() {
-    let (mut lab, subnet) = one_subnet();
-    for tos in 0..=255 {
-        let frame = udp_with(
-            guest_mac(7, 1),
-            guest_mac(7, 9),
-            subnet.ip(1),
-            subnet.ip(9),
-            64,
-            tos,
-        );
-        lab.inject(A, &frame);
-        let out = lab.out(UPLINK);
-        assert_eq!(out, [to_peer(source_port(&out[0]), 7, tos, &frame)]);
-    }
 }
 
 #[test]
