@@ -54,11 +54,9 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     six.routes = Arc::clone(&blue.routes);
     lab.guest(A, 1, std::slice::from_ref(&blue));
     lab.guest(B, 2, std::slice::from_ref(&blue));
-    lab.takes_tags = true;
     lab.guest(C, 3, &[red.clone(), blue.clone()]);
     let attachments = vec![red.attachment(), blue.attachment(), six.attachment()];
     net::tenant(lab, C, guest_mac(8, 3), attachments);
-    lab.takes_tags = false;
     lab.guest(DOWN, 4, std::slice::from_ref(&blue));
     lab.guest(STUCK, 7, std::slice::from_ref(&blue));
     let down = TenantPort {
@@ -77,7 +75,7 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     let guarded = TenantPort {
         mac: pair.mac,
         admin_up: true,
-        takes_tags: false,
+        takes_tags: true,
         guard: Some(Guard::new(&[pair])),
         lease: Some(Arc::new(lease(&blue))),
         attachments: [blue.attachment()].into_iter().collect(),
@@ -197,7 +195,7 @@ pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
         (A, routed(blue, "198.51.100.5".parse().unwrap(), 64)),
         (A, routed(blue, "198.51.101.5".parse().unwrap(), 64)), // by one of two routes
         (A, routed(blue, "172.16.9.9".parse().unwrap(), 64)),
-        (C, tagged(&switched(red, 3, 9))),
+        (A, tagged(&switched(blue, 1, 9))),
         (UPLINK, from_peer(7, 0, &switched(blue, 9, 1))),
         (UPLINK, from_peer(7, 0, &switched(blue, 9, 2))),
         (UPLINK, ssh()),
@@ -358,7 +356,7 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
         (DOWN, switched(blue, 4, 1)),                  // PortDown
         (A, switched(blue, 1, 4)),                     // PortDown, on the way out
         (A, with(6, &[0xff])),                         // BadSourceMac
-        (A, with(12, &[0x81, 0x00])),                  // VlanTagged
+        (B, tagged(&switched(blue, 2, 1))),            // VlanTagged
         (A, with(0, &[0xff; 6])),                      // NotFlooded
         (A, switched(blue, 1, 99)),                    // UnknownMac
         (A, with(11, &[9])),                           // SpoofedMac

@@ -97,7 +97,6 @@ pub(crate) fn tenant(lab: &mut Lab, at: PortId, mac: [u8; 6], attachments: Vec<A
     let guest = TenantPort {
         mac: Mac::new(mac),
         admin_up: true,
-        takes_tags: lab.takes_tags,
         attachments: attachments.into_iter().collect(),
         ..TenantPort::default()
     };
