@@ -51,8 +51,10 @@ fn populated() -> Lab {
     };
     router(&mut [&mut blue, &mut red, &mut green], &[appliance]);
     lab.lease = Some(Arc::new(lease(&blue)));
+    lab.takes_tags = true;
     lab.guest(GUEST, 1, std::slice::from_ref(&blue));
     lab.lease = None;
+    lab.takes_tags = false;
     lab.guest(OTHER, 2, std::slice::from_ref(&red));
     lab.guest(TWO_SUBNETS, 3, &[green.clone(), blue.clone()]);
     for subnet in [&blue, &red, &green] {

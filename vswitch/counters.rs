@@ -56,7 +56,8 @@ drop_reasons! {
     SpoofedArp = "spoofed_arp",
     /// A guest played DHCP server or router, or hid what it sent behind IPv6 headers.
     RogueServer = "rogue_server",
-    /// The tenant's frame has an 802.1Q or 802.1ad tag; tags are not carried (RFC 7348 section 6.1).
+    /// A guest's frame has a VLAN tag, and the port it came from, or would leave by, takes none (RFC 7348 section 6.1); or two
+    /// tags, which anti-spoofing does not look behind.
     VlanTagged = "vlan_tagged",
     /// Broadcast or multicast: this switch never floods.
     NotFlooded = "not_flooded",

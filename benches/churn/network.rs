@@ -321,6 +321,7 @@ fn tenant(mac: [u8; 6], vni: u32, number: u32, subnet: [u8; 4], routes: Arc<Rout
     Role::Tenant(Arc::new(TenantPort {
         mac: Mac::new(mac),
         admin_up: true,
+        takes_tags: false,
         guard: None,
         lease: None,
         attachments: ArrayVec::from_iter([attachment]),

@@ -235,6 +235,7 @@ impl Scene {
             let tenant = TenantPort {
                 mac: Mac::new(mac),
                 admin_up: true,
+                takes_tags: false,
                 guard: None,
                 lease: None,
                 attachments,

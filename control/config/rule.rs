@@ -11,16 +11,19 @@ use crate::core::PortRules;
 pub(crate) enum PortRule {
     /// Whether the guest sends from its own addresses only; `None`: as `set anti-spoofing` says.
     AntiSpoofing(Option<bool>),
+    /// Whether frames with VLAN tags pass.
+    Vlan { pass: bool },
 }
 
 impl PortRule {
     /// The words of all.
-    pub(crate) const WORDS: [&str; 1] = ["anti-spoofing"];
+    pub(crate) const WORDS: [&str; 2] = ["anti-spoofing", "vlan"];
 
     /// The word for it.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::AntiSpoofing(_) => Self::WORDS[0],
+            Self::Vlan { .. } => Self::WORDS[1],
         }
     }
 
@@ -28,13 +31,15 @@ impl PortRule {
     pub(crate) const fn apply(self, rules: &mut PortRules) {
         match self {
             Self::AntiSpoofing(on) => rules.anti_spoofing = on,
+            Self::Vlan { pass } => rules.takes_tags = pass,
         }
     }
 
     /// Those that make `rules` of a port of which nothing was said.
     pub(crate) fn of(rules: &PortRules) -> impl Iterator<Item = Self> {
         let own = |on| Self::AntiSpoofing(Some(on));
-        rules.anti_spoofing.map(own).into_iter()
+        let pass = rules.takes_tags.then_some(Self::Vlan { pass: true });
+        rules.anti_spoofing.map(own).into_iter().chain(pass)
     }
 }
 
@@ -44,6 +49,8 @@ impl fmt::Display for PortRule {
         match self {
             Self::AntiSpoofing(Some(on)) => write!(f, " {}", on_off(*on)),
             Self::AntiSpoofing(None) => f.write_str(" default"),
+            Self::Vlan { pass: true } => f.write_str(" pass"),
+            Self::Vlan { pass: false } => f.write_str(" drop"),
         }
     }
 }

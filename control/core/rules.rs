@@ -10,6 +10,8 @@ use super::{BindError, Core, Site};
 pub(crate) struct PortRules {
     /// Whether its guest sends from its own addresses only; `None`: as at every port ([`Site::anti_spoofing`]).
     pub anti_spoofing: Option<bool>,
+    /// Whether frames with VLAN tags are carried from and to its guest as they are. Otherwise they are dropped.
+    pub takes_tags: bool,
 }
 
 impl Site {

@@ -423,7 +423,7 @@ fn parsed(meta: &Meta) -> String {
             meta.ttl
         ),
         Payload::Ipv6 => format!("IPv6, DSCP {dscp}, ECN {ecn}"),
-        Payload::Other => "neither IPv4 nor IPv6".to_owned(),
+        Payload::Other => "neither IPv4 nor IPv6, or behind a VLAN tag".to_owned(),
     }
 }
 

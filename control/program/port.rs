@@ -162,6 +162,7 @@ impl Program {
         let tenant = TenantPort {
             mac: port.mac,
             admin_up: port.admin_up,
+            takes_tags: self.site.rules(id).takes_tags,
             guard: self.site.is_guarded(id).then(|| guard(port)),
             lease: offer.as_ref().ok().map(|offer| offer.lease.clone()),
             attachments,
@@ -287,6 +288,7 @@ pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
     };
     a.mac == b.mac
         && a.admin_up == b.admin_up
+        && a.takes_tags == b.takes_tags
         && a.guard == b.guard
         && a.lease == b.lease
         && a.attachments.len() == b.attachments.len()

@@ -260,6 +260,7 @@ impl Operator {
                 "mtu": if guest { least(&row["mtu"], &info["mtu"]) } else { &info["mtu"] },
                 "addresses": row["addresses"],
                 "id": row["id"],
+                "vlan": guest.then_some(if rules.takes_tags { "pass" } else { "drop" }),
                 "anti_spoofing": guest.then_some(if guarded { "on" } else { "off" }),
                 "state": if guest { state } else { "ready".into() },
             }))
@@ -279,8 +280,11 @@ impl Operator {
             }
             let mut rules = block_in_place(|| self.devices.rules(port))?;
             rule.apply(&mut rules);
-            done(self.core.set_rules(port, rules).await)?;
-            block_in_place(|| self.devices.note_rules(port, rules))?;
+            let ruled = self.core.set_rules(port, rules).await;
+            if matches!(ruled, Ok(Ok(()) | Err(core::BindError::NotSeen))) {
+                block_in_place(|| self.devices.note_rules(port, rules))?;
+            }
+            done(ruled)?;
         }
         Ok(Output::Done)
     }

@@ -50,6 +50,7 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     let down = TenantPort {
         mac: Mac::new(guest_mac(7, 4)),
         admin_up: false,
+        takes_tags: false,
         guard: None,
         lease: None,
         attachments: [blue.attachment()].into_iter().collect(),
@@ -62,6 +63,7 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     let guarded = TenantPort {
         mac: pair.mac,
         admin_up: true,
+        takes_tags: true,
         guard: Some(Guard::new(&[pair])),
         lease: Some(Arc::new(lease(&blue))),
         attachments: [blue.attachment()].into_iter().collect(),
@@ -133,8 +135,7 @@ pub(crate) fn in_a_vlan() -> Scene {
     for (at, frame) in &mut arrivals {
         if *at == UPLINK {
             let bytes = frame.to_vec();
-            let tagged = [&bytes[..12], &[0x81, 0, 0, 100], &bytes[12..]].concat();
-            *frame = MemoryFrame::new(&tagged);
+            *frame = MemoryFrame::new(&tagged(&bytes));
         }
     }
     arrivals.push((UPLINK, MemoryFrame::new(&ssh())));
@@ -144,6 +145,11 @@ pub(crate) fn in_a_vlan() -> Scene {
         sent,
         answered: 0,
     }
+}
+
+/// The frame in VLAN 100.
+fn tagged(frame: &[u8]) -> Vec<u8> {
+    [&frame[..12], &[0x81, 0, 0, 100], &frame[12..]].concat()
 }
 
 fn ssh() -> Vec<u8> {
@@ -174,6 +180,7 @@ pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
         (A, routed(blue, red.ip(9), 64)),
         (A, routed(blue, "198.51.100.5".parse().unwrap(), 64)),
         (A, routed(blue, "172.16.9.9".parse().unwrap(), 64)),
+        (A, tagged(&switched(blue, 1, 9))),
         (UPLINK, from_peer(7, 0, &switched(blue, 9, 1))),
         (UPLINK, from_peer(7, 0, &switched(blue, 9, 2))),
         (UPLINK, ssh()),
@@ -303,7 +310,7 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
         (DOWN, switched(blue, 4, 1)),                 // PortDown
         (A, switched(blue, 1, 4)),                    // PortDown, on the way out
         (A, with(6, &[0xff])),                        // BadSourceMac
-        (A, with(12, &[0x81, 0x00])),                 // VlanTagged
+        (B, tagged(&switched(blue, 2, 1))),           // VlanTagged
         (A, with(0, &[0xff; 6])),                     // NotFlooded
         (A, switched(blue, 1, 99)),                   // UnknownMac
         (A, with(11, &[9])),                          // SpoofedMac
@@ -336,13 +343,14 @@ fn dropped_from_underlay(blue: &Subnet) -> Arrivals {
         frame
     };
     let frames = [
-        with(24, 0xff),                         // BadChecksum
-        with(20, 0x20),                         // OuterFragment
-        with(42, 0),                            // NoVni
-        with(46, 1),                            // UnknownVni
-        from_peer(7, 0, &switched(blue, 1, 9)), // NotLocal
-        from_peer(7, 3, &switched(blue, 9, 1)), // EcnIllegal
-        from_peer(7, 0, &switched(blue, 9, 7)), // TxFull, by the worker that hands over
+        with(24, 0xff),                                  // BadChecksum
+        with(20, 0x20),                                  // OuterFragment
+        with(42, 0),                                     // NoVni
+        with(46, 1),                                     // UnknownVni
+        from_peer(7, 0, &switched(blue, 1, 9)),          // NotLocal
+        from_peer(7, 3, &switched(blue, 9, 1)),          // EcnIllegal
+        from_peer(7, 0, &tagged(&switched(blue, 9, 2))), // VlanTagged, on the way out
+        from_peer(7, 0, &switched(blue, 9, 7)),          // TxFull, by the worker that hands over
     ];
     frames
         .map(|bytes| (UPLINK, MemoryFrame::new(&bytes)))

@@ -61,6 +61,8 @@ pub(crate) struct Lab {
     pub(crate) mtu: u16,
     /// What guests that are made from now on are told by DHCP.
     pub(crate) lease: Option<Arc<Lease>>,
+    /// Whether they take VLAN tags.
+    pub(crate) takes_tags: bool,
 }
 
 impl Lab {
@@ -97,6 +99,7 @@ impl Lab {
             counters,
             mtu: u16::MAX,
             lease: None,
+            takes_tags: false,
         };
         lab.commit();
         lab
@@ -135,6 +138,7 @@ impl Lab {
             Role::Tenant(Arc::new(TenantPort {
                 mac,
                 admin_up: true,
+                takes_tags: self.takes_tags,
                 guard: None,
                 lease: self.lease.clone(),
                 attachments,

@@ -13,6 +13,7 @@ mod mss;
 mod mtu;
 mod on_demand;
 mod routing;
+mod tags;
 mod tunnel;
 mod underlay;
 mod vxlan;
@@ -111,6 +112,7 @@ fn vpcs_with_the_same_addresses_never_leak_into_each_other() {
         let tenant = vswitch::tables::TenantPort {
             mac,
             admin_up: true,
+            takes_tags: false,
             guard: None,
             lease: None,
             attachments: [attachment].into_iter().collect(),
@@ -151,6 +153,7 @@ fn ports_that_are_unbound_or_down_are_silent_in_both_directions() {
             vswitch::tables::TenantPort {
                 mac,
                 admin_up: false,
+                takes_tags: false,
                 guard: None,
                 lease: None,
                 attachments,

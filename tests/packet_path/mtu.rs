@@ -241,6 +241,7 @@ fn in_a_subnet_without_a_gateway_the_receiver_itself_says_what_fits() {
     let guest = TenantPort {
         mac: Mac::new(guest_mac(7, 1)),
         admin_up: true,
+        takes_tags: false,
         guard: None,
         lease: None,
         attachments: [attachment].into_iter().collect(),

@@ -100,7 +100,7 @@ fn a_dscp_that_is_set_is_that_of_what_is_not_ip_too_and_no_guest_sees_it() {
 }
 
 /// The frame with an IEEE 802.1Q or 802.1ad tag.
-fn tagged(kind: u16, tag: u16, frame: &[u8]) -> Vec<u8> {
+pub(crate) fn tagged(kind: u16, tag: u16, frame: &[u8]) -> Vec<u8> {
     let (addresses, rest) = frame.split_at(12);
     [addresses, &kind.to_be_bytes(), &tag.to_be_bytes(), rest].concat()
 }

@@ -3,7 +3,7 @@
 //! DHCP server nor its router.
 //!
 //! Reads the frame, `meta.payload`.
-//! Drops `SpoofedMac`, `SpoofedIp`, `SpoofedArp`, `RogueServer`.
+//! Drops `SpoofedMac`, `SpoofedIp`, `SpoofedArp`, `RogueServer`, and `VlanTagged` of what has two tags.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -70,7 +70,20 @@ fn general(
         (Payload::Ipv4, _) => check_ipv4(mac, packet, guard),
         (Payload::Ipv6, _) => check_ipv6(mac, packet, guard),
         (Payload::Other, ethernet::ARP) => check_arp(mac, packet, guard),
+        (Payload::Other, tag) if ethernet::is_tag(tag) => check_tagged(mac, packet, guard),
         (Payload::Other, _) => Ok(()),
+    }
+}
+
+/// The same holds behind a tag. What is behind two cannot be told: there may be more.
+fn check_tagged(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
+    let (&[_, _, a, b], packet) = packet.split_first_chunk().ok_or(DropReason::Truncated)?;
+    match u16::from_be_bytes([a, b]) {
+        ethernet::IPV4 => check_ipv4(mac, packet, guard),
+        ethernet::IPV6 => check_ipv6(mac, packet, guard),
+        ethernet::ARP => check_arp(mac, packet, guard),
+        tag if ethernet::is_tag(tag) => Err(DropReason::VlanTagged),
+        _ => Ok(()),
     }
 }
 

@@ -148,6 +148,8 @@ pub struct TenantPort {
     pub mac: Mac,
     /// False: administratively down, nothing passes (Alcor: PortConfiguration.admin_state_up).
     pub admin_up: bool,
+    /// True: frames with VLAN tags are carried from it and given to it as they are. False: they are dropped.
+    pub takes_tags: bool,
     /// Who it may say it is. `None`: anybody.
     pub guard: Option<Guard>,
     /// What it is told by DHCP. `None`: it is not served.

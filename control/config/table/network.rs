@@ -168,7 +168,7 @@ a controller that sends everything again after a restart; Alcor's does not.",
         details: "\
 A guest may send from its port's MAC and fixed addresses, from the port's allowed address pairs, and from the IPv6 link-local \
 addresses of these MACs; ARP and neighbor discovery too. It is neither DHCP server nor router. `show drops` counts \
-`spoofed_mac`, `spoofed_ip`, `spoofed_arp` and `rogue_server`.",
+`spoofed_mac`, `spoofed_ip`, `spoofed_arp` and `rogue_server`. A port may have a rule of its own: `port config 1 anti-spoofing off`.",
         build: make!([Value::OnOff(on)] => Command::Set(Setting::AntiSpoofing(*on))),
     },
     Spec {

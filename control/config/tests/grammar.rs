@@ -68,6 +68,14 @@ fn what_testpmd_users_type_is_understood() {
         command("port config all anti-spoofing default"),
         rule(Ports::All, None)
     );
+    for (line, pass) in [
+        ("port config 2 vlan pass", true),
+        ("port config 2 vlan drop", false),
+    ] {
+        let rule = PortRule::Vlan { pass };
+        let ports = one(2);
+        assert_eq!(command(line), Command::PortRule { ports, rule });
+    }
     assert_eq!(
         command("port config mtu 1 1550"),
         command("port config 1 mtu 1550")

@@ -176,15 +176,25 @@ fn what_is_said_twice_points_at_both_lines() {
 #[test]
 fn rules_of_guests_ports_are_kept_and_the_uplink_has_none() {
     let ports = "port attach net_null0\nport attach net_null1\nport attach net_null2\nset vtep 192.0.2.1/24 port 0\n";
-    let rules = "port config all anti-spoofing on\nport config 2 anti-spoofing off";
+    let rules = "port config all anti-spoofing on\nport config 2 anti-spoofing off\n\
+                 port config all vlan pass\nport config 2 vlan drop";
     let settings = settings(&format!("{ports}{rules}")).unwrap();
     let kept: Vec<_> = settings.ports.iter().map(|port| port.rules).collect();
-    let own = |anti_spoofing| PortRules { anti_spoofing };
-    assert_eq!(kept, [own(None), own(Some(true)), own(Some(false))]);
+    let own = |anti_spoofing, takes_tags| PortRules {
+        anti_spoofing,
+        takes_tags,
+    };
+    let rules = [
+        own(None, false),
+        own(Some(true), true),
+        own(Some(false), false),
+    ];
+    assert_eq!(kept, rules);
     let lines = settings.commands();
     let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
     for line in [
         "port config 1 anti-spoofing on",
+        "port config 1 vlan pass",
         "port config 2 anti-spoofing off",
     ] {
         assert!(lines.iter().any(|other| other == line), "{lines:?}");
@@ -196,6 +206,7 @@ fn rules_of_guests_ports_are_kept_and_the_uplink_has_none() {
     assert_eq!(guarded, [false, true, false]);
     for (more, wrong) in [
         ("port config 0 anti-spoofing on", "port 0 is no guest's"),
+        ("port config 0 vlan drop", "port 0 is no guest's"),
         (
             "set host port 1\nport config 1 anti-spoofing off",
             "port 1 is no guest's",

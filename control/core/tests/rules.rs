@@ -23,6 +23,7 @@ fn is_guarded(world: &mut World, port: PortId) -> bool {
 fn anti_spoofing(on: impl Into<Option<bool>>) -> PortRules {
     PortRules {
         anti_spoofing: on.into(),
+        ..PortRules::default()
     }
 }
 
@@ -40,6 +41,23 @@ fn anti_spoofing_is_that_of_all_ports_unless_a_port_has_its_own() {
     assert_eq!(world.publications(), publications, "nothing new");
     world.rule(PORT_A, anti_spoofing(None));
     assert!(is_guarded(&mut world, PORT_A));
+}
+
+#[test]
+fn a_guest_takes_tags_if_its_port_says_so() {
+    let mut world = World::new();
+    world.succeed(guests());
+    let takes = |world: &mut World, port| world.guest(port).map(|guest| guest.takes_tags);
+    let tags = |takes_tags| PortRules {
+        takes_tags,
+        ..PortRules::default()
+    };
+    assert_eq!(takes(&mut world, PORT_A), Some(false));
+    world.rule(PORT_A, tags(true));
+    assert_eq!(takes(&mut world, PORT_A), Some(true));
+    assert_eq!(takes(&mut world, PORT_B), Some(false));
+    world.rule(PORT_A, tags(false));
+    assert_eq!(takes(&mut world, PORT_A), Some(false));
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl Lab {
             let guest = TenantPort {
                 mac: Mac::new([2, 0, 0, 0, 0, port.get() as u8]),
                 admin_up: true,
+                takes_tags: false,
                 guard: None,
                 lease: None,
                 attachments: [attachment.clone()].into_iter().collect(),

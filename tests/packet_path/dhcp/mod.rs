@@ -62,6 +62,7 @@ fn lab(lease: Option<&Lease>) -> Lab {
     let guest = TenantPort {
         mac: GUEST,
         admin_up: true,
+        takes_tags: false,
         guard: None,
         lease: lease.cloned().map(Arc::new),
         attachments: [attachment].into_iter().collect(),

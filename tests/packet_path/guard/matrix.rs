@@ -385,3 +385,18 @@ fn other_protocols_need_the_right_mac_and_unguarded_ports_nothing() {
     let frame = udp(NOBODYS, OWN, Ipv4Addr::new(203, 0, 113, 1), subnet.ip(1));
     lab.expect(B, &frame, A, &frame);
 }
+
+#[test]
+fn who_has_two_tags_cannot_be_told() {
+    let (mut lab, subnet) = lab();
+    let frame = udp_from(OWN, subnet.ip(1).into(), (5, 6));
+    for (outer, inner) in [(0x8100, 0x8100), (0x88a8, 0x8100), (0x8100, 0x88a8)] {
+        let twice = tagged(outer, 5, &tagged(inner, 6, &frame));
+        lab.try_one("two tags", &twice, Some(DropReason::VlanTagged));
+    }
+    let once = tagged(0x8100, 5, &frame);
+    for len in 0..once.len() {
+        let cut = &once[..len];
+        lab.try_one("a tag cut short", cut, Some(DropReason::Truncated));
+    }
+}

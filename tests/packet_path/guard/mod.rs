@@ -13,6 +13,7 @@ use vswitch::tables::{AddressPair, Guard, Role, TenantPort};
 use vswitch::wire::Mac;
 
 use crate::lab::*;
+use crate::tunnel::tagged;
 use crate::{A, B};
 
 const OWN: [u8; 6] = [2, 0, 0, 7, 0, 1];
@@ -43,6 +44,7 @@ fn v6(text: &str) -> Ipv6Addr {
 /// Guest 1 at A is held to [`PAIRS`]. Guest 2 at B may do what it likes.
 fn lab() -> (Lab, Subnet) {
     let mut lab = Lab::new();
+    lab.takes_tags = true;
     let subnet = Subnet::new(7, 1, 1, 0);
     lab.guest(A, 1, std::slice::from_ref(&subnet));
     lab.guest(B, 2, std::slice::from_ref(&subnet));
@@ -53,6 +55,7 @@ fn lab() -> (Lab, Subnet) {
     let guarded = TenantPort {
         mac: Mac::new(OWN),
         admin_up: true,
+        takes_tags: true,
         guard: Some(Guard::new(&pairs)),
         lease: None,
         attachments: [subnet.attachment()].into_iter().collect(),
@@ -63,9 +66,19 @@ fn lab() -> (Lab, Subnet) {
 }
 
 impl Lab {
-    /// Guest 1 sends it, and guest 2 gets it unless it is to be dropped, for this reason and counted once.
+    /// Guest 1 sends it, and guest 2 gets it unless it is to be dropped, for this reason and counted once. The same behind a
+    /// VLAN tag.
     #[track_caller]
     fn try_it(&mut self, what: &str, frame: &[u8], dropped: Option<DropReason>) {
+        self.try_one(what, frame, dropped);
+        for kind in [0x8100, 0x88a8] {
+            let what = format!("{what}, behind tag {kind:x}");
+            self.try_one(&what, &tagged(kind, 0x2005, frame), dropped);
+        }
+    }
+
+    #[track_caller]
+    fn try_one(&mut self, what: &str, frame: &[u8], dropped: Option<DropReason>) {
         let before = self.totals(A);
         self.inject(A, frame);
         let out = self.out(B);
