@@ -20,6 +20,7 @@ mod restart;
 mod routes;
 mod rules;
 mod statuses;
+mod stories;
 mod stuck;
 mod traps;
 mod underlay;
