@@ -51,7 +51,7 @@ pub const MAX_ROUTES: usize = 1 << 20;
 const DIRECT_ABOVE: usize = 4096;
 
 /// Where a route leads. What it names is looked up in the neighbor table when a packet needs it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Target<Ip = IpAddr> {
     /// To a subnet that is attached to the router: the next hop is the packet's destination, in this VPC.
     Connected(VpcId),

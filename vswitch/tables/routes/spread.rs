@@ -3,7 +3,7 @@
 
 use std::hash::Hash;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::flat::Prefix;
 use super::{Route, Target};
@@ -21,7 +21,8 @@ pub(super) enum Lead<Ip> {
 }
 
 /// Removes routes that lose. Of each prefix those of the lowest number are left: the first, and if that leads by way of a
-/// machine, all that do, in order and each once. `routes` are sorted by prefix, then number.
+/// machine, all that do, each once and in the order in which they were given: numbers of VPCs, which are another after a
+/// restart, must not say which next hop a flow takes. `routes` are sorted by prefix, then number.
 pub(super) fn keep_winners(routes: &mut Vec<Route>) {
     let mut kept = Vec::with_capacity(routes.len());
     for equal in routes.chunk_by(|one, other| one.prefix == other.prefix) {
@@ -31,11 +32,11 @@ pub(super) fn keep_winners(routes: &mut Vec<Route>) {
             kept.push(*best);
             continue;
         }
-        let others = equal.iter().filter(|route| route.priority == best.priority);
-        let mut winners: Vec<_> = others.filter(|route| is_via(route)).copied().collect();
-        winners.sort_unstable_by_key(|route| route.target);
-        winners.dedup();
-        kept.append(&mut winners);
+        let mut seen = HashSet::new();
+        let mut wins = |route: &&Route| {
+            route.priority == best.priority && is_via(route) && seen.insert(route.target)
+        };
+        kept.extend(equal.iter().filter(|route| wins(route)));
     }
     *routes = kept;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //! Each form against a linear scan.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
@@ -39,10 +38,13 @@ fn scan_both(routes: &[Route], destination: IpAddr) -> Vec<Target> {
         return vec![best.target];
     }
     let equal = covering.filter(|route| order(route) == order(best));
-    let targets: BTreeSet<_> = equal.map(|route| route.target).collect();
-    let vias = targets.into_iter();
-    vias.filter(|target| matches!(target, Target::Via(..)))
-        .collect()
+    let mut targets = Vec::new();
+    for route in equal.filter(|route| matches!(route.target, Target::Via(..))) {
+        if !targets.contains(&route.target) {
+            targets.push(route.target);
+        }
+    }
+    targets
 }
 
 fn find(table: &RouteTable, destination: u32) -> Vec<Target> {
@@ -246,8 +248,8 @@ fn equal_routes_by_way_of_machines_share_the_flows_and_what_is_no_machine_comes_
         route("10.1.0.0/16", 3, via(3)),
         route("10.1.0.0/16", 3, connected),
         route("10.1.0.0/16", 4, via(4)),
-        route("10.2.0.0/16", 3, via(2)),
         route("10.2.0.0/16", 3, via(3)),
+        route("10.2.0.0/16", 3, via(2)),
         route("10.3.0.0/16", 3, Target::Blackhole),
         route("10.3.0.0/16", 3, via(2)),
         route("2001:db8::/32", 0, six(7)),
@@ -255,15 +257,15 @@ fn equal_routes_by_way_of_machines_share_the_flows_and_what_is_no_machine_comes_
     ];
     let table = RouteTable::build(&mut routes);
     assert_eq!(table.len(), 7);
-    assert_eq!(find(&table, 0x0a01_0001), [via(2), via(3)]);
+    assert_eq!(find(&table, 0x0a01_0001), [via(3), via(2)]);
     assert_eq!(find(&table, 0x0a03_0001), [Target::Blackhole]);
     let way = table.way(0x0a01_0001);
     assert_eq!(way, table.way(0x0a02_0001), "one group");
     assert_eq!((way.neighbor_key(7), way.is_blackhole()), (None, false));
     let key = |n| Neighbors::ip_key(VpcId(NonZeroU16::MIN), n);
-    assert_eq!(table.pick(way, 0, |_| true), Some(key(2)));
-    assert_eq!(table.pick(way, u32::MAX, |_| true), Some(key(3)));
-    assert_eq!(table.pick(way, 0, |other| other == key(3)), Some(key(3)));
+    assert_eq!(table.pick(way, 0, |_| true), Some(key(3)));
+    assert_eq!(table.pick(way, u32::MAX, |_| true), Some(key(2)));
+    assert_eq!(table.pick(way, 0, |other| other == key(2)), Some(key(2)));
     assert_eq!(table.pick(table.way(0x0b00_0001), 0, |_| true), None);
     let wide = "2001:db8::1".parse().unwrap();
     assert_eq!(table.lookup(wide), [six(7), six(8)]);

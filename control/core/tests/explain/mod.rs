@@ -167,12 +167,20 @@ fn packets_of_ipv6_are_explained_likewise() {
         "ip dst=2001:db8:7:1::1 / icmp",
         "nd dst=2001:db8:7:1::1",
         "nd dst=2001:db8:7:1::101",
-        "nd src=:: dst=2001:db8:7:1::101",
         "nd",
     ];
     for words in answered {
         expect(&world, PORT_A, words, &Outcome::Answered, &[]);
     }
+    // Whether an address is free is to ask who may have it.
+    let spoofed = Outcome::Dropped(DropReason::SpoofedArp);
+    expect(
+        &world,
+        PORT_A,
+        "nd src=:: dst=2001:db8:7:1::101",
+        &spoofed,
+        &[],
+    );
     let no_route = Outcome::Dropped(DropReason::NoRoute);
     expect(&world, PORT_A, "ip dst=2001:4860::8", &no_route, &[]);
     let spoofed = Outcome::Dropped(DropReason::SpoofedIp);
