@@ -87,13 +87,19 @@ fn in_one<F: Frame>(
     if lowest > highest {
         return false; // nothing is routed
     }
-    let common = subnet.routes.common_way(lowest, highest);
-    let decide = |_: &mut F, meta: &mut Meta| {
-        if !meta.routed {
-            return Ok(());
+    if let Some(way) = subnet.routes.common_way(lowest, highest)
+        && way.neighbor_key(lowest).is_some()
+    {
+        for (_, meta) in burst.iter_mut().filter(|(_, meta)| meta.routed) {
+            if let Some(key) = way.neighbor_key(meta.dst_ip) {
+                neighbor::aim(meta, true, key, &neighbors.by_ip);
+            }
         }
-        let way = common.unwrap_or_else(|| subnet.routes.way(meta.dst_ip));
-        go(way, meta, subnet, neighbors)
+        return false;
+    }
+    let decide = |_: &mut F, meta: &mut Meta| match meta.routed {
+        true => go(subnet.routes.way(meta.dst_ip), meta, subnet, neighbors),
+        false => Ok(()),
     };
     burst.keep_or_offer(decide, |frame, meta, reason| edge.take(frame, meta, reason));
     false
@@ -192,12 +198,14 @@ fn go_ipv6(
     if !(is_routable(src) && is_routable(dst)) {
         return Err(DropReason::NotRoutable);
     }
-    let routes = &subnet.routes;
-    let reach_by = |index| reach(routes.wide_target(index)?, dst);
-    let is_known = |key| neighbors.by_ip6.get(key).is_some();
-    let known = |index| reach_by(index).is_some_and(|(vpc, ip)| is_known(Ip6Key::new(vpc, ip)));
-    let index = routes.wide_pick(routes.wide_index(dst), meta.flow, known);
-    let target = routes.wide_target(index).ok_or(DropReason::NoRoute)?;
+    let mut index = subnet.routes.wide_index(dst);
+    if subnet.routes.wide_target(index).is_none() {
+        index = index_by_flow(index, meta.flow, dst, subnet, neighbors);
+    }
+    let target = subnet
+        .routes
+        .wide_target(index)
+        .ok_or(DropReason::NoRoute)?;
     let (vpc, next_hop) = reach(target, dst).ok_or(DropReason::Blackhole)?;
     let key = Ip6Key::new(vpc, next_hop);
     meta.routed = true;
@@ -205,6 +213,25 @@ fn go_ipv6(
     meta.home = neighbors.by_ip6.home(key);
     neighbors.by_ip6.prefetch_at(meta.home);
     Ok(())
+}
+
+/// Of routes that lead to one of several, the one that a flow takes.
+#[inline(never)]
+fn index_by_flow(
+    index: TargetIndex,
+    flow: u32,
+    dst: Ipv6Addr,
+    subnet: &Attachment,
+    neighbors: &Neighbors,
+) -> TargetIndex {
+    let known = |index| {
+        let next_hop = subnet
+            .routes
+            .wide_target(index)
+            .and_then(|target| reach(target, dst));
+        next_hop.is_some_and(|(vpc, ip)| neighbors.by_ip6.get(Ip6Key::new(vpc, ip)).is_some())
+    };
+    subnet.routes.wide_pick(index, flow, known)
 }
 
 /// The next hop of a packet to `destination`. `None`: it goes nowhere.
