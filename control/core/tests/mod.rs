@@ -18,6 +18,7 @@ mod rehearsal;
 mod resources;
 mod restart;
 mod statuses;
+mod stories;
 mod stuck;
 mod traps;
 mod underlay;

@@ -5,10 +5,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
 use super::goal::{State, deleted, dhcp, neighbor, port, subnet, v2, vpc};
-use super::order::{
-    Step, Story, both_versions, for_all, interleave, keeping, networks, once, ports_and_guests,
-    say, switch_port, turns,
-};
+use super::order::{for_all, interleave, switch_port, turns};
+use super::stories::{Step, Story, both_versions, keeping, networks, once, ports_and_guests, say};
 use super::world::World;
 use crate::core::Goal;
 use crate::proto::schema::NeighborType::L2;
