@@ -18,6 +18,7 @@ use vswitch::stage::link::Hearing;
 use vswitch::stage::punt::PuntQueues;
 use vswitch::stage::transmit::Link;
 use vswitch::tables::PortId;
+use vswitch::wire::nd;
 use vswitch::worker::Worker;
 
 use super::super::goal::dual_stack;
@@ -305,6 +306,19 @@ impl Forwarding {
     }
 }
 
+/// What leaves, but for the router's advertisement that follows an answer only from time to time.
+fn at_once(mut sent: Vec<(PortId, Vec<u8>)>) -> Vec<(PortId, Vec<u8>)> {
+    const ICMP_TYPE: usize = 54;
+    let advertises = |frame: &[u8]| {
+        frame.get(12..14) == Some(&[0x86, 0xdd])
+            && frame.get(ICMP_TYPE) == Some(&nd::ROUTER_ADVERTISEMENT)
+    };
+    if sent.len() > 1 {
+        sent.retain(|(_, frame)| !advertises(frame));
+    }
+    sent
+}
+
 fn is_explained_as_it_is_forwarded(asks: bool) {
     let mut world = world(asks);
     world.succeed(dual_stack());
@@ -337,7 +351,7 @@ fn is_explained_as_it_is_forwarded(asks: bool) {
         prop_assert_eq!(explained.outcome, outcome);
         // Of too many errors guests are not told. An explanation is for one packet.
         if !(matches!(outcome, Outcome::Dropped(_)) && sent.is_empty()) {
-            prop_assert_eq!(&explained.sent, &sent);
+            prop_assert_eq!(&at_once(explained.sent.clone()), &at_once(sent.clone()));
         }
         let kind = match sent.first().and_then(|(_, frame)| answer(frame)) {
             None => format!("{outcome:?}"),
