@@ -198,14 +198,15 @@ fn go_ipv6(
     if !(is_routable(src) && is_routable(dst)) {
         return Err(DropReason::NotRoutable);
     }
-    let mut index = subnet.routes.wide_index(dst);
-    if subnet.routes.wide_target(index).is_none() {
-        index = index_by_flow(index, meta.flow, dst, subnet, neighbors);
-    }
-    let target = subnet
-        .routes
-        .wide_target(index)
-        .ok_or(DropReason::NoRoute)?;
+    let routes = &subnet.routes;
+    let mut index = routes.wide_index(dst);
+    let target = match routes.wide_target(index) {
+        Some(target) => target,
+        None => {
+            index = index_by_flow(index, meta.flow, dst, subnet, neighbors);
+            routes.wide_target(index).ok_or(DropReason::NoRoute)?
+        }
+    };
     let (vpc, next_hop) = reach(target, dst).ok_or(DropReason::Blackhole)?;
     let key = Ip6Key::new(vpc, next_hop);
     meta.routed = true;

@@ -2,7 +2,7 @@
 //! Neighbor discovery: the switch answers from the tables.
 
 use vswitch::counters::DropReason;
-use vswitch::tables::Hop;
+use vswitch::tables::{Attachment, Hop};
 
 use super::*;
 use crate::{A, B};
@@ -261,4 +261,22 @@ fn a_guest_of_both_versions_is_answered_by_each_in_its_own_way() {
     let request = arp(1, [mac, mac], own, other, [0; 6], [0xff; 6]);
     let reply = arp(2, [here.mac(2), mac], other, own, mac, mac);
     lab.expect(A, &request, A, &reply);
+}
+
+#[test]
+fn a_gateway_is_known_by_whatever_link_local_address_it_was_given() {
+    let (mut lab, here, _) = lab();
+    let (mac, gateway, given) = (here.mac(1), here.gateway_mac(), "fe80::1".parse().unwrap());
+    let attachment = Attachment {
+        gateway_ip: Some(IpAddr::V6(given)),
+        ..here.attachment()
+    };
+    tenant(&mut lab, A, mac, vec![attachment]);
+    lab.commit();
+    for target in [given, link_local(gateway)] {
+        let frame = asks(mac, here.ip(1), target, &link(1, mac));
+        let flags = ROUTER | SOLICITED | OVERRIDE;
+        let expected = told([gateway, mac], [target, here.ip(1)], flags);
+        lab.expect(A, &frame, A, &expected);
+    }
 }

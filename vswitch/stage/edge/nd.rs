@@ -170,14 +170,17 @@ pub(in crate::stage) fn subnet<'t>(
 
 /// The MAC at an address, and whether that is a gateway's, as far as the tables know, and unless the guest itself has it.
 fn owner(edge: &Edge<'_, impl Frame>, target: Ipv6Addr) -> Option<(Mac, bool)> {
+    let mut subnets = edge.guest.attachments.iter();
+    // A gateway may be told of by a link-local address, of whatever it is made.
+    if let Some(of_gateway) = subnets.find(|subnet| subnet.gateway_ip == Some(target.into())) {
+        return Some((of_gateway.gateway_mac?, true));
+    }
     if target.is_unicast_link_local() {
         return owner_of_link_local(edge, nd::mac_of(target)?);
     }
-    let subnet = subnet(edge, target)?;
-    if subnet.gateway_ip == Some(target.into()) {
-        return Some((subnet.gateway_mac?, true));
-    }
-    let neighbor = edge.neighbors.find_ip(subnet.vpc, target.into())?;
+    let neighbor = edge
+        .neighbors
+        .find_ip(subnet(edge, target)?.vpc, target.into())?;
     (neighbor.hop != Hop::Local(edge.from)).then_some((neighbor.mac, false))
 }
 
