@@ -243,9 +243,12 @@ fn overlapping_routes(wanted: &Wanted, all: &mut Conflicts) {
                 rule.priority
             );
             let ways = ways.entry((subnet, rule.destination.trunc())).or_default();
-            let way = ways.entry(rule.next_hop);
-            let way = way.or_insert_with(|| (rule.priority, name));
-            way.0 = way.0.min(rule.priority);
+            // Of several rules with one next hop, the one that counts.
+            let (priority, way) = (rule.priority, ways.entry(rule.next_hop));
+            let way = way.or_insert_with(|| (priority, name.clone()));
+            if priority < way.0 {
+                *way = (priority, name);
+            }
         }
     }
     let share = |ways: &Ways| {

@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::{DomainId, VpcId};
 
@@ -184,6 +184,10 @@ impl OnDemand {
         let (mut aged, mut forgotten) = (Aged::default(), GoalStateV2::default());
         let due = |since: Instant| since + idle <= now;
         let mut entries = std::mem::take(&mut self.entries);
+        let next_hops = match entries.is_empty() {
+            true => HashSet::new(),
+            false => program.next_hops(),
+        };
         entries.retain(|&ix, stage| match *stage {
             _ if wanted.neighbor(ix).is_none() => {
                 if let Stage::Idle(_, sought) = *stage {
@@ -193,7 +197,11 @@ impl OnDemand {
                 false
             }
             Stage::Used(since) if due(since) => {
-                if let Some(sought) = program.keys(ix) {
+                // Flows that share next hops pass over one that is not there: nobody would say that it is wanted.
+                if let Some(sought) = program.keys(ix)
+                    && let [Sought::Ip(vpc, ip), _] = sought
+                    && !next_hops.contains(&(vpc, ip))
+                {
                     program.set_idle(wanted, ix, true);
                     self.idle.extend(sought.map(|sought| (sought, ix)));
                     aged.idle.extend(sought);

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use vswitch::tables::Advertisement;
+use vswitch::tables::{Advertisement, MAX_DNS};
 
 use super::{names, option};
 use crate::proto::schema::SubnetConfiguration;
@@ -17,6 +17,9 @@ const MIN_MTU: u16 = 1280;
 
 /// DHCPv4's option, which is what the subnet's own MTU is said by.
 const MTU: u8 = 26;
+
+/// Most DNS servers of a subnet, of either version of IP, that are looked at: it is done for each of its ports.
+const MAX_ENTRIES: usize = 64;
 
 /// What the gateway of this subnet says, where IP packets may be `mtu` bytes long; and what the controller says wrong of it,
 /// and is left out.
@@ -35,8 +38,16 @@ pub(crate) fn advertisement(
         dns: Vec::new(),
     };
     for (i, dns) in subnet.dns_entry_list.iter().enumerate() {
-        match at.item("dns_entry_list", i).link_host(dns.entry.trim()) {
-            Ok(IpAddr::V6(server)) => said.dns.push(server),
+        let at = at.item("dns_entry_list", i);
+        if i == MAX_ENTRIES {
+            problems.push(at.error(format_args!("is not looked at: {MAX_ENTRIES} are")));
+            break;
+        }
+        match at.link_host(dns.entry.trim()) {
+            Ok(IpAddr::V6(server)) if said.dns.len() < MAX_DNS => said.dns.push(server),
+            Ok(IpAddr::V6(_)) => {
+                problems.push(at.error(format_args!("is one too many: {MAX_DNS} are told")))
+            }
             Ok(IpAddr::V4(_)) => {} // DHCP tells it, in a subnet of IPv4
             Err(problem) => problems.push(problem),
         }

@@ -83,7 +83,7 @@ impl Obstacle {
     }
 
     /// True if the resource itself makes no sense.
-    fn is_invalid(&self) -> bool {
+    pub(super) fn is_invalid(&self) -> bool {
         matches!(
             self,
             Self::VniTaken(..)

@@ -139,8 +139,9 @@ impl Program {
                     obstacle = Some(Obstacle::OtherVersion(subnet, ip));
                     continue;
                 }
+                // What makes no sense is to be told before what is missing.
                 Err(missing) => {
-                    obstacle = Some(missing);
+                    obstacle = obstacle.filter(Obstacle::is_invalid).or(Some(missing));
                     continue;
                 }
             };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Route tables: a subnet's routers connect it to their other subnets, and add the rules written for it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -87,6 +88,16 @@ impl Program {
         missing
     }
 
+    /// All machines that routes lead by way of.
+    pub(crate) fn next_hops(&self) -> HashSet<(VpcId, IpAddr)> {
+        let routes = self.routes.values().flat_map(|routes| &routes.routes);
+        let machines = routes.filter_map(|route| match route.target {
+            Target::Via(vpc, hop) => Some((vpc, hop)),
+            Target::Connected(_) | Target::Blackhole => None,
+        });
+        machines.collect()
+    }
+
     /// Works the subnet's routes out anew. True: ports in it have to know.
     pub(super) fn update_routes(&mut self, wanted: &Wanted, ix: SubnetIx) -> bool {
         let Some((mut routes, dvr_mac, gateways)) = self.routes_of(wanted, ix) else {
@@ -96,7 +107,9 @@ impl Program {
         routes.truncate(MAX_ROUTES);
         let old = self.routes.get(&ix);
         let table = match old.filter(|old| old.routes == routes) {
-            Some(old) if old.dvr_mac == dvr_mac && *old.gateways == *gateways => return false,
+            Some(old) if (old.dvr_mac, old.cut) == (dvr_mac, cut) && *old.gateways == *gateways => {
+                return false;
+            }
             Some(old) => old.table.clone(),
             None => Arc::new(RouteTable::build(&mut routes.clone())),
         };
@@ -195,7 +208,7 @@ impl Program {
             };
             Route {
                 prefix: rule.destination,
-                priority: rule.priority,
+                priority: priority(rule),
                 target,
             }
         }));
@@ -209,7 +222,9 @@ fn keep_gateways(gateways: &[IpAddr], vpc: VpcId, routes: &mut Vec<Route>) {
         let covering = routes
             .iter()
             .filter(|route| route.prefix.contains(&gateway));
-        let best = covering.max_by_key(|route| (route.prefix.prefix_len(), !route.priority));
+        // Of equal ones the first, as in the table.
+        let best =
+            covering.min_by_key(|route| (Reverse(route.prefix.prefix_len()), route.priority));
         let led_away = best.is_some_and(|route| !matches!(route.target, Target::Connected(_)));
         if led_away {
             routes.push(Route {
@@ -219,6 +234,11 @@ fn keep_gateways(gateways: &[IpAddr], vpc: VpcId, routes: &mut Vec<Route>) {
             });
         }
     }
+}
+
+/// A rule's priority in the table, where the last one is that of connected subnets.
+pub(super) fn priority(rule: &Rule) -> u32 {
+    rule.priority.min(CONNECTED - 1)
 }
 
 /// The controller's ids of VPCs.

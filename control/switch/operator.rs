@@ -274,6 +274,8 @@ impl Operator {
             self.settings.vtep.map(|vtep| vtep.port),
             self.settings.host_port,
         ];
+        // What a worker does not see yet is done, and holds up no other port.
+        let mut unseen = Ok(());
         for port in block_in_place(|| self.chosen(ports)) {
             if ports == Ports::All && no_guests.contains(&Some(port)) {
                 continue;
@@ -284,9 +286,12 @@ impl Operator {
             if matches!(ruled, Ok(Ok(()) | Err(core::BindError::NotSeen))) {
                 block_in_place(|| self.devices.note_rules(port, rules))?;
             }
-            done(ruled)?;
+            match ruled {
+                Ok(Err(core::BindError::NotSeen)) => unseen = done(ruled),
+                ruled => done(ruled)?,
+            }
         }
-        Ok(Output::Done)
+        unseen.map(|()| Output::Done)
     }
 
     fn show_workers(&self) -> Value {

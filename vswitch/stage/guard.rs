@@ -125,16 +125,22 @@ fn check_arp(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
 fn check_ipv6(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
     let (ip, _) = Ipv6Hdr::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
     let source = ip.src();
-    // What cannot be told may be a router advertisement (RFC 7113 section 3).
+    // Not what is behind the packet, which may say otherwise than its next fragment.
+    let packet = packet.get(..ip.total_len()).unwrap_or(packet);
+    // What cannot be told, since its header is not here either, may be a router advertisement (RFC 7113 section 3).
     let upper = ipv6::upper_layer(ip, packet).ok_or(DropReason::RogueServer)?;
     match upper {
+        (ipv6::ICMP, message) if message.len() < Icmpv6Hdr::LEN => {
+            return Err(DropReason::RogueServer);
+        }
         (ipv6::ICMP, message) => check_nd(mac, source, message, guard)?,
         // A relay agent's too, and a client does not look which port it comes from (RFC 8415 section 7.2).
-        (ipv4::UDP, udp) => {
-            if let Some((DHCPV6_SERVER, _) | (_, DHCPV6_CLIENT)) = ports(Some(udp)) {
+        (ipv4::UDP, udp) => match ports(Some(udp)) {
+            None | Some((DHCPV6_SERVER, _) | (_, DHCPV6_CLIENT)) => {
                 return Err(DropReason::RogueServer);
             }
-        }
+            Some(_) => {}
+        },
         _ => {}
     }
     // Who looks whether its address is free has none yet.

@@ -9,6 +9,7 @@ use vswitch::stage::route;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::{Attachment, Neighbors, VpcId};
 
+use super::super::routes::priority;
 use super::{Explainer, destination, name, step};
 use crate::explain::{Named, Step};
 use crate::proto::schema::ResourceType;
@@ -146,5 +147,5 @@ fn is_of(route: &Route, rule: &Rule) -> bool {
         Target::Via(_, hop) => NextHop::Via(hop),
         Target::Blackhole => NextHop::Blackhole,
     };
-    (rule.destination, rule.priority, rule.next_hop) == (route.prefix, route.priority, hop)
+    (rule.destination, priority(rule), rule.next_hop) == (route.prefix, route.priority, hop)
 }

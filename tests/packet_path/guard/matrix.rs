@@ -331,7 +331,13 @@ fn arp_and_nd_speak_for_their_own_mac() {
             lab.try_it(&format!("ND {kind} with an option of {what}"), &frame, lie);
         }
         for len in 1..message.len() {
-            lab.try_it("ND cut short", &icmpv6(OWN, own, &message[..len]), lie);
+            // Of less than ICMPv6's header it cannot be told what it is.
+            let wrong = if len < 8 {
+                Some(DropReason::RogueServer)
+            } else {
+                lie
+            };
+            lab.try_it("ND cut short", &icmpv6(OWN, own, &message[..len]), wrong);
         }
     }
 }

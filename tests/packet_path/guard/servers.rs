@@ -117,6 +117,18 @@ fn a_router_does_not_hide_behind_ipv6_headers() {
             ROGUE,
         ),
         (
+            "a fragment that ends before the message",
+            44,
+            [&fragment(60, 1)[..], &last(58)].concat(),
+            ROGUE,
+        ),
+        (
+            "a fragment that ends before the ports",
+            44,
+            [&fragment(60, 1)[..], &last(17)].concat(),
+            ROGUE,
+        ),
+        (
             "a whole fragment",
             44,
             [&fragment(58, 0), advertisement].concat(),

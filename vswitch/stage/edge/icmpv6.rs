@@ -167,7 +167,8 @@ fn error<F: Frame>(
     let (sender, len) = (ip.src(), ip.total_len());
     let subnet = route::subnet(edge.guest, head, meta);
     // Inside a subnet without a gateway, the machine that cannot be reached by so long a packet says so itself.
-    let stand_in = || (kind == icmpv6::TOO_BIG).then(|| ip.dst());
+    let machine = Some(ip.dst()).filter(|ip| is_one(*ip));
+    let stand_in = || machine.filter(|_| kind == icmpv6::TOO_BIG);
     let from = subnet.and_then(|subnet| gateway(subnet, sender));
     let Some(from) = from.or_else(stand_in) else {
         return false;

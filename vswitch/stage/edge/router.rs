@@ -3,8 +3,8 @@
 //! link, which addresses are not to be made up from, the MTU, and DNS servers.
 //!
 //! Guests solicit routers once, and forget the one they found after a time unless it speaks again. A worker has no clock that
-//! would make it speak; but a guest that uses its gateway asks for its MAC now and then, and is then told of it, if that was
-//! long ago.
+//! would make it speak; but most guests that use their gateway ask for its MAC now and then, and are then told of it, if that
+//! was long ago.
 
 use std::net::Ipv6Addr;
 use std::time::Instant;
@@ -56,8 +56,11 @@ pub(super) fn advertise<F: Frame>(
         false => (mac, ip),
     };
     let addresses = (nd::link_local(gateway), to);
-    edge.limiter.tell_router(edge.from, Instant::now());
-    Some(reply(frame, (gateway, to_mac), addresses, &message))
+    let replied = reply(frame, (gateway, to_mac), addresses, &message);
+    if replied.is_ok() {
+        edge.limiter.tell_router(edge.from, Instant::now());
+    }
+    Some(replied)
 }
 
 /// Tells who asks for its gateway's MAC, from this MAC and address, of the gateway, if that is due. The frame stays as it is.

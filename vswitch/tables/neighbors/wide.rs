@@ -42,8 +42,8 @@ impl Key for Ip6Key {
 
     #[inline(always)]
     fn hash(self, seed: (u64, u64)) -> u64 {
-        // The product is one to one in the VPC, and has nothing in common with the addresses of another one.
-        let vpc = u64::from(self.vpc).wrapping_mul(GOLDEN);
+        // Folded with the seed: addresses of one VPC cannot be chosen to meet those of another one.
+        let vpc = fold(u64::from(self.vpc) ^ seed.1, GOLDEN);
         let upper = fold(self.ip[0] ^ vpc ^ seed.0, GOLDEN);
         fold(fold(upper ^ self.ip[1], GOLDEN ^ seed.0), seed.1)
     }

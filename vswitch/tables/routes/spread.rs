@@ -41,12 +41,18 @@ pub(super) fn keep_winners(routes: &mut Vec<Route>) {
     *routes = kept;
 }
 
+/// Prefixes, each once, in order.
+pub(super) type Prefixes<A, Ip> = Vec<Prefix<A, Lead<Ip>>>;
+
+/// The next hops that flows of one prefix are spread over.
+pub(super) type Group<Ip> = Vec<Target<Ip>>;
+
 /// The prefixes of one version of IP, each once, and the groups that some of them lead to. `routes` are those that won, and
 /// `read` is `None` for the other version's.
 pub(super) fn prefixes<A: Copy, Ip: Copy + Eq + Hash>(
     routes: &[Route],
     read: impl Fn(&Route) -> Option<Prefix<A, Target<Ip>>>,
-) -> (Vec<Prefix<A, Lead<Ip>>>, Vec<Vec<Target<Ip>>>) {
+) -> (Prefixes<A, Ip>, Vec<Group<Ip>>) {
     let (mut prefixes, mut groups, mut numbers) = (Vec::new(), Vec::new(), HashMap::new());
     for equal in routes.chunk_by(|one, other| one.prefix == other.prefix) {
         let equal: Vec<_> = equal.iter().filter_map(&read).collect();
@@ -61,7 +67,7 @@ pub(super) fn prefixes<A: Copy, Ip: Copy + Eq + Hash>(
         let target = match equal.len() {
             1 => Lead::To(target),
             _ => {
-                let group: Vec<_> = equal.iter().map(|prefix| prefix.target).collect();
+                let group: Group<_> = equal.iter().map(|prefix| prefix.target).collect();
                 Lead::Among(*numbers.entry(group).or_insert_with_key(|group| {
                     groups.push(group.clone());
                     (groups.len() - 1) as u32
@@ -81,7 +87,7 @@ pub(super) fn prefixes<A: Copy, Ip: Copy + Eq + Hash>(
 /// with it, and the flows of the others stay where they are. None that was looked at is known: the one that it would be.
 pub(super) fn pick<M: Copy>(members: &[M], flow: u32, known: impl Fn(M) -> bool) -> Option<M> {
     // Scales the hash to the number of members without a division.
-    let first = (u64::from(flow) * members.len() as u64 >> 32) as usize;
+    let first = ((u64::from(flow) * members.len() as u64) >> 32) as usize;
     let (before, from) = members.split_at_checked(first)?;
     let in_order = from.iter().chain(before).copied();
     let found = in_order.take(TRIES).find(|member| known(*member));

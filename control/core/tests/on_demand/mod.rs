@@ -147,6 +147,26 @@ fn an_answer_is_set_aside_put_back_by_who_misses_it_and_forgotten_when_nobody_do
 }
 
 #[test]
+fn a_next_hop_is_not_set_aside_since_flows_would_pass_it_over() {
+    let mut lab = Lab::new();
+    let rule = ("rule", "203.0.113.0/24", &*ip(20).to_string(), 1);
+    let state = router("r", UpdateType::Full, &[("s", &[rule])]);
+    lab.world.put(vec![state]);
+    for n in [20, 21] {
+        lab.answered(n);
+    }
+    for _ in 0..3 {
+        lab.after(61);
+        assert_eq!(lab.is(20), USED);
+    }
+    assert_eq!(lab.is(21), GONE);
+    let without = router("r", UpdateType::Full, &[("s", &[])]);
+    lab.world.succeed([without]);
+    lab.after(61);
+    assert_eq!(lab.is(20), IS_IDLE);
+}
+
+#[test]
 fn answers_of_ipv6_age_likewise() {
     let mut lab = Lab::new();
     for n in [22, 23] {
