@@ -18,6 +18,7 @@ mod keep;
 mod metrics;
 mod on_demand;
 mod request;
+mod rules;
 mod site;
 mod watchdog;
 
@@ -36,6 +37,7 @@ pub(crate) use on_demand::{Aged, SETTLE};
 pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
 };
+pub(crate) use rules::PortRules;
 pub(crate) use site::{ETHERNET_MTU, Site, Uplink};
 
 use crate::audit::part::Part;
@@ -249,6 +251,9 @@ impl Core {
             }
             Request::Bind { port, id, reply } => Some(Answer::Bound(self.bind(port, &id), reply)),
             Request::Unbind { port, reply } => Some(Answer::Bound(self.unbind(port), reply)),
+            Request::Rules { port, rules, reply } => {
+                Some(Answer::Bound(self.set_rules(port, rules), reply))
+            }
             Request::Revisions { revisions, reply } => {
                 self.set_revisions(revisions);
                 let _ = reply.send(());

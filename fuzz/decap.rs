@@ -9,16 +9,17 @@
 mod bytes;
 
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use vswitch::counters::PortTotals;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::{Lease, LeaseOptions, PortId};
-use vswitch::wire::{Mac, ipv4};
+use vswitch::wire::{Mac, icmpv6, ipv4};
 
 use super::lab::*;
+use super::net::{self, Net};
 use bytes::Bytes;
 
 /// Most frames of one input: less than the lab's queues hold.
@@ -29,14 +30,14 @@ const HEADERS: usize = 26;
 
 const GUEST: PortId = port(2);
 const OTHER: PortId = port(3);
-const TWO_SUBNETS: PortId = port(4);
+const SUBNETS: PortId = port(4);
 
 thread_local! {
     /// The switch keeps nothing of packets, so one does for all inputs.
     static LAB: RefCell<Lab> = RefCell::new(populated());
 }
 
-/// Guests at ports 2, 3 and 4, guests on the peer host, three subnets, a route through a guest.
+/// Guests at ports 2, 3 and 4, guests on the peer host, three subnets and one of IPv6, a route through a guest.
 fn populated() -> Lab {
     let mut lab = Lab::new();
     let (mut blue, mut red, mut green) = (
@@ -47,14 +48,22 @@ fn populated() -> Lab {
     let appliance = Route {
         prefix: "198.51.100.0/24".parse().unwrap(),
         priority: 1,
-        target: Target::Via(vpc(1), blue.ip(9)),
+        target: Target::Via(vpc(1), blue.ip(9).into()),
     };
-    router(&mut [&mut blue, &mut red, &mut green], &[appliance]);
+    let mut wide = Net::new(8, 2, 1, 2);
+    let further = [appliance, wide.connected()];
+    router(&mut [&mut blue, &mut red, &mut green], &further);
+    wide.routes = Arc::clone(&green.routes);
     lab.lease = Some(Arc::new(lease(&blue)));
+    lab.takes_tags = true;
     lab.guest(GUEST, 1, std::slice::from_ref(&blue));
     lab.lease = None;
+    lab.takes_tags = false;
     lab.guest(OTHER, 2, std::slice::from_ref(&red));
-    lab.guest(TWO_SUBNETS, 3, &[green.clone(), blue.clone()]);
+    lab.guest(SUBNETS, 3, &[green.clone(), blue.clone()]);
+    let attachments = vec![green.attachment(), blue.attachment(), wide.attachment()];
+    net::tenant(&mut lab, SUBNETS, guest_mac(8, 3), attachments);
+    net::remote(&mut lab, 9, &wide);
     for subnet in [&blue, &red, &green] {
         lab.remote(9, subnet);
     }
@@ -90,16 +99,7 @@ fn frames(data: &[u8]) -> Vec<(PortId, Vec<u8>)> {
         if control & 0x80 != 0 {
             right_checksum(&mut frame);
         }
-        let at = [
-            UPLINK,
-            GUEST,
-            OTHER,
-            TWO_SUBNETS,
-            HOST,
-            UPLINK,
-            GUEST,
-            port(5),
-        ];
+        let at = [UPLINK, GUEST, OTHER, SUBNETS, HOST, UPLINK, GUEST, port(5)];
         frames.push((at[usize::from(control) & 7], frame));
     }
     frames
@@ -133,7 +133,8 @@ fn forward(lab: &mut Lab, frames: &[(PortId, Vec<u8>)]) {
             .iter()
             .filter(|frame| !is_passed_on(out, frame, frames));
         assert!(
-            own.clone().count() as u64 <= totals.own && totals.own <= totals.rx,
+            // A guest may be told of its router, once, besides what it asked for.
+            own.clone().count() as u64 <= totals.own && totals.own <= totals.rx + 1,
             "{left:02x?} left by {out:?}, of {frames:02x?}: {totals:?}"
         );
         assert!(own.all(|frame| is_own(out, frame)), "{left:02x?}");
@@ -161,7 +162,8 @@ fn is_passed_on(out: PortId, frame: &[u8], frames: &[(PortId, Vec<u8>)]) -> bool
     })
 }
 
-/// True for what the switch may say to a guest: an ARP reply, or an IPv4 packet with right length and checksum.
+/// True for what the switch may say to a guest: an ARP reply, an IPv4 packet with right length and checksum, or an ICMPv6
+/// message whose checksum is right if that of what it answers was.
 fn is_own(out: PortId, frame: &[u8]) -> bool {
     let kind = match frame.get(12..14) {
         Some([8, 6]) => frame[20..22] == [0, 2],
@@ -170,9 +172,20 @@ fn is_own(out: PortId, frame: &[u8]) -> bool {
             let header = usize::from(frame[14] & 15) * 4;
             frame.len() >= 14 + len && ipv4::sum(&frame[14..14 + header]) == 0xffff
         }
+        Some([0x86, 0xdd]) => {
+            let len = usize::from(u16::from_be_bytes([frame[18], frame[19]]));
+            let echo = frame.get(54) == Some(&129) || frame[20] == 44;
+            frame.len() >= 54 + len && (echo || is_icmpv6(&frame[14..54 + len]))
+        }
         _ => false,
     };
-    kind && [GUEST, OTHER, TWO_SUBNETS].contains(&out)
+    kind && [GUEST, OTHER, SUBNETS].contains(&out)
+}
+
+/// True for a whole packet of ICMPv6.
+fn is_icmpv6(packet: &[u8]) -> bool {
+    let address = |at: usize| Ipv6Addr::from(*packet[at..].first_chunk::<16>().unwrap());
+    packet[6] == 58 && icmpv6::checksum_is_right((address(8), address(24)), &packet[40..])
 }
 
 /// True if `frame` is `arrived` in VXLAN, with right lengths and checksum.

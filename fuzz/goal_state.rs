@@ -72,6 +72,7 @@ fn switch() -> Core {
             underlay: Some(uplink),
             host_port: None,
             anti_spoofing: true,
+            rules: HashMap::new(),
         },
         writer,
     );
@@ -187,6 +188,11 @@ fn ip(bytes: &mut Bytes<'_>) -> String {
             "255.255.255.255",
             "",
             "x",
+            "2001:db8:7:1::1",
+            "2001:db8:7:1::2",
+            "2001:db8:7:2::1",
+            "fe80::1",
+            "::ffff:10.7.1.1",
         ])
         .to_owned()
 }
@@ -213,6 +219,11 @@ fn cidr(bytes: &mut Bytes<'_>) -> String {
         "10.7.1.2",
         "10.7.1.0/33",
         "",
+        "2001:db8:7:1::/64",
+        "2001:db8:7::/48",
+        "::/0",
+        "2001:db8:7:1::2",
+        "::ffff:10.7.1.0/120",
     ];
     bytes.choose(&prefixes).to_owned()
 }

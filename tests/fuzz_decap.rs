@@ -7,12 +7,16 @@ mod decap;
 #[allow(dead_code, reason = "the packet path's tests use the rest of it")]
 #[path = "packet_path/lab.rs"]
 mod lab;
+#[allow(dead_code, reason = "the packet path's tests use the rest of it")]
+#[path = "packet_path/ipv6/net.rs"]
+mod net;
 #[path = "../fuzz/replay.rs"]
 mod replay;
 
 use std::net::Ipv4Addr;
 
 use lab::*;
+use net::{ICMP, Net, link_local, message, packet, udp6};
 
 /// One frame of each kind, each as an input; the first byte says where it arrives, and 0x80 that its checksum is to be
 /// put right.
@@ -46,6 +50,16 @@ fn seeds() -> Vec<Vec<u8>> {
         (1, routed(green.ip(9))),
         (1, routed([198, 51, 100, 5].into())),
         (1, ipv6),
+        (3, discovery("ff02::2", 133, &[])),
+        (
+            3,
+            discovery("ff02::1:ff00:fe", 135, &wide().gateway().octets()),
+        ),
+        (3, discovery("ff02::1:ff00:9", 135, &wide().ip(9).octets())),
+        (3, echo_ipv6()),
+        (3, udp6(wide_macs(), [wide().ip(3), wide().ip(9)], 64)),
+        (3, udp6(wide_macs(), [wide().ip(3), wide().ip(9)], 1)),
+        (3, udp6(wide_macs(), [wide().ip(3), wide().ip(8)], 9)),
         (0, from_peer(7, 0, &switched(9, 1))),
         (0x80, from_peer(7, 3, &switched(9, 1))),
         (0x80, options),
@@ -56,6 +70,31 @@ fn seeds() -> Vec<Vec<u8>> {
         [&[*control], &(frame.len() as u16).to_be_bytes()[..], frame].concat()
     };
     frames.iter().map(input).collect()
+}
+
+/// The subnet in which guest 3 has an IPv6 address.
+fn wide() -> Net {
+    Net::new(8, 2, 1, 2)
+}
+
+/// From guest 3 to its gateway.
+fn wide_macs() -> [[u8; 6]; 2] {
+    [guest_mac(8, 3), wide().gateway_mac()]
+}
+
+/// A message of neighbor discovery of guest 3.
+fn discovery(group: &str, kind: u8, body: &[u8]) -> Vec<u8> {
+    let ips = [link_local(guest_mac(8, 3)), group.parse().unwrap()];
+    let [.., a, b, c, d] = ips[1].octets();
+    let message = message(ips, kind, 0, [0; 4], body);
+    let macs = [guest_mac(8, 3), [0x33, 0x33, a, b, c, d]];
+    packet(macs, ips, ICMP, 255, &message)
+}
+
+fn echo_ipv6() -> Vec<u8> {
+    let ips = [wide().ip(3), wide().gateway()];
+    let echo = message(ips, 128, 0, [0, 1, 0, 2], b"data");
+    packet(wide_macs(), ips, ICMP, 64, &echo)
 }
 
 /// Asks the switch for an address.

@@ -40,9 +40,10 @@ pub struct Meta {
     pub dst_ip: u32,
     /// Inner destination MAC, as [`Mac::word`](crate::wire::Mac::word). By `parse`.
     pub dst_mac: u64,
-    /// Time to live when the payload is IPv4. By `parse`.
+    /// Time to live, or hop limit, when the payload is IP. By `parse`.
     pub ttl: u8,
-    /// Key in the neighbor tables: by IP when `routed`, by MAC otherwise. By `route` or `decap`.
+    /// Key in the neighbor tables: by IP when `routed`, by MAC otherwise; of IPv6 what
+    /// [`next_hop`](crate::stage::route::next_hop) makes a key of. By `route` or `decap`.
     pub key: u64,
     /// Where in its table the key is looked up. By `route` or `decap`.
     pub home: Home,

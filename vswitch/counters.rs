@@ -56,22 +56,27 @@ drop_reasons! {
     SpoofedArp = "spoofed_arp",
     /// A guest played DHCP server or router, or hid what it sent behind IPv6 headers.
     RogueServer = "rogue_server",
-    /// The tenant's frame has an 802.1Q or 802.1ad tag; tags are not carried (RFC 7348 section 6.1).
+    /// A guest's frame has a VLAN tag, and the port it came from, or would leave by, takes none (RFC 7348 section 6.1); or two
+    /// tags, which anti-spoofing does not look behind.
     VlanTagged = "vlan_tagged",
     /// Broadcast or multicast: this switch never floods.
     NotFlooded = "not_flooded",
     /// Nobody told us where this destination MAC is in this VNI.
     UnknownMac = "unknown_mac",
-    /// It was to be routed, and is not IPv4.
+    /// It was to be routed, and is not IP, or has an address that is good on one link only.
     NotRoutable = "not_routable",
-    /// It was to be routed, and its time to live is used up.
+    /// It was to be routed, and its time to live, or hop limit, is used up.
     TtlExpired = "ttl_expired",
     /// It was to be routed, and no route of the subnet covers the destination.
     NoRoute = "no_route",
+    /// It was to be routed, and a route says that such packets are to be dropped.
+    Blackhole = "blackhole",
     /// A route covers the destination, and nobody told us where the next hop is.
     UnknownNeighbor = "unknown_neighbor",
     /// For a gateway's own address, and no echo request: nothing else is served there.
     ForGateway = "for_gateway",
+    /// Neighbor discovery that fails the checks of RFC 4861, sections 6.1 and 7.1.
+    BadNd = "bad_nd",
     /// A guest asks by DHCP, and no goal state says what to tell it.
     NoLease = "no_lease",
     /// A DHCP message that is malformed, relayed, not about the guest itself, or none that a client sends.

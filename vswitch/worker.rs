@@ -14,7 +14,7 @@ use crate::stage::limits::Limits;
 use crate::stage::link::{Heard, Hearing};
 use crate::stage::observe::{Observer, Stage, Unobserved};
 use crate::stage::punt::{Miss, PuntQueues};
-use crate::stage::{decap, deliver, encap, guard, mss, neighbor, parse, route, transmit};
+use crate::stage::{decap, deliver, encap, guard, mss, neighbor, parse, route, tagged, transmit};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
 
@@ -236,16 +236,19 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             limiter: &mut self.limiter,
             limits: &self.limits,
         };
-        parse::run(&mut self.burst);
+        let tagged = parse::run(&mut self.burst, guest.takes_tags);
         self.observer.after(Stage::Parse, &self.burst);
         if let Some(guard) = &guest.guard {
             guard::run(&mut self.burst, guard);
             self.observer.after(Stage::Guard, &self.burst);
         }
-        route::run(&mut self.burst, guest, &tables.neighbors, &mut edge);
+        let any_ipv6 = route::run(&mut self.burst, guest, &tables.neighbors, &mut edge);
         self.observer.after(Stage::Route, &self.burst);
-        neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge);
+        neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge, any_ipv6);
         self.observer.after(Stage::Neighbor, &self.burst);
+        if tagged {
+            tagged::run(&mut self.burst, tables);
+        }
         if self.limits.clamp_mss {
             mss::from_guest(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
             self.observer.after(Stage::Mss, &self.burst);
@@ -266,10 +269,13 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         let heard = self.hearing.is_some();
         decap::run(&mut self.burst, tables, heard, &mut self.strangers);
         self.observer.after(Stage::Decap, &self.burst);
-        parse::run_without_flow(&mut self.burst);
+        let tagged = parse::run_without_flow(&mut self.burst);
         self.observer.after(Stage::Parse, &self.burst);
         neighbor::run(&mut self.burst, &tables.neighbors);
         self.observer.after(Stage::Neighbor, &self.burst);
+        if tagged {
+            tagged::run(&mut self.burst, tables);
+        }
         if self.limits.clamp_mss {
             mss::from_underlay(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
             self.observer.after(Stage::Mss, &self.burst);

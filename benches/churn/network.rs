@@ -197,7 +197,7 @@ impl Network {
                 routes.push(route(
                     prefix(thing),
                     28,
-                    Target::Via(vpc(1), address(machine)),
+                    Target::Via(vpc(1), address(machine).into()),
                 ));
             }
         }
@@ -232,7 +232,7 @@ impl Network {
     fn program_neighbor(&mut self, thing: u32, version: u32) {
         let old = self.hops[thing as usize].take();
         match place(thing, version) {
-            None => self.writer.remove_ip(vpc(1), address(thing)),
+            None => self.writer.remove_ip(vpc(1), address(thing).into()),
             Some((host, mac, vni)) => {
                 let hop = self.writer.acquire_hop(next_hop(host)).unwrap();
                 let [a, b] = mac.to_be_bytes();
@@ -242,7 +242,7 @@ impl Network {
                     hop: Hop::Remote(hop),
                 };
                 self.writer
-                    .upsert_ip(vpc(1), address(thing), neighbor)
+                    .upsert_ip(vpc(1), address(thing).into(), neighbor)
                     .unwrap();
                 self.hops[thing as usize] = Some(hop);
             }
@@ -272,7 +272,7 @@ impl Network {
                 }
                 self.writer
                     .remove_mac(self::domain(domain), guest_mac(guest));
-                self.writer.remove_ip(vpc(domain), address(guest));
+                self.writer.remove_ip(vpc(domain), address(guest).into());
             }
         }
     }
@@ -289,7 +289,7 @@ impl Network {
             .upsert_mac(domain(number), mac, neighbor)
             .unwrap();
         self.writer
-            .upsert_ip(vpc(number), address(guest), neighbor)
+            .upsert_ip(vpc(number), address(guest).into(), neighbor)
             .unwrap();
     }
 }
@@ -300,7 +300,7 @@ fn guest_mac(guest: u32) -> Mac {
 
 fn route(prefix: Ipv4Addr, length: u8, target: Target) -> Route {
     Route {
-        prefix: ipnet::Ipv4Net::new(prefix, length).unwrap(),
+        prefix: ipnet::Ipv4Net::new(prefix, length).unwrap().into(),
         priority: 100,
         target,
     }
@@ -311,16 +311,18 @@ fn tenant(mac: [u8; 6], vni: u32, number: u32, subnet: [u8; 4], routes: Arc<Rout
         vni: Vni::new(vni).unwrap(),
         domain: domain(number),
         vpc: vpc(number),
-        cidr: ipnet::Ipv4Net::new(subnet.into(), 16).unwrap(),
+        cidr: ipnet::Ipv4Net::new(subnet.into(), 16).unwrap().into(),
         gateway_mac: Some(Mac::new(GATEWAY)),
         gateway_ip: None,
         gateways: [].into(),
         host_dvr_mac: Some(Mac::new([0xfe, 0x16, 0x11, 0, 0, 0])),
         routes,
+        advertisement: Arc::default(),
     };
     Role::Tenant(Arc::new(TenantPort {
         mac: Mac::new(mac),
         admin_up: true,
+        takes_tags: false,
         guard: None,
         lease: None,
         attachments: ArrayVec::from_iter([attachment]),

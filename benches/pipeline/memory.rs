@@ -14,7 +14,7 @@ use crate::scene::Scene;
 
 pub(crate) fn print() {
     for neighbors in [1_000, 100_000, 1_000_000] {
-        let [by_mac, by_ip, _] = Scene::new(neighbors).writer.memory().tables;
+        let [by_mac, by_ip, ..] = Scene::new(neighbors).writer.memory().tables;
         let bytes = (by_mac.bytes + by_ip.bytes) as f64 / f64::from(neighbors);
         println!("neighbor, of {neighbors}: {bytes:.1} bytes in both tables");
     }
@@ -43,8 +43,9 @@ pub(crate) fn print() {
 fn route(n: u32) -> Route {
     let hop = Ipv4Addr::from(0x0a40_0000 + n);
     Route {
-        prefix: Ipv4Net::new_assert(Ipv4Addr::from(0x2000_0000 + n * 0x0900), 24 + n as u8 % 9),
+        prefix: Ipv4Net::new_assert(Ipv4Addr::from(0x2000_0000 + n * 0x0900), 24 + n as u8 % 9)
+            .into(),
         priority: 1,
-        target: Target::Via(VpcId(NonZeroU16::MIN), hop),
+        target: Target::Via(VpcId(NonZeroU16::MIN), hop.into()),
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! What is measured: tables as a controller fills them, and the frames of each case.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -65,10 +65,14 @@ pub(crate) enum Case {
     EncapManyRoutes,
     /// As `EncapSwitched`, of IPv6.
     EncapIpv6,
+    /// As `EncapRouted`, of IPv6.
+    EncapRoutedIpv6,
+    /// As `DecapRouted`, of IPv6.
+    DecapRoutedIpv6,
 }
 
 impl Case {
-    pub(crate) const ALL: [(&str, Self); 8] = [
+    pub(crate) const ALL: [(&str, Self); 10] = [
         ("encap_switched", Self::EncapSwitched),
         ("encap_routed", Self::EncapRouted),
         ("decap_switched", Self::DecapSwitched),
@@ -77,6 +81,8 @@ impl Case {
         ("local_routed", Self::LocalRouted),
         ("encap_many_routes", Self::EncapManyRoutes),
         ("encap_ipv6", Self::EncapIpv6),
+        ("encap_routed_ipv6", Self::EncapRoutedIpv6),
+        ("decap_routed_ipv6", Self::DecapRoutedIpv6),
     ];
 
     pub(crate) fn has_neighbor_per_flow(self) -> bool {
@@ -88,7 +94,7 @@ impl Case {
 
     pub(crate) fn arrives_at(self) -> PortId {
         match self {
-            Self::DecapSwitched | Self::DecapRouted => UPLINK,
+            Self::DecapSwitched | Self::DecapRouted | Self::DecapRoutedIpv6 => UPLINK,
             _ => GUEST,
         }
     }
@@ -127,7 +133,15 @@ impl Case {
                     step: ROUTED / flows.min(ROUTED),
                 }],
             ),
-            Self::EncapIpv6 => (ipv6(GUEST_MAC, FIRST_MAC), vec![at(2, mac)]),
+            Self::EncapIpv6 => (ipv6(GUEST_MAC, FIRST_MAC, 0, 0), vec![at(2, mac)]),
+            Self::EncapRoutedIpv6 => (
+                ipv6(GUEST_MAC, GATEWAY_MAC, u32::from(GUEST_IP), ip),
+                vec![at(50, ip)],
+            ),
+            Self::DecapRoutedIpv6 => (
+                vxlan(&ipv6(DVR_MAC, GUEST_MAC, ip, u32::from(GUEST_IP))),
+                vec![at(50 + 34, ip)],
+            ),
             Self::LocalSwitched => (
                 udp(GUEST_MAC, OTHER_MAC, GUEST_IP, OTHER_IP),
                 vec![at(34, 0x0400_0035)],
@@ -150,10 +164,15 @@ fn udp(src: [u8; 6], dst: [u8; 6], from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
-fn ipv6(src: [u8; 6], dst: [u8; 6]) -> Vec<u8> {
+/// The IPv6 address of who has this one by IPv4.
+fn twin(ip: u32) -> Ipv6Addr {
+    Ipv6Addr::from(0xfd00 << 112 | u128::from(ip))
+}
+
+fn ipv6(src: [u8; 6], dst: [u8; 6], from: u32, to: u32) -> Vec<u8> {
     let mut frame = Vec::new();
     let builder = PacketBuilder::ethernet2(src, dst)
-        .ipv6([0xfd; 16], [0xfe; 16], 64)
+        .ipv6(twin(from).octets(), twin(to).octets(), 64)
         .udp(1024, 53);
     builder.write(&mut frame, b"").unwrap();
     frame
@@ -196,7 +215,7 @@ impl Scene {
             // Each by another machine, or the table would have one range for all.
             target: Target::Via(
                 vpc,
-                Ipv4Addr::from(u32::from(FIRST_IP) + u32::from(n) % neighbors),
+                Ipv4Addr::from(u32::from(FIRST_IP) + u32::from(n) % neighbors).into(),
             ),
         };
         let connected = |prefix: &str| Route {
@@ -205,7 +224,7 @@ impl Scene {
             target: Target::Connected(vpc),
         };
         let mut routes: Vec<_> = (0..ROUTES).map(via).collect();
-        routes.extend([connected("10.0.0.0/24"), connected("10.64.0.0/10")]);
+        routes.extend(["10.0.0.0/24", "10.64.0.0/10", "fd00::/96"].map(connected));
         let attachment = Attachment {
             vni,
             domain,
@@ -216,15 +235,19 @@ impl Scene {
             gateways: [].into(),
             host_dvr_mac: Some(Mac::new(DVR_MAC)),
             routes: Arc::new(RouteTable::build(&mut routes)),
+            advertisement: Arc::default(),
         };
-        let add = |writer: &mut Writer, mac, ip, hop| {
+        let add = |writer: &mut Writer, mac, ip: Ipv4Addr, hop| {
             let neighbor = Neighbor {
                 mac: Mac::new(mac),
                 vni,
                 hop,
             };
             writer.upsert_mac(domain, neighbor.mac, neighbor).unwrap();
-            writer.upsert_ip(vpc, ip, neighbor).unwrap();
+            writer.upsert_ip(vpc, ip.into(), neighbor).unwrap();
+            writer
+                .upsert_ip(vpc, twin(ip.to_bits()).into(), neighbor)
+                .unwrap();
         };
         writer.set_role(UPLINK, Role::Uplink);
         for (port, mac, ip) in [
@@ -235,6 +258,7 @@ impl Scene {
             let tenant = TenantPort {
                 mac: Mac::new(mac),
                 admin_up: true,
+                takes_tags: false,
                 guard: None,
                 lease: None,
                 attachments,

@@ -3,18 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use hashbrown::HashMap;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use smallvec::SmallVec;
 use vswitch::wire::{Mac, Vni};
 
 use crate::program::Program;
-use crate::southbound::field::Quote;
+use crate::southbound::field::{Quote, is_link_local};
 use crate::state::Wanted;
 use crate::state::id::Id;
 use crate::state::network::{SubnetIx, VpcIx};
+use crate::state::resource::NextHop;
 
 /// What kind of contradiction it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -157,7 +158,7 @@ fn duplicate_addresses(
     vtep: Option<Ipv4Addr>,
     all: &mut Conflicts,
 ) {
-    let mut ips = Claims::<(VpcIx, Ipv4Addr)>::new();
+    let mut ips = Claims::<(VpcIx, IpAddr)>::new();
     let mut macs = Claims::<(Vni, Mac)>::new();
     let same_ip = |a: &Claim, b: &Claim| a.is_machine_of(b) && a.mac == b.mac;
     let vpc_of = |subnet| wanted.subnet(subnet)?.vpc;
@@ -165,6 +166,7 @@ fn duplicate_addresses(
         let gateway = slot.wanted.as_ref().and_then(|it| it.value.gateway);
         if let Some(gateway) = gateway
             && let (Some(ip), Some(vpc)) = (gateway.ip, vpc_of(ix))
+            && !is_link_local(ip)
         {
             let claim = Claim {
                 what: What::Gateway,
@@ -175,7 +177,7 @@ fn duplicate_addresses(
             ips.add((vpc, ip), claim, same_ip);
         }
     }
-    let mut add = |subnet: SubnetIx, ip: Ipv4Addr, claim: &Claim| {
+    let mut add = |subnet: SubnetIx, ip: IpAddr, claim: &Claim| {
         if let Some(vpc) = vpc_of(subnet) {
             ips.add((vpc, ip), claim.clone(), same_ip);
         }
@@ -220,31 +222,47 @@ fn duplicate_addresses(
     }
 }
 
-/// Also when priorities differ: no next hop stands in for another, so that one of them has no effect.
+/// Rules for one destination of which some have no effect: those of another priority than the lowest, and those beside one
+/// that leads to no machine. Machines of one priority share the flows.
 fn overlapping_routes(wanted: &Wanted, all: &mut Conflicts) {
-    type Ways = BTreeMap<Option<Ipv4Addr>, String>;
-    let mut ways = HashMap::<(SubnetIx, Ipv4Net), Ways>::new();
+    type Ways = BTreeMap<NextHop, (u32, String)>;
+    let mut ways = HashMap::<(SubnetIx, IpNet), Ways>::new();
     for (_, slot) in wanted.routers() {
         let tables = slot.wanted.iter().flat_map(|router| &router.value.subnets);
         for (subnet, rule) in tables.flat_map(|(ix, rules)| rules.values().map(|it| (*ix, it))) {
-            let hop = rule.next_hop.map(|hop| hop.to_string());
+            let hop = match rule.next_hop {
+                NextHop::Link => "the link".to_owned(),
+                NextHop::Via(machine) => machine.to_string(),
+                NextHop::Blackhole => "nowhere".to_owned(),
+            };
             let name = format!(
                 "rule {} of router {} via {}, priority {}",
                 Quote(&rule.said.id),
                 Quote(&slot.id),
-                hop.as_deref().unwrap_or("the link"),
+                hop,
                 rule.priority
             );
             let ways = ways.entry((subnet, rule.destination.trunc())).or_default();
-            ways.entry(rule.next_hop).or_insert(name);
+            // Of several rules with one next hop, the one that counts.
+            let (priority, way) = (rule.priority, ways.entry(rule.next_hop));
+            let way = way.or_insert_with(|| (priority, name.clone()));
+            if priority < way.0 {
+                *way = (priority, name);
+            }
         }
     }
-    for ((subnet, destination), ways) in ways.into_iter().filter(|(_, ways)| ways.len() > 1) {
+    let share = |ways: &Ways| {
+        let first = ways.values().next().map(|(priority, _)| *priority);
+        let mut all = ways.iter();
+        all.all(|(hop, (priority, _))| hop.machine().is_some() && Some(*priority) == first)
+    };
+    let overlap = |ways: &Ways| ways.len() > 1 && !share(ways);
+    for ((subnet, destination), ways) in ways.into_iter().filter(|(_, ways)| overlap(ways)) {
         let table = subnet_name(wanted, subnet);
         let place = format!("{destination} in the table of {table}");
         all.insert(
             (Kind::OverlappingRoute, place),
-            ways.into_values().collect(),
+            ways.into_values().map(|(_, name)| name).collect(),
         );
     }
 }

@@ -142,12 +142,14 @@ Examples:
     /// The packet goes through the workers' own code and tables, and nowhere else: nothing leaves, nothing is counted. Each
     /// decision is printed with the controller's resources that it comes from, and then the packets that would leave.
     #[command(after_help = "\
-A packet in words is [eth /] arp, or [eth /] ip [/ icmp, udp or tcp] [/ len=BYTES], or [eth /] ip / vxlan / and a packet again. \
-Fields: eth src dst; arp src dst; ip src dst ttl tos df proto; udp and tcp sport dport; vxlan vni sport. What is left out is \
-what the guest at the port would send: its own addresses, and the MAC of its neighbor or gateway.
+A packet in words is [eth /] arp or nd, or [eth /] ip [/ icmp, udp or tcp] [/ len=BYTES], or [eth /] ip / vxlan / and a packet \
+again. Fields: eth src dst; arp src dst; nd src dst; ip src dst ttl tos df proto; udp and tcp sport dport; vxlan vni sport. The \
+version of IP is that of the addresses; nd, neighbor discovery, asks for routers if it has no dst. What is left out is what the \
+guest at the port would send: its own addresses, and the MAC of its neighbor or gateway.
 
 Examples:
   alkaid explain --port 3 --packet \"ip dst=10.0.1.7 / udp dport=53\"
+  alkaid explain --port 3 --packet \"ip dst=2001:db8::7 / icmp\"
   alkaid explain --port 3 --packet \"arp dst=10.0.0.1\"
   alkaid explain --port 0 --pcap outer.pcap --json")]
     Explain(ExplainArgs),

@@ -10,6 +10,7 @@ use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
 use super::lexer::quoted;
+use super::rule::PortRule;
 use crate::state::Revisions;
 
 /// The ports that a command is about.
@@ -255,6 +256,13 @@ pub(crate) enum Command {
         /// To which value.
         value: u32,
     },
+    /// Says what holds at a guest's port.
+    PortRule {
+        /// Which ports.
+        ports: Ports,
+        /// What.
+        rule: PortRule,
+    },
     /// Says which of the controller's ports a port is.
     PortBind {
         /// The port.
@@ -300,7 +308,7 @@ impl PortItem {
 }
 
 /// A switch, as it is said.
-const fn on_off(on: bool) -> &'static str {
+pub(super) const fn on_off(on: bool) -> &'static str {
     if on { "on" } else { "off" }
 }
 
@@ -511,6 +519,7 @@ impl fmt::Display for Command {
             Self::PortConfig { ports, item, value } => {
                 write!(f, "port config {ports} {} {value}", item.word())
             }
+            Self::PortRule { ports, rule } => write!(f, "port config {ports} {rule}"),
             Self::PortBind { port, id } => write!(f, "port bind {} {}", port.get(), quoted(id)),
             Self::PortUnbind(port) => write!(f, "port unbind {}", port.get()),
             Self::PortStart(ports) => write!(f, "port start {ports}"),

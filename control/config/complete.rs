@@ -103,6 +103,10 @@ mod tests {
         assert_eq!(words("sh"), ["show"]);
         assert_eq!(words("show port "), ["info", "stats"]);
         assert_eq!(words("port config 0 r"), ["rxd", "rxq"]);
+        assert_eq!(
+            words("port config all anti-spoofing "),
+            ["default", "off", "on"]
+        );
         assert_eq!(words("show port stats a"), ["all"]);
         assert_eq!(words("set promisc 1 o"), ["off", "on"]);
         assert_eq!(words("set log d"), ["debug"]);

@@ -3,7 +3,7 @@
 //! `alkaid exec`.
 //!
 //! * [`table`] says which commands there are: **start there**. [`argument`] what their arguments may be.
-//! * [`lexer`] line to words; [`parse`] words to a [`Command`]; [`mod@file`] files to commands, `load` included.
+//! * [`lexer`] line to words; [`parse`] words to a [`Command`] ([`rule`] has those of guests' ports); [`mod@file`] files to commands, `load` included.
 //! * [`settings`] a start-up file's commands to one [`Settings`], contradictions found.
 //! * [`help`] and [`complete`] explain and complete, from the table.
 //! * [`line`](mod@line) a place in a file; [`error`] every error has its file, line and column; all of a file are reported, and nothing of it is applied.
@@ -17,6 +17,7 @@ pub(crate) mod help;
 pub(crate) mod lexer;
 pub(crate) mod line;
 pub(crate) mod parse;
+pub(crate) mod rule;
 pub(crate) mod settings;
 pub(crate) mod table;
 #[cfg(test)]

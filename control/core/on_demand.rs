@@ -6,10 +6,10 @@
 //! question, and goes on: an entry in use costs one late packet per idle time. If none does for as long again, the neighbor
 //! is forgotten. One that the controller sends of its own accord is like any other and never ages.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::{DomainId, VpcId};
 
@@ -32,8 +32,8 @@ const MAX_ASKED: usize = 65_536;
 /// What a question was about.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Asked {
-    InVpc(VpcId, Ipv4Addr),
-    InDomain(DomainId, Ipv4Addr),
+    InVpc(VpcId, IpAddr),
+    InDomain(DomainId, IpAddr),
 }
 
 impl Asked {
@@ -184,6 +184,10 @@ impl OnDemand {
         let (mut aged, mut forgotten) = (Aged::default(), GoalStateV2::default());
         let due = |since: Instant| since + idle <= now;
         let mut entries = std::mem::take(&mut self.entries);
+        let next_hops = match entries.is_empty() {
+            true => HashSet::new(),
+            false => program.next_hops(),
+        };
         entries.retain(|&ix, stage| match *stage {
             _ if wanted.neighbor(ix).is_none() => {
                 if let Stage::Idle(_, sought) = *stage {
@@ -193,7 +197,11 @@ impl OnDemand {
                 false
             }
             Stage::Used(since) if due(since) => {
-                if let Some(sought) = program.keys(ix) {
+                // Flows that share next hops pass over one that is not there: nobody would say that it is wanted.
+                if let Some(sought) = program.keys(ix)
+                    && let [Sought::Ip(vpc, ip), _] = sought
+                    && !next_hops.contains(&(vpc, ip))
+                {
                     program.set_idle(wanted, ix, true);
                     self.idle.extend(sought.map(|sought| (sought, ix)));
                     aged.idle.extend(sought);

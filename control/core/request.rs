@@ -15,7 +15,7 @@ use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
-use super::{Aged, metrics};
+use super::{Aged, PortRules, metrics};
 use crate::audit::part::Part;
 use crate::explain::{ExplainError, Explanation, Links, Packet};
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
@@ -159,6 +159,15 @@ pub(crate) enum Request {
         /// Answered when the change is visible to every worker.
         reply: oneshot::Sender<Result<(), BindError>>,
     },
+    /// Says what holds at a guest's port.
+    Rules {
+        /// The switch's port.
+        port: PortId,
+        /// All of it.
+        rules: PortRules,
+        /// Answered when the change is visible to every worker.
+        reply: oneshot::Sender<Result<(), BindError>>,
+    },
     /// Says what to make of revisions that go back.
     Revisions {
         /// What.
@@ -296,6 +305,16 @@ impl CoreHandle {
     /// Takes a binding back.
     pub(crate) async fn unbind(&self, port: PortId) -> Result<Result<(), BindError>, Gone> {
         self.ask(|reply| Request::Unbind { port, reply }).await
+    }
+
+    /// Says what holds at a guest's port from now on; see [`Request::Rules`].
+    pub(crate) async fn set_rules(
+        &self,
+        port: PortId,
+        rules: PortRules,
+    ) -> Result<Result<(), BindError>, Gone> {
+        let request = |reply| Request::Rules { port, rules, reply };
+        self.ask(request).await
     }
 
     /// What tells the control thread that the store wants the wanted state to be written out. Does not keep it alive.

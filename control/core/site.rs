@@ -9,6 +9,8 @@ use vswitch::stage::limits::ENCAPSULATION;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
+use super::PortRules;
+
 /// Ethernet's MTU: that of guests that have no underlay, and of a port whose device does not say.
 pub(crate) const ETHERNET_MTU: u16 = 1500;
 
@@ -21,6 +23,8 @@ pub(crate) struct Site {
     pub host_port: Option<PortId>,
     /// Guests send from their own addresses only, and from those that they were allowed.
     pub anti_spoofing: bool,
+    /// What holds at single ports. Changes while the switch runs, unlike the rest.
+    pub rules: HashMap<PortId, PortRules>,
 }
 
 /// The uplink and what is known of the network behind it.

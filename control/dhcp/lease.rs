@@ -17,10 +17,10 @@
 //! A value that is wrong costs that value and no more: the rest is served, and the problem names its field.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use vswitch::tables::{Lease, LeaseOptions};
 use vswitch::wire::Mac;
 
@@ -84,8 +84,11 @@ pub(super) struct Terms {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoLease {
     /// The port or the subnet is not described, or the one is not in the other.
-    #[error("the port has no address in a known subnet")]
+    #[error("the port has no IPv4 address in a known subnet")]
     NoAddress,
+    /// There is nobody to ask for an address there.
+    #[error("subnet {0} is IPv6, and this switch does not serve DHCPv6")]
+    Ipv6(String),
     /// Neither a DHCP state nor `dhcp_enable`.
     #[error("subnet {0}: dhcp_enable is off, and no DHCP state is for the port's MAC")]
     Off(String),
@@ -112,6 +115,7 @@ impl Offer {
     pub(crate) fn of_port(wanted: &Wanted, port: PortIx, mtu: u16) -> Result<Self, NoLease> {
         let described = wanted.port(port).and_then(|slot| slot.wanted.as_ref());
         let fixed_ips = described.iter().flat_map(|port| &port.value.fixed_ips);
+        let fixed_ips = fixed_ips.filter(|(_, ip)| ip.is_ipv4());
         let mut leases = fixed_ips.map(|(subnet, _)| Self::of(wanted, port, *subnet, mtu));
         let first = leases.next().unwrap_or(Err(NoLease::NoAddress));
         first.or_else(|why| leases.find_map(Result::ok).ok_or(why))
@@ -125,13 +129,18 @@ impl Offer {
         let (Some(port), Some(described)) = (port, &slot.wanted) else {
             return Err(NoLease::NoAddress);
         };
-        let (mac, cidr) = (port.value.mac, described.value.cidr);
-        let id = slot.id.to_string();
+        let (mac, id) = (port.value.mac, slot.id.to_string());
+        let IpNet::V4(cidr) = described.value.cidr else {
+            return Err(NoLease::Ipv6(id));
+        };
         let own: Vec<_> = port
             .value
             .fixed_ips
             .iter()
-            .filter_map(|(of, address)| (*of == subnet).then_some(*address))
+            .filter_map(|(of, address)| match address {
+                IpAddr::V4(address) if *of == subnet => Some(*address),
+                _ => None,
+            })
             .collect();
         let first = *own.first().ok_or(NoLease::NoAddress)?;
         let client = DhcpClient {

@@ -129,7 +129,7 @@ impl<'a> Told<'a> {
         for (i, dns) in subnet.dns_entry_list.iter().enumerate() {
             match option::address(dns.entry.trim()) {
                 Ok(server) => servers.push(server),
-                Err(_) if dns.entry.trim().parse::<Ipv6Addr>().is_ok() => {} // DHCPv6 tells it
+                Err(_) if dns.entry.trim().parse::<Ipv6Addr>().is_ok() => {} // the gateway tells it
                 Err(error) => self
                     .problems
                     .push(at.item("dns_entry_list", i).error(error)),

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 //! Packets from words, as in `ip dst=10.0.1.3 ttl=64 / udp dport=53 / len=100`. What is left out is what the machine at the
-//! port would fill in itself.
+//! port would fill in itself. The version of IP is that of the addresses.
+//!
+//! * [`ip`](mod@ip) what is in an IP packet; [`nd`] what IPv6 has in the place of ARP.
 
-use std::net::Ipv4Addr;
+mod ip;
+mod nd;
+
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use etherparse::{ArpEthIpv4Packet, ArpOperation, EtherType, Ethernet2Header, IcmpEchoHeader};
-use etherparse::{Icmpv4Header, Icmpv4Type, IpNumber, Ipv4Header, TcpHeader, UdpHeader};
-use vswitch::wire::{Mac, Vni};
+use etherparse::{ArpEthIpv4Packet, ArpOperation, EtherType, Ethernet2Header};
+use vswitch::wire::Mac;
 
 /// Most bytes of payload.
 const MAX_LEN: u16 = 9000;
@@ -18,17 +22,14 @@ const SOURCE: u16 = 50_000;
 /// The port of a service that answers nothing (RFC 863).
 const DISCARD: u16 = 9;
 
-/// The protocol of what carries none (RFC 3692).
-const EXPERIMENT: IpNumber = IpNumber(253);
-
 /// The machine that sends.
 pub(crate) trait Sender {
     /// Its MAC.
     fn mac(&self) -> Option<Mac>;
-    /// Its address.
-    fn address(&self) -> Option<Ipv4Addr>;
+    /// The address of its own that it sends from when it sends to this one.
+    fn address(&self, to: IpAddr) -> Option<IpAddr>;
     /// The MAC that it sends to when it sends to this address: a neighbor's, or its gateway's.
-    fn resolve(&self, to: Ipv4Addr) -> Option<Mac>;
+    fn resolve(&self, to: IpAddr) -> Option<Mac>;
     /// The UDP port that it sends VXLAN to.
     fn vxlan_port(&self) -> u16;
 }
@@ -38,7 +39,7 @@ pub(crate) trait Sender {
 pub(crate) enum PacketError {
     /// There is no such layer, or it cannot stand there.
     #[error(
-        "`{0}` cannot stand there: a packet is [eth /] arp, or [eth /] ip [/ icmp, udp or tcp] [/ len=BYTES], or \
+        "`{0}` cannot stand there: a packet is [eth /] arp or nd, or [eth /] ip [/ icmp, udp or tcp] [/ len=BYTES], or \
          [eth /] ip / vxlan / and a packet again, once"
     )]
     Layer(String),
@@ -125,10 +126,18 @@ fn frame(layers: &mut Vec<Layer<'_>>, sender: &impl Sender) -> Result<Vec<u8>, P
             let dst = dst.unwrap_or(Mac::new([0xff; 6]));
             (EtherType::ARP, dst, arp(network, src, sender)?)
         }
+        "nd" => {
+            let (to, packet) = nd::solicitation(network, src, sender)?;
+            (EtherType::IPV6, dst.unwrap_or(to), packet)
+        }
         "ip" => {
-            let (to, packet) = ip(network, layers, sender)?;
+            let (to, packet) = ip::packet(network, layers, sender)?;
             let dst = known("eth dst", dst.or_else(|| sender.resolve(to)))?;
-            (EtherType::IPV4, dst, packet)
+            let ether_type = match to {
+                IpAddr::V4(_) => EtherType::IPV4,
+                IpAddr::V6(_) => EtherType::IPV6,
+            };
+            (ether_type, dst, packet)
         }
         name => return Err(PacketError::Layer(name.to_owned())),
     };
@@ -149,10 +158,14 @@ fn known<T>(what: &'static str, value: Option<T>) -> Result<T, PacketError> {
 
 /// A request for who has an address.
 fn arp(mut layer: Layer<'_>, mac: Mac, sender: &impl Sender) -> Result<Vec<u8>, PacketError> {
-    let (from, to) = (layer.take("src")?, layer.take("dst")?);
+    let (from, to): (_, Option<Ipv4Addr>) = (layer.take("src")?, layer.take("dst")?);
     layer.end()?;
-    let from: Ipv4Addr = known("arp src", from.or_else(|| sender.address()))?;
-    let to: Ipv4Addr = known("arp dst", to)?;
+    let to = known("arp dst", to)?;
+    let own = || match sender.address(to.into())? {
+        IpAddr::V4(own) => Some(own),
+        IpAddr::V6(_) => None,
+    };
+    let from: Ipv4Addr = known("arp src", from.or_else(own))?;
     let request = ArpEthIpv4Packet {
         operation: ArpOperation::REQUEST,
         sender_mac: mac.bytes(),
@@ -161,86 +174,6 @@ fn arp(mut layer: Layer<'_>, mac: Mac, sender: &impl Sender) -> Result<Vec<u8>, 
         target_ipv4: to.octets(),
     };
     Ok(request.to_bytes().to_vec())
-}
-
-/// An IPv4 packet, and where it goes.
-fn ip(
-    mut layer: Layer<'_>,
-    layers: &mut Vec<Layer<'_>>,
-    sender: &impl Sender,
-) -> Result<(Ipv4Addr, Vec<u8>), PacketError> {
-    let (from, to) = (layer.take("src")?, layer.take("dst")?);
-    let from: Ipv4Addr = known("ip src", from.or_else(|| sender.address()))?;
-    let to: Ipv4Addr = known("ip dst", to)?;
-    let tos: u8 = layer.take("tos")?.unwrap_or(0);
-    let mut header = Ipv4Header {
-        time_to_live: layer.take("ttl")?.unwrap_or(64),
-        dont_fragment: layer.take("df")?.unwrap_or(0_u8) != 0,
-        dscp: (tos >> 2).try_into().unwrap_or_default(),
-        ecn: (tos & 3).try_into().unwrap_or_default(),
-        source: from.octets(),
-        destination: to.octets(),
-        ..Ipv4Header::default()
-    };
-    let protocol = layer.take("proto")?.map(IpNumber);
-    layer.end()?;
-    let (carried, packet) = carried(layers, &header, sender.vxlan_port())?;
-    header.protocol = protocol.unwrap_or(carried);
-    let too_long =
-        |error: etherparse::err::ValueTooBigError<usize>| PacketError::Value(error.to_string());
-    header.set_payload_len(packet.len()).map_err(too_long)?;
-    header.header_checksum = header.calc_header_checksum();
-    Ok((to, [&header.to_bytes()[..], &packet].concat()))
-}
-
-/// What is in an IPv4 packet, and the protocol of it.
-fn carried(
-    layers: &mut Vec<Layer<'_>>,
-    ip: &Ipv4Header,
-    vxlan_port: u16,
-) -> Result<(IpNumber, Vec<u8>), PacketError> {
-    let transport = layers.pop_if(|layer| !layer.name.is_empty());
-    let Some(mut layer) = transport else {
-        return Ok((EXPERIMENT, payload(layers)?));
-    };
-    let too_long =
-        |error: etherparse::err::ValueTooBigError<usize>| PacketError::Value(error.to_string());
-    let udp = |sport, dport, data: Vec<u8>| {
-        let header = UdpHeader::with_ipv4_checksum(sport, dport, ip, &data).map_err(too_long)?;
-        Ok((IpNumber::UDP, [&header.to_bytes()[..], &data].concat()))
-    };
-    match layer.name {
-        "icmp" => {
-            layer.end()?;
-            let (kind, data) = (IcmpEchoHeader { id: 1, seq: 1 }, payload(layers)?);
-            let header = Icmpv4Header::with_checksum(Icmpv4Type::EchoRequest(kind), &data);
-            Ok((IpNumber::ICMP, [&header.to_bytes()[..], &data].concat()))
-        }
-        "udp" => {
-            let (sport, dport) = ports(&mut layer)?;
-            layer.end()?;
-            udp(sport, dport, payload(layers)?)
-        }
-        "tcp" => {
-            let (sport, dport) = ports(&mut layer)?;
-            layer.end()?;
-            let mut header = TcpHeader::new(sport, dport, 1, u16::MAX);
-            header.syn = true;
-            let data = payload(layers)?;
-            header.checksum = header.calc_checksum_ipv4(ip, &data).map_err(too_long)?;
-            Ok((IpNumber::TCP, [&header.to_bytes()[..], &data].concat()))
-        }
-        "vxlan" => {
-            let vni: u32 = known("vxlan vni", layer.take("vni")?)?;
-            let sport = layer.take("sport")?.unwrap_or(SOURCE);
-            layer.end()?;
-            let vni = Vni::new(vni).ok_or_else(|| PacketError::Value(format!("vni={vni}")))?;
-            let header = [0x0800_0000, vni.get() << 8].map(u32::to_be_bytes).concat();
-            let inner = frame(layers, &Stranger(vxlan_port))?;
-            udp(sport, vxlan_port, [header, inner].concat())
-        }
-        name => Err(PacketError::Layer(name.to_owned())),
-    }
 }
 
 fn ports(layer: &mut Layer<'_>) -> Result<(u16, u16), PacketError> {
@@ -268,10 +201,10 @@ impl Sender for Stranger {
     fn mac(&self) -> Option<Mac> {
         None
     }
-    fn address(&self) -> Option<Ipv4Addr> {
+    fn address(&self, _: IpAddr) -> Option<IpAddr> {
         None
     }
-    fn resolve(&self, _: Ipv4Addr) -> Option<Mac> {
+    fn resolve(&self, _: IpAddr) -> Option<Mac> {
         None
     }
     fn vxlan_port(&self) -> u16 {

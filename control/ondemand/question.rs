@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! What the controller is told of a packet when it is asked where it goes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use vswitch::stage::punt::Destination;
 use vswitch::wire::{ArpHdr, EthernetHdr, Ipv4Hdr, Vni, ethernet, ipv4};
 use zerocopy::FromBytes;
@@ -16,11 +17,11 @@ pub(crate) struct Question {
     /// The VNI of the guest's subnet.
     pub(crate) vni: Vni,
     /// The guest's address.
-    pub(crate) source: Ipv4Addr,
+    pub(crate) source: IpAddr,
     /// The guest's port, 0 if there is none.
     pub(crate) source_port: u16,
     /// The address that is asked for.
-    pub(crate) destination: Ipv4Addr,
+    pub(crate) destination: IpAddr,
     /// The port there, 0 if there is none.
     pub(crate) destination_port: u16,
     /// What the packet is; TCP, which is the schema's zero, also for what the schema has no value for.
@@ -28,11 +29,14 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Of a frame that starts with `head` and that the packet path has looked at: an IPv4 packet or an ARP request.
+    /// Of a frame that starts with `head` and that the packet path has looked at: an IP packet or an ARP request.
     pub(crate) fn of(head: &[u8], destination: &Destination) -> Self {
         let mut question = Self {
             vni: destination.vni,
-            source: Ipv4Addr::UNSPECIFIED,
+            source: match destination.ip {
+                IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            },
             source_port: 0,
             destination: destination.ip,
             destination_port: 0,
@@ -44,7 +48,7 @@ impl Question {
         match frame.ethertype() {
             ethernet::ARP => {
                 if let Ok((arp, _)) = ArpHdr::ref_from_prefix(rest) {
-                    question.source = arp.sender_ip();
+                    question.source = arp.sender_ip().into();
                 }
                 question.protocol = Protocol::Arp;
             }
@@ -53,13 +57,14 @@ impl Question {
                     question.ipv4(ip, rest.get(ip.header_len()..).unwrap_or_default());
                 }
             }
+            ethernet::IPV6 => question.ipv6(head),
             _ => {}
         }
         question
     }
 
     fn ipv4(&mut self, ip: &Ipv4Hdr, payload: &[u8]) {
-        self.source = Ipv4Addr::from(ip.src());
+        self.source = Ipv4Addr::from(ip.src()).into();
         self.protocol = match ip.protocol() {
             ipv4::UDP => Protocol::Udp,
             ipv4::ICMP => Protocol::Icmp,
@@ -69,6 +74,30 @@ impl Question {
         if let Some([a, b, c, d]) = payload.first_chunk().filter(|_| has_ports) {
             self.source_port = u16::from_be_bytes([*a, *b]);
             self.destination_port = u16::from_be_bytes([*c, *d]);
+        }
+    }
+
+    /// Also of a neighbor solicitation, which is ICMP: the schema's ARP is IPv4's.
+    fn ipv6(&mut self, head: &[u8]) {
+        let Ok(packet) = LaxSlicedPacket::from_ethernet(head) else {
+            return;
+        };
+        let Some(LaxNetSlice::Ipv6(ip)) = &packet.net else {
+            return;
+        };
+        self.source = ip.header().source_addr().into();
+        match packet.transport {
+            Some(TransportSlice::Icmpv6(_)) => self.protocol = Protocol::Icmp,
+            Some(TransportSlice::Udp(udp)) => {
+                self.protocol = Protocol::Udp;
+                (self.source_port, self.destination_port) =
+                    (udp.source_port(), udp.destination_port());
+            }
+            Some(TransportSlice::Tcp(tcp)) => {
+                (self.source_port, self.destination_port) =
+                    (tcp.source_port(), tcp.destination_port());
+            }
+            _ => {}
         }
     }
 
@@ -82,7 +111,11 @@ impl Question {
             source_port: self.source_port.into(),
             destination_ip: self.destination.to_string(),
             destination_port: self.destination_port.into(),
-            ethertype: EtherType::Ipv4.into(),
+            ethertype: match self.destination {
+                IpAddr::V4(_) => EtherType::Ipv4,
+                IpAddr::V6(_) => EtherType::Ipv6,
+            }
+            .into(),
             protocol: self.protocol.into(),
         }
     }
@@ -102,8 +135,8 @@ mod tests {
         let one = std::num::NonZeroU16::MIN;
         Destination {
             vni: Vni::new(7).unwrap(),
-            ip: TO,
-            sought: Sought::Ip(VpcId(one), TO),
+            ip: TO.into(),
+            sought: Sought::Ip(VpcId(one), TO.into()),
         }
     }
 
@@ -114,9 +147,9 @@ mod tests {
     fn question(protocol: Protocol, source_port: u16, destination_port: u16) -> Question {
         Question {
             vni: Vni::new(7).unwrap(),
-            source: SOURCE,
+            source: SOURCE.into(),
             source_port,
-            destination: TO,
+            destination: TO.into(),
             destination_port,
             protocol,
         }
@@ -154,6 +187,42 @@ mod tests {
             (7, "10.7.0.1", "10.7.0.9")
         );
         assert_eq!((request.request_type, request.protocol), (0, 2));
+    }
+
+    #[test]
+    fn packets_of_ipv6_ask_likewise() {
+        let [from, to] = ["2001:db8::1", "2001:db8::9"].map(|ip| ip.parse::<Ipv6Addr>().unwrap());
+        let one = std::num::NonZeroU16::MIN;
+        let destination = Destination {
+            vni: Vni::new(7).unwrap(),
+            ip: to.into(),
+            sought: Sought::Ip(VpcId(one), to.into()),
+        };
+        let ip = || PacketBuilder::ethernet2([2; 6], [4; 6]).ipv6(from.octets(), to.octets(), 64);
+        let asked = |bytes: &[u8]| {
+            let asked = Question::of(bytes, &destination);
+            assert_eq!((asked.source, asked.destination), (from.into(), to.into()));
+            (asked.protocol, asked.source_port, asked.destination_port)
+        };
+        let (mut udp, mut tcp, mut icmp) = (Vec::new(), Vec::new(), Vec::new());
+        ip().udp(5, 6).write(&mut udp, b"x").unwrap();
+        assert_eq!(asked(&udp), (Protocol::Udp, 5, 6));
+        ip().tcp(7, 8, 0, 9).write(&mut tcp, &[]).unwrap();
+        assert_eq!(asked(&tcp), (Protocol::Tcp, 7, 8));
+        ip().icmpv6_echo_request(1, 2)
+            .write(&mut icmp, &[])
+            .unwrap();
+        assert_eq!(asked(&icmp), (Protocol::Icmp, 0, 0));
+        let request = Question::of(&udp, &destination).request("id".into());
+        assert_eq!(request.ethertype(), EtherType::Ipv6);
+        assert_eq!(
+            (&*request.source_ip, &*request.destination_ip),
+            ("2001:db8::1", "2001:db8::9")
+        );
+        for len in 0..udp.len() {
+            let cut = Question::of(&udp[..len], &destination);
+            assert_eq!(cut.destination, IpAddr::from(to));
+        }
     }
 
     #[test]

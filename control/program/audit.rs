@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Whether what is wanted is what workers see: looked up in their tables, not concluded from what was once done.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use vswitch::tables::{Neighbor, Role};
 use vswitch::wire::Vni;
@@ -67,7 +67,7 @@ impl Program {
     pub(crate) fn unknown_next_hops<'a>(
         &'a self,
         wanted: &'a Wanted,
-    ) -> impl Iterator<Item = (&'a str, SubnetIx, Ipv4Addr)> {
+    ) -> impl Iterator<Item = (&'a str, SubnetIx, IpAddr)> {
         wanted.routers().flat_map(move |(ix, slot)| {
             let obstacles = self.router_obstacles(wanted, ix);
             obstacles.filter_map(move |obstacle| match obstacle {
@@ -124,7 +124,7 @@ impl Program {
             Some(Placement::Unknown) | None => return Err(Gap::Lost),
         };
         let tables = &self.writer.published().neighbors;
-        let (ip, mac) = (placed.ip, placed.mac);
+        let (ip, mac) = (placed.ip, placed.mac());
         let seen = tables.find_ip(ip.0, ip.1);
         compare(placed.value, self.by_ip.winner(ip), seen)?;
         let seen = tables.find_mac(mac.0, mac.1);

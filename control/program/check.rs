@@ -2,7 +2,7 @@
 //! What must always hold between wanted state, claims and tables. Tests call it after every message.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use vswitch::tables::{Hop, PortId, Role, Tables};
 
@@ -17,13 +17,13 @@ impl Program {
         self.writer.publications()
     }
 
-    /// Entries by MAC, by address, and next hops.
-    pub(crate) fn usage(&mut self) -> [usize; 3] {
+    /// Entries by MAC, by IPv4 address, by IPv6 address, and next hops.
+    pub(crate) fn usage(&mut self) -> [usize; 4] {
         self.writer.memory().tables.map(|usage| usage.entries)
     }
 
     /// Takes an address out of the tables behind the back of all else, as a bug would.
-    pub(crate) fn lose(&mut self, ip: Ipv4Addr) {
+    pub(crate) fn lose(&mut self, ip: IpAddr) {
         let keys: Vec<_> = self.by_ip.iter().map(|(key, _)| key).collect();
         for (vpc, _) in keys.into_iter().filter(|key| key.1 == ip) {
             self.writer.remove_ip(vpc, ip);
@@ -57,7 +57,8 @@ impl Program {
             hops.insert(hop);
             (macs, ips) = (macs + 1, ips + 1);
             assert!(
-                self.by_ip.winner(placed.ip).is_some() && self.by_mac.winner(placed.mac).is_some()
+                self.by_ip.winner(placed.ip).is_some()
+                    && self.by_mac.winner(placed.mac()).is_some()
             );
         }
         let all = |(winners, others): (usize, usize)| winners + others;
@@ -76,13 +77,16 @@ impl Program {
                 "{key:?}"
             );
         }
+        let ips = |ipv4| {
+            self.by_ip
+                .iter()
+                .filter(|(key, _)| key.1.is_ipv4() == ipv4)
+                .count()
+        };
+        let [ipv4, ipv6] = [ips(true), ips(false)];
         assert_eq!(
             self.usage(),
-            [
-                self.by_mac.iter().count(),
-                self.by_ip.iter().count(),
-                hops.len()
-            ]
+            [self.by_mac.iter().count(), ipv4, ipv6, hops.len()]
         );
         for port in tables.ports.iter().enumerate() {
             if let (n, Role::Tenant(tenant)) = port {

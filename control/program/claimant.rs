@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Which of the controller's neighbors an entry of the neighbor tables comes from.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use vswitch::stage::punt::Sought;
 use vswitch::tables::Neighbor;
@@ -21,13 +21,13 @@ impl Program {
         wanted: &'a Wanted,
         sought: Sought,
         entry: Neighbor,
-        to: Ipv4Addr,
+        to: Option<IpAddr>,
     ) -> Option<&'a NeighborSlot> {
         let address = match sought {
-            Sought::Ip(_, ip) => ip,
+            Sought::Ip(_, ip) => Some(ip),
             Sought::Mac(..) => to,
         };
-        let has_it = |subnet: &Resolved| subnet.cidr.contains(&address);
+        let has_it = |subnet: &Resolved| address.is_some_and(|ip| subnet.cidr.contains(&ip));
         let near = self.claimant_in(wanted, sought, entry, has_it);
         near.or_else(|| self.claimant_in(wanted, sought, entry, |_| true))
     }
@@ -53,7 +53,7 @@ impl Program {
                 placed.value == entry && placed.ip == (vpc, ip)
             }
             (Placement::Placed(placed), Sought::Mac(domain, mac)) => {
-                placed.value == entry && placed.mac == (domain, mac)
+                placed.value == entry && placed.mac() == (domain, mac)
             }
             _ => false,
         };

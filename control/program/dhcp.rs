@@ -31,6 +31,9 @@ impl Program {
         let port = wanted.port_of(client).and_then(|ix| self.ports.get(&ix));
         let port = port.ok_or_else(|| Obstacle::NoClient(client.clone().into()))?;
         let no_lease = |why: &NoLease| Obstacle::NoLease(why.clone().into());
+        if wanted.is_ipv6(&client.subnet) {
+            return Err(no_lease(&NoLease::Ipv6(client.subnet.clone())));
+        }
         let offer = port.offer.as_ref().map_err(no_lease)?;
         let subnet = wanted.subnet(offer.subnet);
         if subnet.is_none_or(|subnet| *subnet.id != *client.subnet) {

@@ -3,17 +3,18 @@
 //! resources that these come from.
 
 mod dhcp;
+mod route;
+mod sender;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
 use vswitch::burst::{Meta, Payload};
+use vswitch::counters::DropReason;
 use vswitch::stage::observe::Stage;
 use vswitch::stage::punt::Sought;
-use vswitch::stage::route;
-use vswitch::tables::routes::{Route, Target};
-use vswitch::tables::{Attachment, Hop, Neighbor, Neighbors, PortId, Role, TenantPort};
-use vswitch::wire::{Mac, ethernet};
+use vswitch::tables::{Hop, Neighbor, Neighbors, PortId, Role, TenantPort};
+use vswitch::wire::{EthernetHdr, Ipv6Hdr, ethernet};
+use zerocopy::FromBytes;
 
 use super::Program;
 use crate::explain::packet::{PacketError, Sender, packet};
@@ -23,7 +24,6 @@ use crate::state::Wanted;
 use crate::state::neighbor::NeighborSlot;
 use crate::state::network::SubnetIx;
 use crate::state::port::PortIx;
-use crate::state::resource::Rule;
 
 /// Who asks the tables, while one packet is explained.
 struct Explainer<'a> {
@@ -118,13 +118,13 @@ impl<'a> Explainer<'a> {
                 let (text, subnets) = self.opened(meta);
                 step(name(stage), text, subnets)
             }
-            Stage::Parse => step(name(stage), parsed(meta), None),
+            Stage::Parse => step(name(stage), parsed(meta, head), None),
             Stage::Guard => {
                 let text = "its source is the guest's own, or an allowed address pair's";
                 step(name(stage), text.to_owned(), self.port_at(self.from))
             }
             Stage::Route => self.routed(meta, head),
-            Stage::Neighbor => self.found(meta),
+            Stage::Neighbor => self.found(meta, head),
             Stage::Mss => {
                 let same = |seen: &Seen| seen.packet.as_ref().is_some_and(|(_, it)| it == head);
                 let text = match before.is_some_and(same) {
@@ -156,106 +156,16 @@ impl<'a> Explainer<'a> {
         (text, names.collect())
     }
 
-    fn routed(&self, meta: &Meta, head: &[u8]) -> Step {
-        let subnet = self.subnet_spoken_in(meta, head);
-        let names = subnet.and_then(|(_, ix)| self.subnet(ix));
-        if !meta.routed {
-            let cidr = subnet.map(|(attachment, _)| attachment.cidr.to_string());
-            let cidr = cidr.unwrap_or_default();
-            let text = format!("not to its gateway: switched in {cidr} by its MAC");
-            return step(name(Stage::Route), text, names);
-        }
-        let to = Ipv4Addr::from(meta.dst_ip);
-        let route = subnet.and_then(|(_, ix)| Some((ix, self.route(ix, meta)?)));
-        let Some((ix, route)) = route else {
-            let text = "to its gateway: routed by an entry that changes just now".to_owned();
-            return step(name(Stage::Route), text, names);
-        };
-        let (rule, router) = self.rule(ix, &route);
-        let text = match (route.target, rule) {
-            (Target::Via(_, hop), Some(rule)) => {
-                format!(
-                    "to its gateway: {to} is in {} via {hop}, {rule}",
-                    route.prefix
-                )
-            }
-            (_, Some(rule)) => format!("to its gateway: {to} is in {}, {rule}", route.prefix),
-            (_, None) => format!("to its gateway: {to} is in {}, connected", route.prefix),
-        };
-        step(name(Stage::Route), text, names.into_iter().chain(router))
-    }
-
-    /// The subnet that the guest speaks in.
-    fn subnet_spoken_in(&self, meta: &Meta, head: &[u8]) -> Option<(&'a Attachment, SubnetIx)> {
-        let attachment = route::subnet(self.guest()?, head, meta)?;
-        let slot = self.wanted.port(self.port_ix(self.from)?)?;
-        let fixed_ips = &slot.wanted.as_ref()?.value.fixed_ips;
-        let is_it = |ix: &SubnetIx| {
-            let here = self.program.resolved(*ix).ok();
-            here.is_some_and(|here| {
-                (here.cidr, here.domain) == (attachment.cidr, attachment.domain)
-            })
-        };
-        let ix = fixed_ips.iter().map(|(ix, _)| *ix).find(is_it)?;
-        Some((attachment, ix))
-    }
-
-    /// The route that led to the packet's key.
-    fn route(&self, subnet: SubnetIx, meta: &Meta) -> Option<Route> {
-        let to = Ipv4Addr::from(meta.dst_ip);
-        let key = |route: &Route| match route.target {
-            Target::Connected(vpc) => Neighbors::ip_key(vpc, meta.dst_ip),
-            Target::Via(vpc, hop) => Neighbors::ip_key(vpc, u32::from(hop)),
-        };
-        let routes = self.program.routes.get(&subnet)?.list().iter();
-        let best = routes
-            .filter(|route| route.prefix.contains(&to) && key(route) == meta.key)
-            .max_by_key(|route| (route.prefix.prefix_len(), !route.priority))?;
-        Some(*best)
-    }
-
-    /// The rule that makes a route of the subnet, and the router that it, or the connection, is of.
-    fn rule(&self, subnet: SubnetIx, route: &Route) -> (Option<String>, Vec<Named>) {
-        let slot = self.wanted.subnet(subnet);
-        let routers = slot.into_iter().flat_map(|slot| &slot.routers);
-        let mut connected = Vec::new();
-        for slot in routers.filter_map(|ix| self.wanted.router(*ix)) {
-            let Some(router) = &slot.wanted else { continue };
-            let named = Named {
-                kind: ResourceType::Router,
-                id: slot.id.to_string(),
-                revision: router.revision,
-            };
-            let rules = router.value.subnets.get(&subnet).into_iter().flatten();
-            let mut rules = rules.filter(|(_, rule)| is_of(route, rule));
-            if let Some((_, rule)) = rules.next() {
-                let id = Some(&rule.said.id).filter(|id| !id.is_empty());
-                let id = id.map_or("without id", String::as_str);
-                let text = format!("rule {id}, priority {}", rule.priority);
-                return (Some(text), vec![named]);
-            }
-            let holds = |ix: &SubnetIx| {
-                let there = self.program.resolved(*ix).ok();
-                there.is_some_and(|there| Ipv4Net::contains(&there.cidr, &route.prefix))
-            };
-            if router.value.subnets.keys().any(holds) {
-                connected.push(named);
-            }
-        }
-        connected.truncate(1);
-        (None, connected)
-    }
-
     /// What the neighbor tables have for the packet.
-    fn found(&self, meta: &Meta) -> Step {
-        let what = self.sought(meta);
+    fn found(&self, meta: &Meta, head: &[u8]) -> Step {
+        let what = self.sought_words(meta, head);
         let Some(neighbor) = meta.neighbor.neighbor() else {
             return step(name(Stage::Neighbor), what, None);
         };
         let (mac, vni) = (neighbor.mac, neighbor.vni.get());
         let (place, because) = match neighbor.hop {
             Hop::Local(port) => (format!("here, at port {}", port.get()), self.port_at(port)),
-            Hop::Remote(_) => match self.claimant(meta, neighbor) {
+            Hop::Remote(_) => match self.claimant(meta, head, neighbor) {
                 Some(slot) => {
                     let named = Named {
                         kind: ResourceType::Neighbor,
@@ -272,15 +182,24 @@ impl<'a> Explainer<'a> {
     }
 
     /// The controller's neighbor that an entry of the tables comes from.
-    fn claimant(&self, meta: &Meta, neighbor: Neighbor) -> Option<&'a NeighborSlot> {
-        let to = Ipv4Addr::from(meta.dst_ip);
+    fn claimant(&self, meta: &Meta, head: &[u8], neighbor: Neighbor) -> Option<&'a NeighborSlot> {
+        let sought = self.sought(meta, head)?;
         self.program
-            .claimant(self.wanted, sought(meta)?, neighbor, to)
+            .claimant(self.wanted, sought, neighbor, destination(meta, head))
     }
 
     /// What is looked up for the packet.
-    fn sought(&self, meta: &Meta) -> String {
-        match sought(meta) {
+    fn sought(&self, meta: &Meta, head: &[u8]) -> Option<Sought> {
+        if meta.routed {
+            let (vpc, ip) = self.next_hop(meta, head)?;
+            return Some(Sought::Ip(vpc, ip));
+        }
+        let (domain, mac) = Neighbors::of_mac_key(meta.key)?;
+        Some(Sought::Mac(domain, mac))
+    }
+
+    fn sought_words(&self, meta: &Meta, head: &[u8]) -> String {
+        match self.sought(meta, head) {
             Some(Sought::Ip(_, ip)) => ip.to_string(),
             Some(Sought::Mac(_, mac)) => mac.to_string(),
             None => "nothing".to_owned(),
@@ -299,15 +218,21 @@ impl<'a> Explainer<'a> {
             }
             _ => self.fate(trace),
         };
-        let mut because = None;
+        let mut because = Vec::new();
         if let Some((meta, head)) = before {
             match stage {
-                Stage::Neighbor => text = format!("{}: {text}", self.sought(meta)),
+                Stage::Neighbor => text = format!("{}: {text}", self.sought_words(meta, head)),
                 Stage::Route => {
-                    let subnet = self.subnet_spoken_in(meta, head);
-                    because = subnet.and_then(|(_, ix)| self.subnet(ix));
+                    let subnet = self.subnet_spoken_in(meta, head).map(|(_, ix)| ix);
+                    because.extend(subnet.and_then(|ix| self.subnet(ix)));
+                    if let Outcome::Dropped(DropReason::Blackhole) = trace.outcome
+                        && let Some((rule, router)) = self.blackhole(subnet, meta, head)
+                    {
+                        text = format!("{rule}: {text}");
+                        because.extend(router);
+                    }
                 }
-                Stage::Guard => because = self.port_at(self.from),
+                Stage::Guard => because.extend(self.port_at(self.from)),
                 _ => {}
             }
         }
@@ -366,33 +291,6 @@ impl<'a> Explainer<'a> {
     }
 }
 
-/// A packet without words for it is what the machine at the port would send.
-impl Sender for Explainer<'_> {
-    fn mac(&self) -> Option<Mac> {
-        self.guest().map(|guest| guest.mac)
-    }
-
-    fn address(&self) -> Option<Ipv4Addr> {
-        let slot = self.wanted.port(self.port_ix(self.from)?)?;
-        let (_, ip) = slot.wanted.as_ref()?.value.fixed_ips.first()?;
-        Some(*ip)
-    }
-
-    fn resolve(&self, to: Ipv4Addr) -> Option<Mac> {
-        let (guest, tables) = (self.guest()?, self.program.writer.published());
-        let near = guest.attachments.iter().find(|it| it.cidr.contains(&to));
-        match near {
-            Some(subnet) if subnet.gateway_ip == Some(to) => subnet.gateway_mac,
-            Some(subnet) => Some(tables.neighbors.find_ip(subnet.vpc, to)?.mac),
-            None => guest.attachments.first()?.gateway_mac,
-        }
-    }
-
-    fn vxlan_port(&self) -> u16 {
-        self.program.writer.published().tunnel().udp_port
-    }
-}
-
 fn step(stage: &'static str, text: String, because: impl IntoIterator<Item = Named>) -> Step {
     Step {
         stage,
@@ -414,34 +312,32 @@ const fn name(stage: Stage) -> &'static str {
     }
 }
 
-fn parsed(meta: &Meta) -> String {
+fn parsed(meta: &Meta, head: &[u8]) -> String {
     let (dscp, ecn) = (meta.tos >> 2, meta.tos & 3);
-    match meta.payload {
-        Payload::Ipv4 => format!(
-            "IPv4 to {}, time to live {}, DSCP {dscp}, ECN {ecn}",
-            Ipv4Addr::from(meta.dst_ip),
+    match destination(meta, head) {
+        Some(IpAddr::V4(to)) => format!(
+            "IPv4 to {to}, time to live {}, DSCP {dscp}, ECN {ecn}",
             meta.ttl
         ),
-        Payload::Ipv6 => format!("IPv6, DSCP {dscp}, ECN {ecn}"),
-        Payload::Other => "neither IPv4 nor IPv6".to_owned(),
+        Some(IpAddr::V6(to)) => {
+            format!(
+                "IPv6 to {to}, hop limit {}, DSCP {dscp}, ECN {ecn}",
+                meta.ttl
+            )
+        }
+        None => "neither IPv4 nor IPv6, or behind a VLAN tag".to_owned(),
     }
 }
 
-/// What a packet is looked up by.
-fn sought(meta: &Meta) -> Option<Sought> {
-    if meta.routed {
-        let (vpc, ip) = Neighbors::of_ip_key(meta.key)?;
-        return Some(Sought::Ip(vpc, ip));
+/// The packet's own destination, if it is IP.
+fn destination(meta: &Meta, head: &[u8]) -> Option<IpAddr> {
+    match meta.payload {
+        Payload::Ipv4 => Some(Ipv4Addr::from(meta.dst_ip).into()),
+        Payload::Ipv6 => {
+            let packet = head.get(EthernetHdr::LEN..)?;
+            let (ip, _) = Ipv6Hdr::ref_from_prefix(packet).ok()?;
+            Some(ip.dst().into())
+        }
+        Payload::Other => None,
     }
-    let (domain, mac) = Neighbors::of_mac_key(meta.key)?;
-    Some(Sought::Mac(domain, mac))
-}
-
-/// True if the rule makes this route.
-fn is_of(route: &Route, rule: &Rule) -> bool {
-    let hop = match route.target {
-        Target::Connected(_) => None,
-        Target::Via(_, hop) => Some(hop),
-    };
-    (rule.destination, rule.priority, rule.next_hop) == (route.prefix, route.priority, hop)
 }

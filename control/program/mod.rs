@@ -7,8 +7,8 @@
 //! becomes edits. What lacks something is left out and waits ([`Obstacle`]); it is looked at again when
 //! what it lacks is touched.
 //!
-//! [`addresses`] says in the tables who has an address; [`claims`] decides between resources that want the
-//! same one; [`numbers`] gives VPCs and VNIs short names; [`obstacle`] says what is missing; [`audit`] looks whether it is
+//! [`addresses`] says in the tables who has an address; [`claims`] and [`ips`] decide between resources that want
+//! the same one; [`numbers`] gives VPCs and VNIs short names; [`obstacle`] says what is missing; [`audit`] looks whether it is
 //! all there.
 
 pub(crate) mod addresses;
@@ -19,6 +19,7 @@ mod claimant;
 pub(crate) mod claims;
 mod dhcp;
 pub(crate) mod explain;
+mod ips;
 pub(crate) mod neighbor;
 pub(crate) mod numbers;
 pub(crate) mod obstacle;
@@ -29,7 +30,7 @@ mod show_kept;
 pub(crate) mod subnet;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -38,13 +39,14 @@ use vswitch::tables::snapshot::{Commit, Memory, Writer};
 use vswitch::tables::{DomainId, HopId, PortId, Role, RouteTable, VpcId};
 use vswitch::wire::{Mac, Vni};
 
-use crate::core::Site;
+use crate::core::{PortRules, Site};
 use crate::state::chunks::Chunks;
 use crate::state::neighbor::NeighborIx;
 use crate::state::network::{SubnetIx, VpcIx};
 use crate::state::port::PortIx;
 use crate::state::{Subject, Touched, Wanted};
 use claims::Claims;
+use ips::IpClaims;
 use neighbor::Placement;
 use numbers::Numbers;
 pub(crate) use obstacle::Obstacle;
@@ -57,7 +59,7 @@ use subnet::Resolved;
 pub(crate) const AHEAD: usize = 8;
 
 /// A machine's address as tables know it.
-type IpKey = (VpcId, Ipv4Addr);
+type IpKey = (VpcId, IpAddr);
 /// A machine's MAC as tables know it.
 type MacKey = (DomainId, Mac);
 
@@ -78,7 +80,7 @@ pub(crate) struct Program {
     neighbors: Chunks<Placement>,
     /// Neighbors that are kept out of the tables since nobody used them, see `core::on_demand`.
     idle: HashSet<NeighborIx>,
-    by_ip: Claims<IpKey>,
+    by_ip: IpClaims,
     by_mac: Claims<MacKey>,
     /// Ports whose role workers may not see yet.
     unseen: HashSet<PortId>,
@@ -115,7 +117,7 @@ impl Program {
             ports: HashMap::new(),
             neighbors: Chunks::default(),
             idle: HashSet::new(),
-            by_ip: Claims::default(),
+            by_ip: IpClaims::default(),
             by_mac: Claims::default(),
             unseen: HashSet::new(),
             late_ips: Vec::new(),
@@ -192,6 +194,11 @@ impl Program {
         &self.site
     }
 
+    /// Says what holds at a port, from its next update on.
+    pub(crate) fn set_rules(&mut self, port: PortId, rules: PortRules) {
+        self.site.rules.insert(port, rules);
+    }
+
     /// Publishes what [`Program::update`] prepared. Publishes nothing when there is nothing.
     pub(crate) fn commit(&mut self) -> Commit {
         self.writer.commit()
@@ -233,7 +240,7 @@ impl Program {
     pub(crate) fn state(&self, wanted: &Wanted, subject: &Subject) -> Result<(), Obstacle> {
         match subject {
             Subject::Nothing | Subject::Vpc => Ok(()),
-            Subject::Subnet(ix) => self.resolved(*ix).map(|_| ()),
+            Subject::Subnet(ix) => self.subnet_state(wanted, *ix),
             Subject::Router(ix) => self
                 .router_obstacles(wanted, *ix)
                 .next()

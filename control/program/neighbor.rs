@@ -34,9 +34,18 @@ pub(crate) enum Placement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placed {
     pub(super) ip: IpKey,
-    pub(super) mac: MacKey,
+    domain: DomainId,
     rank: Rank,
     pub(super) value: Neighbor,
+}
+
+// A million of them.
+const _: () = assert!(size_of::<Placement>() == 56);
+
+impl Placed {
+    pub(super) const fn mac(&self) -> MacKey {
+        (self.domain, self.value.mac)
+    }
 }
 
 impl Program {
@@ -67,9 +76,10 @@ impl Program {
 
     /// What finds the neighbor in the tables, if it is there.
     pub(crate) fn keys(&self, ix: NeighborIx) -> Option<[Sought; 2]> {
-        let Placement::Placed(Placed { ip, mac, .. }) = self.neighbors.get(ix.get())? else {
+        let Placement::Placed(placed) = self.neighbors.get(ix.get())? else {
             return None;
         };
+        let (ip, mac) = (placed.ip, placed.mac());
         Some([Sought::Ip(ip.0, ip.1), Sought::Mac(mac.0, mac.1)])
     }
 
@@ -133,6 +143,9 @@ impl Program {
     /// Where the neighbor belongs. Holds its next hop from here on.
     fn place(&mut self, slot: &NeighborSlot) -> Result<Placement, Obstacle> {
         let here = *self.resolved(slot.subnet)?;
+        if !here.takes(slot.ip) {
+            return Err(Obstacle::OtherVersion(slot.subnet, slot.ip));
+        }
         let uplink = self.site.underlay.as_ref().ok_or(Obstacle::NoVtep)?;
         let (host, mac) = (slot.place.host, slot.place.mac);
         if host == uplink.vtep {
@@ -153,7 +166,7 @@ impl Program {
         let hop = Hop::Remote(self.writer.acquire_hop(next_hop)?);
         Ok(Placement::Placed(Placed {
             ip: (here.vpc, slot.ip),
-            mac: (here.domain, mac),
+            domain: here.domain,
             rank: Rank::neighbor(slot.changed),
             value: Neighbor {
                 mac,
@@ -209,7 +222,7 @@ impl Program {
         let (rank, value) = (placed.rank, placed.value);
         let claimed = self
             .claim_ip(placed.ip, rank, value)
-            .and_then(|()| self.claim_mac(placed.mac, rank, value));
+            .and_then(|()| self.claim_mac(placed.mac(), rank, value));
         if claimed.is_err() {
             self.withdraw(placed, None);
         }
@@ -222,8 +235,8 @@ impl Program {
         if kept.is_none_or(|kept| kept.ip != old.ip) {
             self.withdraw_ip(old.ip, old.rank);
         }
-        if kept.is_none_or(|kept| kept.mac != old.mac) {
-            self.withdraw_mac(old.mac, old.rank);
+        if kept.is_none_or(|kept| kept.mac() != old.mac()) {
+            self.withdraw_mac(old.mac(), old.rank);
         }
         if let Hop::Remote(hop) = old.value.hop {
             self.release_hop(hop);

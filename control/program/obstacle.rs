@@ -2,7 +2,7 @@
 //! [`Obstacle`]: what a resource waits for, as a few bytes; put into words when somebody asks.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use vswitch::tables::TableFull;
 use vswitch::wire::Vni;
@@ -10,7 +10,7 @@ use vswitch::wire::Vni;
 use super::{numbers, routes};
 use crate::dhcp::lease::NoLease;
 use crate::proto::schema::OperationStatus;
-use crate::southbound::field::{FieldError, Quote};
+use crate::southbound::field::{FieldError, Quote, version};
 use crate::state::Wanted;
 use crate::state::kept::Unserved;
 use crate::state::network::{SubnetIx, VpcIx};
@@ -29,7 +29,9 @@ pub(crate) enum Obstacle {
     /// An L3 neighbor's subnet, to which no router leads.
     NoRouter(SubnetIx),
     /// Nobody has the address that a rule of the subnet leads to.
-    NoNextHop(SubnetIx, Ipv4Addr),
+    NoNextHop(SubnetIx, IpAddr),
+    /// The address is said to be in the subnet, which is of the other version of IP.
+    OtherVersion(SubnetIx, IpAddr),
     /// The neighbor is on another host and this one has no VTEP.
     NoVtep,
     /// Nobody said which MAC the neighbor's host is reached by.
@@ -81,10 +83,11 @@ impl Obstacle {
     }
 
     /// True if the resource itself makes no sense.
-    fn is_invalid(&self) -> bool {
+    pub(super) fn is_invalid(&self) -> bool {
         matches!(
             self,
             Self::VniTaken(..)
+                | Self::OtherVersion(..)
                 | Self::Told(_)
                 | Self::Unserved(Unserved::Unreachable(_) | Unserved::NoArionInfo)
         )
@@ -142,6 +145,17 @@ impl fmt::Display for Explained<'_> {
                 "next hop {hop} of a rule for subnet {} is no port and no neighbor that is reached yet",
                 self.subnet(*ix)
             ),
+            Obstacle::OtherVersion(ix, ip) => {
+                let subnet = self.wanted.subnet(*ix);
+                let cidr = subnet.and_then(|slot| Some(slot.wanted.as_ref()?.value.cidr));
+                write!(
+                    f,
+                    "fixed_ips: ip_address {ip} is an {} address, and subnet {} has the cidr {}",
+                    version(*ip),
+                    self.subnet(*ix),
+                    cidr.map(|cidr| cidr.to_string()).unwrap_or_default()
+                )
+            }
             Obstacle::NoVtep => f.write_str("this switch has no VTEP"),
             Obstacle::NoMac(host) => write!(f, "no underlay MAC for {host}"),
             Obstacle::Full(full) => full.fmt(f),

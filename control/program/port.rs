@@ -134,9 +134,14 @@ impl Program {
         let mut attached = Vec::new();
         for &(subnet, ip) in &port.fixed_ips {
             let here = match self.resolved(subnet) {
-                Ok(here) => here,
+                Ok(here) if here.takes(ip) => here,
+                Ok(_) => {
+                    obstacle = Some(Obstacle::OtherVersion(subnet, ip));
+                    continue;
+                }
+                // What makes no sense is to be told before what is missing.
                 Err(missing) => {
-                    obstacle = Some(missing);
+                    obstacle = obstacle.filter(Obstacle::is_invalid).or(Some(missing));
                     continue;
                 }
             };
@@ -148,7 +153,9 @@ impl Program {
             claims.ips.entry((here.vpc, ip)).or_insert(value);
             claims.macs.entry((here.domain, port.mac)).or_insert(value);
             if !attached.contains(&subnet)
-                && attachments.try_push(self.attachment(subnet, here)).is_ok()
+                && attachments
+                    .try_push(self.attachment(wanted, subnet, here))
+                    .is_ok()
             {
                 attached.push(subnet);
             }
@@ -162,7 +169,8 @@ impl Program {
         let tenant = TenantPort {
             mac: port.mac,
             admin_up: port.admin_up,
-            guard: self.site.anti_spoofing.then(|| guard(port)),
+            takes_tags: self.site.rules(id).takes_tags,
+            guard: self.site.is_guarded(id).then(|| guard(port)),
             lease: offer.as_ref().ok().map(|offer| offer.lease.clone()),
             attachments,
         };
@@ -176,7 +184,7 @@ impl Program {
         }
     }
 
-    fn attachment(&self, subnet: SubnetIx, here: &super::Resolved) -> Attachment {
+    fn attachment(&self, wanted: &Wanted, subnet: SubnetIx, here: &super::Resolved) -> Attachment {
         let routes = self.routes.get(&subnet);
         Attachment {
             vni: here.vni,
@@ -191,6 +199,7 @@ impl Program {
             },
             host_dvr_mac: routes.map(|routes| routes.dvr_mac),
             routes: routes.map_or_else(|| self.no_routes.clone(), |routes| routes.table.clone()),
+            advertisement: self.advertisement(wanted, subnet).0.into(),
         }
     }
 
@@ -249,11 +258,14 @@ impl Program {
     }
 }
 
-/// What the guest may send from: its own addresses first, which nearly all packets come from.
+/// What the guest may send from: its own addresses first, which nearly all packets come from, and of these the IPv4 ones.
+/// The link-local address that is made of its MAC is the guard's to know.
 fn guard(port: &WantedPort) -> Guard {
-    let own = port.fixed_ips.iter().map(|(_, ip)| AddressPair {
+    let mut own: Vec<_> = port.fixed_ips.iter().map(|(_, ip)| *ip).collect();
+    own.sort_by_key(IpAddr::is_ipv6); // the others stay in their order
+    let own = own.into_iter().map(|ip| AddressPair {
         mac: port.mac,
-        prefix: IpAddr::from(*ip).into(),
+        prefix: ip.into(),
     });
     let allowed = port.pairs.iter().map(|pair| AddressPair {
         mac: pair.mac.unwrap_or(port.mac),
@@ -274,6 +286,7 @@ pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
             a.gateway_ip,
             &a.gateways,
             a.host_dvr_mac,
+            &a.advertisement,
         ) == (
             b.vni,
             b.domain,
@@ -283,10 +296,12 @@ pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
             b.gateway_ip,
             &b.gateways,
             b.host_dvr_mac,
+            &b.advertisement,
         ) && Arc::ptr_eq(&a.routes, &b.routes)
     };
     a.mac == b.mac
         && a.admin_up == b.admin_up
+        && a.takes_tags == b.takes_tags
         && a.guard == b.guard
         && a.lease == b.lease
         && a.attachments.len() == b.attachments.len()

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: MIT
 //! Route tables: a subnet's routers connect it to their other subnets, and add the rules written for it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 pub(crate) use vswitch::tables::routes::MAX_ROUTES;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::{RouteTable, VpcId};
 use vswitch::wire::Mac;
 
 use super::{Obstacle, Program};
+use crate::southbound::field::is_link_local;
 use crate::state::Wanted;
 use crate::state::network::SubnetIx;
-use crate::state::resource::{Rule, RuleKey};
+use crate::state::resource::{NextHop, Rule, RuleKey};
 use crate::state::router::{Router, RouterIx};
 
 /// Priority of the route to a connected subnet: a rule for exactly the same prefix wins, so that a
@@ -34,8 +36,8 @@ pub(crate) struct SubnetRoutes {
     pub table: Arc<RouteTable>,
     /// Source MAC of routed frames that leave this host.
     pub dvr_mac: Mac,
-    /// Addresses of the gateways of all subnets that its routers connect, in order.
-    pub gateways: Arc<[Ipv4Addr]>,
+    /// Addresses of the gateways of all subnets that its routers connect, in order; link-local ones only of its own.
+    pub gateways: Arc<[IpAddr]>,
     /// There were more than a table takes; the rest is left out.
     cut: bool,
 }
@@ -70,7 +72,10 @@ impl Program {
         let Some(routes) = self.routes.get(&subnet) else {
             return Vec::new();
         };
-        let hops: HashSet<Ipv4Addr> = rules.values().filter_map(|rule| rule.next_hop).collect();
+        let hops: HashSet<IpAddr> = rules
+            .values()
+            .filter_map(|rule| rule.next_hop.machine())
+            .collect();
         let missing = routes.routes.iter().filter_map(|route| match route.target {
             Target::Via(vpc, hop) if hops.contains(&hop) => {
                 let nobody = self.by_ip.winner((vpc, hop)).is_none();
@@ -83,6 +88,16 @@ impl Program {
         missing
     }
 
+    /// All machines that routes lead by way of.
+    pub(crate) fn next_hops(&self) -> HashSet<(VpcId, IpAddr)> {
+        let routes = self.routes.values().flat_map(|routes| &routes.routes);
+        let machines = routes.filter_map(|route| match route.target {
+            Target::Via(vpc, hop) => Some((vpc, hop)),
+            Target::Connected(_) | Target::Blackhole => None,
+        });
+        machines.collect()
+    }
+
     /// Works the subnet's routes out anew. True: ports in it have to know.
     pub(super) fn update_routes(&mut self, wanted: &Wanted, ix: SubnetIx) -> bool {
         let Some((mut routes, dvr_mac, gateways)) = self.routes_of(wanted, ix) else {
@@ -92,7 +107,9 @@ impl Program {
         routes.truncate(MAX_ROUTES);
         let old = self.routes.get(&ix);
         let table = match old.filter(|old| old.routes == routes) {
-            Some(old) if old.dvr_mac == dvr_mac && *old.gateways == *gateways => return false,
+            Some(old) if (old.dvr_mac, old.cut) == (dvr_mac, cut) && *old.gateways == *gateways => {
+                return false;
+            }
             Some(old) => old.table.clone(),
             None => Arc::new(RouteTable::build(&mut routes.clone())),
         };
@@ -110,7 +127,7 @@ impl Program {
     }
 
     /// Routes, host DVR MAC and gateways of a subnet. `None`: it is in no router, or no port needs them.
-    fn routes_of(&self, wanted: &Wanted, ix: SubnetIx) -> Option<(Vec<Route>, Mac, Vec<Ipv4Addr>)> {
+    fn routes_of(&self, wanted: &Wanted, ix: SubnetIx) -> Option<(Vec<Route>, Mac, Vec<IpAddr>)> {
         let slot = wanted.subnet(ix).filter(|slot| !slot.ports.is_empty())?;
         let here = self.resolved(ix).ok()?;
         let mut routers: Vec<_> = slot
@@ -136,8 +153,11 @@ impl Program {
                 }
             }
             self.add_routes(router, ix, here.vpc, &vpcs, &mut routes);
-            let subnets = router.subnets.keys();
-            gateways.extend(subnets.filter_map(|subnet| self.resolved(*subnet).ok()?.gateway_ip));
+            let there = router.subnets.keys().filter_map(|subnet| {
+                let gateway = self.resolved(*subnet).ok()?.gateway_ip?;
+                (*subnet == ix || !is_link_local(gateway)).then_some(gateway)
+            });
+            gateways.extend(there);
             dvr_mac = dvr_mac.or(Some(router.dvr_mac.unwrap_or(DEFAULT_DVR_MAC)));
         }
         routes.sort_unstable_by_key(|route| order(route, &vpcs));
@@ -171,8 +191,8 @@ impl Program {
         routes.extend_from_slice(&connected);
         // A next hop may be in a subnet of another VPC that the router connects.
         let table = RouteTable::build(&mut connected);
-        let vpc_of = |hop: Ipv4Addr| match table.lookup(u32::from(hop)) {
-            Some(Target::Connected(there)) => there,
+        let vpc_of = |hop: IpAddr| match table.lookup(hop).first() {
+            Some(Target::Connected(there)) => *there,
             _ => vpc,
         };
         let rules = router
@@ -181,12 +201,14 @@ impl Program {
             .into_iter()
             .flat_map(|rules| rules.values());
         routes.extend(rules.map(|rule| {
-            let target = rule
-                .next_hop
-                .map_or(Target::Connected(vpc), |hop| Target::Via(vpc_of(hop), hop));
+            let target = match rule.next_hop {
+                NextHop::Link => Target::Connected(vpc),
+                NextHop::Via(hop) => Target::Via(vpc_of(hop), hop),
+                NextHop::Blackhole => Target::Blackhole,
+            };
             Route {
                 prefix: rule.destination,
-                priority: rule.priority,
+                priority: priority(rule),
                 target,
             }
         }));
@@ -195,13 +217,15 @@ impl Program {
 
 /// Sees to it that no rule leads away what is for a gateway itself, which this switch answers: then its address is routed
 /// as one of the subnet's. A rule for exactly the gateway's address is the controller's wish.
-fn keep_gateways(gateways: &[Ipv4Addr], vpc: VpcId, routes: &mut Vec<Route>) {
-    for &gateway in gateways {
+fn keep_gateways(gateways: &[IpAddr], vpc: VpcId, routes: &mut Vec<Route>) {
+    for &gateway in gateways.iter().filter(|gateway| !is_link_local(**gateway)) {
         let covering = routes
             .iter()
             .filter(|route| route.prefix.contains(&gateway));
-        let best = covering.max_by_key(|route| (route.prefix.prefix_len(), !route.priority));
-        let led_away = best.is_some_and(|route| matches!(route.target, Target::Via(..)));
+        // Of equal ones the first, as in the table.
+        let best =
+            covering.min_by_key(|route| (Reverse(route.prefix.prefix_len()), route.priority));
+        let led_away = best.is_some_and(|route| !matches!(route.target, Target::Connected(_)));
         if led_away {
             routes.push(Route {
                 prefix: gateway.into(),
@@ -212,15 +236,22 @@ fn keep_gateways(gateways: &[Ipv4Addr], vpc: VpcId, routes: &mut Vec<Route>) {
     }
 }
 
+/// A rule's priority in the table, where the last one is that of connected subnets.
+pub(super) fn priority(rule: &Rule) -> u32 {
+    rule.priority.min(CONNECTED - 1)
+}
+
 /// The controller's ids of VPCs.
 type Vpcs<'a> = BTreeMap<VpcId, &'a str>;
 
 /// A total order by what was said: it makes equal tables of equal routes, in whatever order they were learned and numbers
 /// were given to VPCs.
-fn order<'a>(route: &Route, vpcs: &Vpcs<'a>) -> (Ipv4Net, u32, Option<&'a str>, Option<Ipv4Addr>) {
+fn order<'a>(route: &Route, vpcs: &Vpcs<'a>) -> (IpNet, u32, Option<&'a str>, Option<IpAddr>) {
     let (vpc, hop) = match route.target {
-        Target::Connected(vpc) => (vpc, None),
-        Target::Via(vpc, hop) => (vpc, Some(hop)),
+        Target::Blackhole => (None, None),
+        Target::Connected(vpc) => (Some(vpc), None),
+        Target::Via(vpc, hop) => (Some(vpc), Some(hop)),
     };
-    (route.prefix, route.priority, vpcs.get(&vpc).copied(), hop)
+    let vpc = vpc.and_then(|vpc| vpcs.get(&vpc).copied());
+    (route.prefix, route.priority, vpc, hop)
 }

@@ -97,7 +97,7 @@ impl Program {
                     "routers": slot.routers.len(),
                     "ports": slot.ports.len(),
                     "neighbors": slot.neighbors.len(),
-                    "state": state(wanted, self.resolved(ix).map(|_| ())),
+                    "state": state(wanted, self.subnet_state(wanted, ix)),
                 })
             });
         }
@@ -183,15 +183,16 @@ impl Program {
             } in routes.list()
             {
                 let (vpc, via) = match target {
-                    Target::Connected(vpc) => (vpc, "connected".to_owned()),
-                    Target::Via(vpc, hop) => (vpc, hop.to_string()),
+                    Target::Connected(vpc) => (Some(vpc), "connected".to_owned()),
+                    Target::Via(vpc, hop) => (Some(vpc), hop.to_string()),
+                    Target::Blackhole => (None, "blackhole".to_owned()),
                 };
                 rows.push(|| {
                     json!({
                         "subnet": subnet,
                         "destination": prefix.to_string(),
                         "via": via,
-                        "vpc": vpcs.get(vpc),
+                        "vpc": vpc.and_then(|vpc| vpcs.get(vpc)),
                         "priority": priority,
                     })
                 });
@@ -209,7 +210,7 @@ impl Program {
             });
         };
         for (ix, slot) in wanted.subnets().filter(|(_, slot)| slot.wanted.is_some()) {
-            if let Some(obstacle) = self.resolved(ix).err() {
+            if let Some(obstacle) = self.subnet_state(wanted, ix).err() {
                 push("subnet", &slot.id, obstacle);
             }
         }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 //! Subnets: the VNI, the L2 domain and the VPC that everything in them uses.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
-use vswitch::tables::{DomainId, VpcId};
+use ipnet::IpNet;
+use vswitch::tables::{Advertisement, DomainId, VpcId};
 use vswitch::wire::{Mac, Vni};
 
 use super::{Obstacle, Program};
+use crate::dhcp::advertisement::advertisement;
+use crate::southbound::field::FieldError;
 use crate::state::Wanted;
 use crate::state::network::{SubnetIx, VpcIx};
 
@@ -21,16 +23,47 @@ pub(crate) struct Resolved {
     /// The number of its VPC.
     pub vpc: VpcId,
     /// Its addresses.
-    pub cidr: Ipv4Net,
+    pub cidr: IpNet,
     /// Its gateway's MAC, if it has one.
     pub gateway_mac: Option<Mac>,
     /// Its gateway's address, if it has one and it was said.
-    pub gateway_ip: Option<Ipv4Addr>,
+    pub gateway_ip: Option<IpAddr>,
     /// Whom the VPC's number was given to.
     vpc_ix: VpcIx,
 }
 
+impl Resolved {
+    /// Whether an address that is said to be in the subnet is of its version of IP.
+    pub(super) fn takes(&self, ip: IpAddr) -> bool {
+        self.cidr.addr().is_ipv4() == ip.is_ipv4()
+    }
+}
+
 impl Program {
+    /// Why the subnet is not, or not wholly, programmed.
+    pub(super) fn subnet_state(&self, wanted: &Wanted, ix: SubnetIx) -> Result<(), Obstacle> {
+        self.resolved(ix)?;
+        let (_, problems) = self.advertisement(wanted, ix);
+        let problem = problems.into_iter().next();
+        problem.map_or(Ok(()), |problem| Err(Obstacle::Told(problem.into())))
+    }
+
+    /// What the gateway says, if it is an IPv6 subnet's, and what is wrong with that.
+    pub(super) fn advertisement(
+        &self,
+        wanted: &Wanted,
+        ix: SubnetIx,
+    ) -> (Advertisement, Vec<FieldError>) {
+        let slot = wanted.subnet(ix);
+        let described = slot.and_then(|slot| Some((slot, slot.wanted.as_ref()?)));
+        match described {
+            Some((slot, subnet)) if subnet.value.cidr.addr().is_ipv6() => {
+                advertisement(&slot.id, &subnet.said, self.site.tenant_mtu())
+            }
+            _ => Default::default(),
+        }
+    }
+
     /// The subnet as tables know it, or why they do not.
     pub(super) fn resolved(&self, ix: SubnetIx) -> Result<&Resolved, Obstacle> {
         match self.subnets.get(&ix) {

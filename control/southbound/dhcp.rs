@@ -38,7 +38,8 @@ pub(crate) fn read(
             .ipv6_host(&configuration.ipv6_address)?;
     }
     if !configuration.ipv4_address.is_empty() || configuration.ipv6_address.is_empty() {
-        at.field("ipv4_address").host(&configuration.ipv4_address)?;
+        at.field("ipv4_address")
+            .ipv4_host(&configuration.ipv4_address)?;
     }
     Ok(Change::Dhcp(DhcpUpdate {
         client: Some(client),

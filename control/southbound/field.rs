@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use prost::Message;
 use vswitch::wire::Mac;
 
@@ -126,19 +126,38 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    /// An address that one machine has.
-    pub(crate) fn host(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
-        let address = self.ipv4(text)?;
-        if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
-            return Err(self.error(format_args!("{address} is no machine's address")));
+    /// An address that one machine of a tenant has, and that its VPC knows it by. A link-local one of IPv6 it has
+    /// besides: each machine makes its own, and another machine may have the same on another link (RFC 4291 section 2.5.6).
+    pub(crate) fn host(&self, text: &str) -> Result<IpAddr, FieldError> {
+        let address = self.link_host(text)?;
+        if is_link_local(address) {
+            return Err(self.error(format_args!(
+                "{address} is link-local: it means nothing without a link, and every machine makes its own"
+            )));
         }
         Ok(address)
     }
 
-    /// Any IPv4 address.
-    pub(crate) fn ipv4(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
-        text.parse()
-            .map_err(|_| self.error(format_args!("{} is not an IPv4 address", Quote(text))))
+    /// The same, or one that a machine has on one link only: of IPv6's gateways, many have no other.
+    pub(crate) fn link_host(&self, text: &str) -> Result<IpAddr, FieldError> {
+        let address = self.ip(text)?;
+        self.fit(address)
+    }
+
+    fn fit<A: Copy + Into<IpAddr>>(&self, address: A) -> Result<A, FieldError> {
+        let ip = address.into();
+        match no_machines(ip) {
+            Some(why) => Err(self.error(format_args!("{ip} {why}"))),
+            None => Ok(address),
+        }
+    }
+
+    /// An IPv4 address that one machine has.
+    pub(crate) fn ipv4_host(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
+        let address: Ipv4Addr = text
+            .parse()
+            .map_err(|_| self.error(format_args!("{} is not an IPv4 address", Quote(text))))?;
+        self.fit(address)
     }
 
     /// An IPv6 address that one machine has.
@@ -146,10 +165,35 @@ impl<'a> Field<'a> {
         let address: Ipv6Addr = text
             .parse()
             .map_err(|_| self.error(format_args!("{} is not an IPv6 address", Quote(text))))?;
-        if address.is_unspecified() || address.is_multicast() {
-            return Err(self.error(format_args!("{address} is no machine's address")));
+        self.fit(address)
+    }
+
+    /// A host's address in the underlay.
+    pub(crate) fn underlay_host(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
+        match self.link_host(text)? {
+            IpAddr::V4(address) => Ok(address),
+            IpAddr::V6(address) => Err(self.error(format_args!(
+                "{address} is an IPv6 address, and this switch's underlay is IPv4"
+            ))),
         }
-        Ok(address)
+    }
+
+    /// Any address, of IPv4 or IPv6.
+    pub(crate) fn ip(&self, text: &str) -> Result<IpAddr, FieldError> {
+        text.parse()
+            .map_err(|_| self.error(format_args!("{} is not an IP address", Quote(text))))
+    }
+
+    /// This address is of the same version of IP as another field's, `what`.
+    pub(crate) fn like(&self, ip: IpAddr, what: &str, other: IpNet) -> Result<(), FieldError> {
+        if ip.is_ipv4() == other.addr().is_ipv4() {
+            return Ok(());
+        }
+        Err(self.error(format_args!(
+            "{ip} is an {} address, and {what} {other} is {}",
+            version(ip),
+            version(other.addr())
+        )))
     }
 
     /// A prefix or one address, of IPv4 or IPv6.
@@ -168,12 +212,34 @@ impl<'a> Field<'a> {
         u16::try_from(value).map_err(|_| self.error(format_args!("{value} is no port number")))
     }
 
-    /// A prefix; bits beyond its length are ignored.
-    pub(crate) fn prefix(&self, text: &str) -> Result<Ipv4Net, FieldError> {
-        let prefix: Ipv4Net = text
+    /// A prefix of addresses that machines of a VPC may have; bits beyond its length are ignored.
+    pub(crate) fn prefix(&self, text: &str) -> Result<IpNet, FieldError> {
+        let prefix: IpNet = text
             .parse()
-            .map_err(|_| self.error(format_args!("{} is not an IPv4 prefix", Quote(text))))?;
-        Ok(prefix.trunc())
+            .map_err(|_| self.error(format_args!("{} is not an IP prefix", Quote(text))))?;
+        self.reachable(prefix.trunc())
+    }
+
+    /// The same, or one address.
+    pub(crate) fn destination(&self, text: &str) -> Result<IpNet, FieldError> {
+        match text.parse::<IpAddr>() {
+            Ok(address) => self.reachable(address.into()),
+            Err(_) => self.prefix(text),
+        }
+    }
+
+    fn reachable(&self, prefix: IpNet) -> Result<IpNet, FieldError> {
+        let why = match prefix {
+            _ if is_link_local(prefix.addr()) => Some("is link-local, and routed nowhere"),
+            IpNet::V6(net) if net.addr().is_multicast() || net.prefix_len() >= MAPPED_LEN => {
+                no_machines(net.addr().into())
+            }
+            _ => None,
+        };
+        match why {
+            Some(why) => Err(self.error(format_args!("{prefix} {why}"))),
+            None => Ok(prefix),
+        }
     }
 
     /// A station's MAC: neither zero nor a group address.
@@ -202,6 +268,38 @@ impl fmt::Display for Field<'_> {
     }
 }
 
+/// Bits that say that an IPv6 address is one of IPv4 (RFC 4291 section 2.5.5.2).
+const MAPPED_LEN: u8 = 96;
+
+/// Why no single machine can have an address on a network; `None` if one can.
+fn no_machines(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => {
+            Some("is an IPv4 address in IPv6's form: no packet has it")
+        }
+        _ if address.is_loopback() => Some("is a loopback address: every machine has it"),
+        IpAddr::V4(ip) if ip.is_broadcast() => Some(NO_MACHINE),
+        _ if address.is_unspecified() || address.is_multicast() => Some(NO_MACHINE),
+        _ => None,
+    }
+}
+
+/// True for an address that is not routed: each link has its own, which others may have too (RFC 4291 section 2.5.6).
+/// Those of IPv4 are an exception there, and treated as any other.
+pub(crate) const fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+const NO_MACHINE: &str = "is no machine's address";
+
+/// The version of IP that an address is of, in words.
+pub(crate) const fn version(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V4(_) => "IPv4",
+        IpAddr::V6(_) => "IPv6",
+    }
+}
+
 /// A value from outside as an error shows it: quoted, escaped, not too long.
 pub(crate) struct Quote<'a>(pub &'a str);
 
@@ -224,7 +322,7 @@ mod tests {
         let configuration = state.field("configuration");
         let fixed_ip = configuration.item("fixed_ips", 0);
         let error = fixed_ip.field("ip_address").host("10.0.0").unwrap_err();
-        let expected = "neighbor_states[3].configuration.fixed_ips[0].ip_address: \"10.0.0\" is not an IPv4 address";
+        let expected = "neighbor_states[3].configuration.fixed_ips[0].ip_address: \"10.0.0\" is not an IP address";
         assert_eq!(error.to_string(), expected);
         let error = Field::entry("port_states", "a\n\"b")
             .field("configuration")

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 //! Validates a router.
 
-use std::net::Ipv4Addr;
-
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use vswitch::tables::routes::MAX_ROUTES;
 
 use super::decode::Wish;
 use super::field::{Field, FieldError};
 use crate::proto::schema::router_configuration::{RoutingRule, SubnetRoutingTable};
 use crate::proto::schema::{OperationType, RouterConfiguration, UpdateType};
-use crate::state::resource::{Change, RouterUpdate, Rule, RuleKey, SubnetRules};
+use crate::state::resource::{Change, NextHop, RouterUpdate, Rule, RuleKey, SubnetRules};
 
 /// Most subnets of one router: as many as VNIs that this switch can tell apart.
 const MAX_SUBNETS: usize = 1 << 16;
@@ -66,8 +64,8 @@ fn read_rule(at: &Field<'_>, mut said: RoutingRule) -> Result<(RuleKey, Option<R
     if deleted && !said.id.is_empty() {
         return Ok((RuleKey::Id(said.id), None));
     }
-    let destination = destination(&at.field("destination"), &said.destination)?;
-    let next_hop = next_hop(&at.field("next_hop_ip"), &said.next_hop_ip)?;
+    let destination = at.field("destination").destination(&said.destination)?;
+    let next_hop = next_hop(&at.field("next_hop_ip"), destination, &said.next_hop_ip)?;
     let key = if said.id.is_empty() {
         RuleKey::Path(destination, next_hop)
     } else {
@@ -92,18 +90,19 @@ fn read_rule(at: &Field<'_>, mut said: RoutingRule) -> Result<(RuleKey, Option<R
     Ok((key, Some(rule)))
 }
 
-/// A prefix, or one address.
-fn destination(at: &Field<'_>, text: &str) -> Result<Ipv4Net, FieldError> {
-    match text.parse::<Ipv4Addr>() {
-        Ok(address) => Ok(address.into()),
-        Err(_) => at.prefix(text),
-    }
-}
+/// What stands for a next hop where there is none, in the words of routers: Alcor's schema has no other room for it.
+const BLACKHOLE: &str = "blackhole";
 
-/// No next hop, or 0.0.0.0, is Neutron's way to say that the destination is on the link.
-fn next_hop(at: &Field<'_>, text: &str) -> Result<Option<Ipv4Addr>, FieldError> {
-    match text {
-        "" | "0.0.0.0" => Ok(None),
-        text => at.host(text).map(Some),
+/// No next hop, or 0.0.0.0 or ::, is Neutron's way to say that the destination is on the link. A next hop is found by its
+/// address in the VPC: one that is link-local would be on every link.
+fn next_hop(at: &Field<'_>, destination: IpNet, text: &str) -> Result<NextHop, FieldError> {
+    if text == BLACKHOLE {
+        return Ok(NextHop::Blackhole);
     }
+    if text.is_empty() || at.ip(text)?.is_unspecified() {
+        return Ok(NextHop::Link);
+    }
+    let next_hop = at.host(text)?;
+    at.like(next_hop, "destination", destination)?;
+    Ok(NextHop::Via(next_hop))
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Validates a subnet.
 
-use std::net::Ipv4Addr;
-
+use ipnet::IpNet;
 use vswitch::wire::Vni;
 
 use super::decode::Wish;
@@ -29,11 +28,12 @@ pub(crate) fn read(
     at.bounded(&configuration)?;
     at.field("vpc_id").id(&configuration.vpc_id)?;
     at.field("name").text(&configuration.name)?;
+    let cidr = at.field("cidr").prefix(&configuration.cidr)?;
     Ok(Change::Subnet(Some(Described {
         value: Subnet {
-            cidr: at.field("cidr").prefix(&configuration.cidr)?,
+            cidr,
             vni: vni(&at.field("tunnel_id"), configuration.tunnel_id)?,
-            gateway: gateway(&at.field("gateway"), configuration.gateway.as_ref())?,
+            gateway: gateway(&at.field("gateway"), cidr, configuration.gateway.as_ref())?,
             vpc: configuration.vpc_id.clone(),
         },
         said: Box::new(configuration),
@@ -50,14 +50,25 @@ fn vni(at: &Field<'_>, tunnel_id: u64) -> Result<Option<Vni>, FieldError> {
     }
 }
 
-/// A subnet without a gateway comes with empty fields, or with the address 0.0.0.0.
-fn gateway(at: &Field<'_>, said: Option<&GatewayField>) -> Result<Option<Gateway>, FieldError> {
+/// A subnet without a gateway comes with empty fields, or with the address 0.0.0.0 or ::. An IPv6 gateway may have a
+/// link-local address alone.
+fn gateway(
+    at: &Field<'_>,
+    cidr: IpNet,
+    said: Option<&GatewayField>,
+) -> Result<Option<Gateway>, FieldError> {
     let Some(said) = said else { return Ok(None) };
+    let at_ip = at.field("ip_address");
     let ip = match said.ip_address.as_str() {
         "" => None,
-        text => Some(at.field("ip_address").ipv4(text)?),
+        text if at_ip.ip(text)?.is_unspecified() => return Ok(None),
+        text => {
+            let ip = at_ip.link_host(text)?;
+            at_ip.like(ip, "cidr", cidr)?;
+            Some(ip)
+        }
     };
-    if ip == Some(Ipv4Addr::UNSPECIFIED) || said.mac_address.is_empty() {
+    if said.mac_address.is_empty() {
         return Ok(None);
     }
     Ok(Some(Gateway {

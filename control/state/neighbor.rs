@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Neighbors: kept one address each, by (id, L2 or L3, subnet, address), a million of them.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -27,7 +27,7 @@ pub(crate) struct NeighborSlot {
     /// Its subnet.
     pub subnet: SubnetIx,
     /// The address.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// Its MAC and its host.
     pub place: NeighborPlace,
     /// The highest revision seen.
@@ -40,7 +40,7 @@ pub(crate) struct NeighborSlot {
 }
 
 // A million of them.
-const _: () = assert!(size_of::<Option<NeighborSlot>>() == 72);
+const _: () = assert!(size_of::<Option<NeighborSlot>>() == 80);
 
 /// All neighbors.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ pub(crate) struct Key<'a> {
     id: &'a Id,
     routed: bool,
     subnet: SubnetIx,
-    ip: Ipv4Addr,
+    ip: IpAddr,
 }
 
 impl Keyed for NeighborSlot {

@@ -98,6 +98,13 @@ impl Wanted {
         self.subnets.get(ix)
     }
 
+    /// True for the id of a subnet of IPv6 addresses.
+    pub(crate) fn is_ipv6(&self, id: &str) -> bool {
+        let slot = self.subnets.find(id).and_then(|ix| self.subnets.get(ix));
+        let subnet = slot.and_then(|slot| slot.wanted.as_ref());
+        subnet.is_some_and(|subnet| subnet.value.cidr.addr().is_ipv6())
+    }
+
     /// All VPCs.
     pub(crate) fn vpcs(&self) -> impl Iterator<Item = (VpcIx, &VpcSlot)> {
         self.vpcs.iter()

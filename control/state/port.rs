@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Ports of this host: what the controller says of them, and which of the switch's ports they are.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
@@ -38,7 +38,7 @@ pub(crate) struct WantedPort {
     /// False: nothing passes.
     pub admin_up: bool,
     /// Its addresses, in the controller's order; at least one.
-    pub fixed_ips: Vec<(SubnetIx, Ipv4Addr)>,
+    pub fixed_ips: Vec<(SubnetIx, IpAddr)>,
     /// What else it may send from.
     pub pairs: Vec<AllowedPair>,
 }
@@ -111,6 +111,11 @@ impl Wanted {
         self.touched.ports.insert(ix);
         self.unused.ports.push(ix);
         Ok(())
+    }
+
+    /// Has what `port` of the switch is bound to, if anything, looked at again.
+    pub(crate) fn touch_bound(&mut self, port: PortId) {
+        self.touched.ports.extend(self.bound.get(&port));
     }
 
     pub(super) fn set_port(

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //! What the controller says of each kind of resource, validated: the values that goal states are made of.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use smallvec::SmallVec;
 use vswitch::wire::{Mac, Vni};
 
@@ -61,7 +61,7 @@ pub(crate) struct Subnet {
     /// Id of its VPC.
     pub vpc: String,
     /// Its addresses.
-    pub cidr: Ipv4Net,
+    pub cidr: IpNet,
     /// Its VNI; `None`: the VPC's.
     pub vni: Option<Vni>,
     /// Its gateway, if it has one.
@@ -71,8 +71,8 @@ pub(crate) struct Subnet {
 /// The gateway of a subnet: an address that the switch itself plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gateway {
-    /// Its address, if known.
-    pub ip: Option<Ipv4Addr>,
+    /// Its address, if known: of the same version of IP as the subnet's. An IPv6 one may be link-local.
+    pub ip: Option<IpAddr>,
     /// Frames to this MAC are routed.
     pub mac: Mac,
 }
@@ -105,7 +105,7 @@ pub(crate) struct FixedIp {
     /// Id of its subnet.
     pub subnet: String,
     /// The address.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
 }
 
 /// What a goal state says of a router. The update is merged into what is known, or replaces it.
@@ -136,17 +136,38 @@ pub(crate) enum RuleKey {
     /// The rule's id.
     Id(String),
     /// Destination and next hop, of a rule without an id.
-    Path(Ipv4Net, Option<Ipv4Addr>),
+    Path(IpNet, NextHop),
+}
+
+/// Where a rule leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum NextHop {
+    /// The destination is reached directly.
+    Link,
+    /// Via this machine, of the same version of IP.
+    Via(IpAddr),
+    /// Nowhere: what is sent there is dropped.
+    Blackhole,
+}
+
+impl NextHop {
+    /// The machine, if there is one.
+    pub(crate) const fn machine(self) -> Option<IpAddr> {
+        match self {
+            Self::Via(machine) => Some(machine),
+            Self::Link | Self::Blackhole => None,
+        }
+    }
 }
 
 /// A route of a subnet.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rule {
     /// Where to.
-    pub destination: Ipv4Net,
-    /// Via which machine; `None`: the destination is reached directly.
-    pub next_hop: Option<Ipv4Addr>,
-    /// The lower number wins among equal destinations.
+    pub destination: IpNet,
+    /// By which way.
+    pub next_hop: NextHop,
+    /// The lower number wins among equal destinations; of equal ones that lead via machines, each flow takes one.
     pub priority: u32,
     /// The controller's own words.
     pub said: Box<RoutingRule>,
@@ -171,7 +192,7 @@ pub(crate) struct NeighborAddress {
     /// Id of its subnet, which it shares with thousands.
     pub subnet: Arc<str>,
     /// The address.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// What else is said, if anything.
     pub details: Option<Box<NeighborDetails>>,
 }

@@ -8,7 +8,7 @@ use vswitch::tables::{MAX_PORTS, PortId};
 
 use super::workers::Workers;
 use crate::config::{PortItem, PortSettings, Settings};
-use crate::core::ETHERNET_MTU;
+use crate::core::{ETHERNET_MTU, PortRules};
 
 /// Least MTU that is believed of a device: every IPv4 host takes packets of 576 bytes (RFC 791).
 const LEAST_MTU: u16 = 576;
@@ -211,6 +211,19 @@ impl Devices {
     ) -> Result<(), DeviceError> {
         self.with(id, |device| {
             device.settings.id = bound;
+            Ok(())
+        })
+    }
+
+    /// What holds for a port's guest.
+    pub(crate) fn rules(&self, id: PortId) -> Result<PortRules, DeviceError> {
+        self.with(id, |device| Ok(device.settings.rules))
+    }
+
+    /// Notes what holds for a port's guest, for `show config` and `show ports`.
+    pub(crate) fn note_rules(&self, id: PortId, rules: PortRules) -> Result<(), DeviceError> {
+        self.with(id, |device| {
+            device.settings.rules = rules;
             Ok(())
         })
     }

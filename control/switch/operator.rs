@@ -14,6 +14,7 @@ use vswitch::tables::PortId;
 use super::workers::Seat;
 use super::{DeviceError, Devices, Switch, Totals, report};
 use crate::audit::part::Part;
+use crate::config::rule::PortRule;
 use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone};
 use crate::explain::{Explanation, Links, Packet};
@@ -244,6 +245,8 @@ impl Operator {
                 "tenant"
             };
             let guest = role == "tenant";
+            let rules = self.devices.rules(port)?;
+            let guarded = rules.anti_spoofing.unwrap_or(self.settings.anti_spoofing);
             let state = row
                 .get("state")
                 .cloned()
@@ -257,10 +260,38 @@ impl Operator {
                 "mtu": if guest { least(&row["mtu"], &info["mtu"]) } else { &info["mtu"] },
                 "addresses": row["addresses"],
                 "id": row["id"],
+                "vlan": guest.then_some(if rules.takes_tags { "pass" } else { "drop" }),
+                "anti_spoofing": guest.then_some(if guarded { "on" } else { "off" }),
                 "state": if guest { state } else { "ready".into() },
             }))
         });
         Ok(rows?)
+    }
+
+    /// Says what holds at guests' ports.
+    async fn rule(&self, ports: Ports, rule: PortRule) -> Result<Output, ExecError> {
+        let no_guests = [
+            self.settings.vtep.map(|vtep| vtep.port),
+            self.settings.host_port,
+        ];
+        // What a worker does not see yet is done, and holds up no other port.
+        let mut unseen = Ok(());
+        for port in block_in_place(|| self.chosen(ports)) {
+            if ports == Ports::All && no_guests.contains(&Some(port)) {
+                continue;
+            }
+            let mut rules = block_in_place(|| self.devices.rules(port))?;
+            rule.apply(&mut rules);
+            let ruled = self.core.set_rules(port, rules).await;
+            if matches!(ruled, Ok(Ok(()) | Err(core::BindError::NotSeen))) {
+                block_in_place(|| self.devices.note_rules(port, rules))?;
+            }
+            match ruled {
+                Ok(Err(core::BindError::NotSeen)) => unseen = done(ruled),
+                ruled => done(ruled)?,
+            }
+        }
+        unseen.map(|()| Output::Done)
     }
 
     fn show_workers(&self) -> Value {
@@ -337,6 +368,7 @@ impl Executor for Operator {
             }
             Command::PortStart(ports) => self.all(ports, |port| self.devices.start(port)),
             Command::PortStop(ports) => self.all(ports, |port| self.devices.stop(port)),
+            Command::PortRule { ports, rule } => self.rule(ports, rule).await,
             Command::PortBind { port, id } => {
                 block_in_place(|| self.devices.read(port, |_| ()))?;
                 done(self.core.bind(port, id.clone()).await)?;

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
@@ -22,8 +23,11 @@ OUTER = 50
 def packet(src: Guest, dst: Guest, *, eth_src=None, eth_dst=None, ttl=64, tos=0, sport=1000, dport=53, payload=b"alkaid", layer=UDP, ip=None, udp=None, **eth):
     """A packet between two guests as scapy's layers. Ethernet is switched unless addresses are given."""
     head = Ether(src=eth_src or src.mac, dst=eth_dst or dst.mac, **eth)
-    fields = {"src": src.ip, "dst": dst.ip, "ttl": ttl, "tos": tos} | (ip or {})
-    return head / IP(**fields) / layer(sport=sport, dport=dport, **(udp or {})) / Raw(payload)
+    if src.subnet.version == 6:
+        network = IPv6(**{"src": src.ip, "dst": dst.ip, "hlim": ttl, "tc": tos} | (ip or {}))
+    else:
+        network = IP(**{"src": src.ip, "dst": dst.ip, "ttl": ttl, "tos": tos} | (ip or {}))
+    return head / network / layer(sport=sport, dport=dport, **(udp or {})) / Raw(payload)
 
 
 def udp(src: Guest, dst: Guest, **fields) -> bytes:
@@ -101,7 +105,9 @@ def assert_encapsulated(actual: list[bytes], expected: list[tuple[bytes, int, in
 
 
 def flow(inner: bytes) -> bytes:
-    """What makes packets one flow: IPv4 addresses, protocol and ports; else the Ethernet header."""
+    """What makes packets one flow: IP addresses, protocol and ports; else the Ethernet header."""
+    if inner[12:14] == b"\x86\xdd" and inner[20] in (6, 17):
+        return inner[20:21] + inner[22:58]
     if inner[12:15] == b"\x08\x00\x45" and not int.from_bytes(inner[20:22], "big") & 0x3FFF:
         return inner[23:24] + inner[26:38]
     return inner[:14]
@@ -147,5 +153,7 @@ def forwarded(frames: list[bytes]) -> list[bytes]:
 
 
 def is_error(frame: bytes) -> bool:
-    """Whether it is ICMP that reports an error."""
+    """Whether it is ICMP of either version that reports an error."""
+    if frame[12:14] == b"\x86\xdd":
+        return frame[20] == 58 and frame[54] < 128
     return frame[12:14] == b"\x08\x00" and frame[23] == 1 and frame[34] in (3, 11)

@@ -113,6 +113,11 @@ def test_a_guest_that_lies_about_who_it_is_is_dropped_where_that_is_wanted(repla
     assert done.drops(HERE_PORT)["spoofed_mac"] == 2
     done = replay(STATES, guests=guests)
     assert_frames(done.sent[ALSO_PORT], frames)
+    # A port's own rule wins over what is said of all, either way.
+    for everywhere, here, arrive in (("off", "on", [honest]), ("on", "off", frames), ("on", "default", [honest])):
+        rules = [f"set anti-spoofing {everywhere}", f"port config 1 anti-spoofing {here}"]
+        done = replay(STATES, guests=guests, config=rules)
+        assert_frames(done.sent[ALSO_PORT], arrive)
 
 
 def test_a_rule_that_leads_a_subnets_traffic_away_leaves_its_gateway_here(replay):

@@ -260,3 +260,25 @@ def test_a_switch_ends_well_while_packets_wait(lab):
     lab.here.send(marked(10))
     eventually("all are held", lambda: lab.show()["held"] == 10)
     lab.switch.terminate()
+
+
+def test_destinations_of_ipv6_are_asked_for_likewise(lab):
+    six = Subnet(5, version=6)
+    here, there, unknown = six.guest(A), six.guest(B), six.guest(B, 99)
+    lab = lab("set on-demand hold 500", "set on-demand negative 60")
+    lab.ncm.know(here, there)
+    lab.switch.accept(goal.subnet(six), goal.port(HERE, here))
+    first = udp(here, there)
+    lab.here.send([first])
+    lab.sent(first)
+    [question] = lab.ncm.questions()
+    assert (question.tunnel_id, question.source_ip, question.destination_ip) == (5, here.ip, there.ip)
+    assert (question.source_port, question.destination_port) == (1000, 53)
+    assert (question.ethertype, question.protocol) == (common_pb2.IPV6, common_pb2.UDP)
+    # Known now; and whom the controller does not know it is asked for once.
+    lab.here.send([first])
+    lab.sent(first)
+    for _ in range(3):
+        lab.here.send([udp(here, unknown)])
+        eventually("it is given up", lambda: lab.show()["held"] == 0)
+    assert lab.ncm.asked_for() == [there.ip, unknown.ip]

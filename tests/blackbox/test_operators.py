@@ -201,7 +201,7 @@ def test_what_show_config_prints_starts_the_same_switch(alkaid, switch, tmp_path
 
 def test_wrong_commands_are_refused_and_change_nothing(switch):
     before = switch.execute("show config")
-    for command, word in (("show prots", "ports"), ("set burst 7", ""), ("port attach", ""), ("port bind 0 x", ""), ("port bind 9 x", ""), ("start now", "")):
+    for command, word in (("show prots", "ports"), ("set burst 7", ""), ("port attach", ""), ("port bind 0 x", ""), ("port bind 9 x", ""), ("port config 0 anti-spoofing on", "no tenant port"), ("port config 9 anti-spoofing on", "9"), ("start now", "")):
         done = switch.client("exec", command)
         assert done.returncode in (FAILED, USAGE) and done.stdout == "" and done.stderr, command
         assert word in done.stderr
@@ -276,6 +276,27 @@ def test_binding_on_a_running_switch(switch):
     assert [row["id"] for row in switch.show("pending")] == [HERE.id]
     switch.execute(f"port bind 1 {HERE.id}")
     assert switch.show("pending") == []
+
+
+def test_anti_spoofing_is_each_ports_own_before_and_after_it_is_bound(switches, tmp_path):
+    switch = switches(pcap_ports(tmp_path / "switch0", [Port(), Port(HERE.id), Port()]))
+    switch.accept(goal.vpc(NET), goal.subnet(NET), goal.port(HERE))
+
+    def shown():
+        return [row["anti_spoofing"] for row in switch.show("ports")]
+
+    assert shown() == [None, "off", "off"]
+    switch.execute("port config 2 anti-spoofing on")
+    switch.execute("port unbind 1")
+    switch.execute(f"port bind 2 {HERE.id}")
+    assert shown() == [None, "off", "on"]
+    switch.execute("port config all anti-spoofing on")
+    assert shown() == [None, "on", "on"]
+    config = switch.execute("show config")
+    assert "port config 1 anti-spoofing on" in config and "port config 0 anti-spoofing" not in config
+    switch.execute("port config all anti-spoofing default")
+    assert shown() == [None, "off", "off"]
+    assert "anti-spoofing" not in switch.execute("show config")
 
 
 # --- the end

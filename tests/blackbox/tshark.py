@@ -12,7 +12,7 @@ import pytest
 from frames import write_pcap
 from program import DEADLINE
 
-FIELDS = ("ip.checksum.status", "icmp.checksum.status", "udp.checksum.status", "tcp.checksum.status", "_ws.malformed")
+FIELDS = ("ip.checksum.status", "icmp.checksum.status", "icmpv6.checksum.status", "udp.checksum.status", "tcp.checksum.status", "_ws.malformed")
 WRONG, RIGHT = "0", "1"
 
 

@@ -7,6 +7,9 @@ mod counter;
 #[path = "../packet_path/lab.rs"]
 mod lab;
 mod meanwhile;
+#[allow(dead_code, reason = "the packet path's tests use the rest of it")]
+#[path = "../packet_path/ipv6/net.rs"]
+mod net;
 mod traffic;
 
 use std::collections::BTreeSet;

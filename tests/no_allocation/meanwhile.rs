@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! What commits replace is freed by who commits, while a worker forwards.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ fn edit(lab: &mut Lab, round: u32, blue: &Subnet) -> (Commit, Weak<RouteTable>) 
     let further: Vec<_> = (0..[0, 40, 5000][round as usize % 3])
         .map(|n: u32| {
             let mut route = red.connected();
-            route.prefix = ipnet::Ipv4Net::new((0xac10_0000 + n).into(), 32).unwrap();
+            route.prefix = std::net::IpAddr::from((0xac10_0000 + n).to_be_bytes()).into();
             route
         })
         .collect();
@@ -62,7 +63,10 @@ fn edit(lab: &mut Lab, round: u32, blue: &Subnet) -> (Commit, Weak<RouteTable>) 
         unreachable!()
     };
     let other = Subnet::new(9, 3, 2, 0);
-    let address = |n: u32| std::net::Ipv4Addr::from(0x0a09_0000 + n);
+    let address = |n: u32| match n % 2 {
+        0 => IpAddr::from(Ipv4Addr::from(0x0a09_0000 + n)),
+        _ => IpAddr::from(Ipv6Addr::from(0xfd00 << 112 | u128::from(n))),
+    };
     let neighbor = |mac| vswitch::tables::Neighbor {
         mac,
         vni: vswitch::wire::Vni::new(other.vni).unwrap(),

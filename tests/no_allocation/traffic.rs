@@ -12,6 +12,7 @@ use vswitch::tables::{
 use vswitch::wire::Mac;
 
 use super::lab::*;
+use super::net::{self, ICMP, Net, link_local, message, packet, udp6};
 use super::{Arrivals, Pair};
 
 const A: PortId = port(2);
@@ -32,24 +33,36 @@ pub(crate) struct Scene {
 /// Subnets 10.7.0.0/24 and 10.8.1.0/24, routed; thousands of neighbors and of routes.
 pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     let (mut blue, mut red) = (Subnet::new(7, 1, 1, 0), Subnet::new(8, 2, 1, 1));
-    let via = |prefix: String, hop| Route {
+    let via = |prefix: String, hop: std::net::Ipv4Addr| Route {
         prefix: prefix.parse().unwrap(),
         priority: 1,
-        target: Target::Via(vpc(1), hop),
+        target: Target::Via(vpc(1), hop.into()),
     };
     let mut further: Vec<_> = (0..5000u32)
         .map(|n| via(format!("172.16.{}.{}/32", n >> 8, n & 255), blue.ip(9)))
         .collect();
     further.push(via("198.51.100.0/24".into(), blue.ip(9)));
+    further.push(via("198.51.101.0/24".into(), blue.ip(9)));
+    further.push(via("198.51.101.0/24".into(), red.ip(9)));
+    further.push(Route {
+        target: Target::Blackhole,
+        ..via("198.18.0.0/15".into(), blue.ip(9))
+    });
+    let mut six = Net::new(7, 1, 1, 0);
+    further.extend([six.connected(), Net::new(8, 2, 1, 1).connected()]);
     router(&mut [&mut blue, &mut red], &further);
+    six.routes = Arc::clone(&blue.routes);
     lab.guest(A, 1, std::slice::from_ref(&blue));
     lab.guest(B, 2, std::slice::from_ref(&blue));
     lab.guest(C, 3, &[red.clone(), blue.clone()]);
+    let attachments = vec![red.attachment(), blue.attachment(), six.attachment()];
+    net::tenant(lab, C, guest_mac(8, 3), attachments);
     lab.guest(DOWN, 4, std::slice::from_ref(&blue));
     lab.guest(STUCK, 7, std::slice::from_ref(&blue));
     let down = TenantPort {
         mac: Mac::new(guest_mac(7, 4)),
         admin_up: false,
+        takes_tags: false,
         guard: None,
         lease: None,
         attachments: [blue.attachment()].into_iter().collect(),
@@ -62,6 +75,7 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     let guarded = TenantPort {
         mac: pair.mac,
         admin_up: true,
+        takes_tags: true,
         guard: Some(Guard::new(&[pair])),
         lease: Some(Arc::new(lease(&blue))),
         attachments: [blue.attachment()].into_iter().collect(),
@@ -70,6 +84,7 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     lab.neighbor(&blue, 6, Mac::new(guest_mac(7, 6)), Hop::Local(UNBOUND));
     lab.remote(9, &blue);
     lab.remote(9, &red);
+    net::remote(lab, 9, &six);
     let peer = lab.hop(PEER, PEER_MAC);
     for n in 0..10_000u32 {
         let other = Subnet::new(9, 3, 1, (n >> 8) as u8);
@@ -86,7 +101,8 @@ pub(crate) fn with_host_port() -> Scene {
     let (blue, red) = populate(&mut lab);
     let mut arrivals = forwarded(&blue, &red);
     let sent = arrivals.len() as u64;
-    let questions = answered(&blue);
+    let mut questions = answered(&blue);
+    questions.extend(answered_ipv6());
     let answered = questions.len() as u64;
     arrivals.extend(questions);
     arrivals.extend(dropped_from_guests(&blue, &red));
@@ -133,8 +149,7 @@ pub(crate) fn in_a_vlan() -> Scene {
     for (at, frame) in &mut arrivals {
         if *at == UPLINK {
             let bytes = frame.to_vec();
-            let tagged = [&bytes[..12], &[0x81, 0, 0, 100], &bytes[12..]].concat();
-            *frame = MemoryFrame::new(&tagged);
+            *frame = MemoryFrame::new(&tagged(&bytes));
         }
     }
     arrivals.push((UPLINK, MemoryFrame::new(&ssh())));
@@ -144,6 +159,11 @@ pub(crate) fn in_a_vlan() -> Scene {
         sent,
         answered: 0,
     }
+}
+
+/// The frame in VLAN 100.
+fn tagged(frame: &[u8]) -> Vec<u8> {
+    [&frame[..12], &[0x81, 0, 0, 100], &frame[12..]].concat()
 }
 
 fn ssh() -> Vec<u8> {
@@ -173,14 +193,47 @@ pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
         (A, routed(blue, red.ip(3), 64)),
         (A, routed(blue, red.ip(9), 64)),
         (A, routed(blue, "198.51.100.5".parse().unwrap(), 64)),
+        (A, routed(blue, "198.51.101.5".parse().unwrap(), 64)), // by one of two routes
         (A, routed(blue, "172.16.9.9".parse().unwrap(), 64)),
+        (A, tagged(&switched(blue, 1, 9))),
         (UPLINK, from_peer(7, 0, &switched(blue, 9, 1))),
         (UPLINK, from_peer(7, 0, &switched(blue, 9, 2))),
         (UPLINK, ssh()),
         (HOST, ssh()),
+        (B, routed_ipv6(guest_mac(7, 2), 64)), // of a guest in one subnet
+        (C, routed_ipv6(guest_mac(8, 3), 64)), // and in several
     ];
     frames
         .map(|(at, bytes)| (at, MemoryFrame::new(&bytes)))
+        .into()
+}
+
+/// A packet by the gateway to guest 9.
+fn routed_ipv6(from: [u8; 6], hops: u8) -> Vec<u8> {
+    let six = Net::new(7, 1, 1, 0);
+    udp6([from, six.gateway_mac()], [six.ip(3), six.ip(9)], hops)
+}
+
+/// A neighbor solicitation of guest 3 for its gateway.
+fn solicitation(hops: u8) -> Vec<u8> {
+    let (six, from) = (Net::new(7, 1, 1, 0), link_local(guest_mac(8, 3)));
+    let ips = [from, "ff02::1:ff00:fe".parse().unwrap()];
+    let message = message(ips, 135, 0, [0; 4], &six.gateway().octets());
+    let macs = [guest_mac(8, 3), [0x33, 0x33, 0xff, 0, 0, 0xfe]];
+    packet(macs, ips, ICMP, hops, &message)
+}
+
+/// What guest 3 asks by IPv6: for routers, before it asks for its own one's MAC, and for an echo of that.
+fn answered_ipv6() -> Arrivals {
+    let (six, mac) = (Net::new(7, 1, 1, 0), guest_mac(8, 3));
+    let ips = [link_local(mac), "ff02::2".parse().unwrap()];
+    let solicits = message(ips, 133, 0, [0; 4], &[]);
+    let solicits = packet([mac, [0x33, 0x33, 0, 0, 0, 2]], ips, ICMP, 255, &solicits);
+    let ips = [six.ip(3), six.gateway()];
+    let echo = message(ips, 128, 0, [0; 4], b"data");
+    let echo = packet([mac, six.gateway_mac()], ips, ICMP, 64, &echo);
+    [solicits, solicitation(255), echo]
+        .map(|bytes| (C, MemoryFrame::new(&bytes)))
         .into()
 }
 
@@ -296,33 +349,36 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
     let mut cramped = MemoryFrame::new(back);
     *cramped.prepend().unwrap() = *front;
     let frames = [
-        (A, good[..30].to_vec()),                     // Truncated
-        (A, with(14, &[0x65])),                       // Malformed
-        (UNBOUND, good.clone()),                      // PortUnbound
-        (A, switched(blue, 1, 6)),                    // PortUnbound, on the way out
-        (DOWN, switched(blue, 4, 1)),                 // PortDown
-        (A, switched(blue, 1, 4)),                    // PortDown, on the way out
-        (A, with(6, &[0xff])),                        // BadSourceMac
-        (A, with(12, &[0x81, 0x00])),                 // VlanTagged
-        (A, with(0, &[0xff; 6])),                     // NotFlooded
-        (A, switched(blue, 1, 99)),                   // UnknownMac
-        (A, with(11, &[9])),                          // SpoofedMac
-        (A, with(29, &[9])),                          // SpoofedIp
-        (A, arp),                                     // SpoofedArp
-        (A, offer),                                   // RogueServer
-        (A, lldp),                                    // NotRoutable
-        (A, routed(blue, red.ip(9), 1)),              // TtlExpired
-        (A, routed(blue, [10, 99, 0, 1].into(), 64)), // NoRoute
-        (A, routed(blue, red.ip(99), 64)),            // UnknownNeighbor
-        (A, tcp_to_gateway),                          // ForGateway
-        (B, dhcp(2, 1, blue.gateway())),              // NoLease
-        (A, dhcp(1, 2, blue.gateway())),              // BadDhcp
-        (A, dhcp(1, 7, blue.gateway())),              // DhcpQuiet
-        (A, dhcp(1, 4, blue.gateway())),              // DhcpDeclined
-        (A, switched(blue, 1, 1)),                    // SamePort
-        (A, switched(blue, 1, 7)),                    // TxFull
-        (B, switched(blue, 2, 7)),                    // TxFull, by the worker that hands over
-        (A, jumbo),                                   // TooBig
+        (A, good[..30].to_vec()),                      // Truncated
+        (A, with(14, &[0x65])),                        // Malformed
+        (UNBOUND, good.clone()),                       // PortUnbound
+        (A, switched(blue, 1, 6)),                     // PortUnbound, on the way out
+        (DOWN, switched(blue, 4, 1)),                  // PortDown
+        (A, switched(blue, 1, 4)),                     // PortDown, on the way out
+        (A, with(6, &[0xff])),                         // BadSourceMac
+        (B, tagged(&switched(blue, 2, 1))),            // VlanTagged
+        (A, with(0, &[0xff; 6])),                      // NotFlooded
+        (A, switched(blue, 1, 99)),                    // UnknownMac
+        (A, with(11, &[9])),                           // SpoofedMac
+        (A, with(29, &[9])),                           // SpoofedIp
+        (A, arp),                                      // SpoofedArp
+        (A, offer),                                    // RogueServer
+        (A, lldp),                                     // NotRoutable
+        (A, routed(blue, red.ip(9), 1)),               // TtlExpired
+        (A, routed(blue, [10, 99, 0, 1].into(), 64)),  // NoRoute
+        (A, routed(blue, [198, 18, 0, 1].into(), 64)), // Blackhole
+        (A, routed(blue, red.ip(99), 64)),             // UnknownNeighbor
+        (A, tcp_to_gateway),                           // ForGateway
+        (B, dhcp(2, 1, blue.gateway())),               // NoLease
+        (A, dhcp(1, 2, blue.gateway())),               // BadDhcp
+        (A, dhcp(1, 7, blue.gateway())),               // DhcpQuiet
+        (A, dhcp(1, 4, blue.gateway())),               // DhcpDeclined
+        (A, switched(blue, 1, 1)),                     // SamePort
+        (A, switched(blue, 1, 7)),                     // TxFull
+        (B, switched(blue, 2, 7)),                     // TxFull, by the worker that hands over
+        (A, jumbo),                                    // TooBig
+        (C, routed_ipv6(guest_mac(8, 3), 1)),          // TtlExpired, of IPv6
+        (C, solicitation(64)),                         // BadNd
     ];
     let frames = frames.map(|(at, bytes)| (at, MemoryFrame::new(&bytes)));
     frames.into_iter().chain([(A, cramped)]).collect()
@@ -336,13 +392,14 @@ fn dropped_from_underlay(blue: &Subnet) -> Arrivals {
         frame
     };
     let frames = [
-        with(24, 0xff),                         // BadChecksum
-        with(20, 0x20),                         // OuterFragment
-        with(42, 0),                            // NoVni
-        with(46, 1),                            // UnknownVni
-        from_peer(7, 0, &switched(blue, 1, 9)), // NotLocal
-        from_peer(7, 3, &switched(blue, 9, 1)), // EcnIllegal
-        from_peer(7, 0, &switched(blue, 9, 7)), // TxFull, by the worker that hands over
+        with(24, 0xff),                                  // BadChecksum
+        with(20, 0x20),                                  // OuterFragment
+        with(42, 0),                                     // NoVni
+        with(46, 1),                                     // UnknownVni
+        from_peer(7, 0, &switched(blue, 1, 9)),          // NotLocal
+        from_peer(7, 3, &switched(blue, 9, 1)),          // EcnIllegal
+        from_peer(7, 0, &tagged(&switched(blue, 9, 2))), // VlanTagged, on the way out
+        from_peer(7, 0, &switched(blue, 9, 7)),          // TxFull, by the worker that hands over
     ];
     frames
         .map(|bytes| (UPLINK, MemoryFrame::new(&bytes)))

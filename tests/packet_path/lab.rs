@@ -2,7 +2,7 @@
 //! A switch in memory: real tables, real worker, ports that are queues. Frames are built by etherparse, never
 //! by the switch's own wire code.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -61,6 +61,8 @@ pub(crate) struct Lab {
     pub(crate) mtu: u16,
     /// What guests that are made from now on are told by DHCP.
     pub(crate) lease: Option<Arc<Lease>>,
+    /// Whether they take VLAN tags.
+    pub(crate) takes_tags: bool,
 }
 
 impl Lab {
@@ -97,6 +99,7 @@ impl Lab {
             counters,
             mtu: u16::MAX,
             lease: None,
+            takes_tags: false,
         };
         lab.commit();
         lab
@@ -135,6 +138,7 @@ impl Lab {
             Role::Tenant(Arc::new(TenantPort {
                 mac,
                 admin_up: true,
+                takes_tags: self.takes_tags,
                 guard: None,
                 lease: self.lease.clone(),
                 attachments,
@@ -161,7 +165,7 @@ impl Lab {
             .upsert_mac(domain(subnet.domain), mac, neighbor)
             .unwrap();
         self.writer
-            .upsert_ip(vpc(subnet.vpc), subnet.ip(n), neighbor)
+            .upsert_ip(vpc(subnet.vpc), subnet.ip(n).into(), neighbor)
             .unwrap();
     }
 
@@ -242,7 +246,7 @@ pub(crate) struct Subnet {
     pub(crate) vpc: u16,
     pub(crate) number: u8,
     pub(crate) routes: Arc<RouteTable>,
-    pub(crate) gateways: Vec<Ipv4Addr>,
+    pub(crate) gateways: Vec<IpAddr>,
 }
 
 impl Subnet {
@@ -271,7 +275,7 @@ impl Subnet {
 
     pub(crate) fn connected(&self) -> Route {
         Route {
-            prefix: self.cidr(),
+            prefix: self.cidr().into(),
             priority: 0,
             target: Target::Connected(vpc(self.vpc)),
         }
@@ -282,12 +286,13 @@ impl Subnet {
             vni: Vni::new(self.vni).unwrap(),
             domain: domain(self.domain),
             vpc: vpc(self.vpc),
-            cidr: self.cidr(),
+            cidr: self.cidr().into(),
             gateway_mac: Some(Mac::new(gateway_mac(self.vni, self.number))),
-            gateway_ip: Some(self.gateway()),
+            gateway_ip: Some(self.gateway().into()),
             gateways: self.gateways.as_slice().into(),
             host_dvr_mac: Some(Mac::new(DVR)),
             routes: Arc::clone(&self.routes),
+            advertisement: Arc::default(),
         }
     }
 }
@@ -297,7 +302,10 @@ pub(crate) fn router(subnets: &mut [&mut Subnet], further: &[Route]) {
     let mut routes: Vec<_> = subnets.iter().map(|subnet| subnet.connected()).collect();
     routes.extend_from_slice(further);
     let table = Arc::new(RouteTable::build(&mut routes));
-    let gateways: Vec<_> = subnets.iter().map(|subnet| subnet.gateway()).collect();
+    let gateways: Vec<_> = subnets
+        .iter()
+        .map(|subnet| subnet.gateway().into())
+        .collect();
     for subnet in subnets {
         subnet.routes = Arc::clone(&table);
         subnet.gateways = gateways.clone();

@@ -3,17 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
 mod dhcp;
+mod ecn;
 mod edge;
 mod fragments;
 mod guard;
 mod icmp;
+mod ipv6;
 mod lab;
 mod mss;
 mod mtu;
 mod on_demand;
 mod routing;
+mod tags;
 mod tunnel;
 mod underlay;
+mod vxlan;
 
 use lab::*;
 use vswitch::counters::DropReason;
@@ -75,24 +79,6 @@ fn a_frame_to_another_host_is_carried_in_vxlan_and_its_source_port_tells_the_flo
 }
 
 #[test]
-fn dscp_and_ecn_go_out_on_the_outer_header_for_every_value() {
-    let (mut lab, subnet) = one_subnet();
-    for tos in 0..=255 {
-        let frame = udp_with(
-            guest_mac(7, 1),
-            guest_mac(7, 9),
-            subnet.ip(1),
-            subnet.ip(9),
-            64,
-            tos,
-        );
-        lab.inject(A, &frame);
-        let out = lab.out(UPLINK);
-        assert_eq!(out, [to_peer(source_port(&out[0]), 7, tos, &frame)]);
-    }
-}
-
-#[test]
 fn vpcs_with_the_same_addresses_never_leak_into_each_other() {
     let mut lab = Lab::new();
     // Same MACs and IPs everywhere: only VNI, domain and VPC differ. Guest 1 here, guest 9 on the peer.
@@ -120,13 +106,14 @@ fn vpcs_with_the_same_addresses_never_leak_into_each_other() {
                 .upsert_mac(attachment.domain, mac, neighbor)
                 .unwrap();
             lab.writer
-                .upsert_ip(attachment.vpc, subnet.ip(n), neighbor)
+                .upsert_ip(attachment.vpc, subnet.ip(n).into(), neighbor)
                 .unwrap();
         }
         let mac = vswitch::wire::Mac::new(guest_mac(7, 1));
         let tenant = vswitch::tables::TenantPort {
             mac,
             admin_up: true,
+            takes_tags: false,
             guard: None,
             lease: None,
             attachments: [attachment].into_iter().collect(),
@@ -167,6 +154,7 @@ fn ports_that_are_unbound_or_down_are_silent_in_both_directions() {
             vswitch::tables::TenantPort {
                 mac,
                 admin_up: false,
+                takes_tags: false,
                 guard: None,
                 lease: None,
                 attachments,

@@ -25,7 +25,7 @@ fn lab() -> (Lab, Subnet, Queues) {
     let far = Route {
         prefix: "203.0.113.0/24".parse().unwrap(),
         priority: 0,
-        target: Target::Via(vpc(1), subnet.ip(8)),
+        target: Target::Via(vpc(1), subnet.ip(8).into()),
     };
     router(&mut [&mut subnet], &[far]);
     lab.guest(A, 1, std::slice::from_ref(&subnet));
@@ -42,7 +42,7 @@ fn misses(lab: &mut Lab, queues: &Queues) -> Vec<Miss<MemoryFrame>> {
 }
 
 fn destination(ip: Ipv4Addr, sought: Sought) -> Destination {
-    let vni = Vni::new(7).unwrap();
+    let (vni, ip) = (Vni::new(7).unwrap(), ip.into());
     Destination { vni, ip, sought }
 }
 
@@ -92,7 +92,7 @@ fn a_routed_frame_asks_for_its_next_hop_in_the_vni_that_its_guest_speaks_in() {
         let held_back = misses(&mut lab, &queues);
         assert_eq!(
             held_back[0].destination,
-            destination(hop, Sought::Ip(vpc(1), hop))
+            destination(hop, Sought::Ip(vpc(1), hop.into()))
         );
         assert_eq!(held_back[0].frame.head(), frame, "nothing is rewritten yet");
     }
@@ -108,7 +108,7 @@ fn a_guest_in_several_subnets_asks_in_the_one_that_it_speaks_in() {
         lab.inject(A, &switched(subnet, 1, 9));
         let sought = Sought::Mac(domain(subnet.domain), Mac::new(guest_mac(subnet.vni, 9)));
         let vni = Vni::new(subnet.vni).unwrap();
-        let ip = subnet.ip(9);
+        let ip = subnet.ip(9).into();
         assert_eq!(
             misses(&mut lab, &queues)[0].destination,
             Destination { vni, ip, sought }
@@ -140,7 +140,7 @@ fn an_arp_request_for_an_unknown_address_asks_and_others_are_not_flooded_as_ever
     let (mut lab, subnet, queues) = lab();
     lab.inject(A, &arp(1, subnet.ip(1), subnet.ip(9)));
     let asked = misses(&mut lab, &queues);
-    let sought = Sought::Ip(vpc(1), subnet.ip(9));
+    let sought = Sought::Ip(vpc(1), subnet.ip(9).into());
     assert_eq!(asked[0].destination, destination(subnet.ip(9), sought));
     assert_eq!(held(&lab, A), 1);
     lab.remote(9, &subnet);
@@ -304,7 +304,7 @@ fn a_full_queue_back_refuses_and_nothing_is_lost() {
     let miss = |i: usize| Miss {
         frame: MemoryFrame::new(&i.to_be_bytes()),
         from: A,
-        destination: destination(ip, Sought::Ip(vpc(1), ip)),
+        destination: destination(ip, Sought::Ip(vpc(1), ip.into())),
     };
     for i in 0..PUNT_CAPACITY {
         queues.give_back(miss(i)).unwrap();

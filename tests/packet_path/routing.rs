@@ -160,7 +160,7 @@ fn a_route_through_a_guest_goes_to_that_guest() {
     let appliance = Route {
         prefix: "198.51.100.0/24".parse().unwrap(),
         priority: 10,
-        target: Target::Via(vpc(1), subnet.ip(9)),
+        target: Target::Via(vpc(1), subnet.ip(9).into()),
     };
     router(&mut [&mut subnet], &[appliance]);
     lab.guest(A, 1, std::slice::from_ref(&subnet));
@@ -174,4 +174,99 @@ fn a_route_through_a_guest_goes_to_that_guest() {
     let out = lab.out(UPLINK);
     let routed = udp_with(DVR, guest_mac(7, 9), subnet.ip(1), outside, 63, 0);
     assert_eq!(out, [to_peer(source_port(&out[0]), 7, 0, &routed)]);
+}
+
+/// A subnet with guest 1 at A, and a route by way of each of these guests on another host, all of one priority.
+fn appliances(members: &[u8]) -> (Lab, Subnet) {
+    let mut lab = Lab::new();
+    let mut subnet = Subnet::new(7, 1, 1, 0);
+    let by_way_of = |n: &u8| Route {
+        prefix: "198.51.100.0/24".parse().unwrap(),
+        priority: 10,
+        target: Target::Via(vpc(1), subnet.ip(*n).into()),
+    };
+    let routes: Vec<_> = members.iter().map(by_way_of).collect();
+    router(&mut [&mut subnet], &routes);
+    lab.guest(A, 1, std::slice::from_ref(&subnet));
+    (lab, subnet)
+}
+
+/// The guests of the subnet that packets to these hosts behind the appliances went by, in order.
+fn ways(lab: &mut Lab, subnet: &Subnet, hosts: impl Iterator<Item = u8>) -> Vec<u8> {
+    let mut ways = Vec::new();
+    for host in hosts {
+        let outside = [198, 51, 100, host].into();
+        let (guest, gateway) = (guest_mac(7, 1), gateway_mac(7, 0));
+        lab.inject(A, &udp(guest, gateway, subnet.ip(1), outside));
+        let [out] = lab.out(UPLINK).try_into().unwrap();
+        let is_it = |n: &u8| {
+            let routed = udp_with(DVR, guest_mac(7, *n), subnet.ip(1), outside, 63, 0);
+            out == to_peer(source_port(&out), 7, 0, &routed)
+        };
+        ways.push((1..=254).find(is_it).unwrap());
+    }
+    ways
+}
+
+#[test]
+fn flows_are_spread_over_equal_routes_and_each_keeps_its_own() {
+    let (mut lab, subnet) = appliances(&[9, 10, 11]);
+    [9, 10, 11].iter().for_each(|n| lab.remote(*n, &subnet));
+    lab.commit();
+    let all = ways(&mut lab, &subnet, 1..=250);
+    for n in [9, 10, 11] {
+        let share = all.iter().filter(|way| **way == n).count();
+        assert!((50..120).contains(&share), "{n}: {share} of 250");
+    }
+    assert_eq!(ways(&mut lab, &subnet, 1..=250), all);
+}
+
+#[test]
+fn a_machine_that_leaves_takes_no_flows_with_it_and_moves_no_others() {
+    let (mut lab, subnet) = appliances(&[9, 10, 11]);
+    [9, 10, 11].iter().for_each(|n| lab.remote(*n, &subnet));
+    lab.commit();
+    let before = ways(&mut lab, &subnet, 1..=250);
+    lab.writer.remove_ip(vpc(1), subnet.ip(10).into());
+    lab.commit();
+    let after = ways(&mut lab, &subnet, 1..=250);
+    for (before, after) in before.into_iter().zip(after) {
+        assert_eq!(after, if before == 10 { 11 } else { before });
+    }
+    for n in [9, 11] {
+        lab.writer.remove_ip(vpc(1), subnet.ip(n).into());
+    }
+    lab.commit();
+    let outside = "198.51.100.5".parse().unwrap();
+    let frame = udp(guest_mac(7, 1), gateway_mac(7, 0), subnet.ip(1), outside);
+    let before = lab.totals(A);
+    lab.inject(A, &frame);
+    assert_eq!(lab.out(A).len(), 1, "its sender is told");
+    let since = lab.totals(A).since(&before);
+    assert_eq!(since.drops_for(DropReason::UnknownNeighbor), 1);
+}
+
+#[test]
+fn what_a_route_leads_nowhere_is_dropped_and_nobody_is_told() {
+    let mut lab = Lab::new();
+    let mut subnet = Subnet::new(7, 1, 1, 0);
+    let route = |prefix: &str, target| Route {
+        prefix: prefix.parse().unwrap(),
+        priority: 10,
+        target,
+    };
+    let appliance = Target::Via(vpc(1), subnet.ip(9).into());
+    let routes = [
+        route("198.51.100.0/24", appliance),
+        route("198.51.100.64/26", Target::Blackhole),
+    ];
+    router(&mut [&mut subnet], &routes);
+    lab.guest(A, 1, std::slice::from_ref(&subnet));
+    lab.remote(9, &subnet);
+    lab.commit();
+    let (guest, gateway) = (guest_mac(7, 1), gateway_mac(7, 0));
+    let to = |host| udp(guest, gateway, subnet.ip(1), [198, 51, 100, host].into());
+    lab.expect_drop(A, &to(64), DropReason::Blackhole);
+    lab.expect_drop(A, &to(127), DropReason::Blackhole);
+    assert_eq!(ways(&mut lab, &subnet, [63, 128].into_iter()), [9, 9]);
 }

@@ -11,51 +11,10 @@ use crate::lab::*;
 use crate::{A, one_subnet, switched};
 
 #[test]
-fn ecn_is_combined_on_the_way_in_as_rfc_6040_says() {
-    let (mut lab, subnet) = one_subnet();
-    const DROP: u8 = 0xff;
-    // Rows: inner; columns: outer Not-ECT, ECT(1), ECT(0), CE (RFC 6040 figure 4, by code point).
-    let table = [[0, 0, 0, DROP], [1, 1, 1, 3], [2, 1, 2, 3], [3, 3, 3, 3]];
-    for (inner, row) in (0u8..).zip(table) {
-        for (outer, want) in (0u8..).zip(row) {
-            let guest = |ecn| {
-                udp_with(
-                    guest_mac(7, 9),
-                    guest_mac(7, 1),
-                    subnet.ip(9),
-                    subnet.ip(1),
-                    64,
-                    0xa8 | ecn,
-                )
-            };
-            let packet = from_peer(7, 0x10 | outer, &guest(inner));
-            if want == DROP {
-                lab.expect_drop(UPLINK, &packet, DropReason::EcnIllegal);
-            } else {
-                lab.expect(UPLINK, &packet, A, &guest(want));
-            }
-        }
-    }
-}
-
-#[test]
 fn vxlan_from_another_host_reaches_the_guest() {
     let (mut lab, subnet) = one_subnet();
     let frame = switched(&subnet, 9, 1);
     lab.expect(UPLINK, &from_peer(7, 0, &frame), A, &frame);
-}
-
-#[test]
-fn reserved_bits_are_ignored_and_the_i_flag_is_required() {
-    let (mut lab, subnet) = one_subnet();
-    let frame = switched(&subnet, 9, 1);
-    let mut packet = from_peer(7, 0, &frame);
-    packet[42] = 0xff;
-    packet[43..46].fill(0xff);
-    packet[49] = 0xff;
-    lab.expect(UPLINK, &packet, A, &frame);
-    packet[42] = 0xf7;
-    lab.expect_drop(UPLINK, &packet, DropReason::NoVni);
 }
 
 #[test]
@@ -85,11 +44,8 @@ fn what_is_wrong_with_the_outer_header_is_counted() {
     let good = from_peer(7, 0, &switched(&subnet, 9, 1));
     for (change, reason) in [
         ((24, 0xff), DropReason::BadChecksum),
-        ((46, 1), DropReason::UnknownVni),
-        ((48, 0), DropReason::UnknownVni),
         ((55, 0xfe), DropReason::UnknownMac),
         ((50, 0xff), DropReason::NotFlooded),
-        ((39, 0xff), DropReason::Malformed),
         ((14, 0x44), DropReason::Malformed),
     ] {
         let mut bad = good.clone();
@@ -101,9 +57,6 @@ fn what_is_wrong_with_the_outer_header_is_counted() {
     for len in 0..good.len() {
         lab.expect_drop(UPLINK, &good[..len], DropReason::Truncated);
     }
-    let mut fragment = good.clone();
-    fragment[20] = 0x20;
-    lab.expect_drop(UPLINK, &fragment, DropReason::OuterFragment);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! Writes `meta.out` and the frame's MACs, TTL and ECN.
 //! Drops `PortUnbound`, `PortDown`, `SamePort`, `NotLocal`, `TooBig`, `EcnIllegal`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use zerocopy::FromBytes;
 
@@ -13,6 +13,7 @@ use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::stage::limits::Limits;
+use crate::stage::route;
 use crate::tables::{Attachment, Hop, PortId, Role, Tables, TenantPort};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac};
 
@@ -32,7 +33,7 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables, limits: &Limits) {
         meta.out = to;
         let head = frame.head_mut();
         if is_routed_by_another_host(head)
-            && let Some(gateway) = subnet_of(port, meta).and_then(|subnet| subnet.gateway_mac)
+            && let Some(gateway) = subnet_of(port, head, meta).and_then(|subnet| subnet.gateway_mac)
         {
             set_source(head, gateway);
         }
@@ -52,7 +53,7 @@ pub fn local(
     let port = guest(tables, to)?;
     meta.out = to;
     if meta.routed {
-        let gateway = subnet_of(port, meta).and_then(|subnet| subnet.gateway_mac);
+        let gateway = subnet_of(port, head, meta).and_then(|subnet| subnet.gateway_mac);
         reroute(head, meta, gateway.map_or(meta.dst_mac, Mac::word));
         Ok(())
     } else if to == from {
@@ -63,14 +64,29 @@ pub fn local(
 }
 
 /// Makes a frame the routed one: from the router's address `source` ([`Mac::word`]) to the neighbor's, one hop older
-/// (RFC 1812 section 5.3.1).
+/// (RFC 1812 section 5.3.1, RFC 8200 section 3).
 #[inline(always)]
 pub fn reroute(head: &mut [u8], meta: &Meta, source: u64) {
+    if meta.payload == Payload::Ipv6 {
+        return reroute_ipv6(head, meta, source);
+    }
     if let Ok((ethernet, rest)) = EthernetHdr::mut_from_prefix(head)
         && let Ok((ip, _)) = Ipv4Hdr::mut_from_prefix(rest)
     {
         ethernet.set_addresses(meta.neighbor.mac_word(), source);
         ip.decrement_ttl();
+    }
+}
+
+/// The same for IPv6, out of the way of IPv4.
+#[cold]
+#[inline(never)]
+fn reroute_ipv6(head: &mut [u8], meta: &Meta, source: u64) {
+    if let Ok((ethernet, rest)) = EthernetHdr::mut_from_prefix(head)
+        && let Ok((ip, _)) = Ipv6Hdr::mut_from_prefix(rest)
+    {
+        ethernet.set_addresses(meta.neighbor.mac_word(), source);
+        ip.decrement_hop_limit();
     }
 }
 
@@ -85,19 +101,25 @@ fn guest(tables: &Tables, port: PortId) -> Result<&TenantPort, DropReason> {
 
 /// The subnet of the port that the packet is for. Subnets of a VPC may share one VNI, so the destination
 /// address decides; what has none, or one behind the guest, belongs to the first subnet of the VNI.
-#[inline]
-fn subnet_of<'t>(port: &'t TenantPort, meta: &Meta) -> Option<&'t Attachment> {
-    if let [only] = port.attachments.as_slice() {
-        return Some(only);
+#[inline(always)]
+fn subnet_of<'t>(port: &'t TenantPort, head: &[u8], meta: &Meta) -> Option<&'t Attachment> {
+    match port.attachments.as_slice() {
+        [only] => Some(only),
+        several => subnet_among(several, head, meta),
     }
-    let mut in_vni = port
-        .attachments
-        .iter()
-        .filter(|subnet| Some(subnet.vni) == meta.neighbor.vni());
+}
+
+#[inline(never)]
+fn subnet_among<'t>(subnets: &'t [Attachment], head: &[u8], meta: &Meta) -> Option<&'t Attachment> {
+    let of_vni = |subnet: &&Attachment| Some(subnet.vni) == meta.neighbor.vni();
+    let mut in_vni = subnets.iter().filter(of_vni);
     let first = in_vni.next()?;
-    let holds = |subnet: &&Attachment| {
-        meta.payload == Payload::Ipv4 && subnet.cidr.contains(&Ipv4Addr::from(meta.dst_ip))
+    let to = match meta.payload {
+        Payload::Ipv4 => Some(Ipv4Addr::from(meta.dst_ip).into()),
+        Payload::Ipv6 => route::ipv6(head).map(|ip| IpAddr::V6(ip.dst())),
+        Payload::Other => None,
     };
+    let holds = |subnet: &&Attachment| to.is_some_and(|to| subnet.cidr.contains(&to));
     std::iter::once(first)
         .chain(in_vni)
         .find(holds)

@@ -3,11 +3,11 @@
 //! host is delivered.
 //!
 //! Reads `meta.neighbor`, `routed`, `flow`, `tos`, `len`.
-//! Writes `meta.out`, `len`, and the frame: MACs and TTL when routed, the outer header (RFC 7348 section 5).
+//! Writes `meta.out`, `len`, and the frame: MACs and TTL, or hop limit, when routed, the outer header (RFC 7348 section 5).
 //! Drops `NoHeadroom`, `TooBig`, and those of [`deliver::local`].
 //!
-//! What is too long for its way is cut by [`fragment`](crate::stage::fragment) where that is wanted and allowed. Otherwise
-//! its sender is told what fits.
+//! What is too long for its way is cut by [`fragment`](crate::stage::fragment) where that is wanted and allowed, which for
+//! IPv6 it never is (RFC 8200 section 4.5). Otherwise its sender is told what fits.
 
 use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;

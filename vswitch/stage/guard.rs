@@ -3,7 +3,7 @@
 //! DHCP server nor its router.
 //!
 //! Reads the frame, `meta.payload`.
-//! Drops `SpoofedMac`, `SpoofedIp`, `SpoofedArp`, `RogueServer`.
+//! Drops `SpoofedMac`, `SpoofedIp`, `SpoofedArp`, `RogueServer`, and `VlanTagged` of what has two tags.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,19 +13,17 @@ use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::tables::Guard;
-use crate::wire::{ArpHdr, EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac, UdpHdr, ethernet, ipv4, ipv6};
+use crate::wire::nd::{self, NeighborHdr};
+use crate::wire::{ArpHdr, EthernetHdr, Icmpv6Hdr, Ipv4Hdr, Ipv6Hdr, UdpHdr, ethernet, ipv4, ipv6};
 
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
+const DHCPV6_CLIENT: u16 = 546;
 const DHCPV6_SERVER: u16 = 547;
 
-/// Most extension headers of an IPv6 packet that are looked behind; no honest one has as many.
-const MAX_EXTENSIONS: usize = 8;
-
-const ROUTER_ADVERTISEMENT: u8 = 134;
-const NEIGHBOR_SOLICITATION: u8 = 135;
-const NEIGHBOR_ADVERTISEMENT: u8 = 136;
-const REDIRECT: u8 = 137;
+/// ICMP types of routers over IPv4 (RFC 792, RFC 1256).
+const REDIRECT_V4: u8 = 5;
+const ROUTER_ADVERTISEMENT_V4: u8 = 9;
 
 /// Runs the stage over one burst of a guest that `guard` is for, which was parsed. Never blocks, allocates or logs.
 #[inline]
@@ -41,7 +39,7 @@ fn check(head: &[u8], meta: &Meta, guard: &Guard) -> Result<(), DropReason> {
     if meta.payload == Payload::Ipv4
         && let Ok((ip, _)) = Ipv4Hdr::ref_from_prefix(packet)
         && guard.is_usual(mac, ip.src())
-        && ip.protocol() != ipv4::UDP
+        && ip.protocol() == ipv4::TCP
     {
         return Ok(());
     }
@@ -64,24 +62,45 @@ fn general(
         (Payload::Ipv4, _) => check_ipv4(mac, packet, guard),
         (Payload::Ipv6, _) => check_ipv6(mac, packet, guard),
         (Payload::Other, ethernet::ARP) => check_arp(mac, packet, guard),
+        (Payload::Other, tag) if ethernet::is_tag(tag) => check_tagged(mac, packet, guard),
         (Payload::Other, _) => Ok(()),
+    }
+}
+
+/// The same holds behind a tag. What is behind two cannot be told: there may be more.
+fn check_tagged(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
+    let (&[_, _, a, b], packet) = packet.split_first_chunk().ok_or(DropReason::Truncated)?;
+    match u16::from_be_bytes([a, b]) {
+        ethernet::IPV4 => check_ipv4(mac, packet, guard),
+        ethernet::IPV6 => check_ipv6(mac, packet, guard),
+        ethernet::ARP => check_arp(mac, packet, guard),
+        tag if ethernet::is_tag(tag) => Err(DropReason::VlanTagged),
+        _ => Ok(()),
     }
 }
 
 fn check_ipv4(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
     let (ip, _) = Ipv4Hdr::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
     let source = Ipv4Addr::from(ip.src());
-    let ports = match ip.protocol() {
-        ipv4::UDP if !ip.is_later_fragment() => ports(packet.get(ip.header_len()..)),
-        _ => None,
-    };
-    match ports {
-        Some((DHCP_SERVER, DHCP_CLIENT)) => Err(DropReason::RogueServer),
-        // A client that has no address yet (RFC 2131 section 4.1).
-        Some((DHCP_CLIENT, DHCP_SERVER)) if source.is_unspecified() => Ok(()),
-        _ if guard.allows_ipv4(mac, source) => Ok(()),
-        _ => Err(DropReason::SpoofedIp),
+    let upper = packet.get(ip.header_len()..);
+    match ip.protocol() {
+        _ if ip.is_later_fragment() => {}
+        ipv4::UDP => match ports(upper) {
+            // A client does not look which port it comes from (RFC 2131 section 4.1).
+            Some((_, DHCP_CLIENT)) => return Err(DropReason::RogueServer),
+            // A client that has no address yet.
+            Some((DHCP_CLIENT, DHCP_SERVER)) if source.is_unspecified() => return Ok(()),
+            _ => {}
+        },
+        ipv4::ICMP => {
+            if let Some(&(REDIRECT_V4 | ROUTER_ADVERTISEMENT_V4)) = upper.and_then(<[u8]>::first) {
+                return Err(DropReason::RogueServer);
+            }
+        }
+        _ => {}
     }
+    let honest = guard.allows_ipv4(mac, source);
+    honest.then_some(()).ok_or(DropReason::SpoofedIp)
 }
 
 /// Source and destination port.
@@ -90,13 +109,15 @@ fn ports(udp: Option<&[u8]>) -> Option<(u16, u16)> {
     Some((udp.src_port(), udp.dst_port()))
 }
 
-/// Sender's MAC and address (RFC 826); a probe has no address (RFC 5227).
+/// Sender's MAC and address (RFC 826). A probe has no address, and claims the one that it asks for (RFC 5227).
 fn check_arp(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
     let (arp, _) = ArpHdr::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
-    let sender = arp.sender_ip();
-    let honest = arp.is_of_ipv4()
-        && arp.sender_mac().word() == mac
-        && (arp.is_probe() || guard.allows_ipv4(mac, sender));
+    let claimed = match arp.is_probe() {
+        true => arp.target_ip(),
+        false => arp.sender_ip(),
+    };
+    let honest =
+        arp.is_of_ipv4() && arp.sender_mac().word() == mac && guard.allows_ipv4(mac, claimed);
     honest.then_some(()).ok_or(DropReason::SpoofedArp)
 }
 
@@ -104,69 +125,57 @@ fn check_arp(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
 fn check_ipv6(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
     let (ip, _) = Ipv6Hdr::ref_from_prefix(packet).map_err(|_| DropReason::Truncated)?;
     let source = ip.src();
-    let upper = upper_layer(ip, packet).ok_or(DropReason::RogueServer)?;
+    // Not what is behind the packet, which may say otherwise than its next fragment.
+    let packet = packet.get(..ip.total_len()).unwrap_or(packet);
+    // What cannot be told, since its header is not here either, may be a router advertisement (RFC 7113 section 3).
+    let upper = ipv6::upper_layer(ip, packet).ok_or(DropReason::RogueServer)?;
     match upper {
-        (ipv6::ICMP, message) => check_nd(mac, message, guard)?,
-        (ipv4::UDP, udp) if ports(Some(udp)).is_some_and(|(from, _)| from == DHCPV6_SERVER) => {
+        (ipv6::ICMP, message) if message.len() < Icmpv6Hdr::LEN => {
             return Err(DropReason::RogueServer);
         }
+        (ipv6::ICMP, message) => check_nd(mac, source, message, guard)?,
+        // A relay agent's too, and a client does not look which port it comes from (RFC 8415 section 7.2).
+        (ipv4::UDP, udp) => match ports(Some(udp)) {
+            None | Some((DHCPV6_SERVER, _) | (_, DHCPV6_CLIENT)) => {
+                return Err(DropReason::RogueServer);
+            }
+            Some(_) => {}
+        },
         _ => {}
     }
-    // Who looks whether its address is free has none yet (RFC 4862 section 5.4.2).
+    // Who looks whether its address is free has none yet.
     let is_nobody = source.is_unspecified() && upper.0 == ipv6::ICMP;
     let honest = is_nobody || guard.allows_ipv6(mac, source);
     honest.then_some(()).ok_or(DropReason::SpoofedIp)
 }
 
-/// What is behind the extension headers, and its bytes in the first buffer; of a later fragment, the fragment. `None`: it
-/// cannot be told, and a router advertisement may hide there (RFC 7113 section 3).
-fn upper_layer<'a>(ip: &Ipv6Hdr, packet: &'a [u8]) -> Option<(u8, &'a [u8])> {
-    let (mut next, mut rest) = (ip.next_header(), packet.get(Ipv6Hdr::LEN..)?);
-    for _ in 0..MAX_EXTENSIONS {
-        let [following, len, flags @ ..] = *rest.first_chunk::<4>().unwrap_or(&[0; 4]);
-        let bytes = match next {
-            ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::DESTINATION => 8 * (usize::from(len) + 1),
-            ipv6::FRAGMENT if u16::from_be_bytes(flags) & 0xfff8 != 0 => return Some((next, rest)),
-            ipv6::FRAGMENT => 8,
-            _ => return Some((next, rest)),
-        };
-        (next, rest) = (following, rest.get(bytes..)?);
-    }
-    None
-}
-
-/// Bytes of a solicitation or an advertisement in front of its options.
-const ND: usize = 24;
-
-fn check_nd(mac: u64, message: &[u8], guard: &Guard) -> Result<(), DropReason> {
+fn check_nd(mac: u64, source: Ipv6Addr, message: &[u8], guard: &Guard) -> Result<(), DropReason> {
     match message.first() {
-        Some(&(ROUTER_ADVERTISEMENT | REDIRECT)) => Err(DropReason::RogueServer),
-        Some(&kind @ (NEIGHBOR_SOLICITATION | NEIGHBOR_ADVERTISEMENT)) => {
-            let message = message.first_chunk::<ND>().zip(message.get(ND..));
-            let (header, options) = message.ok_or(DropReason::SpoofedArp)?;
-            let target = header.last_chunk::<16>().copied().map(Ipv6Addr::from);
-            let own = target.is_some_and(|target| guard.allows_ipv6(mac, target));
-            let honest = (own || kind == NEIGHBOR_SOLICITATION) && has_no_other_mac(mac, options);
+        Some(&(nd::ROUTER_ADVERTISEMENT | nd::REDIRECT)) => Err(DropReason::RogueServer),
+        Some(&kind @ (nd::NEIGHBOR_SOLICITATION | nd::NEIGHBOR_ADVERTISEMENT)) => {
+            let message = NeighborHdr::ref_from_prefix(message);
+            let (header, options) = message.map_err(|_| DropReason::SpoofedArp)?;
+            let own = guard.allows_ipv6(mac, header.target());
+            // Who asks without an address claims the one that it asks for (RFC 4862 section 5.4.2).
+            let asks = kind == nd::NEIGHBOR_SOLICITATION && !source.is_unspecified();
+            let honest = (own || asks) && has_no_other_mac(mac, options);
+            honest.then_some(()).ok_or(DropReason::SpoofedArp)
+        }
+        Some(&nd::ROUTER_SOLICITATION) => {
+            let options = message.get(Icmpv6Hdr::LEN..).unwrap_or_default();
+            let honest = has_no_other_mac(mac, options);
             honest.then_some(()).ok_or(DropReason::SpoofedArp)
         }
         _ => Ok(()),
     }
 }
 
-/// True unless a link-layer address option (types 1 and 2, RFC 4861 section 4.6.1) has another MAC, or options make no
-/// sense.
-fn has_no_other_mac(mac: u64, mut options: &[u8]) -> bool {
-    while let [kind, len, ..] = *options {
-        let len = 8 * usize::from(len);
-        let Some((option, rest)) = options.split_at_checked(len).filter(|_| len != 0) else {
-            return false;
-        };
-        if let (1 | 2, Some(&address)) = (kind, option.get(2..).and_then(<[u8]>::first_chunk))
-            && Mac::new(address).word() != mac
-        {
-            return false;
+/// True unless an option that tells a MAC has another one, or options make no sense.
+fn has_no_other_mac(mac: u64, options: &[u8]) -> bool {
+    nd::Options(options).all(|option| match option {
+        Ok((nd::option::SOURCE | nd::option::TARGET, option)) => {
+            nd::mac_in(option).is_some_and(|told| told.word() == mac)
         }
-        options = rest;
-    }
-    true
+        option => option.is_ok(),
+    })
 }

@@ -17,5 +17,6 @@ pub mod observe;
 pub mod parse;
 pub mod punt;
 pub mod route;
+pub mod tagged;
 pub mod transmit;
 pub mod vlan;

@@ -4,21 +4,31 @@
 //!
 //! Reads `meta.payload`, `neighbor`.
 //! Writes the frame: the option's value, and the TCP checksum.
-//! Drops nothing. What has no such option is left alone, as are IPv6 and what is not in the first buffer.
+//! Drops nothing. What has no such option is left alone, as is what is not in the first buffer.
+
+use std::ops::Range;
+
+use zerocopy::FromBytes;
 
 use crate::burst::{Burst, Payload};
 use crate::io::Frame;
 use crate::stage::limits::{ENCAPSULATION, Limits, mtu_in};
-use crate::stage::route;
 use crate::tables::PortId;
 use crate::tables::neighbors::NextHops;
-use crate::wire::{EthernetHdr, ipv4, tcp};
+use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, ipv4, ipv6, tcp};
 
-/// Bytes of IPv4 and TCP headers without options, which the size does not count (RFC 6691).
-const HEADERS: u16 = 40;
+/// Bytes of a TCP header without options, which the size does not count (RFC 6691), nor those of the IP header.
+const TCP_LEN: usize = 20;
 
-/// Least size that is announced: what the least MTU of IPv4, 68 bytes (RFC 791 section 3.2), leaves.
-const LEAST: u16 = 28;
+/// Bytes of IP and TCP headers, and the least size that is announced: what the least MTU of IPv4, 68 bytes (RFC 791 section
+/// 3.2), or of IPv6 leaves.
+const IPV4: (u16, u16) = sizes(Ipv4Hdr::LEN, 68);
+const IPV6: (u16, u16) = sizes(Ipv6Hdr::LEN, ipv6::LEAST_MTU);
+
+const fn sizes(ip: usize, least_mtu: u16) -> (u16, u16) {
+    let headers = (ip + TCP_LEN) as u16;
+    (headers, least_mtu - headers)
+}
 
 /// Runs the stage over one burst of the guest at `from`, whose neighbors are known. Never blocks, allocates or logs.
 pub fn from_guest<F: Frame>(burst: &mut Burst<F>, from: PortId, limits: &Limits, hops: &NextHops) {
@@ -40,24 +50,40 @@ pub fn from_underlay<F: Frame>(
 #[inline(never)]
 fn run<F: Frame>(burst: &mut Burst<F>, back: u16, limits: &Limits, hops: &NextHops) {
     for (frame, meta) in burst.iter_mut() {
-        if meta.payload == Payload::Ipv4
-            && let Some(segment) = first_segment(frame.head_mut())
-        {
+        let (headers, least) = match meta.payload {
+            Payload::Ipv4 => IPV4,
+            Payload::Ipv6 => IPV6,
+            Payload::Other => continue,
+        };
+        if let Some(segment) = first_segment(frame.head_mut(), meta.payload) {
             let there = mtu_in(limits.longest_to(meta.neighbor.hop(), hops));
-            let fits = there.min(back).saturating_sub(HEADERS);
-            tcp::lower_mss(segment, fits.max(LEAST));
+            let fits = there.min(back).saturating_sub(headers);
+            tcp::lower_mss(segment, fits.max(least));
         }
     }
 }
 
 /// The TCP segment in a frame, as far as it is in the first buffer, if it has the SYN flag.
-fn first_segment(head: &mut [u8]) -> Option<&mut [u8]> {
-    let ip = route::ipv4(head)?;
-    if ip.protocol() != ipv4::TCP || ip.is_later_fragment() {
-        return None;
-    }
-    let start = EthernetHdr::LEN + ip.header_len();
-    let end = head.len().min(EthernetHdr::LEN + ip.total_len());
-    head.get_mut(start..end)
+fn first_segment(head: &mut [u8], payload: Payload) -> Option<&mut [u8]> {
+    let packet = head.get_mut(EthernetHdr::LEN..)?;
+    let segment = match payload {
+        Payload::Ipv6 => ipv6_segment(packet),
+        _ => ipv4_segment(packet),
+    }?;
+    packet
+        .get_mut(segment)
         .filter(|segment| tcp::is_syn(segment))
+}
+
+fn ipv4_segment(packet: &[u8]) -> Option<Range<usize>> {
+    let (ip, _) = Ipv4Hdr::ref_from_prefix(packet).ok()?;
+    let is_tcp = ip.protocol() == ipv4::TCP && !ip.is_later_fragment();
+    is_tcp.then(|| ip.header_len()..packet.len().min(ip.total_len()))
+}
+
+fn ipv6_segment(packet: &[u8]) -> Option<Range<usize>> {
+    let (ip, _) = Ipv6Hdr::ref_from_prefix(packet).ok()?;
+    let (next, segment) = ipv6::upper_layer(ip, packet)?;
+    let start = packet.len() - segment.len();
+    (next == ipv4::TCP).then(|| start..packet.len().min(ip.total_len()))
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! What is it? Checks the tenant's headers once; after this stage their lengths are facts.
+//! What is it? Checks the tenant's headers once; after this stage their lengths are facts. A frame with a VLAN tag is
+//! neither IPv4 nor IPv6, whatever is behind it: it is switched by MAC, and no service of the switch is for it.
 //!
 //! Reads the frame.
 //! Writes `meta.len`, `payload`, `tos`, `ttl`, `flow`, `dst_ip`, `dst_mac`.
@@ -12,17 +13,34 @@ use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, Mac, ethernet, ipv4};
 
-/// Runs the stage over one burst of a guest. Never blocks, allocates or logs.
+/// Runs the stage over one burst of a guest. Frames with VLAN tags are dropped unless it `takes_tags`; returns whether there
+/// are any. Never blocks, allocates or logs.
 #[inline]
-pub fn run<F: Frame>(burst: &mut Burst<F>) {
-    burst.keep(|frame, meta| parse::<true>(frame.head(), frame.len(), meta));
+pub fn run<F: Frame>(burst: &mut Burst<F>, takes_tags: bool) -> bool {
+    parse_all::<F, true>(burst, takes_tags)
 }
 
-/// The same for frames that came in a tunnel. Their flow does not matter, since they go into none again: `meta.flow` is
-/// of no use.
+/// The same for frames that came in a tunnel, with VLAN tags or without. Their flow does not matter, since they go into none
+/// again: `meta.flow` is of no use.
 #[inline]
-pub fn run_without_flow<F: Frame>(burst: &mut Burst<F>) {
-    burst.keep(|frame, meta| parse::<false>(frame.head(), frame.len(), meta));
+pub fn run_without_flow<F: Frame>(burst: &mut Burst<F>) -> bool {
+    parse_all::<F, false>(burst, true)
+}
+
+#[inline(always)]
+fn parse_all<F: Frame, const FLOW: bool>(burst: &mut Burst<F>, takes_tags: bool) -> bool {
+    let (taken, found) = (takes_tags, false);
+    let mut tags = Tags { taken, found };
+    burst.keep(|frame, meta| parse::<FLOW>(frame.head(), frame.len(), meta, &mut tags));
+    tags.found
+}
+
+/// What becomes of frames with VLAN tags.
+struct Tags {
+    /// They are kept.
+    taken: bool,
+    /// There was one, and it was kept.
+    found: bool,
 }
 
 /// Bytes of TCP or UDP that hold the two ports.
@@ -39,7 +57,12 @@ struct PlainIpv4 {
 
 /// Parses one frame of `len` bytes whose first segment is `head`.
 #[inline(always)]
-fn parse<const FLOW: bool>(head: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason> {
+fn parse<const FLOW: bool>(
+    head: &[u8],
+    len: usize,
+    meta: &mut Meta,
+    tags: &mut Tags,
+) -> Result<(), DropReason> {
     meta.len = len as u32;
     if let Ok((plain, _)) = PlainIpv4::ref_from_prefix(head)
         && plain.ethernet.ethertype() == ethernet::IPV4
@@ -60,29 +83,61 @@ fn parse<const FLOW: bool>(head: &[u8], len: usize, meta: &mut Meta) -> Result<(
         }
         return Ok(());
     }
-    general(head, len, meta)
+    general(head, len, meta, tags)
 }
 
 /// Any other shape: short frames, IPv4 options, IPv6, everything that is not IP.
 #[inline(never)]
-fn general(head: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason> {
+fn general(head: &[u8], len: usize, meta: &mut Meta, tags: &mut Tags) -> Result<(), DropReason> {
     let (ethernet, rest) = EthernetHdr::ref_from_prefix(head).map_err(|_| DropReason::Truncated)?;
     addresses(ethernet, meta)?;
     let payload = len - EthernetHdr::LEN;
     match ethernet.ethertype() {
         ethernet::IPV4 => parse_ipv4(rest, payload, meta),
         ethernet::IPV6 => parse_ipv6(rest, payload, meta),
-        ethernet::VLAN | ethernet::QINQ => Err(DropReason::VlanTagged),
+        ethernet::VLAN | ethernet::QINQ => parse_tagged(head, len, meta, tags),
         other => {
-            meta.payload = Payload::Other;
-            meta.tos = 0;
-            meta.flow = mix(
-                ethernet.src().to_u64() ^ (u64::from(other) << 48),
-                ethernet.dst().to_u64(),
-            );
+            parse_other(ethernet, other, meta);
             Ok(())
         }
     }
+}
+
+/// A frame with a VLAN tag, for who takes these: lengths are checked, and the flow is found, as without.
+#[cold]
+#[inline(never)]
+fn parse_tagged(
+    head: &[u8],
+    len: usize,
+    meta: &mut Meta,
+    tags: &mut Tags,
+) -> Result<(), DropReason> {
+    if !tags.taken {
+        return Err(DropReason::VlanTagged);
+    }
+    tags.found = true;
+    let (ethernet, rest) = EthernetHdr::ref_from_prefix(head).map_err(|_| DropReason::Truncated)?;
+    let (&[_, _, a, b], rest) = rest.split_first_chunk().ok_or(DropReason::Truncated)?;
+    let len = len - EthernetHdr::LEN - ethernet::TAG;
+    match u16::from_be_bytes([a, b]) {
+        ethernet::IPV4 => parse_ipv4(rest, len, meta)?,
+        ethernet::IPV6 => parse_ipv6(rest, len, meta)?,
+        other => parse_other(ethernet, other, meta),
+    }
+    // Nobody tells congestion behind a tag, so the outer header does not say that it could be (RFC 6040 section 4.1,
+    // compatibility mode).
+    (meta.payload, meta.tos) = (Payload::Other, 0);
+    Ok(())
+}
+
+#[inline]
+fn parse_other(ethernet: &EthernetHdr, ethertype: u16, meta: &mut Meta) {
+    meta.payload = Payload::Other;
+    meta.tos = 0;
+    meta.flow = mix(
+        ethernet.src().to_u64() ^ (u64::from(ethertype) << 48),
+        ethernet.dst().to_u64(),
+    );
 }
 
 #[inline]
@@ -95,6 +150,7 @@ fn addresses(ethernet: &EthernetHdr, meta: &mut Meta) -> Result<(), DropReason> 
     Ok(())
 }
 
+#[inline(always)]
 fn parse_ipv4(rest: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason> {
     let (ip, _) = Ipv4Hdr::ref_from_prefix(rest).map_err(|_| DropReason::Truncated)?;
     let (header, total) = (ip.header_len(), ip.total_len());
@@ -114,6 +170,7 @@ fn parse_ipv4(rest: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason
     Ok(())
 }
 
+#[inline(always)]
 fn parse_ipv6(rest: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason> {
     let (ip, payload) = Ipv6Hdr::ref_from_prefix(rest).map_err(|_| DropReason::Truncated)?;
     if !ip.is_v6() {
@@ -130,6 +187,7 @@ fn parse_ipv6(rest: &[u8], len: usize, meta: &mut Meta) -> Result<(), DropReason
     };
     meta.payload = Payload::Ipv6;
     meta.tos = ip.traffic_class();
+    meta.ttl = ip.hop_limit();
     let [a, b, c, d, e, f, g, h] = ip.addresses().map(u64::from);
     let addresses = mix(a << 32 | b, c << 32 | d) ^ mix(e << 32 | f, g << 32 | h).rotate_left(13);
     meta.flow = mix(
@@ -195,11 +253,18 @@ mod tests {
     }
 
     fn meta(bytes: &[u8]) -> Result<Meta, DropReason> {
+        parsed(bytes, false)
+    }
+
+    fn parsed(bytes: &[u8], taken: bool) -> Result<Meta, DropReason> {
         let mut burst = Burst::<MemoryFrame>::default();
         burst.frames_mut().push(MemoryFrame::new(bytes));
+        let found = false;
+        let mut tags = Tags { taken, found };
         let mut out = Err(DropReason::NoRoute);
         for (frame, meta) in burst.iter_mut() {
-            out = parse::<true>(frame.head(), frame.len(), meta).map(|()| *meta);
+            let parsed = parse::<true>(frame.head(), frame.len(), meta, &mut tags);
+            out = parsed.map(|()| *meta);
         }
         out
     }
@@ -304,12 +369,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..120), ethertype in 0..3usize) {
+        fn noise_never_panics(
+            bytes in proptest::collection::vec(any::<u8>(), 0..120), ethertype in 0..3usize, behind in 0..3usize,
+        ) {
             let mut bytes = bytes;
-            if let Some(field) = bytes.get_mut(12..14) {
-                field.copy_from_slice(&[[0x08, 0x00], [0x86, 0xdd], [0x81, 0x00]][ethertype]);
+            for (at, ethertype) in [(12, ethertype), (16, behind)] {
+                if let Some(field) = bytes.get_mut(at..at + 2) {
+                    field.copy_from_slice(&[[0x08, 0x00], [0x86, 0xdd], [0x81, 0x00]][ethertype]);
+                }
             }
-            let _ = meta(&bytes);
+            let _ = (parsed(&bytes, false), parsed(&bytes, true));
         }
     }
 }

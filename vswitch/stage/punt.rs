@@ -7,7 +7,7 @@
 //!
 //! All of it is off the path of frames that are forwarded.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crossbeam_queue::ArrayQueue;
@@ -15,9 +15,9 @@ use crossbeam_queue::ArrayQueue;
 use crate::burst::{Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
-use crate::stage::edge::{Edge, arp};
+use crate::stage::edge::{Edge, arp, nd};
 use crate::stage::route;
-use crate::tables::{DomainId, MAX_PORTS, Neighbors, PortId, Role, VpcId};
+use crate::tables::{Attachment, DomainId, MAX_PORTS, Neighbors, PortId, Role, VpcId};
 use crate::wire::{Mac, Vni};
 
 /// Frames of one worker that may wait in either queue. 512: at a million misses a second, half a millisecond, which is
@@ -30,8 +30,8 @@ pub const PORT_SHARE: usize = PUNT_CAPACITY / 4;
 /// The entry of the neighbor tables that a frame lacks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Sought {
-    /// By address: the frame is routed, or asks by ARP.
-    Ip(VpcId, Ipv4Addr),
+    /// By address: the frame is routed, or asks by ARP or neighbor discovery.
+    Ip(VpcId, IpAddr),
     /// By MAC: the frame is switched.
     Mac(DomainId, Mac),
 }
@@ -53,7 +53,7 @@ pub struct Destination {
     /// The VNI of the subnet that the guest speaks in.
     pub vni: Vni,
     /// The address to ask for: the frame's destination, or a route's next hop.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// What the tables lack.
     pub sought: Sought,
 }
@@ -160,7 +160,7 @@ pub(super) fn take<F: Frame>(
     let Some(queues) = edge.queues else {
         return Err((frame, reason));
     };
-    let Some(destination) = destination(edge, frame.head(), meta, reason) else {
+    let Some(destination) = destination(edge, &frame, meta, reason) else {
         return Err((frame, reason));
     };
     let from = edge.from;
@@ -180,40 +180,74 @@ pub(super) fn take<F: Frame>(
 /// Whom to ask for. `None`: nobody can be.
 fn destination<F: Frame>(
     edge: &Edge<'_, F>,
-    head: &[u8],
+    frame: &F,
     meta: &Meta,
     reason: DropReason,
 ) -> Option<Destination> {
+    let head = frame.head();
     match reason {
         DropReason::UnknownNeighbor => {
-            let (vpc, ip) = Neighbors::of_ip_key(meta.key)?;
+            let (vpc, ip) = missing(edge, head, meta)?;
             let vni = route::subnet(edge.guest, head, meta)?.vni;
             let sought = Sought::Ip(vpc, ip);
             Some(Destination { vni, ip, sought })
         }
-        DropReason::UnknownMac if meta.payload == Payload::Ipv4 => {
+        DropReason::UnknownMac => {
+            let ip = match meta.payload {
+                Payload::Ipv4 => IpAddr::V4(Ipv4Addr::from(meta.dst_ip)),
+                Payload::Ipv6 => IpAddr::V6(route::ipv6(head)?.dst()),
+                Payload::Other => return None,
+            };
             let subnet = route::subnet(edge.guest, head, meta)?;
-            let ip = Ipv4Addr::from(meta.dst_ip);
             let sought = Sought::Mac(subnet.domain, Mac::from_word(meta.dst_mac));
             let vni = subnet.vni;
-            is_host(ip).then_some(Destination { vni, ip, sought })
+            // A subnet of the other version of IP knows nobody of this one.
+            let is_known = subnet.cidr.addr().is_ipv4() == ip.is_ipv4() && is_host(ip);
+            is_known.then_some(Destination { vni, ip, sought })
         }
-        DropReason::NotFlooded => target_of_arp(edge, head),
+        DropReason::NotFlooded => match meta.payload {
+            Payload::Ipv6 => target_of_nd(edge, frame),
+            _ => target_of_arp(edge, head),
+        },
         _ => None,
     }
+}
+
+/// The next hop that a routed packet lacks.
+fn missing<F: Frame>(edge: &Edge<'_, F>, head: &[u8], meta: &Meta) -> Option<(VpcId, IpAddr)> {
+    if meta.payload == Payload::Ipv6 {
+        let (vpc, ip) = route::next_hop(edge.guest, head, meta)?;
+        return Some((vpc, ip.into()));
+    }
+    let (vpc, ip) = Neighbors::of_ip_key(meta.key)?;
+    Some((vpc, ip.into()))
 }
 
 /// The first packet of most conversations: a request for the MAC of an address that nobody told us of.
 fn target_of_arp<F: Frame>(edge: &Edge<'_, F>, head: &[u8]) -> Option<Destination> {
     let arp = arp::request(head).filter(|arp| !arp.is_probe())?;
-    let (subnet, ip) = (arp::subnet(edge, arp)?, arp.target_ip());
+    target(edge, arp::subnet(edge, arp)?, arp.target_ip().into())
+}
+
+/// The same of IPv6: a neighbor solicitation.
+fn target_of_nd<F: Frame>(edge: &Edge<'_, F>, frame: &F) -> Option<Destination> {
+    let target = nd::Solicitation::of_neighbor(frame)?.target;
+    self::target(edge, nd::subnet(edge, target)?, target.into())
+}
+
+/// An address of a subnet that is asked for, if nobody told us of it.
+fn target<F>(edge: &Edge<'_, F>, subnet: &Attachment, ip: IpAddr) -> Option<Destination> {
     let unknown = edge.neighbors.find_ip(subnet.vpc, ip).is_none();
     let (vni, sought) = (subnet.vni, Sought::Ip(subnet.vpc, ip));
     let is_neighbor = unknown && subnet.gateway_ip != Some(ip) && is_host(ip);
     is_neighbor.then_some(Destination { vni, ip, sought })
 }
 
-/// False for addresses that no single host has.
-fn is_host(ip: Ipv4Addr) -> bool {
-    !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip.is_loopback())
+/// False for addresses that no single host has, or that are good on one link only.
+fn is_host(ip: IpAddr) -> bool {
+    let bound = match ip {
+        IpAddr::V4(ip) => ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !(bound || ip.is_unspecified() || ip.is_multicast() || ip.is_loopback())
 }

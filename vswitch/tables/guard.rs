@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::wire::Mac;
+use crate::wire::{Mac, nd};
 
 /// Addresses that a guest may send from, each with the MAC that it may send them from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,20 +60,13 @@ impl Guard {
     pub fn allows_ipv6(&self, mac: u64, ip: Ipv6Addr) -> bool {
         self.of(mac).any(|pair| {
             let listed = matches!(pair.prefix, IpNet::V6(prefix) if prefix.contains(&ip));
-            listed || ip == link_local(pair.mac)
+            listed || ip == nd::link_local(pair.mac)
         })
     }
 
     fn of(&self, mac: u64) -> impl Iterator<Item = &AddressPair> {
         self.pairs.iter().filter(move |pair| pair.mac.word() == mac)
     }
-}
-
-/// The link-local address that is made of a MAC.
-fn link_local(mac: Mac) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.bytes();
-    let id = [a ^ 2, b, c, 0xff, 0xfe, d, e, f];
-    Ipv6Addr::from((0xfe80 << 112) | u128::from(u64::from_be_bytes(id)))
 }
 
 #[cfg(test)]

@@ -16,12 +16,12 @@ mod sync;
 mod tunnel;
 mod vnis;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::wire::{Mac, Vni};
 
@@ -68,11 +68,11 @@ impl PortId {
 }
 
 /// An L2 domain of this host: all subnets that share a VNI. A dense number given by the control plane,
-/// which neighbor entries use in the VNI's place to fit domain and MAC in one 64-bit key.
+/// which neighbor entries use in the VNI's place to fit domain and MAC in one 64-bit key. Never 0xffff.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct DomainId(pub NonZeroU16);
 
-/// A VPC of this host: one IPv4 address space. A dense number given by the control plane.
+/// A VPC of this host: one address space, of IPv4 and of IPv6. A dense number given by the control plane, never 0xffff.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct VpcId(pub NonZeroU16);
 
@@ -117,7 +117,7 @@ pub struct NextHop {
     pub mtu: u16,
 }
 
-/// One subnet as a local port sees it.
+/// One subnet as a local port sees it. A subnet is of one version of IP; a guest that speaks both is in two.
 #[derive(Clone, Debug)]
 pub struct Attachment {
     /// The subnet's VNI.
@@ -127,19 +127,39 @@ pub struct Attachment {
     /// The VPC, to find neighbors by address.
     pub vpc: VpcId,
     /// The subnet's addresses.
-    pub cidr: Ipv4Net,
+    pub cidr: IpNet,
     /// The MAC of the subnet's gateway: frames to it are routed. `None`: the subnet has no gateway.
     pub gateway_mac: Option<Mac>,
-    /// Its address, which the switch answers for (ARP, echo, ICMP errors). `None`: nobody said.
-    pub gateway_ip: Option<Ipv4Addr>,
-    /// The addresses of all gateways that the subnet's routers have, its own included: they answer echo requests.
-    pub gateways: Arc<[Ipv4Addr]>,
+    /// Its address, which the switch answers for (ARP, neighbor discovery, echo, ICMP errors). `None`: nobody said. In an
+    /// IPv6 subnet it answers for the link-local address that is made of the MAC too.
+    pub gateway_ip: Option<IpAddr>,
+    /// The addresses of all gateways that the subnet's routers have, its own included, in order: they answer echo requests.
+    pub gateways: Arc<[IpAddr]>,
     /// This host's distributed-router MAC: inner source of routed frames that leave for another host
     /// (Alcor: RouterConfiguration.host_dvr_mac_address). `None`: the subnet is in no router.
     pub host_dvr_mac: Option<Mac>,
     /// The subnet's route table (empty when it is in no router).
     pub routes: Arc<RouteTable>,
+    /// What its gateway says of an IPv6 subnet when it is solicited.
+    pub advertisement: Arc<Advertisement>,
 }
+
+/// What a router says of an IPv6 subnet besides its prefix and its own MAC (RFC 4861 section 4.2).
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Advertisement {
+    /// Addresses are to be had by DHCPv6: the M flag.
+    pub managed: bool,
+    /// Other configuration is to be had by DHCPv6: the O flag.
+    pub other: bool,
+    /// Longest IP packet that gets through, in bytes; a guest is told no more than its port takes, and nothing below 1280
+    /// (RFC 8200 section 5). `None`: it is told nothing.
+    pub mtu: Option<u16>,
+    /// Recursive DNS servers (RFC 8106), the preferred one first; what is behind the first [`MAX_DNS`] is left out.
+    pub dns: Vec<Ipv6Addr>,
+}
+
+/// Most DNS servers that a router tells of. Resolvers use three.
+pub const MAX_DNS: usize = 8;
 
 /// What goal state a tenant port carries.
 #[derive(Clone, Default, Debug)]
@@ -148,6 +168,8 @@ pub struct TenantPort {
     pub mac: Mac,
     /// False: administratively down, nothing passes (Alcor: PortConfiguration.admin_state_up).
     pub admin_up: bool,
+    /// True: frames with VLAN tags are carried from it and given to it as they are. False: they are dropped.
+    pub takes_tags: bool,
     /// Who it may say it is. `None`: anybody.
     pub guard: Option<Guard>,
     /// What it is told by DHCP. `None`: it is not served.
@@ -191,6 +213,8 @@ pub enum Full {
     NeighborsByMac,
     /// Neighbors by VPC and IPv4 address.
     NeighborsByIp,
+    /// Neighbors by VPC and IPv6 address.
+    NeighborsByIp6,
     /// Next hops.
     NextHops,
 }
@@ -200,6 +224,7 @@ impl std::fmt::Display for Full {
         f.write_str(match self {
             Self::NeighborsByMac => "neighbors by MAC",
             Self::NeighborsByIp => "neighbors by IPv4 address",
+            Self::NeighborsByIp6 => "neighbors by IPv6 address",
             Self::NextHops => "next hops",
         })
     }

@@ -5,12 +5,12 @@
 #[cfg(vswitch_loom)]
 pub(super) use loom::sync::{
     Arc, Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
+    atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
 };
 #[cfg(not(vswitch_loom))]
 pub(super) use std::sync::{
     Arc, Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
+    atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
 };
 
 /// Faults that can be put into the code on purpose. Each has a loom test that must fail with it: this is
@@ -35,6 +35,8 @@ pub(super) enum Fault {
     PassedEarly,
     /// An entry's key is stored before its value.
     KeyFirst,
+    /// The part of a wide key that says that there is one is stored before the rest.
+    MarkFirst,
     /// An entry's key does not order the value before it.
     KeyRelaxed,
     /// A removed entry's slot is free at once, without a grace period.

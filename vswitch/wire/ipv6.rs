@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-//! IPv6's fixed header (RFC 8200 section 3): enough to hash a flow and to carry DSCP and ECN.
+//! IPv6 (RFC 8200): its fixed header, and what is behind the extension headers.
 
 use std::net::Ipv6Addr;
 
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::ipv4;
 
 /// Next header: hop-by-hop options.
 pub const HOP_BY_HOP: u8 = 0;
@@ -14,8 +16,25 @@ pub const ROUTING: u8 = 43;
 pub const FRAGMENT: u8 = 44;
 /// Next header: ICMPv6 (RFC 4443).
 pub const ICMP: u8 = 58;
+/// Next header: none.
+pub const NOTHING: u8 = 59;
 /// Next header: options for the destination.
 pub const DESTINATION: u8 = 60;
+
+/// The least MTU of a link, in bytes (RFC 8200 section 5).
+pub const LEAST_MTU: u16 = 1280;
+
+/// Hops that messages of this switch's own may take, but for those that have to stay on their link.
+pub const OWN_HOPS: u8 = 64;
+
+/// Bytes of a fragment header.
+pub const FRAGMENT_LEN: usize = 8;
+
+/// Where in the fixed header the next one is named.
+pub const NEXT_HEADER_AT: u32 = 6;
+
+/// Most extension headers of a packet that are looked behind; no honest one has as many.
+const MAX_EXTENSIONS: usize = 8;
 
 /// `version(4) traffic_class(8) flow_label(20) payload_length(16) next_header(8) hop_limit(8) source(128)
 /// destination(128)`.
@@ -35,6 +54,24 @@ impl Ipv6Hdr {
     /// Bytes of the header.
     pub const LEN: usize = size_of::<Self>();
 
+    /// The header of a message of this switch's own. `payload`: bytes behind it.
+    pub fn own(src: Ipv6Addr, dst: Ipv6Addr, next_header: u8, payload: u16, hop_limit: u8) -> Self {
+        Self {
+            version_class_label: U32::new(6 << 28),
+            payload_len: U16::new(payload),
+            next_header,
+            hop_limit,
+            src: words(src),
+            dst: words(dst),
+        }
+    }
+
+    /// Sends a packet back to where it came from, as one of this switch's own. Checksums stay as right as they were.
+    pub fn turn_around(&mut self) {
+        (self.src, self.dst) = (self.dst, self.src);
+        self.hop_limit = OWN_HOPS;
+    }
+
     /// True for version 6.
     #[inline]
     pub const fn is_v6(&self) -> bool {
@@ -53,6 +90,25 @@ impl Ipv6Hdr {
         self.payload_len.get() as usize
     }
 
+    /// Bytes of the packet.
+    #[inline]
+    pub const fn total_len(&self) -> usize {
+        Self::LEN + self.payload_len()
+    }
+
+    /// Hops that it may take.
+    #[inline]
+    pub const fn hop_limit(&self) -> u8 {
+        self.hop_limit
+    }
+
+    /// Takes one from the hop limit, which must not be zero.
+    #[inline]
+    pub fn decrement_hop_limit(&mut self) {
+        debug_assert_ne!(self.hop_limit, 0);
+        self.hop_limit = self.hop_limit.wrapping_sub(1);
+    }
+
     /// What follows.
     #[inline]
     pub const fn next_header(&self) -> u8 {
@@ -62,8 +118,13 @@ impl Ipv6Hdr {
     /// Source address.
     #[inline]
     pub fn src(&self) -> Ipv6Addr {
-        let [a, b, c, d] = self.src.map(|word| u128::from(word.get()));
-        Ipv6Addr::from(a << 96 | b << 64 | c << 32 | d)
+        address(self.src)
+    }
+
+    /// Destination address.
+    #[inline]
+    pub fn dst(&self) -> Ipv6Addr {
+        address(self.dst)
     }
 
     /// Source and destination address, as eight 32-bit words to hash.
@@ -80,6 +141,50 @@ impl Ipv6Hdr {
         let word = self.version_class_label.get();
         self.version_class_label = U32::new((word & !(3 << 20)) | (u32::from(ecn & 3) << 20));
     }
+}
+
+#[inline]
+fn address(words: [U32; 4]) -> Ipv6Addr {
+    let [a, b, c, d] = words.map(|word| u128::from(word.get()));
+    Ipv6Addr::from(a << 96 | b << 64 | c << 32 | d)
+}
+
+fn words(ip: Ipv6Addr) -> [U32; 4] {
+    let bits = ip.to_bits();
+    [96, 64, 32, 0].map(|shift| U32::new((bits >> shift) as u32))
+}
+
+/// The folded sum of the pseudo header (RFC 8200 section 8.1) in front of `len` bytes of what `next_header` names.
+pub fn pseudo_sum(src: Ipv6Addr, dst: Ipv6Addr, next_header: u8, len: u16) -> u16 {
+    let words = [src, dst].map(|ip| ip.segments().map(u32::from).into_iter().sum::<u32>());
+    ipv4::fold(words[0] + words[1] + u32::from(next_header) + u32::from(len))
+}
+
+/// True for the headers that [`upper_layer`] looks behind.
+pub const fn is_extension(next_header: u8) -> bool {
+    matches!(next_header, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION)
+}
+
+/// True if the upper half of a fragment header's first word that says where the fragment stands is not that of the first.
+pub const fn is_later_fragment(offset: [u8; 2]) -> bool {
+    u16::from_be_bytes(offset) & 0xfff8 != 0
+}
+
+/// What is behind the extension headers of a packet, and its bytes in the first buffer, with whatever is behind the packet; of
+/// a later fragment, [`FRAGMENT`] and the fragment. `None`: it cannot be told.
+pub fn upper_layer<'a>(ip: &Ipv6Hdr, packet: &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let (mut next, mut rest) = (ip.next_header(), packet.get(Ipv6Hdr::LEN..)?);
+    for _ in 0..MAX_EXTENSIONS {
+        let [following, len, offset @ ..] = *rest.first_chunk::<4>().unwrap_or(&[0; 4]);
+        let bytes = match next {
+            HOP_BY_HOP | ROUTING | DESTINATION => 8 * (usize::from(len) + 1),
+            FRAGMENT if is_later_fragment(offset) => return Some((next, rest)),
+            FRAGMENT => FRAGMENT_LEN,
+            _ => return Some((next, rest)),
+        };
+        (next, rest) = (following, rest.get(bytes..)?);
+    }
+    None
 }
 
 #[cfg(test)]
@@ -99,7 +204,50 @@ mod tests {
         );
         assert_eq!(hdr.addresses()[7], 9);
         assert_eq!(hdr.src(), Ipv6Addr::UNSPECIFIED);
+        assert_eq!(hdr.dst(), Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 9));
+        assert_eq!((hdr.hop_limit(), hdr.total_len()), (64, 298));
         hdr.set_ecn(2);
         assert_eq!(hdr.as_bytes()[..4], [0x6b, 0xa1, 0x23, 0x45]);
+        hdr.decrement_hop_limit();
+        assert_eq!(hdr.as_bytes()[4..8], [1, 2, 17, 63]);
+        hdr.turn_around();
+        assert_eq!((hdr.src().segments()[7], hdr.hop_limit()), (9, OWN_HOPS));
+    }
+
+    #[test]
+    fn headers_of_our_own_are_as_others_make_them() {
+        let (src, dst) = (Ipv6Addr::from([1; 16]), Ipv6Addr::from([0xfe; 16]));
+        let mut packet = Vec::new();
+        etherparse::PacketBuilder::ipv6([1; 16], [0xfe; 16], 7)
+            .udp(1, 2)
+            .write(&mut packet, b"payload")
+            .unwrap();
+        let own = Ipv6Hdr::own(src, dst, ipv4::UDP, 15, 7);
+        assert_eq!(own.as_bytes(), &packet[..40]);
+        let pseudo = pseudo_sum(src, dst, ipv4::UDP, 15);
+        let sum = u32::from(pseudo) + u32::from(ipv4::sum(&packet[40..]));
+        assert_eq!(ipv4::fold(sum), 0xffff);
+    }
+
+    #[test]
+    fn extension_headers_are_looked_behind_as_far_as_they_make_sense() {
+        let read = |first: u8, behind: &[u8]| {
+            let mut packet = [0; 40].to_vec();
+            packet[6] = first;
+            packet.extend(behind);
+            let ip = Ipv6Hdr::read_from_bytes(&packet[..40]).unwrap();
+            upper_layer(&ip, &packet).map(|(next, rest)| (next, rest.len()))
+        };
+        let options = [[17, 0, 1, 4, 0, 0, 0, 0], [1; 8]].concat();
+        assert_eq!(read(17, &[1; 8]), Some((17, 8)));
+        assert_eq!(read(HOP_BY_HOP, &options), Some((17, 8)));
+        assert_eq!(read(FRAGMENT, &options), Some((FRAGMENT, 16)));
+        assert_eq!(read(FRAGMENT, &[17, 0, 0, 1, 0, 0, 0, 0, 1]), Some((17, 1)));
+        assert_eq!(read(ROUTING, &[17, 1, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(
+            read(DESTINATION, &[DESTINATION, 0, 0, 0, 0, 0, 0, 0].repeat(9)),
+            None
+        );
+        assert_eq!(read(NOTHING, &[]), Some((NOTHING, 0)));
     }
 }

@@ -19,6 +19,7 @@ impl Fold<'_> {
         self.check_underlay();
         self.check_ncm();
         self.check_roles();
+        self.check_rules();
         self.check_sizes();
     }
 

@@ -83,6 +83,9 @@ pub(crate) enum Conflict {
     /// A port that is to be two things.
     #[error("port {0} cannot be both")]
     TwoRoles(u16),
+    /// Something about a guest, of a port that has none.
+    #[error("port {0} is no guest's: it is the uplink or the host port")]
+    NoGuest(u16),
     /// A port with a role that is not polled.
     #[error("port {0} is not in `set portlist`, so nothing would poll it")]
     NotPolled(u16),

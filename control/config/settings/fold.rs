@@ -122,6 +122,10 @@ impl<'a> Fold<'a> {
                 let value = u16::try_from(*value).unwrap_or(u16::MAX);
                 self.each_port(line, *ports, |port| *port.item(*item) = Some(value));
             }
+            Command::PortRule { ports, rule } => {
+                self.once(line, format!("port config {ports} {}", rule.word()));
+                self.each_port(line, *ports, |port| rule.apply(&mut port.rules));
+            }
             Command::PortBind { port, id } => {
                 self.once(line, format!("port bind {}", port.get()));
                 if let Some(first) = self.said.insert(format!("bound to {id}"), line) {

@@ -5,6 +5,7 @@ mod check;
 mod conflict;
 mod fold;
 mod on_demand;
+mod rules;
 mod site;
 mod vxlan;
 
@@ -17,7 +18,9 @@ use vswitch::tables::{PortId, Tunnel};
 use vswitch::wire::Mac;
 
 use super::command::{ClientTls, Command, Level, PortItem, Ports, ServerTls, Setting};
+use super::rule::PortRule;
 
+use crate::core::PortRules;
 use crate::state::Revisions;
 pub(crate) use conflict::Conflict;
 pub(crate) use on_demand::{NCM_PORT, OnDemand};
@@ -56,6 +59,8 @@ pub(crate) struct PortSettings {
     pub(crate) mtu: Option<u16>,
     /// Whether it receives frames for other stations.
     pub(crate) promisc: Option<bool>,
+    /// What holds for its guest.
+    pub(crate) rules: PortRules,
     /// The controller's id of it.
     pub(crate) id: Option<String>,
 }
@@ -348,6 +353,7 @@ impl PortSettings {
             self.promisc
                 .map(|on| Command::Set(Setting::Promisc { ports, on })),
         );
+        all.extend(PortRule::of(&self.rules).map(|rule| Command::PortRule { ports, rule }));
         all.extend(
             self.id
                 .clone()

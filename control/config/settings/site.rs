@@ -7,7 +7,7 @@ use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
-use super::Settings;
+use super::{PortSettings, Settings};
 use crate::core::{Site, Uplink};
 
 impl Settings {
@@ -38,6 +38,9 @@ impl Settings {
             underlay: underlay.transpose()?,
             host_port: self.host_port,
             anti_spoofing: self.anti_spoofing,
+            rules: (self.ports_by_number())
+                .map(|(port, settings)| (port, settings.rules))
+                .collect(),
         })
     }
 
@@ -51,10 +54,11 @@ impl Settings {
 
     /// The controller's ids that ports are bound to.
     pub(crate) fn bindings(&self) -> Vec<(PortId, String)> {
-        let ids = self.ports.iter().map(|port| port.id.clone());
-        (0..)
-            .zip(ids)
-            .filter_map(|(number, id)| Some((PortId::new(number)?, id?)))
-            .collect()
+        let bound = |(port, settings): (_, &PortSettings)| Some((port, settings.id.clone()?));
+        self.ports_by_number().filter_map(bound).collect()
+    }
+
+    fn ports_by_number(&self) -> impl Iterator<Item = (PortId, &PortSettings)> {
+        (0..).filter_map(PortId::new).zip(&self.ports)
     }
 }

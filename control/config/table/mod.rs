@@ -22,6 +22,7 @@ mod general;
 mod network;
 mod on_demand;
 mod ports;
+mod rules;
 mod show;
 mod vxlan;
 mod workers;
@@ -112,6 +113,10 @@ pub(crate) static GROUPS: &[Group] = &[
     Group {
         title: "Ports",
         rows: ports::ROWS,
+    },
+    Group {
+        title: "Guests' ports",
+        rows: rules::ROWS,
     },
     Group {
         title: "Underlay and controller",

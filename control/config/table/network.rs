@@ -168,7 +168,7 @@ a controller that sends everything again after a restart; Alcor's does not.",
         details: "\
 A guest may send from its port's MAC and fixed addresses, from the port's allowed address pairs, and from the IPv6 link-local \
 addresses of these MACs; ARP and neighbor discovery too. It is neither DHCP server nor router. `show drops` counts \
-`spoofed_mac`, `spoofed_ip`, `spoofed_arp` and `rogue_server`.",
+`spoofed_mac`, `spoofed_ip`, `spoofed_arp` and `rogue_server`. A port may have a rule of its own: `port config 1 anti-spoofing off`.",
         build: make!([Value::OnOff(on)] => Command::Set(Setting::AntiSpoofing(*on))),
     },
     Spec {
@@ -212,7 +212,9 @@ that much. For guests whose MTU is too large and who do not hear, or not heed, I
         ],
         when: When::Start,
         summary: "Sets how many neighbors the controller may program",
-        details: "The tables grow as neighbors come, at about 64 bytes each. Beyond this number a neighbor is answered FAILURE.",
+        details: "\
+The tables grow as neighbors come, at about 64 bytes each, or 80 with an IPv6 address. Beyond this number, of addresses of \
+either version of IP, a neighbor is answered FAILURE.",
         build: make!([Value::Number(n)] => Command::Set(Setting::NeighborsCapacity(*n))),
     },
     Spec {
@@ -229,8 +231,9 @@ that much. For guests whose MTU is too large and who do not hear, or not heed, I
         when: When::Start,
         summary: "Takes the memory of so many neighbors at start",
         details: "\
-At most as many as `set neighbors capacity` says. About 300 bytes each, of some 400 that they take in all. Without it memory is taken as neighbors come, which costs time then: \
-much of it in a virtual machine whose host gives it memory when that is first touched.",
+At most as many as `set neighbors capacity` says. About 300 bytes each, of some 400 that they take in all; what is found by \
+IPv6 address takes its memory as it comes. Without it memory is taken as neighbors come, which costs time then: much of it in a \
+virtual machine whose host gives it memory when that is first touched.",
         build: make!([Value::Number(n)] => Command::Set(Setting::NeighborsReserve(*n))),
     },
 ];

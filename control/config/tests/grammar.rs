@@ -7,6 +7,7 @@ use vswitch::tables::PortId;
 
 use crate::config::command::VxlanSetting;
 use crate::config::parse::{Problem, SyntaxError, parse_line};
+use crate::config::rule::PortRule;
 use crate::config::table::{When, rows, when};
 use crate::config::{Command, PortItem, Ports, Setting, Show};
 
@@ -55,6 +56,26 @@ fn what_testpmd_users_type_is_understood() {
             value: 1024
         }
     );
+    let rule = |ports, on| Command::PortRule {
+        ports,
+        rule: PortRule::AntiSpoofing(on),
+    };
+    assert_eq!(
+        command("port config 2 anti-spoofing off"),
+        rule(one(2), Some(false))
+    );
+    assert_eq!(
+        command("port config all anti-spoofing default"),
+        rule(Ports::All, None)
+    );
+    for (line, pass) in [
+        ("port config 2 vlan pass", true),
+        ("port config 2 vlan drop", false),
+    ] {
+        let rule = PortRule::Vlan { pass };
+        let ports = one(2);
+        assert_eq!(command(line), Command::PortRule { ports, rule });
+    }
     assert_eq!(
         command("port config mtu 1 1550"),
         command("port config 1 mtu 1550")

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 //! Start-up files as a whole: what they make, and what contradicts in them.
 
+use vswitch::tables::PortId;
+use vswitch::wire::Mac;
+
 use crate::config::{Level, Settings, Vtep, parse_text};
+use crate::core::PortRules;
 
 /// A file's settings, or its errors, one line each.
 fn settings(text: &str) -> Result<Settings, Vec<String>> {
@@ -167,6 +171,53 @@ fn what_is_said_twice_points_at_both_lines() {
         ))
         .contains("given twice")
     );
+}
+
+#[test]
+fn rules_of_guests_ports_are_kept_and_the_uplink_has_none() {
+    let ports = "port attach net_null0\nport attach net_null1\nport attach net_null2\nset vtep 192.0.2.1/24 port 0\n";
+    let rules = "port config all anti-spoofing on\nport config 2 anti-spoofing off\n\
+                 port config all vlan pass\nport config 2 vlan drop";
+    let settings = settings(&format!("{ports}{rules}")).unwrap();
+    let kept: Vec<_> = settings.ports.iter().map(|port| port.rules).collect();
+    let own = |anti_spoofing, takes_tags| PortRules {
+        anti_spoofing,
+        takes_tags,
+    };
+    let rules = [
+        own(None, false),
+        own(Some(true), true),
+        own(Some(false), false),
+    ];
+    assert_eq!(kept, rules);
+    let lines = settings.commands();
+    let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+    for line in [
+        "port config 1 anti-spoofing on",
+        "port config 1 vlan pass",
+        "port config 2 anti-spoofing off",
+    ] {
+        assert!(lines.iter().any(|other| other == line), "{lines:?}");
+    }
+    let site = settings
+        .site(|_| Ok::<_, ()>((Mac::new([2; 6]), 1500)))
+        .unwrap();
+    let guarded = [0, 1, 2].map(|port| site.is_guarded(PortId::new(port).unwrap()));
+    assert_eq!(guarded, [false, true, false]);
+    for (more, wrong) in [
+        ("port config 0 anti-spoofing on", "port 0 is no guest's"),
+        ("port config 0 vlan drop", "port 0 is no guest's"),
+        (
+            "set host port 1\nport config 1 anti-spoofing off",
+            "port 1 is no guest's",
+        ),
+        (
+            "port config 1 anti-spoofing on\nport config 1 anti-spoofing default",
+            "given twice",
+        ),
+    ] {
+        assert!(error(&format!("{ports}{more}")).contains(wrong), "{more}");
+    }
 }
 
 #[test]

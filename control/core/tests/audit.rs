@@ -207,19 +207,23 @@ fn what_waits_is_not_programmed_and_says_why() {
 #[test]
 fn what_workers_lost_is_seen() {
     let mut world = World::new();
-    world.succeed(scenario());
-    let n1 = "L2/10.7.1.101/blue/n1";
-    assert_eq!(gap(&world, ResourceType::Neighbor, n1), None);
+    world.succeed(dual_stack());
+    let both = ["L2/10.7.1.101/blue/n1", "L2/2001:db8:7:1::101/azure/n1"];
+    for n1 in both {
+        assert_eq!(gap(&world, ResourceType::Neighbor, n1), None);
+    }
     assert_eq!(gap(&world, ResourceType::Port, "port-a"), None);
-    for ip in ["10.7.1.101", "10.7.1.10"] {
+    for ip in ["10.7.1.101", "2001:db8:7:1::101", "10.7.1.10"] {
         world.core.program.lose(ip.parse().unwrap());
     }
     world.core.make_visible(crate::core::GRACE);
     let failure = |gap: Option<Reason>| gap.map(|(status, _)| status);
-    assert_eq!(
-        failure(gap(&world, ResourceType::Neighbor, n1)),
-        Some(OperationStatus::Failure)
-    );
+    for n1 in both {
+        assert_eq!(
+            failure(gap(&world, ResourceType::Neighbor, n1)),
+            Some(OperationStatus::Failure)
+        );
+    }
     assert_eq!(
         failure(gap(&world, ResourceType::Port, "port-a")),
         Some(OperationStatus::Failure)

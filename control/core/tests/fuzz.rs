@@ -8,12 +8,12 @@ mod replay;
 
 use prost::Message;
 
-use super::goal::{scenario, v1, v2};
+use super::goal::{dual_stack, v1, v2};
 use crate::core::Goal;
 
 /// A goal state of each form, and decisions of some length. The first byte names the form.
 fn seeds() -> Vec<Vec<u8>> {
-    let (Goal::V1(first), Goal::V2(second)) = (v1(scenario()), v2(scenario())) else {
+    let (Goal::V1(first), Goal::V2(second)) = (v1(dual_stack()), v2(dual_stack())) else {
         unreachable!()
     };
     let decisions = (0..400u16).map(|n| (n.wrapping_mul(40503) >> 8) as u8 | 2);

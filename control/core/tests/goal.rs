@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Goal states by the handful: short constructors of the controller's messages.
 //!
-//! Ids are short names. Addresses follow `10.<vni>.<host>.<n>`, the underlay is 192.0.2.x.
+//! Ids are short names. Addresses follow `10.<vni>.<host>.<n>` and `2001:db8:<vni>:<host>::<n>`, the underlay is 192.0.2.x.
 
 use crate::core::Goal;
 use crate::proto::schema::goal_state_v2::{
@@ -157,7 +157,7 @@ pub(super) fn subnet(id: &str, vpc: &str, cidr: &str, tunnel_id: u64, gateway: u
         ip_address: if gateway == 0 {
             "0.0.0.0".into()
         } else {
-            cidr.replace(".0/24", ".1")
+            cidr.replace(".0/24", ".1").replace("::/64", "::1")
         },
         mac_address: if gateway == 0 {
             String::new()
@@ -357,4 +357,43 @@ pub(super) fn scenario() -> Vec<State> {
             ],
         ),
     ]
+}
+
+/// The same VPC with IPv6 besides: a subnet of each VNI, the first port and two neighbors in them, and a rule.
+pub(super) fn dual_stack() -> Vec<State> {
+    use NeighborType::{L2, L3};
+    let rule = ("rule6", "2001:db8:203::/48", "2001:db8:8:3::103", 100);
+    let rest = scenario().into_iter();
+    let rest = rest.filter(|state| !matches!(state, State::Port(port) if port.configuration.as_ref().is_some_and(|it| it.id == "port-a")));
+    rest.chain([
+        subnet("azure", "vpc", "2001:db8:7:1::/64", 0, 1),
+        subnet("lime", "vpc", "2001:db8:8:3::/64", 8, 3),
+        port(
+            "port-a",
+            "02:00:00:00:00:0a",
+            &[("blue", "10.7.1.10"), ("azure", "2001:db8:7:1::10")],
+        ),
+        neighbor(
+            "n1",
+            L2,
+            "02:00:00:00:01:01",
+            "azure",
+            "2001:db8:7:1::101",
+            9,
+        ),
+        neighbor(
+            "n3",
+            L3,
+            "02:00:00:00:01:03",
+            "lime",
+            "2001:db8:8:3::103",
+            8,
+        ),
+        router(
+            "router",
+            UpdateType::Delta,
+            &[("azure", &[rule]), ("lime", &[])],
+        ),
+    ])
+    .collect()
 }

@@ -17,8 +17,11 @@ fn id() -> impl Strategy<Value = String> {
 
 fn ip() -> impl Strategy<Value = String> {
     prop_oneof![
-        8 => (1..4u8).prop_map(|n| format!("10.7.1.{n}")),
-        1 => prop::sample::select(vec!["", "0.0.0.0", "10.0.0", "255.255.255.255", "::1"]).prop_map(str::to_owned),
+        5 => (1..4u8).prop_map(|n| format!("10.7.1.{n}")),
+        3 => (1..4u8).prop_map(|n| format!("2001:db8::{n}")),
+        1 => prop::sample::select(vec![
+            "", "0.0.0.0", "10.0.0", "255.255.255.255", "::1", "::", "fe80::1", "ff02::1", "::ffff:10.7.1.1", "2001:DB8:0::1",
+        ]).prop_map(str::to_owned),
     ]
 }
 
@@ -39,6 +42,12 @@ fn cidr() -> impl Strategy<Value = String> {
         "",
         "/",
         "10.7.1.0/33",
+        "2001:db8::/64",
+        "2001:db8::/127",
+        "::/0",
+        "2001:db8::2",
+        "2001:db8::/129",
+        "::ffff:10.7.1.0/120",
     ])
     .prop_map(str::to_owned)
 }
@@ -61,8 +70,9 @@ prop_compose! {
 prop_compose! {
     fn subnet_state()(
         operation_type in operation(), id in id(), vpc_id in id(), cidr in cidr(), tunnel_id in tunnel(), mac_address in mac(),
+        ip_address in prop_oneof![2 => Just(String::new()), 1 => ip()],
     ) -> SubnetState {
-        let gateway = Some(subnet_configuration::Gateway { mac_address, ..Default::default() });
+        let gateway = Some(subnet_configuration::Gateway { ip_address, mac_address });
         let configuration = Some(SubnetConfiguration { id, vpc_id, cidr, tunnel_id, gateway, ..Default::default() });
         SubnetState { operation_type, configuration }
     }

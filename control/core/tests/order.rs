@@ -1,212 +1,18 @@
 // SPDX-License-Identifier: MIT
 //! Order and splitting do not matter, and saying something twice changes nothing.
 //!
-//! What is put in any order are *stories*: what is said of one resource, one after the other. Only within a story
-//! does order count.
+//! What is put in any order are [`stories`](super::stories).
 
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseResult, TestRunner};
 
 use super::goal::*;
+use super::stories::Step::{self, Bind, Revise, Say, Unbind};
+use super::stories::{Story, both_versions, keeping, kept, networks, once, ports_and_guests};
 use super::world::{PORT_A, PORT_B, World, statuses};
 use crate::core::Goal;
-use crate::proto::schema::NeighborType::{L2, L3};
 use crate::proto::schema::OperationStatus::{Pending, Success};
-use crate::proto::schema::UpdateType::{Delta, Full};
-use crate::proto::schema::{GatewayType, OperationStatus, OperationType};
-use crate::state::Revisions;
-
-use Step::{Bind, Revise, Say, Unbind};
-
-/// One step of a story.
-#[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant)] // some dozens of them, and no other place for a state
-pub(super) enum Step {
-    Say(State),
-    /// Port 1 or 2 of the switch is this one of the controller's.
-    Bind(u16, &'static str),
-    Unbind(u16),
-    /// What to make of revisions from now on.
-    Revise(Revisions),
-}
-
-pub(super) type Story = Vec<Step>;
-
-pub(super) fn say(states: impl IntoIterator<Item = State>) -> Story {
-    states.into_iter().map(Say).collect()
-}
-
-/// What nothing is made of yet.
-fn kept() -> Vec<State> {
-    vec![
-        security_group("group", Full, &[("ssh", 22), ("", 80)]),
-        dhcp("uuid", "blue", "02:00:00:00:00:0a", "10.7.1.10"),
-        gateway("zeta", GatewayType::Zeta),
-    ]
-}
-
-/// Everything is said once.
-pub(super) fn once() -> Vec<Story> {
-    let states = scenario().into_iter().chain(kept());
-    let stories = states.map(|state| vec![Say(state)]);
-    stories
-        .chain([vec![Bind(1, "port-a")], vec![Bind(2, "port-b")]])
-        .collect()
-}
-
-/// Ports come, go and are plugged in elsewhere; guests move between hosts.
-pub(super) fn ports_and_guests() -> Vec<Story> {
-    let a = port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]);
-    let b = port(
-        "port-b",
-        "02:00:00:00:00:0b",
-        &[("red", "10.7.2.11"), ("blue", "10.7.1.11")],
-    );
-    let b_elsewhere = port("port-b", "02:00:00:00:00:0c", &[("red", "10.7.2.12")]);
-    let at = |kind, host| neighbor("n1", kind, "02:00:00:00:01:01", "blue", "10.7.1.101", host);
-    let arrives = |host| neighbor("port-a", L2, "02:00:00:00:00:0a", "blue", "10.7.1.10", host);
-    let other_mac = neighbor("n2", L3, "02:00:00:00:01:22", "red", "10.7.2.102", 9);
-    vec![
-        say([vpc("vpc", 7), vpc("vpc", 0)]),
-        say([subnet("blue", "vpc", "10.7.1.0/24", 0, 1)]),
-        say([subnet("red", "vpc", "10.7.2.0/24", i64::MAX as u64, 2)]),
-        say([router("router", Delta, &[("blue", &[]), ("red", &[])])]),
-        vec![
-            Bind(1, "port-a"),
-            Bind(2, "port-c"),
-            Unbind(1),
-            Bind(1, "port-b"),
-            Unbind(2),
-            Bind(2, "port-a"),
-        ],
-        say([a.clone(), deleted(a.clone()), a]),
-        // UPDATE without a device: detached.
-        say([b.clone(), b.with(OperationType::Update), b_elsewhere]),
-        say([at(L2, 9), at(L2, 8), at(L2, 9), at(L2, 7)]),
-        say([at(L3, 7), deleted(at(L3, 7))]),
-        say([arrives(9), arrives(1)]),
-        say([
-            neighbor("n2", L3, "02:00:00:00:01:02", "red", "10.7.2.102", 8),
-            other_mac,
-        ]),
-        say([
-            deleted(neighbor(
-                "n3",
-                L2,
-                "02:00:00:00:01:03",
-                "red",
-                "10.7.2.103",
-                8,
-            )),
-            neighbor("n3", L2, "02:00:00:00:01:03", "red", "10.7.2.103", 8),
-        ]),
-    ]
-}
-
-/// Subnets change range, VNI and VPC; a VNI goes from one VPC to another; routers are patched and replaced.
-pub(super) fn networks() -> Vec<Story> {
-    let blue = |cidr| subnet("blue", "vpc", cidr, 0, 1);
-    let red = |tunnel_id, gateway| subnet("red", "vpc", "10.7.2.0/24", tunnel_id, gateway);
-    let green = |vpc| subnet("green", vpc, "10.8.3.0/24", 8, 3);
-    let rule = ("rule", "203.0.113.0/24", "10.8.3.103", 100);
-    let old_rule = ("old", "203.0.113.0/24", "10.7.2.102", 1);
-    let nearer = ("nearer", "203.0.113.0/25", "10.7.2.102", 1);
-    vec![
-        say([vpc("vpc", 7), vpc("vpc", 17), vpc("vpc", 9)]),
-        // VNI 7 is the first VPC's for a while.
-        say([vpc("other", 0), vpc("other", 7)]),
-        say([
-            blue("10.7.1.0/25"),
-            blue("10.7.0.0/16"),
-            deleted(blue("")),
-            blue("10.7.1.0/24"),
-        ]),
-        say([red(0, 2), red(77, 0), red(i64::MAX as u64, 9)]),
-        say([green("vpc"), green("other")]),
-        say([subnet("apart", "other", "10.7.1.0/24", 0, 4)]),
-        say([
-            router("router", Delta, &[("blue", &[old_rule]), ("apart", &[])]),
-            router("router", Delta, &[("red", &[rule]), ("blue", &[rule])]),
-            router("router", Full, &[("blue", &[rule]), ("green", &[])]),
-            router("router", Delta, &[("blue", &[nearer, ("none", "", "", 0)])]),
-            router("router", Delta, &[("red", &[])]),
-        ]),
-        say([
-            router("second", Full, &[("apart", &[old_rule])]),
-            deleted(router("second", Full, &[])),
-        ]),
-        vec![Bind(1, "port-a")],
-        vec![Bind(2, "port-b")],
-        say([port(
-            "port-a",
-            "02:00:00:00:00:0a",
-            &[("blue", "10.7.1.10")],
-        )]),
-        say([port(
-            "port-b",
-            "02:00:00:00:00:0b",
-            &[("apart", "10.7.1.10")],
-        )]),
-        say([neighbor(
-            "n2",
-            L3,
-            "02:00:00:00:01:02",
-            "red",
-            "10.7.2.102",
-            9,
-        )]),
-        say([neighbor(
-            "n3",
-            L3,
-            "02:00:00:00:01:03",
-            "green",
-            "10.8.3.103",
-            8,
-        )]),
-        say([neighbor(
-            "n4",
-            L2,
-            "02:00:00:00:01:04",
-            "apart",
-            "10.7.1.104",
-            8,
-        )]),
-    ]
-}
-
-/// What is kept is patched, replaced, renamed and deleted.
-pub(super) fn keeping() -> Vec<Story> {
-    let mac = "02:00:00:00:00:0a";
-    let zeta = gateway("zeta", GatewayType::Zeta);
-    vec![
-        say([
-            security_group("group", Delta, &[("a", 22), ("", 80)]),
-            security_group("group", Full, &[("b", 443), ("", 81)]),
-            security_group("group", Delta, &[("b", 0), ("c", 53), ("a", 22)]),
-        ]),
-        say([
-            security_group("gone", Full, &[("a", 22)]),
-            deleted(security_group("gone", Full, &[])),
-        ]),
-        say([
-            dhcp("uuid-1", "blue", mac, "10.7.1.10"),
-            dhcp("uuid-2", "blue", mac, "10.7.1.11"),
-        ]),
-        say([
-            dhcp("uuid-3", "red", mac, "10.7.2.10"),
-            deleted(dhcp("uuid-4", "red", mac, "")),
-        ]),
-        say([
-            zeta.clone(),
-            deleted(zeta),
-            gateway("zeta", GatewayType::Igw),
-        ]),
-        say([vpc("vpc", 7)]),
-        say([subnet("blue", "vpc", "10.7.1.0/24", 0, 1)]),
-        say([port("port-a", mac, &[("blue", "10.7.1.10")])]),
-        vec![Bind(1, "port-a")],
-    ]
-}
+use crate::proto::schema::{OperationStatus, OperationType};
 
 /// Lets the steps happen, in this order; what is said goes out as a message where `ends_message` says so.
 fn tell(
@@ -315,6 +121,11 @@ fn networks_that_change_end_alike() {
 }
 
 #[test]
+fn networks_of_both_versions_of_ip_end_alike() {
+    assert_order_does_not_matter(&both_versions(), 4000);
+}
+
+#[test]
 fn what_is_kept_ends_alike() {
     assert_order_does_not_matter(&keeping(), 4000);
 }
@@ -336,10 +147,26 @@ fn the_stories_end_in_what_they_say() {
         " in 10.7.1.0/24 vni 9 gateway Some(00:00:5e:00:01:01)",
         " in 10.7.1.0/24 vni 7 gateway Some(00:00:5e:00:01:04) dvr None",
         "  203.0.113.5: 02:00:00:00:01:02 vni 77 host 192.0.2.9",
+        "  203.0.113.200: 02:00:00:00:01:02 vni 77 host 192.0.2.9",
+        "  203.0.113.200: 02:00:00:00:01:03 vni 8 host 192.0.2.8",
+        "  198.18.0.9: nowhere",
     ] {
         assert!(seen.contains(line), "no {line:?} in\n{seen}");
     }
     assert!(!wanted.contains("\"reason\""), "{wanted}");
+    let [seen, wanted] = reference(both_versions());
+    for line in [
+        " in 2001:db8:7:1::/64 vni 7 gateway Some(00:00:5e:00:01:01) dvr Some(fe:16:11:00:00:00)",
+        "  2001:db8:7:1::10: 02:00:00:00:00:0a vni 7 port 1",
+        "  2001:db8:7:1::101: 02:00:00:00:01:01 vni 7 host 192.0.2.8",
+        "  2001:db8:203::5: 02:00:00:00:01:01 vni 7 host 192.0.2.8",
+        "  203.0.113.5: 02:00:00:00:01:05 vni 7 host 192.0.2.9",
+    ] {
+        assert!(seen.contains(line), "no {line:?} in\n{seen}");
+    }
+    let reason = "fixed_ips: ip_address 10.7.2.104 is an IPv4 address, and subnet \\\"azure\\\" has the cidr 2001:db8:7:1::/64";
+    assert!(wanted.contains(reason), "{wanted}");
+    assert_eq!(wanted.matches("\"reason\"").count(), 1, "{wanted}");
     let [_, wanted] = reference(keeping());
     assert_eq!(wanted.matches("\"reason\"").count(), 3, "{wanted}");
 }

@@ -207,6 +207,58 @@ fn two_machines_conflict_whoever_agrees_with_both_is_told_first() {
 }
 
 #[test]
+fn contradictions_of_ipv6_conflict_likewise_but_for_gateways_of_two_links() {
+    let with = |more: Vec<State>| dual_stack().into_iter().chain(more).collect::<Vec<_>>();
+    let machine = |ip| neighbor("m", L2, "02:00:00:00:01:66", "azure", ip, 8);
+    let rule = |rule| router("router", UpdateType::Delta, &[("azure", &[rule])]);
+    let azure = "in the table of subnet \"azure\"";
+    let cases = [
+        (
+            machine("2001:db8:7:1:0::101"),
+            Kind::DuplicateAddress,
+            "2001:db8:7:1::101 in VPC \"vpc\"".to_owned(),
+        ),
+        (
+            machine("2001:db8:7:1::1"),
+            Kind::DuplicateGateway,
+            "2001:db8:7:1::1 in VPC \"vpc\"".to_owned(),
+        ),
+        (
+            rule(("other", "2001:db8:203::/48", "2001:db8:7:1::101", 5)),
+            Kind::OverlappingRoute,
+            format!("2001:db8:203::/48 {azure}"),
+        ),
+        (
+            rule(("nobody", "2001:db8:9::/48", "2001:db8:7:1::77", 5)),
+            Kind::UnknownNextHop,
+            format!("2001:db8:7:1::77 {azure}"),
+        ),
+    ];
+    for (state, kind, place) in cases {
+        let conflict = conflict(with(vec![state]));
+        assert_eq!((conflict.0, conflict.1), (kind, place));
+    }
+    let mut links = ["azure", "lime"].map(|id| subnet(id, "vpc", "2001:db8:9::/64", 7, 9));
+    for (link, n) in links.iter_mut().zip(1..) {
+        let State::Subnet(SubnetState {
+            configuration: Some(subnet),
+            ..
+        }) = link
+        else {
+            unreachable!()
+        };
+        subnet.cidr = format!("2001:db8:{n}::/64");
+        subnet.gateway.get_or_insert_default().ip_address = "fe80::1".into();
+    }
+    let (difference, _) = rehearse(vec![vpc("vpc", 7)], links.to_vec());
+    assert!(
+        difference.conflicts.is_empty(),
+        "{:?}",
+        difference.conflicts
+    );
+}
+
+#[test]
 fn a_vni_of_two_vpcs_conflicts() {
     let (difference, _) = rehearse(
         scenario(),
@@ -224,7 +276,7 @@ fn a_vni_of_two_vpcs_conflicts() {
 }
 
 #[test]
-fn one_destination_by_two_next_hops_conflicts() {
+fn one_destination_by_two_next_hops_conflicts_unless_they_share_its_flows() {
     let twice = |hop| {
         let rules = [("second", "203.0.113.0/24", hop, 7)];
         router("router", UpdateType::Delta, &[("blue", &rules)])
@@ -235,6 +287,11 @@ fn one_destination_by_two_next_hops_conflicts() {
     assert_eq!(between.len(), 2);
     let (difference, _) = rehearse(scenario(), vec![twice("10.8.3.103")]);
     assert!(difference.conflicts.is_empty(), "the same next hop");
+    assert_eq!(conflict(vec![twice("blackhole")]).0, Kind::OverlappingRoute);
+    let equal = [("second", "203.0.113.0/24", "10.7.1.101", 100)];
+    let equal = router("router", UpdateType::Delta, &[("blue", &equal)]);
+    let (difference, _) = rehearse(scenario(), vec![equal]);
+    assert!(difference.conflicts.is_empty(), "they share the flows");
 }
 
 #[test]

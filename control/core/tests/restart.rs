@@ -5,10 +5,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
 use super::goal::{State, deleted, dhcp, neighbor, port, subnet, v2, vpc};
-use super::order::{
-    Step, Story, for_all, interleave, keeping, networks, once, ports_and_guests, say, switch_port,
-    turns,
-};
+use super::order::{for_all, interleave, switch_port, turns};
+use super::stories::{Step, Story, both_versions, keeping, networks, once, ports_and_guests, say};
 use super::world::World;
 use crate::core::Goal;
 use crate::proto::schema::NeighborType::L2;
@@ -117,6 +115,11 @@ fn whenever_the_process_ends_everything_is_as_it_was() {
 #[test]
 fn ports_and_guests_are_as_they_were() {
     assert_restarts_as_it_was(&ports_and_guests(), 200);
+}
+
+#[test]
+fn networks_of_both_versions_of_ip_are_as_they_were() {
+    assert_restarts_as_it_was(&both_versions(), 200);
 }
 
 #[test]

@@ -3,21 +3,21 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use serde_json::Value;
 use vswitch::tables::rcu::Reader;
 use vswitch::tables::routes::Target;
 use vswitch::tables::snapshot::{Registrar, tables};
-use vswitch::tables::{Hop, Lease, Neighbor, PortId, Role, Tables, Tunnel, Underlay};
+use vswitch::tables::{Hop, Lease, Neighbor, PortId, Role, Tables, TenantPort, Tunnel, Underlay};
 use vswitch::wire::Mac;
 
 use super::export::exported;
 use super::goal::State;
 use super::goal::v1;
 use crate::core::watchdog::GRACE;
-use crate::core::{Core, Goal, Show, Site, Uplink};
+use crate::core::{Core, Goal, PortRules, Show, Site, Uplink};
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
 use crate::southbound::decode::Encoded;
 
@@ -26,10 +26,20 @@ pub(super) const PORT_A: PortId = PortId::new(1).unwrap();
 pub(super) const PORT_B: PortId = PortId::new(2).unwrap();
 
 /// Every address and every MAC that tests use, to look up.
-fn addresses() -> impl Iterator<Item = Ipv4Addr> {
-    [(7, 1), (7, 2), (8, 3)]
-        .into_iter()
-        .flat_map(|(a, b)| (0..=255).map(move |n| Ipv4Addr::new(10, a, b, n)))
+fn addresses() -> impl Iterator<Item = IpAddr> {
+    let v4 = |(a, b)| (0..=255).map(move |n| IpAddr::from([10, a, b, n]));
+    let few = || (0..0x20).chain(0x100..0x110);
+    let v6 = move |(a, b)| few().map(move |n| IpAddr::from([0x2001, 0xdb8, a, b, 0, 0, 0, n]));
+    let v4 = [(7, 1), (7, 2), (8, 3)].into_iter().flat_map(v4);
+    let v6 = [(7, 1), (8, 3)].into_iter().flat_map(v6);
+    let by_rule = [
+        "203.0.113.5",
+        "203.0.113.200",
+        "198.18.0.9",
+        "2001:db8:203::5",
+    ];
+    let by_rule = by_rule.map(|ip| ip.parse().unwrap());
+    v4.chain(v6).chain(by_rule)
 }
 
 fn macs() -> impl Iterator<Item = Mac> {
@@ -54,6 +64,7 @@ pub(super) fn site() -> Site {
         underlay: Some(uplink),
         host_port: None,
         anti_spoofing: true,
+        rules: HashMap::new(),
     }
 }
 
@@ -201,8 +212,8 @@ impl World {
                 let (gateway, dvr) = (attachment.gateway_mac, attachment.host_dvr_mac);
                 writeln!(
                     text,
-                    " in {} vni {} gateway {gateway:?} dvr {dvr:?}",
-                    attachment.cidr, attachment.vni
+                    " in {} vni {} gateway {gateway:?} dvr {dvr:?} at {:?} of {:?}",
+                    attachment.cidr, attachment.vni, attachment.gateway_ip, attachment.gateways
                 )
                 .unwrap();
                 for mac in macs() {
@@ -211,14 +222,19 @@ impl World {
                         writeln!(text, "  {mac}: {}", show(&tables, found)).unwrap();
                     }
                 }
-                for ip in addresses().chain([Ipv4Addr::new(203, 0, 113, 5)]) {
-                    let hop = match attachment.routes.lookup(u32::from(ip)) {
-                        None => continue,
-                        Some(Target::Connected(vpc)) => tables.neighbors.find_ip(vpc, ip),
-                        Some(Target::Via(vpc, hop)) => tables.neighbors.find_ip(vpc, hop),
-                    };
-                    if let Some(found) = hop {
-                        writeln!(text, "  {ip}: {}", show(&tables, found)).unwrap();
+                for ip in addresses() {
+                    for target in attachment.routes.lookup(ip) {
+                        let found = match target {
+                            Target::Connected(vpc) => tables.neighbors.find_ip(vpc, ip),
+                            Target::Via(vpc, hop) => tables.neighbors.find_ip(vpc, hop),
+                            Target::Blackhole => {
+                                writeln!(text, "  {ip}: nowhere").unwrap();
+                                continue;
+                            }
+                        };
+                        if let Some(found) = found {
+                            writeln!(text, "  {ip}: {}", show(&tables, found)).unwrap();
+                        }
                     }
                 }
             }
@@ -232,14 +248,26 @@ impl World {
 
     /// What workers tell the guest at port 1 by DHCP.
     pub(super) fn lease(&mut self) -> Option<Arc<Lease>> {
+        self.guest(PORT_A)?.lease.clone()
+    }
+
+    /// What workers know of a port's guest.
+    pub(super) fn guest(&mut self, port: PortId) -> Option<Arc<TenantPort>> {
         let tables = self.reader.pin();
-        let lease = match tables.role(PORT_A) {
-            Role::Tenant(tenant) => tenant.lease.clone(),
+        let guest = match tables.role(port) {
+            Role::Tenant(tenant) => Some(Arc::clone(tenant)),
             _ => None,
         };
         drop(tables);
         self.reader.offline();
-        lease
+        guest
+    }
+
+    /// Says what holds at a port.
+    pub(super) fn rule(&mut self, port: PortId, rules: PortRules) {
+        self.core.set_rules(port, rules).unwrap();
+        assert!(self.core.make_visible(GRACE));
+        self.check();
     }
 
     /// What the tables say of an address in the VPC of the first subnet of port 1.

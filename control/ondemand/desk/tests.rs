@@ -51,11 +51,13 @@ impl Lab {
             gateways: [].into(),
             host_dvr_mac: None,
             routes: Arc::new(RouteTable::empty()),
+            advertisement: Arc::default(),
         };
         for port in [GUEST, OTHER] {
             let guest = TenantPort {
                 mac: Mac::new([2, 0, 0, 0, 0, port.get() as u8]),
                 admin_up: true,
+                takes_tags: false,
                 guard: None,
                 lease: None,
                 attachments: [attachment.clone()].into_iter().collect(),

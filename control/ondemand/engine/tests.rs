@@ -3,6 +3,7 @@
 
 mod limits;
 
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use etherparse::PacketBuilder;
@@ -27,9 +28,12 @@ struct Bench {
     tables: HashSet<Destination>,
 }
 
-/// The `n`-th address of a subnet.
+/// The `n`-th address of a subnet; odd ones are of IPv6.
 fn to(n: u16) -> Destination {
-    let ip = std::net::Ipv4Addr::from(0x0a07_0000 + u32::from(n));
+    let ip = match n % 2 {
+        0 => IpAddr::from((0x0a07_0000 + u32::from(n)).to_be_bytes()),
+        _ => IpAddr::from([0x2001, 0xdb8, 7, 0, 0, 0, 0, n]),
+    };
     Destination {
         vni: Vni::new(7).unwrap(),
         ip,
@@ -42,10 +46,10 @@ fn miss(n: u16, mark: u8) -> Miss<MemoryFrame> {
 }
 
 fn miss_of(port: u16, n: u16, mark: u8) -> Miss<MemoryFrame> {
-    let destination = to(n);
+    let (destination, n) = (to(n), n.to_be_bytes());
     let mut bytes = Vec::new();
     PacketBuilder::ethernet2([2; 6], [4; 6])
-        .ipv4([10, 7, 0, 1], destination.ip.octets(), 64)
+        .ipv4([10, 7, 0, 1], [10, 7, n[0], n[1]], 64)
         .udp(1, 2)
         .write(&mut bytes, &[mark])
         .unwrap();
@@ -100,7 +104,10 @@ impl Bench {
     /// A call, and the addresses that it asks for.
     fn asks(&mut self) -> (u64, Vec<u16>) {
         let call = self.call().expect("a call");
-        let low = |question: &Question| u32::from(question.destination) as u16;
+        let low = |question: &Question| match question.destination {
+            IpAddr::V4(ip) => ip.to_bits() as u16,
+            IpAddr::V6(ip) => ip.to_bits() as u16,
+        };
         (call.first, call.questions.iter().map(low).collect())
     }
 

@@ -57,11 +57,12 @@ fn lab(lease: Option<&Lease>) -> Lab {
     let mut lab = Lab::new();
     let subnet = Subnet::new(7, 1, 1, 1);
     let mut attachment = subnet.attachment();
-    (attachment.gateway_mac, attachment.gateway_ip) = (Some(GATEWAY), Some(SERVER));
-    attachment.gateways = [SERVER].into();
+    (attachment.gateway_mac, attachment.gateway_ip) = (Some(GATEWAY), Some(SERVER.into()));
+    attachment.gateways = [SERVER.into()].into();
     let guest = TenantPort {
         mac: GUEST,
         admin_up: true,
+        takes_tags: false,
         guard: None,
         lease: lease.cloned().map(Arc::new),
         attachments: [attachment].into_iter().collect(),

@@ -2,6 +2,8 @@
 //! ARP requests are answered from the tables: for gateways, and for the neighbors of any host. Nobody learns anything
 //! from them, and nobody else sees them.
 
+use std::net::IpAddr;
+
 use zerocopy::FromBytes;
 
 use super::{Edge, Verdict};
@@ -37,14 +39,14 @@ pub(in crate::stage) fn subnet<'t>(
     edge: &Edge<'t, impl Frame>,
     arp: &ArpHdr,
 ) -> Option<&'t Attachment> {
-    let target = arp.target_ip();
+    let target = IpAddr::V4(arp.target_ip());
     let mut subnets = edge.guest.attachments.iter();
     subnets.find(|subnet| subnet.cidr.contains(&target))
 }
 
 /// The MAC at the address that is asked for, as far as the tables know, and unless the guest itself has it.
 fn owner(edge: &Edge<'_, impl Frame>, arp: &ArpHdr) -> Option<Mac> {
-    let (subnet, target) = (subnet(edge, arp)?, arp.target_ip());
+    let (subnet, target) = (subnet(edge, arp)?, IpAddr::V4(arp.target_ip()));
     if subnet.gateway_ip == Some(target) {
         return subnet.gateway_mac;
     }

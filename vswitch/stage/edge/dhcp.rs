@@ -20,7 +20,7 @@ use arrayvec::ArrayVec;
 use zerocopy::IntoBytes;
 
 use super::question::{Question, datagram};
-use super::{Edge, Verdict};
+use super::{Edge, Verdict, replace};
 use crate::burst::Meta;
 use crate::counters::DropReason;
 use crate::io::Frame;
@@ -73,18 +73,7 @@ fn reply<F: Frame>(lease: &Lease, port_mtu: u16, frame: &mut F) -> Result<(), Dr
     let ip = Ipv4Hdr::own(addresses.0, addresses.1, ipv4::UDP, payload);
     let ethernet = EthernetHdr::new(mac, lease.server_mac, ethernet::IPV4);
     let parts = [ethernet.as_bytes(), ip.as_bytes(), udp.as_bytes(), &message];
-    let (old, new) = (frame.len(), EthernetHdr::LEN + IP_UDP + message.len());
-    let fits = match new.checked_sub(old) {
-        Some(more) => frame.extend(more),
-        None => frame.truncate(new),
-    };
-    if !fits {
-        return Err(DropReason::NoHeadroom);
-    }
-    for (to, from) in frame.head_mut().iter_mut().zip(parts.into_iter().flatten()) {
-        *to = *from;
-    }
-    Ok(())
+    replace(frame, &parts)
 }
 
 /// What kind of message answers a question, and what depends on it. Addresses are unspecified for none.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //! What the gateway says by ICMP: echo replies, and why a packet goes no further (RFC 792, RFC 1812 section 4.3).
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Edge, Verdict};
+use super::{Edge, Verdict, dropped};
 use crate::burst::{Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
@@ -80,17 +80,10 @@ fn too_big<F: Frame>(edge: &mut Edge<'_, F>, frame: &mut F, meta: &Meta) -> bool
     ip.is_some_and(|ip| ip.total_len() > mtu.into()) && error(edge, frame, meta, kind, code, mtu)
 }
 
-fn dropped(told: bool, reason: DropReason) -> Verdict {
-    match told {
-        true => Verdict::Told(reason),
-        false => Verdict::Drop(reason),
-    }
-}
-
 /// True if the destination is an address of a router that the guest's subnet is connected to.
 fn is_for_gateway<F>(edge: &Edge<'_, F>, head: &[u8], meta: &Meta) -> bool {
     let subnet = route::subnet(edge.guest, head, meta);
-    let to = Ipv4Addr::from(meta.dst_ip);
+    let to = IpAddr::V4(Ipv4Addr::from(meta.dst_ip));
     subnet.is_some_and(|subnet| subnet.gateways.binary_search(&to).is_ok())
 }
 
@@ -136,12 +129,17 @@ fn error<F: Frame>(
 ) -> bool {
     let head = frame.head();
     let gateway = route::subnet(edge.guest, head, meta).and_then(|subnet| subnet.gateway_ip);
+    let gateway = gateway.and_then(|ip| match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    });
     // Inside a subnet without a gateway, the machine that cannot be reached by so long a packet says so itself.
     let stand_in = || (code == icmp::FRAGMENTATION_NEEDED).then(|| Ipv4Addr::from(meta.dst_ip));
     let (Some(gateway), Some(ip)) = (gateway.or_else(stand_in), route::ipv4(head)) else {
         return false;
     };
-    let to_all = |subnet: &Attachment| u32::from(subnet.cidr.broadcast()) == ip.dst();
+    let to_all =
+        |subnet: &Attachment| subnet.cidr.broadcast() == IpAddr::V4(Ipv4Addr::from(ip.dst()));
     if edge.guest.attachments.iter().any(to_all) || !is_told_of(ip, head) {
         return false;
     }

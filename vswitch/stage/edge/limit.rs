@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! How many errors a guest is told of: each takes as much work as a packet that is forwarded, and somebody may provoke
+//! How many errors a guest is told of, and how often of its router. Errors: each takes as much work as a packet that is forwarded, and somebody may provoke
 //! them for their own sake (RFC 1812 section 4.3.2.8).
 
 use std::time::{Duration, Instant};
@@ -14,25 +14,47 @@ const AT_ONCE: u32 = 100;
 /// Time after which one more is allowed.
 const INTERVAL: Duration = Duration::from_nanos(1_000_000_000 / PER_SECOND as u64);
 
-/// What one worker has told. A token bucket for each port, as the time at which it would be full.
-pub struct Limiter([Option<Instant>; MAX_PORTS]);
+/// Time after which a guest is told of its router again, unasked (RFC 4861 section 6.2.1: MaxRtrAdvInterval's default).
+const ROUTER_INTERVAL: Duration = Duration::from_secs(600);
+
+/// What one worker has told each port.
+pub struct Limiter {
+    /// A token bucket for errors, as the time at which it would be full.
+    full: [Option<Instant>; MAX_PORTS],
+    /// When the guest was last told of its router.
+    router: [Option<Instant>; MAX_PORTS],
+}
 
 impl Default for Limiter {
     fn default() -> Self {
-        Self([None; MAX_PORTS])
+        Self {
+            full: [None; MAX_PORTS],
+            router: [None; MAX_PORTS],
+        }
     }
 }
 
 impl Limiter {
     /// True if the guest at this port may be told of one more error now, which counts as done.
     pub(super) fn allows(&mut self, port: PortId, now: Instant) -> bool {
-        let full = &mut self.0[port.index() % MAX_PORTS];
+        let full = &mut self.full[port.index() % MAX_PORTS];
         let from = full.map_or(now, |full| full.max(now));
         let allowed = from + INTERVAL <= now + INTERVAL * AT_ONCE;
         if allowed {
             *full = Some(from + INTERVAL);
         }
         allowed
+    }
+
+    /// The guest at this port is told of its router now.
+    pub(super) fn tell_router(&mut self, port: PortId, now: Instant) {
+        self.router[port.index() % MAX_PORTS] = Some(now);
+    }
+
+    /// True if the guest at this port was not told of its router for long.
+    pub(super) fn is_router_due(&self, port: PortId, now: Instant) -> bool {
+        let told = self.router[port.index() % MAX_PORTS];
+        told.is_none_or(|told| now.duration_since(told) >= ROUTER_INTERVAL)
     }
 }
 
@@ -58,5 +80,15 @@ mod tests {
             AT_ONCE,
             "a pause does not save up more"
         );
+    }
+
+    #[test]
+    fn a_router_is_due_until_it_is_told_and_again_after_a_while_and_each_port_for_itself() {
+        let (mut limiter, begun) = (Limiter::default(), Instant::now());
+        let [one, other] = [1, 2].map(|n| PortId::new(n).unwrap());
+        assert!(limiter.is_router_due(one, begun));
+        limiter.tell_router(one, begun);
+        let due = |port, seconds| limiter.is_router_due(port, begun + Duration::from_secs(seconds));
+        assert!(!due(one, 0) && !due(one, 599) && due(one, 600) && due(other, 0));
     }
 }

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: MIT
 //! The first hop: what a stage refuses is looked at once more before it is dropped. It may be a question that the switch
-//! answers (`arp`, `dhcp`, echo), a packet whose sender is told why it goes no further (`icmp`), or one whose neighbor the
+//! answers (`arp`, `nd`, `dhcp`, echo), a packet whose sender is told why it goes no further (`icmp`, `icmpv6`), or one whose neighbor the
 //! controller may know ([`punt`]).
 //!
 //! Reads the frame, `meta.payload`, and what `punt` reads.
-//! Drops what was to be dropped anyway, `ForGateway`, `NoLease`, `BadDhcp`, `DhcpQuiet`, `DhcpDeclined`, and those of
-//! `punt`.
+//! Drops what was to be dropped anyway, `ForGateway`, `BadNd`, `NoLease`, `BadDhcp`, `DhcpQuiet`, `DhcpDeclined`,
+//! `NoHeadroom`, and those of `punt`.
 //!
 //! All of it is off the path of frames that are forwarded.
 
 pub(super) mod arp;
 mod dhcp;
 mod icmp;
+mod icmpv6;
 mod limit;
+pub(super) mod nd;
 mod question;
+mod router;
 
 use std::sync::Arc;
 
@@ -54,6 +57,8 @@ pub struct Replies<F> {
     frames: Frames<F>,
     /// Of each, why the packet that it is about was dropped; `None`: that was for the switch itself.
     dropped: ArrayVec<Option<DropReason>, MAX_BURST>,
+    /// What it is told besides.
+    unasked: Option<F>,
 }
 
 impl<F> Default for Replies<F> {
@@ -61,6 +66,7 @@ impl<F> Default for Replies<F> {
         Self {
             frames: Frames::new(),
             dropped: ArrayVec::new(),
+            unasked: None,
         }
     }
 }
@@ -73,13 +79,17 @@ impl<F: Frame> Replies<F> {
         &mut self,
         port: PortId,
         egress: &mut Egress<T>,
-        counters: &WorkerCounters,
+        worker: &WorkerCounters,
     ) {
-        if self.frames.is_empty() {
+        if self.frames.is_empty() && self.unasked.is_none() {
             return;
         }
-        egress.send_own(&mut self.frames, port, counters);
-        let counters = counters.port(port);
+        egress.send_own(&mut self.frames, port, worker);
+        if let Some(unasked) = self.unasked.take() {
+            self.frames.push(unasked); // the others are gone
+            egress.send_own(&mut self.frames, port, worker);
+        }
+        let counters = worker.port(port);
         for dropped in self.dropped.drain(..) {
             match dropped {
                 None => counters.add_answered(1),
@@ -99,6 +109,34 @@ enum Verdict {
     Drop(DropReason),
 }
 
+/// Of a packet that is dropped, and whose sender was told so, or not.
+const fn dropped(told: bool, reason: DropReason) -> Verdict {
+    match told {
+        true => Verdict::Told(reason),
+        false => Verdict::Drop(reason),
+    }
+}
+
+/// Puts these bytes in a frame's place.
+///
+/// # Errors
+/// `NoHeadroom`: it has no room for them.
+fn replace<F: Frame>(frame: &mut F, parts: &[&[u8]]) -> Result<(), DropReason> {
+    let new = parts.iter().map(|part| part.len()).sum::<usize>();
+    let fits = match new.checked_sub(frame.len()) {
+        Some(more) => frame.extend(more),
+        None => frame.truncate(new),
+    };
+    if !fits {
+        return Err(DropReason::NoHeadroom);
+    }
+    let bytes = parts.iter().copied().flatten();
+    for (to, from) in frame.head_mut().iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    Ok(())
+}
+
 impl<F: Frame> Edge<'_, F> {
     /// Takes a frame that a stage refused, if there is anything to do but to drop it.
     ///
@@ -113,7 +151,8 @@ impl<F: Frame> Edge<'_, F> {
         let answer = match meta.payload {
             Payload::Ipv4 => dhcp::answer(self, &mut frame, meta)
                 .or_else(|| icmp::answer(self, &mut frame, meta, reason)),
-            Payload::Ipv6 => None,
+            Payload::Ipv6 => nd::answer(self, &mut frame)
+                .or_else(|| icmpv6::answer(self, &mut frame, meta, reason)),
             Payload::Other => arp::answer(self, &mut frame),
         };
         let verdict = match answer {
@@ -122,7 +161,7 @@ impl<F: Frame> Edge<'_, F> {
                 Ok(()) => return Ok(()),
                 Err((back, reason)) => {
                     frame = back;
-                    icmp::tell(self, &mut frame, meta, reason)
+                    self.told(&mut frame, meta, reason)
                 }
             },
         };
@@ -139,8 +178,15 @@ impl<F: Frame> Edge<'_, F> {
         meta: &Meta,
         reason: DropReason,
     ) -> Result<(), (F, DropReason)> {
-        let verdict = icmp::tell(self, &mut frame, meta, reason);
+        let verdict = self.told(&mut frame, meta, reason);
         self.reply(frame, verdict)
+    }
+
+    fn told(&mut self, frame: &mut F, meta: &Meta, reason: DropReason) -> Verdict {
+        match meta.payload {
+            Payload::Ipv6 => icmpv6::tell(self, frame, meta, reason),
+            _ => icmp::tell(self, frame, meta, reason),
+        }
     }
 
     /// Bytes of the longest frame that gets where this one goes.

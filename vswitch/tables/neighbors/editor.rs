@@ -7,9 +7,10 @@
 use std::alloc::{Layout, handle_alloc_error};
 use std::sync::{Arc, Weak};
 
-use super::bucket::{Bucket, EMPTY, RETIRED, SLOTS};
+use super::bucket::{Bucket, Key};
 use super::entry::Entry;
-use super::table::{NeighborTable, Seed};
+use super::narrow::Narrow;
+use super::table::NeighborTable;
 use crate::tables::sync::{Fault, fault};
 use crate::tables::{Full, TableFull};
 
@@ -22,21 +23,24 @@ const INITIAL_BUCKETS: usize = if cfg!(vswitch_loom) { 3 } else { 64 };
 /// but the memory that all tables on the way need takes more time than filling them.
 const LARGE: usize = 1 << 16;
 
+/// Bits that say which slot of a bucket.
+const SLOT_BITS: u32 = 2;
+
 /// A slot of one table: bucket and slot in one number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(in crate::tables) struct Place(u32);
 
 impl Place {
     fn new(bucket: usize, slot: usize) -> Self {
-        Self((bucket * SLOTS + slot) as u32)
+        Self((bucket << SLOT_BITS | slot) as u32)
     }
 
     fn bucket(self) -> usize {
-        self.0 as usize / SLOTS
+        self.0 as usize >> SLOT_BITS
     }
 
     fn slot(self) -> usize {
-        self.0 as usize % SLOTS
+        self.0 as usize & ((1 << SLOT_BITS) - 1)
     }
 }
 
@@ -62,13 +66,13 @@ pub(in crate::tables) struct Upserted {
 }
 
 /// Changes one neighbor table.
-pub(in crate::tables) struct Editor {
+pub(in crate::tables) struct Editor<B: Bucket = Narrow> {
     /// The newest table.
-    table: Arc<NeighborTable>,
+    table: Arc<NeighborTable<B>>,
     /// Readers see `table`. False from a growth until the next publication.
     published: bool,
     /// What `table` took the place of, and what that did, as long as readers may see it.
-    replaced: Vec<Weak<NeighborTable>>,
+    replaced: Vec<Weak<NeighborTable<B>>>,
     which: Full,
     capacity: usize,
     /// Keys.
@@ -77,12 +81,12 @@ pub(in crate::tables) struct Editor {
     used: usize,
 }
 
-impl Editor {
+impl<B: Bucket> Editor<B> {
     /// An editor of a new table for at most `capacity` keys. Aborts without memory, like any small allocation.
     pub(in crate::tables) fn new(which: Full, capacity: usize, seed: (u64, u64)) -> Self {
-        let table = NeighborTable::new(INITIAL_BUCKETS, Seed(seed.0, seed.1 | 1));
+        let table = NeighborTable::new(INITIAL_BUCKETS, (seed.0, seed.1 | 1));
         let table = Arc::new(
-            table.unwrap_or_else(|| handle_alloc_error(Layout::new::<[Bucket; INITIAL_BUCKETS]>())),
+            table.unwrap_or_else(|| handle_alloc_error(Layout::new::<[B; INITIAL_BUCKETS]>())),
         );
         Self {
             table,
@@ -96,7 +100,7 @@ impl Editor {
     }
 
     /// The table as it is to be published.
-    pub(in crate::tables) fn table(&self) -> &Arc<NeighborTable> {
+    pub(in crate::tables) fn table(&self) -> &Arc<NeighborTable<B>> {
         &self.table
     }
 
@@ -132,17 +136,17 @@ impl Editor {
     }
 
     /// True for a key that was added and not removed.
-    pub(in crate::tables) fn contains(&self, key: u64) -> bool {
+    pub(in crate::tables) fn contains(&self, key: B::Key) -> bool {
         self.find(key).is_some()
     }
 
     /// Adds `key`, or gives it a new value. Nothing has changed on an error.
     pub(in crate::tables) fn upsert(
         &mut self,
-        key: u64,
+        key: B::Key,
         value: Entry,
     ) -> Result<Upserted, TableFull> {
-        if key == EMPTY || key == RETIRED {
+        if !key.is_valid() {
             return Err(self.full());
         }
         let mut old = self.find(key);
@@ -199,7 +203,7 @@ impl Editor {
     }
 
     /// Takes a key out of readers' sight; its place, to be [freed](Editor::free) after a grace period.
-    pub(in crate::tables) fn remove(&mut self, key: u64) -> Option<Place> {
+    pub(in crate::tables) fn remove(&mut self, key: B::Key) -> Option<Place> {
         let place = self.find(key)?;
         self.retire(place);
         self.live -= 1;
@@ -209,13 +213,12 @@ impl Editor {
     /// Takes what is in a place out of readers' sight, to be [freed](Editor::free) after a grace period.
     pub(in crate::tables) fn retire(&mut self, place: Place) {
         let bucket = self.table.bucket(place.bucket());
-        let key = bucket.key(place.slot());
+        let Some(key) = bucket.key(place.slot()) else {
+            return;
+        };
         bucket.retire(place.slot());
-        for index in self
-            .table
-            .walk(key)
-            .take_while(|index| *index != place.bucket())
-        {
+        let passed = self.table.walk(key);
+        for index in passed.take_while(|index| *index != place.bucket()) {
             self.table.bucket(index).pull_back();
         }
     }
@@ -227,11 +230,11 @@ impl Editor {
     }
 
     /// The newest copy of a key.
-    fn find(&self, key: u64) -> Option<Place> {
+    fn find(&self, key: B::Key) -> Option<Place> {
         for index in self.table.walk(key) {
             let bucket = self.table.bucket(index);
-            for slot in 0..SLOTS {
-                if bucket.key(slot) == key && !bucket.value(slot).is_stale() {
+            for slot in 0..B::SLOTS {
+                if bucket.key(slot) == Some(key) && !bucket.value(slot).is_stale() {
                     return Some(Place::new(index, slot));
                 }
             }
@@ -249,7 +252,7 @@ impl Editor {
     /// Takes the memory of so many keys, at most the capacity, now instead of when they come. A table that is not empty stays
     /// as it is, and so does one for which there is no more memory.
     pub(in crate::tables) fn reserve(&mut self, keys: usize) {
-        let buckets = most_buckets(keys.min(self.capacity));
+        let buckets = most_buckets::<B>(keys.min(self.capacity));
         if self.used == 0
             && buckets > self.table.len()
             && let Some(table) = NeighborTable::new(buckets, self.table.seed())
@@ -261,19 +264,19 @@ impl Editor {
 
     /// Sees to it that there is a place for one more entry. True: in a new table, not published yet.
     fn make_room(&mut self) -> Result<bool, TableFull> {
-        let (buckets, most) = (self.table.len(), most_buckets(self.capacity));
+        let (buckets, most) = (self.table.len(), most_buckets::<B>(self.capacity));
         // A table that cannot grow is filled further: what is above its capacity is only leaving.
         let tenths = match buckets {
             _ if buckets >= most => 9,
             LARGE.. => 8,
             _ => 6,
         };
-        if self.used < buckets * SLOTS * tenths / 10 {
+        if self.used < buckets * B::SLOTS * tenths / 10 {
             return Ok(false);
         }
         // A table of the same size does when much of this one is leaving. One such at a time, or a reader
         // that does not let go would make the writer hoard tables.
-        let crowded_by_leaving = self.leaving() >= buckets * SLOTS / 8;
+        let crowded_by_leaving = self.leaving() >= buckets * B::SLOTS / 8;
         let next = if crowded_by_leaving && self.outgrown() == 0 {
             buckets
         } else if buckets < most {
@@ -291,11 +294,11 @@ impl Editor {
         Ok(true)
     }
 
-    fn rebuild(&mut self, table: NeighborTable) {
+    fn rebuild(&mut self, table: NeighborTable<B>) {
         for bucket in self.table.buckets() {
-            for slot in 0..SLOTS {
-                let (key, value) = (bucket.key(slot), bucket.value(slot));
-                if key != EMPTY && key != RETIRED && !value.is_stale() {
+            for slot in 0..B::SLOTS {
+                let value = bucket.value(slot);
+                if let Some(key) = bucket.key(slot).filter(|_| !value.is_stale()) {
                     place(&table, key, value);
                 }
             }
@@ -320,14 +323,13 @@ impl Editor {
 }
 
 /// Most buckets of a table for `capacity` keys: filled to 70 %, which leaves room for what is leaving.
-fn most_buckets(capacity: usize) -> usize {
-    (capacity * 10).div_ceil(SLOTS * 7).max(INITIAL_BUCKETS)
+fn most_buckets<B: Bucket>(capacity: usize) -> usize {
+    (capacity * 10).div_ceil(B::SLOTS * 7).max(INITIAL_BUCKETS)
 }
 
 /// Puts a key that is not in the table into the first bucket with room. There is room.
-fn place(table: &NeighborTable, key: u64, value: Entry) {
-    let free_slot =
-        |index: &usize| (0..SLOTS).find(|slot| table.bucket(*index).key(*slot) == EMPTY);
+fn place<B: Bucket>(table: &NeighborTable<B>, key: B::Key, value: Entry) {
+    let free_slot = |index: &usize| (0..B::SLOTS).find(|slot| table.bucket(*index).is_empty(*slot));
     let Some((index, slot)) = table
         .walk(key)
         .find_map(|index| Some((index, free_slot(&index)?)))

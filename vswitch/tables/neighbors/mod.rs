@@ -1,33 +1,38 @@
 // SPDX-License-Identifier: MIT
-//! Who is where: [`NeighborTable`] by (L2 domain, MAC) and by (VPC, IPv4 address), and the [`NextHops`]
-//! that entries on other hosts refer to.
+//! Who is where: [`NeighborTable`] by (L2 domain, MAC), by (VPC, IPv4 address) and by (VPC, IPv6 address), and the
+//! [`NextHops`] that entries on other hosts refer to.
 //!
 //! These are the tables that are updated in place under the workers' feet. `table` is what workers read, made of
-//! `bucket`s; `editor` is how the writer changes it; `hops` and `references` the same for next hops.
+//! `bucket`s, which are [`Narrow`] or [`Wide`]; `editor` is how the writer changes it; `hops` and `references` the same for next hops.
 
 mod bucket;
 mod editor;
 mod entry;
 mod hops;
+mod narrow;
 mod references;
 mod table;
+mod wide;
 
 #[cfg(test)]
 #[cfg(not(vswitch_loom))]
 mod tests;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::{DomainId, VpcId};
 use crate::wire::Mac;
 
+pub use bucket::{Bucket, Key, Mark, Zeroed};
 pub(super) use editor::{Changed, Editor, Place, Upserted};
 pub use entry::Entry;
 pub use hops::{MAX_NEXT_HOPS, NextHops, Template};
+pub use narrow::Narrow;
 pub(super) use references::References;
 pub use table::{Home, NeighborTable};
+pub use wide::{Ip6Key, Wide};
 
 /// The neighbor tables and the next hops. A snapshot holds one; snapshots share it until a table grows.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub struct Neighbors {
     pub by_mac: Arc<NeighborTable>,
     /// By VPC and IPv4 address, see [`Neighbors::ip_key`].
     pub by_ip: Arc<NeighborTable>,
+    /// By VPC and IPv6 address.
+    pub by_ip6: Arc<NeighborTable<Wide>>,
     /// Where remote neighbors are reached.
     pub hops: Arc<NextHops>,
 }
@@ -79,8 +86,12 @@ impl Neighbors {
 
     /// Looks an address up, for callers that do not work in bursts.
     #[inline]
-    pub fn find_ip(&self, vpc: VpcId, ip: Ipv4Addr) -> Option<super::Neighbor> {
-        self.by_ip.get(Self::ip_key(vpc, u32::from(ip)))?.neighbor()
+    pub fn find_ip(&self, vpc: VpcId, ip: IpAddr) -> Option<super::Neighbor> {
+        match ip {
+            IpAddr::V4(ip) => self.by_ip.get(Self::ip_key(vpc, ip.to_bits())),
+            IpAddr::V6(ip) => self.by_ip6.get(Ip6Key::new(vpc, ip)),
+        }?
+        .neighbor()
     }
 }
 

@@ -9,7 +9,7 @@
 //!   whatever happens to other keys. The value is one that the writer gave that key, never a mix of two.
 //!   While a change is under way it is the old one or the new one, in any order.
 //! * **Cost:** one cache line for a hit in the key's home bucket, another for each bucket it was pushed on.
-//! * **Memory:** 64 bytes per 3 slots. A small table (to 65,536 buckets, 118,000 keys) is filled to 60 % and
+//! * **Memory:** 64 bytes per 3 slots, or per 2 of IPv6 addresses; the figures are for the former. A small table (to 65,536 buckets, 118,000 keys) is filled to 60 % and
 //!   doubles; a large one is filled to 80 % and grows by a half, but never beyond 30.5 bytes per neighbor of
 //!   its capacity. So it takes 26.7 to 40 bytes per neighbor, and of a million in a table for as many less
 //!   than 32: both tables together 64. While it grows, the old one is there too, until the grace period of
@@ -19,7 +19,7 @@
 //!
 //! # How
 //!
-//! A bucket is one cache line of three slots. A key's home bucket follows from a seeded hash (a tenant
+//! A bucket is one cache line of three slots, or of two with wide keys. A key's home bucket follows from a seeded hash (a tenant
 //! cannot choose addresses that collide). A key whose home is full is in one of the buckets behind it, and
 //! each bucket counts the keys that were pushed past it: a reader stops at the first that counts none.
 //!
@@ -31,8 +31,9 @@
 
 use std::fmt;
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Key};
 use super::entry::Entry;
+use super::narrow::Narrow;
 use super::prefetch;
 
 /// Where in one table the search for a key begins. Of use only with the table that made it.
@@ -44,56 +45,38 @@ impl Home {
     pub const START: Self = Self(0);
 }
 
-/// What makes the hash of one table unlike any other's. The second number is not zero.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seed(pub(super) u64, pub(super) u64);
-
-/// 2^64 divided by the golden ratio: an odd number whose bits follow no pattern.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Multiplies to 128 bits and folds the halves together.
-#[inline(always)]
-const fn fold(a: u64, b: u64) -> u64 {
-    let product = a as u128 * b as u128;
-    product as u64 ^ (product >> 64) as u64
+/// Neighbors by a key, 64 bits wide unless buckets of another kind are named. See the module's documentation.
+pub struct NeighborTable<B = Narrow> {
+    buckets: Box<[B]>,
+    /// What makes the hash of this table unlike any other's. The second number is not zero.
+    seed: (u64, u64),
 }
 
-/// Neighbors by a 64-bit key. See the module's documentation.
-pub struct NeighborTable {
-    buckets: Box<[Bucket]>,
-    seed: Seed,
-}
-
-impl NeighborTable {
+impl<B: Bucket> NeighborTable<B> {
     /// An empty table of `buckets` buckets, at least 1 and below 2^32. Its memory is not touched yet.
     /// `None`: there is not that much memory.
-    pub(super) fn new(buckets: usize, seed: Seed) -> Option<Self> {
-        #[cfg(not(vswitch_loom))]
-        let buckets = zerocopy::FromZeros::new_box_zeroed_with_elems(buckets).ok()?;
-        #[cfg(vswitch_loom)]
-        let buckets = (0..buckets).map(|_| Bucket::default()).collect();
+    pub(super) fn new(buckets: usize, seed: (u64, u64)) -> Option<Self> {
+        let buckets = B::zeroed(buckets)?;
         Some(Self { buckets, seed })
     }
 
     /// Has the kernel find and clear the table's memory now. Only for one that no reader sees and that is empty.
     pub(super) fn touch(&self) {
-        const PAGE: usize = 4096 / size_of::<Bucket>();
-        self.buckets.iter().step_by(PAGE).for_each(Bucket::touch);
+        let page = 4096 / size_of::<B>();
+        self.buckets.iter().step_by(page).for_each(B::touch);
     }
 
     /// Where the search for `key` begins.
     #[inline]
-    pub fn home(&self, key: u64) -> Home {
-        // Two rounds: after one, addresses in arithmetic progression would form runs for some seeds, and
-        // runs are what linear probing suffers from.
-        let hash = fold(fold(key ^ self.seed.0, GOLDEN), self.seed.1);
+    pub fn home(&self, key: B::Key) -> Home {
+        let hash = key.hash(self.seed);
         // Scales 32 bits of hash to any number of buckets without a division.
         Home((((hash >> 32) * self.buckets.len() as u64) >> 32) as u32)
     }
 
     /// Asks the CPU to fetch what [`NeighborTable::get`] will read first.
     #[inline]
-    pub fn prefetch(&self, key: u64) {
+    pub fn prefetch(&self, key: B::Key) {
         self.prefetch_at(self.home(key));
     }
 
@@ -106,15 +89,15 @@ impl NeighborTable {
     }
 
     /// Looks up a key that [`Neighbors::mac_key`](super::Neighbors::mac_key) or
-    /// [`Neighbors::ip_key`](super::Neighbors::ip_key) made.
+    /// [`Neighbors::ip_key`](super::Neighbors::ip_key) made, or an [`Ip6Key`](super::Ip6Key).
     #[inline]
-    pub fn get(&self, key: u64) -> Option<Entry> {
+    pub fn get(&self, key: B::Key) -> Option<Entry> {
         self.get_at(self.home(key), key)
     }
 
     /// The same for a key whose home is known.
     #[inline(always)]
-    pub fn get_at(&self, home: Home, key: u64) -> Option<Entry> {
+    pub fn get_at(&self, home: Home, key: B::Key) -> Option<Entry> {
         let bucket = self.buckets.get(home.0 as usize)?;
         match bucket.find(key) {
             Some(slot) => Some(bucket.load(slot)),
@@ -125,7 +108,7 @@ impl NeighborTable {
 
     /// Goes on where the home bucket says that a key may have been pushed on.
     #[inline(never)]
-    fn get_behind(&self, home: Home, key: u64) -> Option<Entry> {
+    fn get_behind(&self, home: Home, key: B::Key) -> Option<Entry> {
         let mut at = home;
         // Bounded, so that a table all of whose buckets overflow cannot hold a reader.
         for _ in 1..self.buckets.len() {
@@ -160,26 +143,26 @@ impl NeighborTable {
         self.buckets.len()
     }
 
-    pub(super) fn bucket(&self, index: usize) -> &Bucket {
+    pub(super) fn bucket(&self, index: usize) -> &B {
         &self.buckets[index]
     }
 
-    pub(super) fn buckets(&self) -> impl Iterator<Item = &Bucket> {
+    pub(super) fn buckets(&self) -> impl Iterator<Item = &B> {
         self.buckets.iter()
     }
 
-    pub(super) fn seed(&self) -> Seed {
+    pub(super) fn seed(&self) -> (u64, u64) {
         self.seed
     }
 
     /// The buckets in the order in which `key` is searched for, each once.
-    pub(super) fn walk(&self, key: u64) -> impl Iterator<Item = usize> + use<> {
+    pub(super) fn walk(&self, key: B::Key) -> impl Iterator<Item = usize> + use<B> {
         let home = self.home(key).0 as usize;
         (home..self.buckets.len()).chain(0..home)
     }
 }
 
-impl fmt::Debug for NeighborTable {
+impl<B> fmt::Debug for NeighborTable<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NeighborTable")
             .field("buckets", &self.buckets.len())

@@ -2,6 +2,7 @@
 //! The parts of the writer's side one by one; all together is tested in `snapshot`.
 
 use std::collections::HashMap;
+use std::net::Ipv6Addr;
 
 use proptest::prelude::*;
 
@@ -79,6 +80,54 @@ fn a_table_takes_its_capacity_and_then_says_that_it_is_full() {
             );
         }
     }
+}
+
+#[test]
+fn wide_keys_are_found_by_all_their_bits_and_in_their_own_vpc() {
+    let vpc = |id| VpcId(NonZeroU16::new(id).unwrap());
+    let mut editor: Editor<Wide> = Editor::new(Full::NeighborsByIp6, 3000, (1, 2));
+    let empty = editor.table().memory();
+    let bit = |n: u32| Ip6Key::new(vpc(1), Ipv6Addr::from(1u128 << n));
+    let key = |id, n: u32| Ip6Key::new(vpc(id), Ipv6Addr::from(0xfd00 << 112 | u128::from(n)));
+    for n in 0..128 {
+        editor.upsert(bit(n), value(n.into(), 1, 0)).unwrap();
+        editor.set_published();
+    }
+    for n in 0..1000 {
+        editor.upsert(key(1, n), value(n.into(), 2, 0)).unwrap();
+        editor.upsert(key(2, n), value(n.into(), 3, 0)).unwrap();
+    }
+    for n in 0..128 {
+        assert_eq!(editor.table().get(bit(n)), Some(value(n.into(), 1, 0)));
+    }
+    for n in 0..1000 {
+        let found = [1, 2, 3].map(|id| editor.table().get(key(id, n)));
+        let [one, two] = [2, 3].map(|vni| Some(value(n.into(), vni, 0)));
+        assert_eq!(found, [one, two, None]);
+    }
+    let removed = editor.remove(key(1, 7)).unwrap();
+    assert_eq!(editor.table().get(key(1, 7)), None);
+    assert!(editor.table().get(key(2, 7)).is_some());
+    editor.free(removed);
+    assert_eq!((editor.live(), editor.leaving()), (2127, 0));
+    assert!(editor.upsert(key(u16::MAX, 7), value(1, 1, 0)).is_err());
+    assert!(empty <= 4096 && editor.table().memory() <= 2127 * 64);
+}
+
+#[test]
+fn wide_keys_of_one_pattern_stay_near_their_home() {
+    // Machines counted up in each of many VPCs, as many clouds have them.
+    let mut editor: Editor<Wide> = Editor::new(Full::NeighborsByIp6, 100_000, (3, 4));
+    for vpc in 1..=100 {
+        let vpc = VpcId(NonZeroU16::new(vpc).unwrap());
+        for n in 0..300 {
+            let ip = Ipv6Addr::from(0x2001_0db8 << 96 | n);
+            editor.upsert(Ip6Key::new(vpc, ip), value(1, 1, 0)).unwrap();
+        }
+    }
+    let buckets = editor.table().buckets();
+    let overflowed = buckets.filter(|bucket| bucket.overflowed()).count();
+    assert!(overflowed * 3 < editor.table().len(), "{overflowed}");
 }
 
 #[test]

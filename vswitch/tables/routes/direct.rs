@@ -2,7 +2,8 @@
 //! Many routes: the upper 16 bits of the address index a table of 65536 slots, the lower 16 are searched
 //! for among the ranges of that slot (the idea of DXR, by Zec, Rizzo and Mikuc, 2012).
 
-use super::{Route, TargetIndex, Targets, Way, flatten};
+use super::flat::{Narrow, Targets};
+use super::{TargetIndex, Way};
 
 /// Slots: one per value of the upper 16 bits.
 const SLOTS: usize = 1 << 16;
@@ -22,8 +23,8 @@ pub(super) struct Direct {
 
 impl Direct {
     /// `routes` are sorted by network, then length.
-    pub(super) fn build(routes: &[Route]) -> Self {
-        let (ranges, targets) = flatten(routes);
+    pub(super) fn build(routes: &[Narrow]) -> Self {
+        let (ranges, targets) = Targets::of(routes);
         let mut begins = Vec::with_capacity(SLOTS + 1);
         let mut begin = 0;
         for slot in 0..SLOTS as u32 {

@@ -5,36 +5,44 @@
 //!
 //! * Immutable: a change builds a new table, which a snapshot then refers to. Many ports may share one.
 //! * Among prefixes that cover a destination the longest wins; among equal prefixes the lowest priority
-//!   number; among those the first that was given.
-//! * Three forms, by size, since no one form is small when small and fast when large:
+//!   number; among those the first that was given, or all if they lead by way of machines: then each flow takes one.
+//! * Routes of both versions of IP are built of one list. Those of IPv6 are in `wide` ranges, whose number does not matter;
+//!   a table without any has a pointer in their place, which is also that of several next hops. Those of IPv4 have three forms, by size, since no one form is small
+//!   when small and fast when large:
 //!
 //! | routes | form | lookup reads | memory |
 //! |---|---|---|---|
 //! | to 16 | `small`: all prefixes at once | 4 cache lines | 256 bytes |
 //! | to 4096 | `ranges`: binary search among disjoint ranges | log2 of the ranges | 8 bytes a range |
 //! | above | `direct`: 65536 slots by the upper half, ranges behind | 2 to 4 cache lines | 256 KiB + 6 bytes a range |
+//! | IPv6 | `wide`: binary search among disjoint ranges | log2 of the ranges | 20 bytes a range |
 //!
-//!   `n` routes make at most `2n + 1` ranges; the two larger forms hold each distinct target once, 8 bytes.
+//!   `n` routes make at most `2n + 1` ranges; all forms but the first hold each distinct target once: 8 bytes, or 20.
 //! * Cap: [`MAX_ROUTES`], to be kept by who collects the routes.
 
 mod direct;
+mod flat;
 mod ranges;
 mod small;
+mod spread;
+mod wide;
 
 #[cfg(test)]
 #[cfg(not(vswitch_loom))]
 mod tests;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
-use hashbrown::HashMap;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::{Neighbors, VpcId};
 use direct::Direct;
+use flat::Prefix;
 use ranges::Ranges;
 use small::Small;
+use spread::Lead;
+use wide::Wide;
 
 /// Most routes of one table: as many prefixes as the whole Internet announces.
 pub const MAX_ROUTES: usize = 1 << 20;
@@ -44,15 +52,18 @@ const DIRECT_ABOVE: usize = 4096;
 
 /// Where a route leads. What it names is looked up in the neighbor table when a packet needs it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Target {
+pub enum Target<Ip = IpAddr> {
     /// To a subnet that is attached to the router: the next hop is the packet's destination, in this VPC.
     Connected(VpcId),
     /// By way of this address in this VPC.
-    Via(VpcId, Ipv4Addr),
+    Via(VpcId, Ip),
+    /// Nowhere: such packets are dropped, and nobody is told.
+    Blackhole,
 }
 
-/// A [`Target`] as packets need it, or none, in one word: bits 0..32 the next hop, zero when it is connected; bits
-/// 32..48 the VPC, never zero; bit 63 says that it is connected.
+/// A [`Target`] of IPv4 packets as they need it, or none, in one word: bits 0..32 the next hop, zero when it is connected; bits
+/// 32..48 the VPC; bit 63 says that it is connected. Without a VPC it leads to no one machine: bit 62 says that it is a
+/// blackhole, bit 61 that it leads to one of several, whose number is in bits 0..32.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Way(u64);
 
@@ -60,33 +71,53 @@ impl Way {
     /// No route.
     const NONE: Self = Self(0);
     const CONNECTED: u64 = 1 << 63;
+    const BLACKHOLE: Self = Self(1 << 62);
+    const AMONG: u64 = 1 << 61;
 
-    /// Key of the next hop's entry in [`Neighbors::by_ip`] for a packet to `destination`. `None`: no route.
+    /// Key of the next hop's entry in [`Neighbors::by_ip`] for a packet to `destination`. `None`: it leads to no one machine.
     #[inline(always)]
     pub const fn neighbor_key(self, destination: u32) -> Option<u64> {
         // All ones when the next hop is the destination itself.
         let itself = (self.0 as i64 >> 63) as u32;
-        match self.0 {
+        match (self.0 >> 32) as u16 {
             0 => None,
-            way => Some(way & !Self::CONNECTED | (destination & itself) as u64),
+            _ => Some(self.0 & !Self::CONNECTED | (destination & itself) as u64),
         }
     }
 
-    /// What it was made of. `None`: no route.
+    /// True if packets are to be dropped.
+    pub fn is_blackhole(self) -> bool {
+        self == Self::BLACKHOLE
+    }
+
+    /// What it was made of. `None`: no route, or several.
     fn target(self) -> Option<Target> {
+        if self.is_blackhole() {
+            return Some(Target::Blackhole);
+        }
         let vpc = VpcId(NonZeroU16::new((self.0 >> 32) as u16)?);
         Some(match self.0 & Self::CONNECTED {
-            0 => Target::Via(vpc, Ipv4Addr::from(self.0 as u32)),
+            0 => Target::Via(vpc, Ipv4Addr::from(self.0 as u32).into()),
             _ => Target::Connected(vpc),
         })
     }
 }
 
-impl From<Target> for Way {
-    fn from(target: Target) -> Self {
+impl From<Target<Ipv4Addr>> for Way {
+    fn from(target: Target<Ipv4Addr>) -> Self {
         match target {
             Target::Connected(vpc) => Self(Neighbors::ip_key(vpc, 0) | Self::CONNECTED),
             Target::Via(vpc, next_hop) => Self(Neighbors::ip_key(vpc, next_hop.to_bits())),
+            Target::Blackhole => Self::BLACKHOLE,
+        }
+    }
+}
+
+impl From<Lead<Ipv4Addr>> for Way {
+    fn from(lead: Lead<Ipv4Addr>) -> Self {
+        match lead {
+            Lead::To(target) => target.into(),
+            Lead::Among(number) => Self(Self::AMONG | u64::from(number)),
         }
     }
 }
@@ -95,18 +126,76 @@ impl From<Target> for Way {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Route {
     /// The destinations it is for.
-    pub prefix: Ipv4Net,
+    pub prefix: IpNet,
     /// Among equal prefixes the lowest number wins.
     pub priority: u32,
-    /// Where it leads.
+    /// Where it leads: a next hop is of the prefix's version of IP.
     pub target: Target,
 }
+
+impl Route {
+    fn is_of_one_version(&self) -> bool {
+        match self.target {
+            Target::Connected(_) | Target::Blackhole => true,
+            Target::Via(_, next_hop) => next_hop.is_ipv4() == self.prefix.addr().is_ipv4(),
+        }
+    }
+
+    /// As one of IPv4, if it is.
+    fn ipv4(&self) -> Option<Prefix<u32, Target<Ipv4Addr>>> {
+        let IpNet::V4(prefix) = self.prefix else {
+            return None;
+        };
+        Some(Prefix {
+            first: prefix.network().to_bits(),
+            last: prefix.broadcast().to_bits(),
+            target: match self.target {
+                Target::Connected(vpc) => Target::Connected(vpc),
+                Target::Via(vpc, IpAddr::V4(next_hop)) => Target::Via(vpc, next_hop),
+                Target::Via(_, IpAddr::V6(_)) => return None,
+                Target::Blackhole => Target::Blackhole,
+            },
+        })
+    }
+
+    /// As one of IPv6, if it is.
+    fn ipv6(&self) -> Option<Prefix<u128, Target<Ipv6Addr>>> {
+        let IpNet::V6(prefix) = self.prefix else {
+            return None;
+        };
+        Some(Prefix {
+            first: prefix.network().to_bits(),
+            last: prefix.broadcast().to_bits(),
+            target: match self.target {
+                Target::Connected(vpc) => Target::Connected(vpc),
+                Target::Via(vpc, IpAddr::V6(next_hop)) => Target::Via(vpc, next_hop),
+                Target::Via(_, IpAddr::V4(_)) => return None,
+                Target::Blackhole => Target::Blackhole,
+            },
+        })
+    }
+}
+
+/// Index of a target among the distinct ones of a table. 0: no route.
+pub type TargetIndex = u32;
+
+const NO_ROUTE: TargetIndex = 0;
 
 /// Routes of a router, see the module's documentation.
 #[derive(Clone, Debug)]
 pub struct RouteTable {
     form: Form,
     len: usize,
+    /// `None`: each prefix is of IPv4, and leads to one next hop.
+    beside: Option<Box<Beside>>,
+}
+
+/// What most tables do not have.
+#[derive(Clone, Debug)]
+struct Beside {
+    /// The IPv4 next hops that flows of one prefix are spread over.
+    groups: Box<[Box<[Way]>]>,
+    wide: Wide,
 }
 
 // `Small` in place: one cache miss less for the form that nearly all tables have, and a large table's
@@ -125,14 +214,17 @@ impl RouteTable {
         Self {
             form: Form::Small(Small::empty()),
             len: 0,
+            beside: None,
         }
     }
 
-    /// The table of these routes. Sorts them and removes those that lose to an equal prefix.
+    /// The table of these routes. Sorts them and removes those that lose to an equal prefix, and those whose next hop is not
+    /// of their version of IP.
     pub fn build(routes: &mut Vec<Route>) -> Self {
         for route in &mut *routes {
             route.prefix = route.prefix.trunc();
         }
+        routes.retain(Route::is_of_one_version);
         routes.sort_by_key(|route| {
             (
                 route.prefix.network(),
@@ -140,24 +232,99 @@ impl RouteTable {
                 route.priority,
             )
         });
-        routes.dedup_by_key(|route| route.prefix);
-        let len = routes.len();
-        let form = if let Some(small) = Small::build(routes) {
-            Form::Small(small)
-        } else if len <= DIRECT_ABOVE {
-            Form::Ranges(Ranges::build(routes))
-        } else {
-            Form::Direct(Direct::build(routes))
+        spread::keep_winners(routes);
+        let (narrow, groups) = spread::prefixes(routes, Route::ipv4);
+        let ways = |group: Vec<_>| group.into_iter().map(Way::from).collect();
+        let beside = Beside {
+            groups: groups.into_iter().map(ways).collect(),
+            wide: Wide::build(routes),
         };
-        Self { form, len }
+        let form = if let Some(small) = Small::build(&narrow) {
+            Form::Small(small)
+        } else if narrow.len() <= DIRECT_ABOVE {
+            Form::Ranges(Ranges::build(&narrow))
+        } else {
+            Form::Direct(Direct::build(&narrow))
+        };
+        Self {
+            form,
+            len: routes.len(),
+            beside: (!beside.is_empty()).then(|| Box::new(beside)),
+        }
     }
 
-    /// Where a packet to `destination` ([`u32::from`] an [`Ipv4Addr`]) goes. `None`: no route covers it.
-    pub fn lookup(&self, destination: u32) -> Option<Target> {
-        self.way(destination).target()
+    /// Where packets to `destination` go: to one of these. None: no route covers it.
+    pub fn lookup(&self, destination: IpAddr) -> Vec<Target> {
+        match destination {
+            IpAddr::V4(ip) => {
+                let way = self.way(ip.to_bits());
+                let several = self.group(way).iter().filter_map(|way| way.target());
+                way.target().into_iter().chain(several).collect()
+            }
+            IpAddr::V6(ip) => {
+                let index = self.wide_index(ip);
+                let target = |index| {
+                    Some(match self.wide_target(index)? {
+                        Target::Connected(vpc) => Target::Connected(vpc),
+                        Target::Via(vpc, next_hop) => Target::Via(vpc, next_hop.into()),
+                        Target::Blackhole => Target::Blackhole,
+                    })
+                };
+                let several = self.wide_group(index).iter().copied();
+                std::iter::once(index)
+                    .chain(several)
+                    .filter_map(target)
+                    .collect()
+            }
+        }
     }
 
-    /// The same as packets need it.
+    /// Key of the next hop's entry in [`Neighbors::by_ip`] for a packet of this flow, where the way leads to one of several;
+    /// `known` says whether there is such an entry. `None`: it leads nowhere. Costs up to eight calls of `known`.
+    pub fn pick(&self, way: Way, flow: u32, known: impl Fn(u64) -> bool) -> Option<u64> {
+        let key = |way: &Way| way.neighbor_key(0);
+        let known = |way: &Way| key(way).is_some_and(&known);
+        key(&spread::pick(self.group(way), flow, |way| known(&way))?)
+    }
+
+    /// Likewise for IPv6: the index of the next hop that a packet of this flow takes, where [`RouteTable::wide_index`] said
+    /// one that leads to several, and else the same.
+    pub fn wide_pick(
+        &self,
+        index: TargetIndex,
+        flow: u32,
+        known: impl Fn(TargetIndex) -> bool,
+    ) -> TargetIndex {
+        spread::pick(self.wide_group(index), flow, known).unwrap_or(index)
+    }
+
+    fn group(&self, way: Way) -> &[Way] {
+        let number = (way.0 & Way::AMONG != 0).then_some(way.0 as u32 as usize);
+        let beside = self.beside.as_ref();
+        let group = number.and_then(|number| beside?.groups.get(number));
+        group.map_or(&[], |group| group)
+    }
+
+    fn wide_group(&self, index: TargetIndex) -> &[TargetIndex] {
+        let beside = self.beside.as_ref();
+        beside.map_or(&[], |beside| beside.wide.group(index))
+    }
+
+    /// What [`RouteTable::wide_target`] says of an IPv6 packet to `destination`, as a number.
+    #[inline]
+    pub fn wide_index(&self, destination: Ipv6Addr) -> TargetIndex {
+        let beside = self.beside.as_ref();
+        beside.map_or(NO_ROUTE, |beside| beside.wide.index(destination.to_bits()))
+    }
+
+    /// Where an IPv6 packet goes that [`RouteTable::wide_index`], or [`RouteTable::wide_pick`], said this of. `None`: no route
+    /// covers it, or it leads to several.
+    #[inline]
+    pub fn wide_target(&self, index: TargetIndex) -> Option<Target<Ipv6Addr>> {
+        self.beside.as_ref()?.wide.target(index)
+    }
+
+    /// The same for IPv4 ([`u32::from`] an [`Ipv4Addr`]), as packets need it.
     #[inline]
     pub fn way(&self, destination: u32) -> Way {
         match &self.form {
@@ -167,7 +334,7 @@ impl RouteTable {
         }
     }
 
-    /// The way of all destinations from `lowest` to `highest`, where no route tells them apart. `None`: they have to
+    /// The way of all IPv4 destinations from `lowest` to `highest`, where no route tells them apart. `None`: they have to
     /// be looked up one by one. Costs two look-ups.
     #[inline]
     pub fn common_way(&self, lowest: u32, highest: u32) -> Option<Way> {
@@ -195,80 +362,23 @@ impl RouteTable {
             Form::Ranges(ranges) => ranges.memory(),
             Form::Direct(direct) => direct.memory(),
         };
-        size_of::<Self>() + behind
+        let beside = self.beside.as_ref().map_or(0, |beside| beside.memory());
+        size_of::<Self>() + behind + beside
+    }
+}
+
+impl Beside {
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.wide.is_empty()
+    }
+
+    fn memory(&self) -> usize {
+        size_of::<Self>() + spread::memory(&self.groups) + self.wide.memory()
     }
 }
 
 impl Default for RouteTable {
     fn default() -> Self {
         Self::empty()
-    }
-}
-
-/// Index of a target in [`Targets`]. 0: no route.
-type TargetIndex = u32;
-
-/// The distinct targets of a table.
-#[derive(Clone, Debug)]
-struct Targets(Box<[Way]>);
-
-impl Targets {
-    /// The way of a range, of those that `indexes` has the targets of.
-    #[inline(always)]
-    fn way(&self, indexes: &[TargetIndex], range: usize) -> Way {
-        let way = indexes
-            .get(range)
-            .and_then(|index| self.0.get(*index as usize));
-        way.copied().unwrap_or(Way::NONE)
-    }
-
-    fn memory(&self) -> usize {
-        size_of_val(&*self.0)
-    }
-}
-
-/// Cuts the address space into ranges, none of which two routes tell apart: the first address of each, in
-/// order, from 0 on, and the target from there on. `routes` are sorted by network, then length.
-fn flatten(routes: &[Route]) -> (Vec<(u32, TargetIndex)>, Targets) {
-    let mut targets = vec![Way::NONE];
-    let mut indexes = HashMap::new();
-    let mut ranges = vec![(0, 0)];
-    // Routes that cover the current address and their last address, longest prefix last.
-    let mut open: Vec<(u32, TargetIndex)> = Vec::new();
-    for route in routes {
-        let (first, last) = (
-            u32::from(route.prefix.network()),
-            u32::from(route.prefix.broadcast()),
-        );
-        close(&mut open, &mut ranges, first.checked_sub(1));
-        let index = *indexes.entry(route.target).or_insert_with(|| {
-            targets.push(route.target.into());
-            (targets.len() - 1) as TargetIndex
-        });
-        start(&mut ranges, first, index);
-        open.push((last, index));
-    }
-    close(&mut open, &mut ranges, Some(u32::MAX));
-    (ranges, Targets(targets.into_boxed_slice()))
-}
-
-/// Ends the open routes whose last address is `until` or before.
-fn close(
-    open: &mut Vec<(u32, TargetIndex)>,
-    ranges: &mut Vec<(u32, TargetIndex)>,
-    until: Option<u32>,
-) {
-    while let Some((last, _)) = open.pop_if(|(last, _)| until.is_some_and(|until| *last <= until)) {
-        if let Some(next) = last.checked_add(1) {
-            start(ranges, next, open.last().map_or(0, |(_, index)| *index));
-        }
-    }
-}
-
-/// From `first` on it is this target. Replaces a range of the same start, joins with an equal one before.
-fn start(ranges: &mut Vec<(u32, TargetIndex)>, first: u32, index: TargetIndex) {
-    ranges.pop_if(|range| range.0 == first);
-    if ranges.last().is_none_or(|range| range.1 != index) {
-        ranges.push((first, index));
     }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! Some thousand routes: disjoint ranges in order, and a binary search that compiles to conditional moves.
 
-use super::{Route, TargetIndex, Targets, Way, flatten};
+use super::flat::{Narrow, Targets};
+use super::{TargetIndex, Way};
 
 /// Ranges that cover all addresses.
 #[derive(Clone, Debug)]
@@ -15,8 +16,8 @@ pub(super) struct Ranges {
 
 impl Ranges {
     /// `routes` are sorted by network, then length.
-    pub(super) fn build(routes: &[Route]) -> Self {
-        let (ranges, targets) = flatten(routes);
+    pub(super) fn build(routes: &[Narrow]) -> Self {
+        let (ranges, targets) = Targets::of(routes);
         let (starts, indexes): (Vec<_>, Vec<_>) = ranges.into_iter().unzip();
         Self {
             starts: starts.into(),

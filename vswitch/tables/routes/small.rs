@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! Up to 16 routes: compares all prefixes, without a branch that depends on the packet.
 
-use super::{Route, Way};
+use super::Way;
+use super::flat::Narrow;
 
 /// Most routes of this form.
 const MOST: usize = 16;
@@ -28,16 +29,16 @@ impl Small {
     }
 
     /// `None`: too many routes. They are distinct.
-    pub(super) fn build(routes: &[Route]) -> Option<Self> {
+    pub(super) fn build(routes: &[Narrow]) -> Option<Self> {
         if routes.len() > MOST {
             return None;
         }
         let mut sorted = routes.to_vec();
-        sorted.sort_by_key(|route| std::cmp::Reverse(route.prefix.prefix_len()));
+        sorted.sort_by_key(|route| route.last - route.first);
         let mut small = Self::empty();
         for (index, route) in sorted.iter().enumerate() {
-            small.networks[index] = u32::from(route.prefix.network());
-            small.masks[index] = u32::from(route.prefix.netmask());
+            small.networks[index] = route.first;
+            small.masks[index] = !(route.first ^ route.last);
             small.ways[index] = route.target.into();
         }
         Some(small)

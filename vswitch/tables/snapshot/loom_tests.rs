@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: MIT
-//! Every interleaving of one worker and the writer over tables of nine slots, those of two workers up to a number
-//! of preemptions, and the faults that must be found.
+//! Every interleaving of one worker and the writer over tables of nine slots, or of six with IPv6 addresses; those of two
+//! workers, and with IPv6 addresses, up to a number of preemptions; and the faults that must be found.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
 use loom::thread;
 
 use super::*;
-use crate::tables::neighbors::Entry;
+use crate::tables::neighbors::Ip6Key;
 use crate::tables::sync::Fault;
 use crate::tables::sync::model::{check, check_up_to, fails, fails_up_to};
 use crate::tables::{Hop, HopId, Neighbor, NextHop, VpcId};
 use crate::wire::{Mac, Vni};
 
 const VPC: VpcId = VpcId(NonZeroU16::MIN);
-/// Fits the nine slots of a new table, which then never grows.
+/// Fits the slots of a new table, which then never grows.
 const FIXED: usize = 6;
+const FIXED_V6: usize = 4;
 /// Of the models with two workers.
 const PREEMPTIONS: usize = 2;
+/// Of those with wide keys.
+const PREEMPTIONS_V6: usize = 3;
 
 fn neighbor(mac: u64, hop: Hop) -> Neighbor {
     Neighbor {
@@ -43,13 +46,30 @@ fn next_hop(host: u8) -> NextHop {
     }
 }
 
+/// The tables of a model by one version of IP.
+fn fixed<const V6: bool>() -> (Writer, Registrar) {
+    tables(None, if V6 { FIXED_V6 } else { FIXED })
+}
+
 /// Addresses whose home is one and the same bucket, which is not the last.
-fn same_home<const N: usize>(writer: &Writer) -> [Ipv4Addr; N] {
-    let table = writer.by_ip();
-    let mut found = (1..)
-        .filter(|ip| table.home(Neighbors::ip_key(VPC, *ip)) == Default::default())
-        .map(Ipv4Addr::from);
+fn same_home<const V6: bool, const N: usize>(writer: &Writer) -> [IpAddr; N] {
+    let neighbors = writer.neighbors();
+    let home = |ip| match ip {
+        IpAddr::V4(ip) => neighbors.by_ip.home(Neighbors::ip_key(VPC, ip.to_bits())),
+        IpAddr::V6(ip) => neighbors.by_ip6.home(Ip6Key::new(VPC, ip)),
+    };
+    let mut found = (1..u32::MAX)
+        .map(|n| match V6 {
+            false => IpAddr::V4(Ipv4Addr::from(n)),
+            true => IpAddr::V6(Ipv6Addr::from(1 << 127 | u128::from(n))),
+        })
+        .filter(|ip| home(*ip) == Default::default());
     std::array::from_fn(|_| found.next().unwrap())
+}
+
+/// Of the table by that version of IP.
+fn leaving<const V6: bool>(writer: &mut Writer) -> usize {
+    writer.memory().tables[1 + usize::from(V6)].leaving
 }
 
 /// So many workers, each on a thread of its own.
@@ -71,9 +91,9 @@ fn settle(writer: &mut Writer) {
 }
 
 /// A new entry.
-fn insert<const WORKERS: usize>() {
-    let (mut writer, registrar) = tables(None, FIXED);
-    let ip = Ipv4Addr::new(10, 1, 1, 1);
+fn insert<const WORKERS: usize, const V6: bool>() {
+    let (mut writer, registrar) = fixed::<V6>();
+    let [ip] = same_home::<V6, 1>(&writer);
     let reading = workers(WORKERS, &registrar, move |mut reader| {
         reader.pin().neighbors.find_ip(VPC, ip)
     });
@@ -85,9 +105,9 @@ fn insert<const WORKERS: usize>() {
 }
 
 /// An entry goes, another one takes its slot.
-fn reuse<const WORKERS: usize>() {
-    let (mut writer, registrar) = tables(None, FIXED);
-    let [one, other] = same_home(&writer);
+fn reuse<const WORKERS: usize, const V6: bool>() {
+    let (mut writer, registrar) = fixed::<V6>();
+    let [one, other] = same_home::<V6, 2>(&writer);
     writer.upsert_ip(VPC, one, local(0xa, 3)).unwrap();
     settle(&mut writer);
     let reading = workers(WORKERS, &registrar, move |mut reader| {
@@ -105,13 +125,13 @@ fn reuse<const WORKERS: usize>() {
         .into_iter()
         .for_each(|reading| reading.join().unwrap());
     settle(&mut writer);
-    assert_eq!(writer.memory().tables[1].leaving, 0);
+    assert_eq!(leaving::<V6>(&mut writer), 0);
 }
 
 /// An entry gets another MAC, and its new copy lies before the old one.
-fn change<const WORKERS: usize>() {
-    let (mut writer, registrar) = tables(None, FIXED);
-    let [gone, changed] = same_home(&writer);
+fn change<const WORKERS: usize, const V6: bool>() {
+    let (mut writer, registrar) = fixed::<V6>();
+    let [gone, changed] = same_home::<V6, 2>(&writer);
     writer.upsert_ip(VPC, gone, local(0xf, 1)).unwrap();
     writer.upsert_ip(VPC, changed, local(0xa, 3)).unwrap();
     writer.remove_ip(VPC, gone);
@@ -132,18 +152,21 @@ fn change<const WORKERS: usize>() {
         .into_iter()
         .for_each(|reading| reading.join().unwrap());
     settle(&mut writer);
-    assert_eq!(writer.memory().tables[1].leaving, 0);
+    assert_eq!(leaving::<V6>(&mut writer), 0);
 }
 
 /// Two entries are behind a full bucket, one of them goes.
-fn overflow<const WORKERS: usize>() {
-    let (mut writer, registrar) = tables(None, FIXED);
-    let keys: [_; 5] = same_home(&writer);
-    for ip in keys {
+fn overflow<const WORKERS: usize, const V6: bool>() {
+    let (mut writer, registrar) = fixed::<V6>();
+    let keys: [_; 5] = same_home::<V6, 5>(&writer);
+    let keys = &keys[usize::from(V6)..]; // two more than the bucket's slots
+    for &ip in keys {
         writer.upsert_ip(VPC, ip, local(0xa, 3)).unwrap();
     }
     settle(&mut writer);
-    let [.., stays, goes] = keys;
+    let [.., stays, goes] = *keys else {
+        panic!("too few")
+    };
     let reading = workers(WORKERS, &registrar, move |mut reader| {
         reader.pin().neighbors.find_ip(VPC, stays)
     });
@@ -156,9 +179,9 @@ fn overflow<const WORKERS: usize>() {
 }
 
 /// An entry is removed and added again, at any stage of its removal.
-fn add_again<const WORKERS: usize>() {
-    let (mut writer, registrar) = tables(None, FIXED);
-    let [ip] = same_home(&writer);
+fn add_again<const WORKERS: usize, const V6: bool>() {
+    let (mut writer, registrar) = fixed::<V6>();
+    let [ip] = same_home::<V6, 1>(&writer);
     writer.upsert_ip(VPC, ip, local(0xa, 3)).unwrap();
     settle(&mut writer);
     let reading = workers(WORKERS, &registrar, move |mut reader| {
@@ -179,20 +202,14 @@ fn add_again<const WORKERS: usize>() {
         .into_iter()
         .for_each(|reading| reading.join().unwrap());
     settle(&mut writer);
-    assert_eq!(writer.memory().tables[1].leaving, 0);
-    assert_eq!(
-        writer
-            .by_ip()
-            .get(Neighbors::ip_key(VPC, u32::from(ip)))
-            .and_then(Entry::neighbor),
-        Some(local(0xb, 4))
-    );
+    assert_eq!(leaving::<V6>(&mut writer), 0);
+    assert_eq!(writer.neighbors().find_ip(VPC, ip), Some(local(0xb, 4)));
 }
 
 /// The table grows while one entry stays and another one is on its way out.
 fn grow<const WORKERS: usize>() {
     let (mut writer, registrar) = tables(None, 2 * FIXED);
-    let keys: [_; 7] = same_home(&writer);
+    let keys: [_; 7] = same_home::<false, 7>(&writer);
     for ip in &keys[..5] {
         writer.upsert_ip(VPC, *ip, local(0xa, 3)).unwrap();
     }
@@ -218,17 +235,14 @@ fn grow<const WORKERS: usize>() {
         .for_each(|reading| reading.join().unwrap());
     settle(&mut writer);
     assert_eq!(writer.publications(), 1);
-    assert_eq!(
-        writer.by_ip().get(Neighbors::ip_key(VPC, u32::from(goes))),
-        None
-    );
-    assert_eq!(writer.memory().tables[1].leaving, 0);
+    assert_eq!(writer.neighbors().find_ip(VPC, goes), None);
+    assert_eq!(leaving::<false>(&mut writer), 0);
 }
 
 /// An entry moves to another next hop, whose slot then serves a third.
-fn next_hops<const WORKERS: usize>() {
-    let (mut writer, registrar) = tables(None, FIXED);
-    let ip = Ipv4Addr::new(10, 1, 1, 1);
+fn next_hops<const WORKERS: usize, const V6: bool>() {
+    let (mut writer, registrar) = fixed::<V6>();
+    let [ip] = same_home::<V6, 1>(&writer);
     let one = writer.acquire_hop(next_hop(8)).unwrap();
     writer
         .upsert_ip(VPC, ip, neighbor(0xa, Hop::Remote(one)))
@@ -268,27 +282,27 @@ fn next_hops<const WORKERS: usize>() {
 
 #[test]
 fn loom_a_new_entry_is_seen_whole_or_not_at_all() {
-    check(None, insert::<1>);
+    check(None, insert::<1, false>);
 }
 
 #[test]
 fn loom_a_slot_is_used_again_only_when_nobody_looks() {
-    check(None, reuse::<1>);
+    check(None, reuse::<1, false>);
 }
 
 #[test]
 fn loom_a_changed_entry_is_always_there_and_never_a_mix() {
-    check(None, change::<1>);
+    check(None, change::<1, false>);
 }
 
 #[test]
 fn loom_an_entry_behind_a_full_bucket_is_found_while_others_go() {
-    check(None, overflow::<1>);
+    check(None, overflow::<1, false>);
 }
 
 #[test]
 fn loom_an_entry_can_be_added_again_at_any_stage_of_its_removal() {
-    check(None, add_again::<1>);
+    check(None, add_again::<1, false>);
 }
 
 #[test]
@@ -298,24 +312,53 @@ fn loom_an_entry_is_found_while_the_table_grows() {
 
 #[test]
 fn loom_a_next_hop_is_written_before_an_entry_names_it_and_not_while_one_does() {
-    check(None, next_hops::<1>);
+    check(None, next_hops::<1, false>);
+}
+
+#[test]
+fn loom_entries_of_wide_keys_are_as_safe() {
+    // A key of three parts has too many interleavings for all of them.
+    check_up_to(PREEMPTIONS_V6, insert::<1, true>);
+    check_up_to(PREEMPTIONS_V6, reuse::<1, true>);
+    check_up_to(PREEMPTIONS_V6, change::<1, true>);
+    check_up_to(PREEMPTIONS_V6, overflow::<1, true>);
+    check_up_to(PREEMPTIONS_V6, add_again::<1, true>);
+    check_up_to(PREEMPTIONS_V6, next_hops::<1, true>);
+}
+
+#[test]
+fn loom_finds_each_fault_of_wide_keys() {
+    let faults: [(Fault, fn()); 9] = [
+        (Fault::KeyFirst, insert::<1, true>),
+        (Fault::MarkFirst, reuse::<1, true>),
+        (Fault::KeyRelaxed, insert::<1, true>),
+        (Fault::ReuseAtOnce, reuse::<1, true>),
+        (Fault::CopyGoesAtOnce, change::<1, true>),
+        (Fault::OverwriteInPlace, change::<1, true>),
+        (Fault::OverflowCleared, overflow::<1, true>),
+        (Fault::HopRelaxed, next_hops::<1, true>),
+        (Fault::HopReusedAtOnce, next_hops::<1, true>),
+    ];
+    for (fault, model) in faults {
+        assert!(fails(fault, model), "{fault:?}");
+    }
 }
 
 #[test]
 fn loom_finds_each_fault_of_the_tables() {
     let faults: [(Fault, fn()); 12] = [
-        (Fault::KeyFirst, insert::<1>),
-        (Fault::KeyRelaxed, insert::<1>),
-        (Fault::ReuseAtOnce, reuse::<1>),
-        (Fault::CopyGoesAtOnce, change::<1>),
-        (Fault::OverwriteInPlace, change::<1>),
-        (Fault::OverflowCleared, overflow::<1>),
-        (Fault::HopRelaxed, next_hops::<1>),
-        (Fault::HopReusedAtOnce, next_hops::<1>),
-        (Fault::PassedEarly, reuse::<1>),
-        (Fault::EpochRelaxed, reuse::<1>),
-        (Fault::OnlineWithoutFence, reuse::<1>),
-        (Fault::TicketWithoutFence, reuse::<1>),
+        (Fault::KeyFirst, insert::<1, false>),
+        (Fault::KeyRelaxed, insert::<1, false>),
+        (Fault::ReuseAtOnce, reuse::<1, false>),
+        (Fault::CopyGoesAtOnce, change::<1, false>),
+        (Fault::OverwriteInPlace, change::<1, false>),
+        (Fault::OverflowCleared, overflow::<1, false>),
+        (Fault::HopRelaxed, next_hops::<1, false>),
+        (Fault::HopReusedAtOnce, next_hops::<1, false>),
+        (Fault::PassedEarly, reuse::<1, false>),
+        (Fault::EpochRelaxed, reuse::<1, false>),
+        (Fault::OnlineWithoutFence, reuse::<1, false>),
+        (Fault::TicketWithoutFence, reuse::<1, false>),
     ];
     for (fault, model) in faults {
         assert!(fails(fault, model), "{fault:?}");
@@ -324,16 +367,16 @@ fn loom_finds_each_fault_of_the_tables() {
 
 #[test]
 fn loom_two_workers_see_whole_entries_while_one_comes_goes_changes_or_moves() {
-    check_up_to(PREEMPTIONS, insert::<2>);
-    check_up_to(PREEMPTIONS, change::<2>);
-    check_up_to(PREEMPTIONS, overflow::<2>);
-    check_up_to(PREEMPTIONS, next_hops::<2>);
+    check_up_to(PREEMPTIONS, insert::<2, false>);
+    check_up_to(PREEMPTIONS, change::<2, false>);
+    check_up_to(PREEMPTIONS, overflow::<2, false>);
+    check_up_to(PREEMPTIONS, next_hops::<2, false>);
 }
 
 #[test]
 fn loom_a_slot_is_used_again_only_when_neither_of_two_workers_looks() {
-    check_up_to(PREEMPTIONS, reuse::<2>);
-    check_up_to(PREEMPTIONS, add_again::<2>);
+    check_up_to(PREEMPTIONS, reuse::<2, false>);
+    check_up_to(PREEMPTIONS, add_again::<2, false>);
 }
 
 #[test]
@@ -345,15 +388,15 @@ fn loom_two_workers_find_an_entry_while_the_table_grows() {
 fn loom_finds_each_fault_of_the_tables_with_two_workers() {
     // The others take more preemptions than these models have time for; `rcu` finds them with two readers.
     let faults: [(Fault, fn()); 9] = [
-        (Fault::KeyFirst, insert::<2>),
-        (Fault::KeyRelaxed, insert::<2>),
-        (Fault::ReuseAtOnce, reuse::<2>),
-        (Fault::CopyGoesAtOnce, change::<2>),
-        (Fault::OverwriteInPlace, change::<2>),
-        (Fault::OverflowCleared, overflow::<2>),
-        (Fault::HopRelaxed, next_hops::<2>),
-        (Fault::HopReusedAtOnce, next_hops::<2>),
-        (Fault::PassedEarly, reuse::<2>),
+        (Fault::KeyFirst, insert::<2, false>),
+        (Fault::KeyRelaxed, insert::<2, false>),
+        (Fault::ReuseAtOnce, reuse::<2, false>),
+        (Fault::CopyGoesAtOnce, change::<2, false>),
+        (Fault::OverwriteInPlace, change::<2, false>),
+        (Fault::OverflowCleared, overflow::<2, false>),
+        (Fault::HopRelaxed, next_hops::<2, false>),
+        (Fault::HopReusedAtOnce, next_hops::<2, false>),
+        (Fault::PassedEarly, reuse::<2, false>),
     ];
     for (fault, model) in faults {
         assert!(fails_up_to(PREEMPTIONS, fault, model), "{fault:?}");

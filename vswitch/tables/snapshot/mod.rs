@@ -2,6 +2,7 @@
 //! [`Tables`], what a burst sees, and the [`Writer`], by which the control plane changes it.
 
 mod leaving;
+mod table;
 mod writer;
 
 #[cfg(test)]
@@ -66,7 +67,7 @@ impl Registrar {
 }
 
 /// Empty tables: the one who writes them, and where their readers come from. `capacity` is the most
-/// neighbors that each of the two neighbor tables takes, 1 to [`MAX_NEIGHBORS`]; what is outside counts as
+/// neighbors that each of the neighbor tables takes, 1 to [`MAX_NEIGHBORS`]; what is outside counts as
 /// the nearest of these. Aborts when there is no memory for empty tables (about 50 KiB touched).
 pub fn tables(underlay: Option<Underlay>, capacity: usize) -> (Writer, Registrar) {
     let (writer, registry) = Writer::new(underlay, capacity);

@@ -2,7 +2,7 @@
 //! The writer against a model, with a reader that lets go at any time; and the edits one by one.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -58,6 +58,7 @@ fn tenant(vni: u32) -> Role {
         gateways: [].into(),
         host_dvr_mac: None,
         routes: Arc::new(RouteTable::empty()),
+        advertisement: Arc::default(),
     };
     Role::Tenant(Arc::new(TenantPort {
         mac: mac(7),
@@ -263,6 +264,14 @@ fn a_growing_table_is_published_with_the_commit_and_removals_wait_for_that() {
     }
 }
 
+/// Address `n` of one of the tables by address.
+fn ip(table: usize, n: u32) -> IpAddr {
+    match table {
+        1 => Ipv4Addr::from(n).into(),
+        _ => Ipv6Addr::from(0x2001_0db8 << 96 | u128::from(n)).into(),
+    }
+}
+
 /// What the property test does next. Keys and values are few, so that they meet.
 #[derive(Clone, Debug)]
 enum Step {
@@ -279,6 +288,7 @@ enum Step {
     Poll,
 }
 
+const TABLES: usize = 3;
 const KEYS: u32 = 400;
 const CAPACITY: usize = 300;
 
@@ -286,8 +296,8 @@ fn step() -> impl Strategy<Value = Step> {
     let value = (0..4u32, prop_oneof![1..3u32, Just(0x12_0001)], 0..3u16)
         .prop_map(|(host, vni, port)| neighbor(host, vni, local(port)));
     prop_oneof![
-        20 => (0..2usize, 0..KEYS, value).prop_map(|(table, key, value)| Step::Upsert { table, key, value }),
-        10 => (0..2usize, 0..KEYS).prop_map(|(table, key)| Step::Remove { table, key }),
+        20 => (0..TABLES, 0..KEYS, value).prop_map(|(table, key, value)| Step::Upsert { table, key, value }),
+        10 => (0..TABLES, 0..KEYS).prop_map(|(table, key)| Step::Remove { table, key }),
         2 => Just(Step::Commit),
         1 => Just(Step::Poll),
     ]
@@ -323,29 +333,24 @@ impl Model {
 }
 
 fn take(writer: &mut Writer, model: &mut Model, step: &Step) {
+    use Full::{NeighborsByIp, NeighborsByIp6, NeighborsByMac};
     match *step {
         Step::Upsert { table, key, value } => {
-            let result = if table == 0 {
-                writer.upsert_mac(domain(1), mac(key), value)
-            } else {
-                writer.upsert_ip(vpc(1), Ipv4Addr::from(key), value)
+            let result = match table {
+                0 => writer.upsert_mac(domain(1), mac(key), value),
+                _ => writer.upsert_ip(vpc(1), ip(table, key), value),
             };
-            match result {
-                Ok(()) => model.set((table, key), Some(value)),
-                Err(full) => {
-                    assert_eq!(
-                        full.table,
-                        [Full::NeighborsByMac, Full::NeighborsByIp][table]
-                    );
-                    assert_ne!(model.now.get(&(table, key)), Some(&value));
-                }
-            }
+            let Err(full) = result else {
+                return model.set((table, key), Some(value));
+            };
+            let tables = [NeighborsByMac, NeighborsByIp, NeighborsByIp6];
+            assert_eq!(full.table, tables[table]);
+            assert_ne!(model.now.get(&(table, key)), Some(&value));
         }
         Step::Remove { table, key } => {
-            if table == 0 {
-                writer.remove_mac(domain(1), mac(key));
-            } else {
-                writer.remove_ip(vpc(1), Ipv4Addr::from(key));
+            match table {
+                0 => writer.remove_mac(domain(1), mac(key)),
+                _ => writer.remove_ip(vpc(1), ip(table, key)),
             }
             model.set((table, key), None);
         }
@@ -360,12 +365,12 @@ fn find(tables: &Tables, table: usize, key: u32) -> Option<Neighbor> {
     if table == 0 {
         tables.neighbors.find_mac(domain(1), mac(key))
     } else {
-        tables.neighbors.find_ip(vpc(1), Ipv4Addr::from(key))
+        tables.neighbors.find_ip(vpc(1), ip(table, key))
     }
 }
 
 fn all_keys() -> impl Iterator<Item = (usize, u32)> {
-    (0..2).flat_map(|table| (0..KEYS).map(move |key| (table, key)))
+    (0..TABLES).flat_map(|table| (0..KEYS).map(move |key| (table, key)))
 }
 
 proptest! {
@@ -399,7 +404,7 @@ proptest! {
             }
             prop_assert!(writer.settled(&commit));
             model.since.clear();
-            for (table, usage) in writer.memory().tables[..2].iter().enumerate() {
+            for (table, usage) in writer.memory().tables[..TABLES].iter().enumerate() {
                 prop_assert_eq!(usage.leaving, 0);
                 prop_assert_eq!(usage.entries, model.now.keys().filter(|(of, _)| *of == table).count());
                 prop_assert!(usage.entries <= CAPACITY);

@@ -2,18 +2,16 @@
 //! [`Writer`]: edits, commits, and the way of what leaves the tables.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
 
 use super::Tables;
 use super::leaving::Leaving;
-use crate::tables::neighbors::{
-    Changed, Editor, Entry, MAX_NEXT_HOPS, Neighbors, NextHops, References, Upserted,
-};
+use super::table::{All, AnyTable};
+use crate::tables::neighbors::{Ip6Key, MAX_NEXT_HOPS, Neighbors, NextHops, References};
 use crate::tables::rcu::{self, Lagging};
-use crate::tables::sync::{Fault, fault};
 use crate::tables::{
     Attachment, DomainId, Full, HopId, MAX_PORTS, Neighbor, NextHop, PortId, Role, TableFull,
     TenantPort, Tunnel, Underlay, VniTable, VpcId,
@@ -27,9 +25,6 @@ pub const MAX_NEIGHBORS: usize = 1 << 24;
 /// let go of them; beyond it, snapshots are not replaced. Few in tests. Replaced neighbor tables are not counted:
 /// tables grow by a factor, so that all that one outgrew take no more than a few times what it takes.
 const MAX_PINNED: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
-
-const BY_MAC: usize = 0;
-const BY_IP: usize = 1;
 
 /// What [`Writer::commit`] gave out; [`Writer::settled`] says when it is visible.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,7 +58,7 @@ pub struct Writer {
     snapshot_changed: bool,
     /// A neighbor was added or changed since the last commit.
     neighbors_changed: bool,
-    editors: [Editor; 2],
+    neighbors: All,
     references: References,
     leaving: Leaving,
     /// The number of the last commit.
@@ -89,8 +84,8 @@ pub struct Usage {
 /// How much memory the tables take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Memory {
-    /// Neighbors by MAC, neighbors by address, next hops.
-    pub tables: [Usage; 3],
+    /// Neighbors by MAC, by IPv4 address, by IPv6 address; next hops.
+    pub tables: [Usage; 4],
     /// Replaced snapshots that a worker may still look at.
     pub old_snapshots: usize,
     /// What they take in bytes, with what only they refer to.
@@ -100,7 +95,7 @@ pub struct Memory {
 impl Memory {
     /// Entries that were removed or changed and wait for workers.
     pub fn leaving(&self) -> usize {
-        self.tables[..2].iter().map(|usage| usage.leaving).sum()
+        self.tables[..3].iter().map(|usage| usage.leaving).sum()
     }
 }
 
@@ -111,15 +106,14 @@ impl Writer {
     ) -> (Self, rcu::Registry<Tables>) {
         let capacity = capacity.clamp(1, MAX_NEIGHBORS);
         let seed = (random(), random());
-        let editors = [Full::NeighborsByMac, Full::NeighborsByIp]
-            .map(|which| Editor::new(which, capacity, seed));
+        let neighbors = All::new(capacity, seed);
         let hops = Arc::new(NextHops::new(
             underlay.map_or_else(Tunnel::default, |underlay| underlay.tunnel),
         ));
         let next = Tables {
             ports: std::array::from_fn(|_| Role::Unbound),
             vnis: VniTable::default(),
-            neighbors: neighbors(&editors, &hops),
+            neighbors: neighbors.snapshot(&hops),
             underlay,
         };
         let (rcu, registry) = rcu::new(next.clone());
@@ -128,7 +122,7 @@ impl Writer {
             next,
             snapshot_changed: false,
             neighbors_changed: false,
-            editors,
+            neighbors,
             references: References::new(hops, MAX_NEXT_HOPS),
             leaving: Leaving::default(),
             committed: 0,
@@ -137,12 +131,11 @@ impl Writer {
         (writer, registry)
     }
 
-    /// Takes the memory of so many neighbors, at most the capacity, now instead of when they come: about 64 bytes each. Of
-    /// no effect when there are neighbors already.
+    /// Takes the memory of so many neighbors with IPv4 addresses, at most the capacity, now instead of when they come: about
+    /// 64 bytes each. Of no effect when there are neighbors already. What IPv6 addresses take is taken when they come.
     pub fn reserve(&mut self, neighbors: usize) {
-        for editor in &mut self.editors {
-            editor.reserve(neighbors);
-        }
+        self.neighbors.by_mac.reserve(neighbors);
+        self.neighbors.by_ip.reserve(neighbors);
     }
 
     /// Says what a port is for, from the next commit on. The same `Arc` again changes nothing.
@@ -161,37 +154,57 @@ impl Writer {
         mac: Mac,
         neighbor: Neighbor,
     ) -> Result<(), TableFull> {
-        self.upsert(BY_MAC, Neighbors::mac_key(domain, mac), neighbor)
+        let key = Neighbors::mac_key(domain, mac);
+        self.neighbors_changed |= self.neighbors.by_mac.upsert(key, neighbor)?;
+        Ok(())
     }
 
     /// Adds a neighbor by address, or changes it. Nothing changes on an error.
     pub fn upsert_ip(
         &mut self,
         vpc: VpcId,
-        ip: Ipv4Addr,
+        ip: IpAddr,
         neighbor: Neighbor,
     ) -> Result<(), TableFull> {
-        self.upsert(BY_IP, Neighbors::ip_key(vpc, u32::from(ip)), neighbor)
+        let tables = &mut self.neighbors;
+        self.neighbors_changed |= match ip {
+            IpAddr::V4(ip) => {
+                let key = Neighbors::ip_key(vpc, ip.to_bits());
+                tables.by_ip.upsert(key, neighbor)?
+            }
+            IpAddr::V6(ip) => tables.by_ip6.upsert(Ip6Key::new(vpc, ip), neighbor)?,
+        };
+        Ok(())
     }
 
     /// Asks the CPU to fetch what the edits of these two will touch: whoever edits thousands does well to
     /// call this some entries ahead.
-    pub fn prefetch(&self, (domain, mac): (DomainId, Mac), (vpc, ip): (VpcId, Ipv4Addr)) {
-        let [by_mac, by_ip] = &self.editors;
-        by_mac.table().prefetch(Neighbors::mac_key(domain, mac));
-        by_ip
-            .table()
-            .prefetch(Neighbors::ip_key(vpc, u32::from(ip)));
+    pub fn prefetch(&self, (domain, mac): (DomainId, Mac), (vpc, ip): (VpcId, IpAddr)) {
+        let tables = &self.neighbors;
+        let by_mac = tables.by_mac.newest();
+        by_mac.prefetch(Neighbors::mac_key(domain, mac));
+        match ip {
+            IpAddr::V4(ip) => {
+                let by_ip = tables.by_ip.newest();
+                by_ip.prefetch(Neighbors::ip_key(vpc, ip.to_bits()));
+            }
+            IpAddr::V6(ip) => tables.by_ip6.newest().prefetch(Ip6Key::new(vpc, ip)),
+        }
     }
 
     /// Removes a neighbor by MAC with the next commit. Nothing if there is none.
     pub fn remove_mac(&mut self, domain: DomainId, mac: Mac) {
-        self.remove(BY_MAC, Neighbors::mac_key(domain, mac));
+        let key = Neighbors::mac_key(domain, mac);
+        self.neighbors.by_mac.remove(key);
     }
 
     /// Removes a neighbor by address with the next commit. Nothing if there is none.
-    pub fn remove_ip(&mut self, vpc: VpcId, ip: Ipv4Addr) {
-        self.remove(BY_IP, Neighbors::ip_key(vpc, u32::from(ip)));
+    pub fn remove_ip(&mut self, vpc: VpcId, ip: IpAddr) {
+        let tables = &mut self.neighbors;
+        match ip {
+            IpAddr::V4(ip) => tables.by_ip.remove(Neighbors::ip_key(vpc, ip.to_bits())),
+            IpAddr::V6(ip) => tables.by_ip6.remove(Ip6Key::new(vpc, ip)),
+        }
     }
 
     /// The id of a next hop, for neighbors to name; equal next hops have one id. Each call is a reference,
@@ -213,20 +226,21 @@ impl Writer {
     /// Makes the edits since the last commit visible. Publishes a snapshot only if one of them changed it.
     pub fn commit(&mut self) -> Commit {
         self.poll();
-        let grown = self.editors.iter().any(|editor| !editor.is_published());
+        let grown = !self.neighbors.are_published();
         let ticket = if self.snapshot_changed || grown {
             if !grown && self.rcu.reclaim().bytes >= MAX_PINNED {
                 return Commit(self.committed + 1);
             }
             self.publish()
-        } else if self.neighbors_changed || !self.leaving.nothing_staged() {
+        } else if self.neighbors_changed || !self.neighbors.nothing_staged() {
             self.rcu.ticket()
         } else {
             return Commit(self.committed);
         };
         self.neighbors_changed = false;
         self.committed += 1;
-        self.leaving.commit(self.committed, ticket);
+        let tables = &mut self.neighbors;
+        self.leaving.commit(self.committed, ticket, tables);
         Commit(self.committed)
     }
 
@@ -239,7 +253,7 @@ impl Writer {
 
     /// Removes, frees and drops what grace periods have passed for.
     pub fn poll(&mut self) {
-        self.leaving.advance(&mut self.rcu, &mut self.editors);
+        self.leaving.advance(&mut self.rcu, &mut self.neighbors);
         self.rcu.reclaim();
     }
 
@@ -260,13 +274,6 @@ impl Writer {
 
     /// What the tables take.
     pub fn memory(&mut self) -> Memory {
-        let usage = |editor: &Editor, table| Usage {
-            table,
-            entries: editor.live(),
-            leaving: editor.leaving(),
-            capacity: editor.capacity(),
-            bytes: editor.table().memory(),
-        };
         let hops = Usage {
             table: Full::NextHops,
             entries: self.references.in_use(),
@@ -275,77 +282,38 @@ impl Writer {
             bytes: self.references.touched() * 64,
         };
         let old = self.rcu.reclaim();
-        let [by_mac, by_ip] = &self.editors;
-        let outgrown = by_mac.outgrown() + by_ip.outgrown();
+        let tables = self.neighbors.each();
+        let outgrown: usize = tables.iter().map(|table| table.outgrown()).sum();
+        let [by_mac, by_ip, by_ip6] = tables.map(|table| table.usage());
         Memory {
-            tables: [
-                usage(by_mac, Full::NeighborsByMac),
-                usage(by_ip, Full::NeighborsByIp),
-                hops,
-            ],
+            tables: [by_mac, by_ip, by_ip6, hops],
             old_snapshots: old.values,
             old_bytes: old.bytes + outgrown,
         }
     }
 
-    /// The newest table by address.
+    /// The newest tables by address.
     #[cfg(all(test, vswitch_loom))]
-    pub(super) fn by_ip(&self) -> &crate::tables::neighbors::NeighborTable {
-        self.editors[BY_IP].table()
-    }
-
-    fn upsert(&mut self, table: usize, key: u64, neighbor: Neighbor) -> Result<(), TableFull> {
-        let Upserted { changed, rebuilt } =
-            self.editors[table].upsert(key, Entry::from(neighbor))?;
-        if rebuilt {
-            self.leaving.forget_places(table);
-        }
-        match changed {
-            Changed::Nothing => {}
-            Changed::InPlace => self.neighbors_changed = true,
-            Changed::Copied(old) if fault(Fault::CopyGoesAtOnce) => {
-                self.editors[table].retire(old);
-                self.editors[table].free(old);
-            }
-            Changed::Copied(old) => {
-                self.neighbors_changed = true;
-                self.leaving.stage_copy(table, old);
-            }
-        }
-        self.leaving.keep(table, key);
-        Ok(())
-    }
-
-    fn remove(&mut self, table: usize, key: u64) {
-        if self.editors[table].contains(key) {
-            self.leaving.stage_key(table, key);
-        }
+    pub(super) fn neighbors(&self) -> Arc<Neighbors> {
+        self.neighbors.snapshot(&self.next.neighbors.hops)
     }
 
     fn publish(&mut self) -> rcu::Ticket {
-        self.next.neighbors = match self.editors.iter().all(Editor::is_published) {
-            true => Arc::clone(&self.next.neighbors),
-            false => neighbors(&self.editors, &self.next.neighbors.hops),
-        };
+        if !self.neighbors.are_published() {
+            self.next.neighbors = self.neighbors.snapshot(&self.next.neighbors.hops);
+        }
         if self.snapshot_changed {
             self.next.vnis = vnis(&self.next.ports);
         }
         let bytes = bytes_only_in(self.rcu.current(), &self.next);
         let ticket = self.rcu.publish(self.next.clone(), bytes);
-        self.editors.iter_mut().for_each(Editor::set_published);
+        for table in self.neighbors.each_mut() {
+            table.set_published();
+        }
         self.snapshot_changed = false;
         self.publications += 1;
         ticket
     }
-}
-
-fn neighbors(editors: &[Editor; 2], hops: &Arc<NextHops>) -> Arc<Neighbors> {
-    let [by_mac, by_ip] = editors;
-    Arc::new(Neighbors {
-        by_mac: Arc::clone(by_mac.table()),
-        by_ip: Arc::clone(by_ip.table()),
-        hops: Arc::clone(hops),
-    })
 }
 
 /// The VNIs of all tenant ports.

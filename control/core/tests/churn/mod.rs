@@ -109,6 +109,7 @@ impl Switch {
             underlay: Some(uplink),
             host_port: None,
             anti_spoofing: true,
+            rules: HashMap::new(),
         };
         let (core, requests) = channel();
         thread::spawn(move || Core::new(site, writer).run(requests));

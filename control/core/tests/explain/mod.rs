@@ -8,10 +8,10 @@ use vswitch::counters::DropReason;
 use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 
-use super::goal::{dhcp as dhcp_state, neighbor, scenario};
+use super::goal::{dhcp as dhcp_state, dual_stack, neighbor, router, scenario};
 use super::world::{PORT_A, PORT_B, UPLINK, World};
 use crate::explain::{Explanation, Links, Outcome, Packet};
-use crate::proto::schema::ResourceType;
+use crate::proto::schema::{ResourceType, UpdateType};
 
 /// All ports, and no limits.
 fn links() -> Links {
@@ -104,6 +104,103 @@ fn each_decision_names_its_entry_and_the_resource_it_comes_from() {
             "route: not to its gateway: switched in 10.7.1.0/24 by its MAC <SUBNET blue 1>",
             "neighbor: 02:00:00:00:01:01 is 02:00:00:00:01:01 in VNI 7, on host 192.0.2.9 <NEIGHBOR n1 1>",
         ],
+    );
+}
+
+#[test]
+fn a_route_that_leads_nowhere_is_named() {
+    let mut world = world(false);
+    let hole = ("hole", "198.18.0.0/15", "blackhole", 9);
+    world.succeed([router("router", UpdateType::Delta, &[("blue", &[hole])])]);
+    expect(
+        &world,
+        PORT_A,
+        "ip dst=198.18.0.9 / udp dport=53",
+        &Outcome::Dropped(DropReason::Blackhole),
+        &[
+            "route: to its gateway: 198.18.0.9 is in 198.18.0.0/15, rule hole, priority 9: dropped as blackhole: It was to be \
+             routed, and a route says that such packets are to be dropped. <SUBNET blue 1> <ROUTER router 1>",
+        ],
+    );
+}
+
+#[test]
+fn packets_of_ipv6_are_explained_likewise() {
+    let mut world = world(false);
+    world.succeed(dual_stack());
+    expect(
+        &world,
+        PORT_A,
+        "ip dst=2001:db8:203::5 / udp dport=53 / len=40",
+        &Outcome::Forwarded,
+        &[
+            "port: from the guest 02:00:00:00:00:0a at port 1: 02:00:00:00:00:0a > 00:00:5e:00:01:01, 2001:db8:7:1::10 > \
+             2001:db8:203::5 hop limit 64, UDP 50000 > 53, 102 bytes <PORT port-a 1>",
+            "parse: IPv6 to 2001:db8:203::5, hop limit 64, DSCP 0, ECN 0",
+            "guard: its source is the guest's own, or an allowed address pair's <PORT port-a 1>",
+            "route: to its gateway: 2001:db8:203::5 is in 2001:db8:203::/48 via 2001:db8:8:3::103, rule rule6, priority 100 \
+             <SUBNET azure 1> <ROUTER router 1>",
+            "neighbor: 2001:db8:8:3::103 is 02:00:00:00:01:03 in VNI 8, on host 192.0.2.8 <NEIGHBOR n3 1>",
+        ],
+    );
+    expect(
+        &world,
+        PORT_A,
+        "ip dst=2001:db8:8:3::103 tos=184 ttl=9 / icmp",
+        &Outcome::Forwarded,
+        &[
+            "parse: IPv6 to 2001:db8:8:3::103, hop limit 9, DSCP 46, ECN 0",
+            "route: to its gateway: 2001:db8:8:3::103 is in 2001:db8:8:3::/64, connected <SUBNET azure 1> <ROUTER router 1>",
+        ],
+    );
+    expect(
+        &world,
+        PORT_A,
+        "ip dst=2001:db8:7:1::101 / tcp",
+        &Outcome::Forwarded,
+        &[
+            "route: not to its gateway: switched in 2001:db8:7:1::/64 by its MAC <SUBNET azure 1>",
+            "neighbor: 02:00:00:00:01:01 is 02:00:00:00:01:01 in VNI 7, on host 192.0.2.9 <NEIGHBOR n1 1>",
+        ],
+    );
+    let answered = [
+        "ip dst=2001:db8:7:1::1 / icmp",
+        "nd dst=2001:db8:7:1::1",
+        "nd dst=2001:db8:7:1::101",
+        "nd",
+    ];
+    for words in answered {
+        expect(&world, PORT_A, words, &Outcome::Answered, &[]);
+    }
+    // Whether an address is free is to ask who may have it.
+    let spoofed = Outcome::Dropped(DropReason::SpoofedArp);
+    expect(
+        &world,
+        PORT_A,
+        "nd src=:: dst=2001:db8:7:1::101",
+        &spoofed,
+        &[],
+    );
+    let no_route = Outcome::Dropped(DropReason::NoRoute);
+    expect(&world, PORT_A, "ip dst=2001:4860::8", &no_route, &[]);
+    let spoofed = Outcome::Dropped(DropReason::SpoofedIp);
+    let words = "ip src=2001:db8:7:1::9 dst=2001:db8:203::5";
+    expect(&world, PORT_A, words, &spoofed, &[]);
+    let error = |words: &str| {
+        let packet = Packet::Words(words.to_owned());
+        let error = world.core.explain(PORT_A, &packet, links()).unwrap_err();
+        error.to_string()
+    };
+    assert_eq!(
+        error("ip src=10.7.1.10 dst=2001:db8::1"),
+        "`src=10.7.1.10 with dst=2001:db8::1` is no value for it"
+    );
+    assert_eq!(error("ip dst=2001:db8::1 df=1"), "ip has no field `df`");
+    let packet = Packet::Words("ip dst=2001:db8::1".to_owned());
+    let error = world.core.explain(PORT_B, &packet, links()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "ip src is not known here: say it in the packet"
     );
 }
 

@@ -4,6 +4,7 @@
 mod ncm;
 mod whole;
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use vswitch::stage::punt::{Destination, Sought};
@@ -25,19 +26,29 @@ struct Lab {
     now: Instant,
 }
 
+/// The address of guest `n`: of IPv6, if bit 1 of `n` is set.
+fn ip(n: u8) -> IpAddr {
+    match n & 2 {
+        0 => [10, 7, 1, n].into(),
+        _ => [0x2001, 0xdb8, 7, 1, 0, 0, 0, n.into()].into(),
+    }
+}
+
 fn answer(n: u8) -> State {
-    let (mac, ip) = (format!("02:00:00:00:00:{n:02x}"), format!("10.7.1.{n}"));
-    neighbor(&format!("n{n}"), L2, &mac, "s", &ip, 9)
+    let (mac, ip) = (format!("02:00:00:00:00:{n:02x}"), ip(n));
+    let subnet = if ip.is_ipv4() { "s" } else { "six" };
+    neighbor(&format!("n{n}"), L2, &mac, subnet, &ip.to_string(), 9)
 }
 
 impl Lab {
     fn new() -> Self {
         let mut world = World::new();
         let guest = port("port-a", "02:00:00:00:00:0a", &[("s", "10.7.1.10")]);
-        let router = router("r", UpdateType::Full, &[("s", &[])]);
+        let router = router("r", UpdateType::Full, &[("s", &[]), ("six", &[])]);
         world.succeed([
             vpc("v", 7),
             subnet("s", "v", "10.7.1.0/24", 0, 1),
+            subnet("six", "v", "2001:db8:7:1::/64", 0, 1),
             router,
             guest,
         ]);
@@ -52,16 +63,13 @@ impl Lab {
         let (subnet, _) = core.wanted.subnets().next().unwrap();
         let (vpc, domain) = core.program.place_of(subnet).unwrap();
         let mac = Mac::new([2, 0, 0, 0, 0, n]);
-        [
-            Sought::Ip(vpc, [10, 7, 1, n].into()),
-            Sought::Mac(domain, mac),
-        ]
+        [Sought::Ip(vpc, ip(n)), Sought::Mac(domain, mac)]
     }
 
     fn destination(&self, n: u8, by: usize) -> Destination {
         Destination {
             vni: Vni::new(7).unwrap(),
-            ip: [10, 7, 1, n].into(),
+            ip: ip(n),
             sought: self.sought(n)[by],
         }
     }
@@ -99,9 +107,9 @@ impl Lab {
 
     /// Whether workers find it, and whether it is wanted at all.
     fn is(&mut self, n: u8) -> (bool, bool) {
-        let found = self.world.find(&format!("10.7.1.{n}")).is_some();
+        let found = self.world.find(&ip(n).to_string()).is_some();
         let wanted = self.world.core.wanted.neighbors();
-        let wanted = wanted.filter(|(_, slot)| slot.ip.octets()[3] == n).count();
+        let wanted = wanted.filter(|(_, slot)| slot.ip == ip(n)).count();
         (found, wanted != 0)
     }
 }
@@ -136,6 +144,49 @@ fn an_answer_is_set_aside_put_back_by_who_misses_it_and_forgotten_when_nobody_do
     assert_eq!(lab.is(21), GONE);
     lab.after(60);
     assert_eq!(lab.is(20), GONE);
+}
+
+#[test]
+fn a_next_hop_is_not_set_aside_since_flows_would_pass_it_over() {
+    let mut lab = Lab::new();
+    let rule = ("rule", "203.0.113.0/24", &*ip(20).to_string(), 1);
+    let state = router("r", UpdateType::Full, &[("s", &[rule])]);
+    lab.world.put(vec![state]);
+    for n in [20, 21] {
+        lab.answered(n);
+    }
+    for _ in 0..3 {
+        lab.after(61);
+        assert_eq!(lab.is(20), USED);
+    }
+    assert_eq!(lab.is(21), GONE);
+    let without = router("r", UpdateType::Full, &[("s", &[])]);
+    lab.world.succeed([without]);
+    lab.after(61);
+    assert_eq!(lab.is(20), IS_IDLE);
+}
+
+#[test]
+fn answers_of_ipv6_age_likewise() {
+    let mut lab = Lab::new();
+    for n in [22, 23] {
+        lab.answered(n);
+    }
+    assert_eq!((lab.is(22), lab.is(23)), (USED, USED));
+    let idle = lab.after(60).idle;
+    assert!(
+        lab.sought(22)
+            .iter()
+            .chain(&lab.sought(23))
+            .all(|it| idle.contains(it))
+    );
+    assert_eq!((lab.is(22), lab.is(23)), (IS_IDLE, IS_IDLE));
+    lab.wake(lab.sought(22)[0]);
+    lab.wake(lab.sought(23)[1]);
+    assert_eq!((lab.is(22), lab.is(23)), (USED, USED));
+    lab.after(60);
+    assert_eq!(lab.after(60).gone.len(), 4);
+    assert_eq!((lab.is(22), lab.is(23)), (GONE, GONE));
 }
 
 #[test]

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+//! What the operator says of guests' ports, each on its own. The controller has no word for it.
+
+use vswitch::tables::PortId;
+
+use super::{BindError, Core, Site};
+
+/// What holds at one port, whichever of the controller's ports it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct PortRules {
+    /// Whether its guest sends from its own addresses only; `None`: as at every port ([`Site::anti_spoofing`]).
+    pub anti_spoofing: Option<bool>,
+    /// Whether frames with VLAN tags are carried from and to its guest as they are. Otherwise they are dropped.
+    pub takes_tags: bool,
+}
+
+impl Site {
+    /// What the operator says of a port.
+    pub(crate) fn rules(&self, port: PortId) -> PortRules {
+        self.rules.get(&port).copied().unwrap_or_default()
+    }
+
+    /// Whether the guest at a port sends from its own addresses only.
+    pub(crate) fn is_guarded(&self, port: PortId) -> bool {
+        let own = self.rules(port).anti_spoofing;
+        own.unwrap_or(self.anti_spoofing)
+    }
+}
+
+impl Core {
+    /// Says what holds at a port from now on; visible with the next commit.
+    ///
+    /// # Errors
+    /// No guest can be there.
+    pub(crate) fn set_rules(&mut self, port: PortId, rules: PortRules) -> Result<(), BindError> {
+        if !self.program.is_tenant(port) {
+            return Err(BindError::NotTenant(port.get()));
+        }
+        self.program.set_rules(port, rules);
+        self.wanted.touch_bound(port);
+        self.program.update(&mut self.wanted);
+        Ok(())
+    }
+}

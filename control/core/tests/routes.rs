@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+//! Rules that share a destination, and rules that lead nowhere.
+
+use std::collections::BTreeSet;
+
+use super::goal::*;
+use super::world::World;
+use crate::core::Show;
+use crate::proto::schema::OperationStatus::InvalidArg;
+use crate::proto::schema::UpdateType;
+
+#[test]
+fn rules_for_one_destination_share_its_flows_until_one_of_them_goes() {
+    let mut world = World::new();
+    world.succeed(scenario());
+    let rules = [
+        ("one", "203.0.113.0/24", "10.8.3.103", 9),
+        ("other", "203.0.113.0/24", "10.7.1.101", 9),
+        ("spare", "203.0.113.0/24", "10.7.2.102", 10),
+    ];
+    let say = |rules| router("router", UpdateType::Delta, &[("blue", rules)]);
+    world.succeed([router(
+        "router",
+        UpdateType::Full,
+        &[("blue", &rules), ("red", &[]), ("green", &[])],
+    )]);
+    let ways = |world: &mut World| -> BTreeSet<String> {
+        let seen = world.see();
+        let lines = seen
+            .lines()
+            .filter(|line| line.starts_with("  203.0.113.200: "));
+        let macs = lines.filter_map(|line| line.split_whitespace().nth(1));
+        // The same for each of the subnet's ports.
+        macs.map(str::to_owned).collect()
+    };
+    let of = |macs: &[&str]| macs.iter().map(|mac| (*mac).to_owned()).collect();
+    let [one, other] = ["02:00:00:00:01:03", "02:00:00:00:01:01"];
+    assert_eq!(ways(&mut world), of(&[one, other]));
+    world.succeed([say(&[("one", "", "", 0)])]);
+    assert_eq!(ways(&mut world), of(&[other]));
+    world.succeed([say(&[("other", "", "", 0)])]);
+    assert_eq!(
+        ways(&mut world),
+        of(&["02:00:00:00:01:02"]),
+        "the spare one"
+    );
+}
+
+#[test]
+fn a_rule_may_lead_nowhere_and_waits_for_nobody() {
+    let mut world = World::new();
+    world.succeed(scenario());
+    let hole = |destination| ("hole", destination, "blackhole", 9);
+    let say = |rule| router("router", UpdateType::Delta, &[("blue", &[rule])]);
+    world.succeed([say(hole("198.18.0.0/15"))]);
+    assert!(world.see().contains("  198.18.0.9: nowhere\n"));
+    let routes = world.show(Show::Routes);
+    let mut rows = routes.iter();
+    let row = rows.find(|row| row["destination"] == "198.18.0.0/15");
+    assert_eq!(row.unwrap()["via"], "blackhole");
+    // Not what is for the gateway, which the switch answers itself.
+    world.succeed([say(hole("10.7.0.0/16"))]);
+    assert!(!world.see().contains("  10.7.1.1: nowhere\n"));
+    let nonsense = world.put([say(("hole", "10.7.0.0/16", "black hole", 9))]);
+    assert_eq!(nonsense, [InvalidArg]);
+}

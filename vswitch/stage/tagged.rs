@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+//! Frames of guests with VLAN tags (IEEE 802.1Q) go to guests that take them. Whether one on another host does is decided
+//! there. Runs only where a burst has such a frame.
+//!
+//! Reads the EtherType, `meta.neighbor`.
+//! Drops `VlanTagged`.
+
+use zerocopy::FromBytes;
+
+use crate::burst::Burst;
+use crate::counters::DropReason;
+use crate::io::Frame;
+use crate::tables::{Hop, Role, Tables};
+use crate::wire::{EthernetHdr, ethernet};
+
+/// Runs the stage over one burst whose neighbors are known. Never blocks, allocates or logs.
+#[cold]
+#[inline(never)]
+pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables) {
+    burst.keep(|frame, meta| {
+        let Hop::Local(to) = meta.neighbor.hop() else {
+            return Ok(());
+        };
+        match tables.role(to) {
+            Role::Tenant(guest) if !guest.takes_tags && is_tagged(frame.head()) => {
+                Err(DropReason::VlanTagged)
+            }
+            _ => Ok(()),
+        }
+    });
+}
+
+fn is_tagged(head: &[u8]) -> bool {
+    let header = EthernetHdr::ref_from_prefix(head);
+    header.is_ok_and(|(header, _)| ethernet::is_tag(header.ethertype()))
+}
