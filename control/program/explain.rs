@@ -13,8 +13,7 @@ use vswitch::counters::DropReason;
 use vswitch::stage::observe::Stage;
 use vswitch::stage::punt::Sought;
 use vswitch::tables::{Hop, Neighbor, Neighbors, PortId, Role, TenantPort};
-use vswitch::wire::{EthernetHdr, Ipv6Hdr, ethernet};
-use zerocopy::FromBytes;
+use vswitch::wire::ethernet;
 
 use super::Program;
 use crate::explain::packet::{PacketError, Sender, packet};
@@ -333,11 +332,7 @@ fn parsed(meta: &Meta, head: &[u8]) -> String {
 fn destination(meta: &Meta, head: &[u8]) -> Option<IpAddr> {
     match meta.payload {
         Payload::Ipv4 => Some(Ipv4Addr::from(meta.dst_ip).into()),
-        Payload::Ipv6 => {
-            let packet = head.get(EthernetHdr::LEN..)?;
-            let (ip, _) = Ipv6Hdr::ref_from_prefix(packet).ok()?;
-            Some(ip.dst().into())
-        }
+        Payload::Ipv6 => Some(vswitch::stage::route::ipv6(head)?.dst().into()),
         Payload::Other => None,
     }
 }

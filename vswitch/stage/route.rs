@@ -316,7 +316,7 @@ pub(super) fn ipv4(head: &[u8]) -> Option<&Ipv4Hdr> {
 
 /// The IPv6 header; `parse` checked that it is there.
 #[inline]
-pub(super) fn ipv6(head: &[u8]) -> Option<&Ipv6Hdr> {
+pub fn ipv6(head: &[u8]) -> Option<&Ipv6Hdr> {
     Ipv6Hdr::ref_from_prefix(head.get(EthernetHdr::LEN..)?)
         .ok()
         .map(|(ip, _)| ip)
