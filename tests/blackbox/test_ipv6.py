@@ -142,13 +142,17 @@ def test_a_guest_finds_out_whether_an_address_is_free(replay, tmp_path):
     """Duplicate address detection (RFC 4862 section 5.4): others' addresses are defended, its own is free."""
     own = [HERE.ip, HERE.link_local]
     frames = [solicitation(ip, "::") for ip in (THERE.ip, NEAR.gateway_ip, *own)]
-    done = replay(STATES, guests=guests(frames), config=["set anti-spoofing on"])
+    done = replay(STATES, guests=guests(frames))
     answers = [Ether(frame) for frame in done.sent[HERE_PORT]]
     assert [answer[ICMPv6ND_NA].tgt for answer in answers] == [THERE.ip, NEAR.gateway_ip]
     for answer in answers:
         assert (answer.dst, answer[IPv6].dst, answer[ICMPv6ND_NA].S) == ("33:33:00:00:00:01", ALL_NODES, 0)
     assert done.sent[ALSO_PORT] == done.sent[UPLINK] == []
     assert_sound(tmp_path, done.sent[HERE_PORT], icmpv6=2)
+    # To ask for an address is to claim it: sent to who has it, the question would make that one give it up.
+    done = replay(STATES, guests=guests(frames), config=["set anti-spoofing on"])
+    assert done.sent == [[], [], []]
+    assert done.drops(HERE_PORT) == {"spoofed_arp": 2, "not_flooded": 2}
 
 
 def test_a_router_says_who_it_is_and_what_the_subnet_says(replay, tmp_path):
