@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import os
 import select
 import shutil
 import socket
 import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +26,7 @@ _SOL_PACKET, _IGNORE_OUTGOING, _AUXDATA = 263, 23, 8
 _AUXILIARY, _VLAN_VALID = struct.Struct("=IIIHHHH"), 1 << 4
 """`struct tpacket_auxdata` and TP_STATUS_VLAN_VALID."""
 _libc = ctypes.CDLL(None, use_errno=True)
+_TCP_BYTES = 3_000_000
 
 
 def run(*words) -> str:
@@ -92,6 +95,64 @@ class Namespace:
 def _enter(descriptor: int) -> None:
     if _libc.setns(descriptor, _NEW_NET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def exchange(client: tuple[Namespace, str], server: tuple[Namespace, str]) -> None:
+    """Some megabytes by TCP, there and back again, between these addresses."""
+    data = os.urandom(_TCP_BYTES)
+    family = _family(server[1])
+    with server[0].inside():
+        listener = socket.create_server((server[1], 5000), family=family)
+    with client[0].inside():
+        connection = socket.socket(family)
+    listener.settimeout(DEADLINE)
+    connection.settimeout(DEADLINE)
+
+    def echo():
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.settimeout(DEADLINE)
+            while chunk := accepted.recv(1 << 16):
+                accepted.sendall(chunk)
+
+    with listener, connection:
+        thread = threading.Thread(target=echo, daemon=True)
+        thread.start()
+        connection.bind((client[1], 0))
+        connection.connect((server[1], 5000))
+        sender = threading.Thread(target=lambda: (connection.sendall(data), connection.shutdown(socket.SHUT_WR)), daemon=True)
+        sender.start()
+        came = bytearray()
+        while chunk := connection.recv(1 << 16):
+            came += chunk
+        sender.join(DEADLINE)
+        thread.join(DEADLINE)
+    assert hashlib.sha256(came).digest() == hashlib.sha256(data).digest(), f"{len(came)} of {len(data)} bytes"
+
+
+def ask_and_answer(client: tuple[Namespace, str], server: tuple[Namespace, str], sizes) -> None:
+    """Datagrams of these sizes, there and back, one by one, between these addresses."""
+    family = _family(server[1])
+    with server[0].inside():
+        there = socket.socket(family, socket.SOCK_DGRAM)
+        there.bind((server[1], 6000))
+    with client[0].inside():
+        here = socket.socket(family, socket.SOCK_DGRAM)
+        here.bind((client[1], 6001))
+    with here, there:
+        here.settimeout(DEADLINE)
+        there.settimeout(DEADLINE)
+        for size in sizes:
+            data = os.urandom(size)
+            here.sendto(data, (server[1], 6000))
+            came, source = there.recvfrom(1 << 16)
+            assert (came, source[:2]) == (data, (client[1], 6001))
+            there.sendto(came[::-1], source)
+            assert here.recv(1 << 16) == data[::-1]
 
 
 class Networks:

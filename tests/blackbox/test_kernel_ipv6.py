@@ -5,18 +5,15 @@ a Linux host, whose kernel has the VXLAN, the bridges and the router (see test_k
 from __future__ import annotations
 
 import errno
-import hashlib
-import os
 import select
 import shutil
 import socket
 import struct
-import threading
 
 import pytest
 
 import goal
-from kernel import Namespace, run
+from kernel import Namespace, ask_and_answer, exchange, run
 from plan import A, B, DVR_MAC, VXLAN_PORT, Guest, Subnet, host_ip, host_mac, link_local
 from program import DEADLINE, eventually
 
@@ -31,7 +28,6 @@ STATES = [
     goal.neighbor(THERE),
     goal.neighbor(FAR_THERE, kind="L3"),
 ]
-TCP_BYTES = 3_000_000
 _IPV6_RECVERR, _FROM_ICMPV6 = 25, 3
 
 
@@ -145,53 +141,10 @@ class Hosts:
                     return struct.unpack("=i", hops)[0]
 
     def udp(self, client: Guest, server: Guest, sizes) -> None:
-        """Datagrams of these sizes there and back, one by one."""
-        with self.of(server).inside():
-            there = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-            there.bind((server.ip, 6000))
-        with self.of(client).inside():
-            here = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-            here.bind((client.ip, 6001))
-        with here, there:
-            here.settimeout(DEADLINE)
-            there.settimeout(DEADLINE)
-            for size in sizes:
-                data = os.urandom(size)
-                here.sendto(data, (server.ip, 6000))
-                came, source = there.recvfrom(1 << 16)
-                assert (came, source[:2]) == (data, (client.ip, 6001))
-                there.sendto(came[::-1], source)
-                assert here.recv(1 << 16) == data[::-1]
+        ask_and_answer((self.of(client), client.ip), (self.of(server), server.ip), sizes)
 
     def tcp(self, client: Guest, server: Guest) -> None:
-        """Some megabytes there and back again."""
-        data = os.urandom(TCP_BYTES)
-        with self.of(server).inside():
-            listener = socket.create_server((server.ip, 5000), family=socket.AF_INET6)
-        with self.of(client).inside():
-            connection = socket.socket(socket.AF_INET6)
-        listener.settimeout(DEADLINE)
-        connection.settimeout(DEADLINE)
-
-        def echo():
-            accepted, _ = listener.accept()
-            with accepted:
-                accepted.settimeout(DEADLINE)
-                while chunk := accepted.recv(1 << 16):
-                    accepted.sendall(chunk)
-
-        with listener, connection:
-            thread = threading.Thread(target=echo, daemon=True)
-            thread.start()
-            connection.connect((server.ip, 5000))
-            sender = threading.Thread(target=lambda: (connection.sendall(data), connection.shutdown(socket.SHUT_WR)), daemon=True)
-            sender.start()
-            came = bytearray()
-            while chunk := connection.recv(1 << 16):
-                came += chunk
-            sender.join(DEADLINE)
-            thread.join(DEADLINE)
-        assert hashlib.sha256(came).digest() == hashlib.sha256(data).digest(), f"{len(came)} of {len(data)} bytes"
+        exchange((self.of(client), client.ip), (self.of(server), server.ip))
 
     def told(self, to: str, port: int, hops: int = 64) -> tuple[str, int, int, str]:
         """What becomes of a datagram of guest A: the error that it gets, and type, code and source of its ICMPv6 message."""

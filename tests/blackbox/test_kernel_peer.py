@@ -9,26 +9,23 @@ MAC, the one in the far subnet is that subnet's gateway: so it routes as a switc
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import select
 import shutil
 import socket
 import struct
-import threading
 
 import pytest
 from scapy.layers.inet import ICMP
 from scapy.packet import Raw
 
 import goal
-from kernel import Namespace, quiet, run
+from kernel import Namespace, ask_and_answer, exchange, quiet, run
 from plan import A, B, DVR_MAC, VXLAN_PORT, Guest, Subnet, host_ip, host_mac
 from program import DEADLINE, eventually
 
 NEAR, FAR = Subnet(5), Subnet(6, of_vpc="vpc-5")
 HERE, THERE, FAR_THERE = NEAR.guest(A), NEAR.guest(B), FAR.guest(B)
-TCP_BYTES = 3_000_000
 _IP_RECVERR, _FROM_ICMP = 11, 2
 _IP_MTU_DISCOVER, _PMTUDISC_DONT = 10, 0
 _TCP_MAXSEG = 2
@@ -125,54 +122,10 @@ class Hosts:
     # --- what guests do
 
     def tcp(self, client: Guest, server: Guest) -> None:
-        """Some megabytes there and back again."""
-        data = os.urandom(TCP_BYTES)
-        with self.of(server).inside():
-            listener = socket.create_server((server.ip, 5000))
-        with self.of(client).inside():
-            connection = socket.socket()
-        listener.settimeout(DEADLINE)
-        connection.settimeout(DEADLINE)
-
-        def echo():
-            accepted, _ = listener.accept()
-            with accepted:
-                accepted.settimeout(DEADLINE)
-                while chunk := accepted.recv(1 << 16):
-                    accepted.sendall(chunk)
-
-        with listener, connection:
-            thread = threading.Thread(target=echo, daemon=True)
-            thread.start()
-            connection.bind((client.ip, 0))
-            connection.connect((server.ip, 5000))
-            sender = threading.Thread(target=lambda: (connection.sendall(data), connection.shutdown(socket.SHUT_WR)), daemon=True)
-            sender.start()
-            came = bytearray()
-            while chunk := connection.recv(1 << 16):
-                came += chunk
-            sender.join(DEADLINE)
-            thread.join(DEADLINE)
-        assert hashlib.sha256(came).digest() == hashlib.sha256(data).digest(), f"{len(came)} of {len(data)} bytes"
+        exchange((self.of(client), client.ip), (self.of(server), server.ip))
 
     def udp(self, client: Guest, server: Guest, sizes) -> None:
-        """Datagrams of these sizes there and back, one by one."""
-        with self.of(server).inside():
-            there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            there.bind((server.ip, 6000))
-        with self.of(client).inside():
-            here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            here.bind((client.ip, 6001))
-        with here, there:
-            here.settimeout(DEADLINE)
-            there.settimeout(DEADLINE)
-            for size in sizes:
-                data = os.urandom(size)
-                here.sendto(data, (server.ip, 6000))
-                came, source = there.recvfrom(1 << 16)
-                assert (came, source) == (data, (client.ip, 6001))
-                there.sendto(came[::-1], source)
-                assert here.recv(1 << 16) == data[::-1]
+        ask_and_answer((self.of(client), client.ip), (self.of(server), server.ip), sizes)
 
     def udp_unfit(self, client: Guest, server: Guest, size: int) -> None:
         """A datagram that is sent without asking what fits, and may be fragmented."""

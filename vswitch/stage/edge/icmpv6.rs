@@ -7,7 +7,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Edge, Verdict, dropped};
+use super::{Edge, Verdict, dropped, write};
 use crate::burst::Meta;
 use crate::counters::DropReason;
 use crate::io::Frame;
@@ -193,14 +193,10 @@ fn error<F: Frame>(
         return false;
     }
     let ethernet = EthernetHdr::new(ethernet.src(), ethernet.dst(), ethernet::IPV6);
-    let headers = [ethernet.as_bytes(), ip.as_bytes(), message.as_bytes()];
-    for (to, from) in frame
-        .head_mut()
-        .iter_mut()
-        .zip(headers.into_iter().flatten())
-    {
-        *to = *from;
-    }
+    write(
+        frame,
+        &[ethernet.as_bytes(), ip.as_bytes(), message.as_bytes()],
+    );
     true
 }
 

@@ -130,11 +130,16 @@ fn replace<F: Frame>(frame: &mut F, parts: &[&[u8]]) -> Result<(), DropReason> {
     if !fits {
         return Err(DropReason::NoHeadroom);
     }
+    write(frame, parts);
+    Ok(())
+}
+
+/// Writes these bytes over a frame's first ones.
+fn write<F: Frame>(frame: &mut F, parts: &[&[u8]]) {
     let bytes = parts.iter().copied().flatten();
     for (to, from) in frame.head_mut().iter_mut().zip(bytes) {
         *to = *from;
     }
-    Ok(())
 }
 
 impl<F: Frame> Edge<'_, F> {

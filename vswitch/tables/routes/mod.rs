@@ -61,6 +61,17 @@ pub enum Target<Ip = IpAddr> {
     Blackhole,
 }
 
+impl<Ip> Target<Ip> {
+    /// The same with its next hop as another type of address. `None`: it is none of these.
+    fn with<To>(self, convert: impl FnOnce(Ip) -> Option<To>) -> Option<Target<To>> {
+        Some(match self {
+            Self::Connected(vpc) => Target::Connected(vpc),
+            Self::Via(vpc, next_hop) => Target::Via(vpc, convert(next_hop)?),
+            Self::Blackhole => Target::Blackhole,
+        })
+    }
+}
+
 /// A [`Target`] of IPv4 packets as they need it, or none, in one word: bits 0..32 the next hop, zero when it is connected; bits
 /// 32..48 the VPC; bit 63 says that it is connected. Without a VPC it leads to no one machine: bit 62 says that it is a
 /// blackhole, bit 61 that it leads to one of several, whose number is in bits 0..32.
@@ -149,12 +160,10 @@ impl Route {
         Some(Prefix {
             first: prefix.network().to_bits(),
             last: prefix.broadcast().to_bits(),
-            target: match self.target {
-                Target::Connected(vpc) => Target::Connected(vpc),
-                Target::Via(vpc, IpAddr::V4(next_hop)) => Target::Via(vpc, next_hop),
-                Target::Via(_, IpAddr::V6(_)) => return None,
-                Target::Blackhole => Target::Blackhole,
-            },
+            target: self.target.with(|next_hop| match next_hop {
+                IpAddr::V4(ip) => Some(ip),
+                IpAddr::V6(_) => None,
+            })?,
         })
     }
 
@@ -166,12 +175,10 @@ impl Route {
         Some(Prefix {
             first: prefix.network().to_bits(),
             last: prefix.broadcast().to_bits(),
-            target: match self.target {
-                Target::Connected(vpc) => Target::Connected(vpc),
-                Target::Via(vpc, IpAddr::V6(next_hop)) => Target::Via(vpc, next_hop),
-                Target::Via(_, IpAddr::V4(_)) => return None,
-                Target::Blackhole => Target::Blackhole,
-            },
+            target: self.target.with(|next_hop| match next_hop {
+                IpAddr::V6(ip) => Some(ip),
+                IpAddr::V4(_) => None,
+            })?,
         })
     }
 }
@@ -263,13 +270,7 @@ impl RouteTable {
             }
             IpAddr::V6(ip) => {
                 let index = self.wide_index(ip);
-                let target = |index| {
-                    Some(match self.wide_target(index)? {
-                        Target::Connected(vpc) => Target::Connected(vpc),
-                        Target::Via(vpc, next_hop) => Target::Via(vpc, next_hop.into()),
-                        Target::Blackhole => Target::Blackhole,
-                    })
-                };
+                let target = |index| self.wide_target(index)?.with(|ip| Some(ip.into()));
                 let several = self.wide_group(index).iter().copied();
                 std::iter::once(index)
                     .chain(several)
