@@ -260,11 +260,12 @@ fn resources_of(goal: &Encoded, parts: Parts<'_>) -> Result<Vec<Resource>, Malfo
 }
 
 /// Sets the neighbors aside, each a state (first form) or an entry of the map (second form), and returns all other fields
-/// as they were.
+/// as they were; without `host_resources`, which lists the ids of all that follows by host, as its relays need it. Nothing is
+/// made of that here, and to decode a million ids takes as long as to decode their neighbors.
 fn split(goal: &Encoded) -> Result<Parts<'_>, Malformed> {
-    let neighbor_states = match goal.form {
-        Form::V1 => 5,
-        Form::V2 => 7,
+    let (neighbor_states, host_resources) = match goal.form {
+        Form::V1 => (5, None),
+        Form::V2 => (7, Some(2)),
     };
     let (mut others, mut neighbors, mut states) = (Vec::new(), Vec::new(), 0);
     let mut fields = Fields::of(&goal.bytes);
@@ -274,6 +275,7 @@ fn split(goal: &Encoded) -> Result<Parts<'_>, Malformed> {
             (number, Value::Bytes(neighbor)) if number == neighbor_states => {
                 neighbors.push(neighbor);
             }
+            (number, Value::Bytes(_)) if Some(number) == host_resources => {}
             _ => others.extend_from_slice(&before[..before.len() - fields.rest().len()]),
         }
         states += 1;

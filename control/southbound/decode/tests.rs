@@ -107,6 +107,18 @@ fn what_was_accepted_in_pieces_is_read_again_as_a_whole() {
     assert_eq!(resources(&goal).unwrap().len(), 65);
 }
 
+#[test]
+fn what_relays_need_costs_nothing() {
+    let host = fields(2, &fields(1, &[b'x'; 40], 100_000), 1);
+    for host_resources in [fields(2, &host, 1), fields(2, &[0xff; 1000], 1)] {
+        let bytes = [host_resources, fields(7, &[], 1)].concat().into();
+        let form = Form::V2;
+        let (result, memory) = taken(&Encoded { form, bytes });
+        assert_eq!(result.unwrap().len(), 1);
+        assert!(memory < 1 << 10, "{memory}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_take_no_more_than_is_said(
