@@ -45,6 +45,15 @@ def alkaid() -> Path:
     return program.find()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def checksums(tmp_path_factory):
+    """Whatever a test is about: no switch sends a wrong checksum."""
+    import tshark
+
+    yield
+    tshark.assert_no_wrong_checksum(tmp_path_factory.mktemp("checksums"))
+
+
 @pytest.fixture
 def replay(alkaid, tmp_path):
     """Runs `alkaid replay` over lists of frames; see replays.Replay."""

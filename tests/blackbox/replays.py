@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import goal
+import tshark
 from frames import forwarded, read_pcap
 from plan import A, Guest
 from program import DEADLINE, Counters, Port, call, environment, parse, pcap_ports
@@ -64,4 +65,5 @@ class Replay:
             row = counters.ports[number]
             assert (row["tx_packets"], row["tx_bytes"]) == (len(frames), sum(map(len, frames))), f"port {number}"
             assert row["rx_bytes"] == sum(map(len, ports[number].frames)), f"port {number}"
+            tshark.remember(frames)
         return Replayed(sent, counters, done.stderr)

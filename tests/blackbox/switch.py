@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 import goal
+import tshark
 from alcor.schema import goalstate_pb2, goalstateprovisioner_pb2_grpc
 from frames import read_pcap
 from program import DEADLINE, Counters, call, eal, environment, eventually, parse
@@ -137,7 +138,9 @@ class Switch:
     def sent(self, port: int) -> list[bytes]:
         """Frames that a port over pcap files sent. Files are complete when the switch has ended."""
         assert self.process.poll() is not None, "the switch still runs"
-        return read_pcap(self.folder / f"tx{port}.pcap")
+        frames = read_pcap(self.folder / f"tx{port}.pcap")
+        tshark.remember(frames)
+        return frames
 
     # --- its controller
 
