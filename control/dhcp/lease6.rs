@@ -26,7 +26,12 @@ impl Offer<Lease6> {
     /// What `port` is told: in the first of its subnets in which it is served, or else why it is not in the first of all.
     pub(crate) fn of_port(wanted: &Wanted, port: PortIx) -> Result<Self, NoLease> {
         let served = first_served(wanted, port, IpAddr::is_ipv6, Self::of);
-        served.unwrap_or(Err(NoLease::NoIpv6))
+        served
+            .unwrap_or(Err(NoLease::NoIpv6))
+            .map_err(|why| match why {
+                NoLease::NoAddress => NoLease::NoIpv6,
+                why => why,
+            })
     }
 
     /// What a client is told, as things stand; and what the controller says wrong of it, and is left out. Takes time in

@@ -241,7 +241,7 @@ class Client:
     """ISC's DHCP client in the guest."""
 
     def __init__(self, guest: Namespace, folder):
-        self.guest, self.log, script = guest, folder / "dhcp.log", folder / "dhcp.sh"
+        self.log, self.words, script = folder / "dhcp.log", folder / "dhcp.words", folder / "dhcp.sh"
         self.log.touch()
         script.write_text(SCRIPT.format(log=self.log))
         script.chmod(0o755)
@@ -253,7 +253,8 @@ class Client:
 
     def run(self, *options) -> None:
         command = list(map(str, [*self.command, *options, "eth0"]))
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with self.words.open("a") as words:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words)
 
     def event(self, *names: str) -> str:
         """What the client says with the first of these events since the last one that was asked for."""
@@ -298,7 +299,7 @@ def test_a_linux_guest_gets_its_address_by_a_stock_client(networks, switches, tm
         before = answered()
         client.run()
         client.event("REBIND6", "BOUND6", "RENEW6")
-        assert answered() > before
+        assert answered() > before and "XMT: Confirm on eth0" in client.words.read_text()
         client.end()
         client.run("-r")
         client.event("RELEASE6")

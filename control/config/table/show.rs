@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Spec] = &[
     show!(
         "ports",
         Show::Ports,
-        "Shows each port: device, role, binding, state",
+        "Shows each port: device, role, binding, state, and what it is told by DHCP",
         ""
     ),
     show!(

@@ -141,7 +141,7 @@ fn who_asks_for_nothing_in_particular_is_told_all_that_is_for_it() {
     solicit.clone().is_told(&lease(), ADVERTISE, &told);
     let says_name = solicit.with(|m| m.options.extend(option(39, &[0])));
     let name = option(39, b"\x04\x05web-1");
-    let told = [&told[..], &[name.clone()]].concat();
+    let told = [&told[..], std::slice::from_ref(&name)].concat();
     says_name.clone().is_told(&lease(), ADVERTISE, &told);
     let asks = says_name.with(|m| m.options.extend(asks(&[39, 999, 39])));
     asks.is_told(&lease(), ADVERTISE, &[preference(), gets(9), name]);
