@@ -213,9 +213,6 @@ impl Message {
         };
         let start = self.0.len();
         self.put(association.code, fixed);
-        if self.0.len() == start {
-            return;
-        }
         fill(self);
         let value = (self.0.len() - start).saturating_sub(dhcp6::OPTION_HEADER_LEN);
         match self.0.get_mut(start + 2..start + 4) {

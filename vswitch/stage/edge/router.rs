@@ -81,7 +81,6 @@ pub(super) fn repeat<F: Frame>(edge: &mut Edge<'_, F>, frame: &F, from: (Mac, Ip
 pub(super) fn remind<F: Frame>(edge: &mut Edge<'_, F>, burst: &Burst<F>) {
     let to = (edge.guest.mac, Ipv6Addr::UNSPECIFIED);
     if edge.limiter.is_router_due(edge.from, Instant::now())
-        && edge.replies.unasked.is_none()
         && let Some((frame, _)) = burst.iter().next()
         && let Some(mut unasked) = frame.copy(0..EthernetHdr::LEN)
         && let Some(Ok(())) = advertise(edge, &mut unasked, to)
