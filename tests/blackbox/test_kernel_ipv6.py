@@ -247,8 +247,10 @@ class Client:
         script.chmod(0o755)
         (folder / "dhcp.conf").write_text(CONFIGURATION)
         self.seen = 0
+        # Where AppArmor is on, it keeps the installed program to the files of a Debian system.
+        program = shutil.copy(shutil.which("dhclient"), folder / "dhclient")
         files = {"-sf": script, "-cf": folder / "dhcp.conf", "-lf": folder / "dhcp.leases", "-pf": folder / "dhcp.pid"}
-        self.command = ["ip", "netns", "exec", guest.name, "dhclient", "-6", "-d", *(word for pair in files.items() for word in pair)]
+        self.command = ["ip", "netns", "exec", guest.name, program, "-6", "-d", *(word for pair in files.items() for word in pair)]
         self.process = None
 
     def run(self, *options) -> None:
