@@ -12,11 +12,11 @@ use std::cell::RefCell;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use vswitch::counters::PortTotals;
 use vswitch::tables::routes::{Route, Target};
-use vswitch::tables::{Lease, LeaseOptions, PortId};
-use vswitch::wire::{Mac, icmpv6, ipv4};
+use vswitch::tables::{Lease, Lease6, LeaseOptions, PortId};
+use vswitch::wire::{Mac, icmpv6, ipv4, ipv6};
 
 use super::lab::*;
 use super::net::{self, Net};
@@ -55,9 +55,10 @@ fn populated() -> Lab {
     router(&mut [&mut blue, &mut red, &mut green], &further);
     wide.routes = Arc::clone(&green.routes);
     lab.lease = Some(Arc::new(lease(&blue)));
+    lab.lease6 = Some(Arc::new(lease6(&wide)));
     lab.takes_tags = true;
     lab.guest(GUEST, 1, std::slice::from_ref(&blue));
-    lab.lease = None;
+    (lab.lease, lab.lease6) = (None, None);
     lab.takes_tags = false;
     lab.guest(OTHER, 2, std::slice::from_ref(&red));
     lab.guest(SUBNETS, 3, &[green.clone(), blue.clone()]);
@@ -82,6 +83,19 @@ fn lease(subnet: &Subnet) -> Lease {
         mtu: 1450,
         boot: (Ipv4Addr::UNSPECIFIED, [].into(), [].into()),
         options: LeaseOptions::new([(26, &[26, 2, 5, 170][..]), (15, &[15, 3, b'f', b'o', b'o'])]),
+    }
+}
+
+/// The same by DHCPv6.
+fn lease6(net: &Net) -> Lease6 {
+    let dns = [&[0, 23, 0, 16][..], &net.ip(9).octets()].concat();
+    Lease6 {
+        mac: Mac::new(guest_mac(7, 1)),
+        addresses: [net.ip(1), net.ip(2)].into(),
+        subnet: Ipv6Net::new(net.ip(0), 64).unwrap(),
+        server_mac: Mac::new(gateway_mac(7, 0)),
+        seconds: 600,
+        options: [(23, dns.into())].into(),
     }
 }
 
@@ -162,8 +176,8 @@ fn is_passed_on(out: PortId, frame: &[u8], frames: &[(PortId, Vec<u8>)]) -> bool
     })
 }
 
-/// True for what the switch may say to a guest: an ARP reply, an IPv4 packet with right length and checksum, or an ICMPv6
-/// message whose checksum is right if that of what it answers was.
+/// True for what the switch may say to a guest: an ARP reply, an IPv4 packet with right length and checksum, DHCPv6, or an
+/// ICMPv6 message whose checksum is right if that of what it answers was.
 fn is_own(out: PortId, frame: &[u8]) -> bool {
     let kind = match frame.get(12..14) {
         Some([8, 6]) => frame[20..22] == [0, 2],
@@ -175,11 +189,21 @@ fn is_own(out: PortId, frame: &[u8]) -> bool {
         Some([0x86, 0xdd]) => {
             let len = usize::from(u16::from_be_bytes([frame[18], frame[19]]));
             let echo = frame.get(54) == Some(&129) || frame[20] == 44;
-            frame.len() >= 54 + len && (echo || is_icmpv6(&frame[14..54 + len]))
+            let packet = frame.get(14..54 + len);
+            packet.is_some_and(|packet| echo || is_icmpv6(packet) || is_dhcpv6(packet))
         }
         _ => false,
     };
     kind && [GUEST, OTHER, SUBNETS].contains(&out)
+}
+
+/// True for a whole packet of a DHCPv6 server's.
+fn is_dhcpv6(packet: &[u8]) -> bool {
+    let address = |at: usize| Ipv6Addr::from(*packet[at..].first_chunk::<16>().unwrap());
+    let len = (packet.len() - 40) as u16;
+    let pseudo = ipv6::pseudo_sum(address(8), address(24), ipv4::UDP, len);
+    let sum = u32::from(pseudo) + u32::from(ipv4::sum(&packet[40..]));
+    packet[6] == ipv4::UDP && packet[40..].starts_with(&[2, 35, 2, 34]) && ipv4::fold(sum) == 0xffff
 }
 
 /// True for a whole packet of ICMPv6.

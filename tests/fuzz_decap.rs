@@ -42,6 +42,9 @@ fn seeds() -> Vec<Vec<u8>> {
     (options[14], options[17]) = (0x46, options[17] + 4);
     let frames = [
         (1, discover()),
+        (1, discover_ipv6(1, &[])),
+        (1, discover_ipv6(4, &[])),
+        (1, discover_ipv6(5, &[0, 2, 0, 10, 0, 3, 0, 1])),
         (1, arp(blue.gateway())),
         (1, routed([8, 8, 8, 8].into())),
         (1, switched(1, 9)),
@@ -107,6 +110,27 @@ fn discover() -> Vec<u8> {
     let builder = builder.ipv4([0; 4], [255; 4], 64).udp(68, 67);
     let mut frame = Vec::new();
     builder.write(&mut frame, &message).unwrap();
+    frame
+}
+
+/// The same by IPv6, in a message of this kind; `server`: the option up to a MAC that says whom it asks.
+fn discover_ipv6(kind: u8, server: &[u8]) -> Vec<u8> {
+    let to: std::net::Ipv6Addr = "ff02::1:2".parse().unwrap();
+    let mut message = vec![kind, 1, 2, 3, 0, 1, 0, 3, 9, 9, 9, 0, 6, 0, 2, 0, 23];
+    if !server.is_empty() {
+        message.extend(server);
+        message.extend(gateway_mac(7, 0));
+    }
+    message.extend([0, 3, 0, 40, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 24]);
+    message.extend(wide().ip(1).octets());
+    message.extend([0; 8]);
+    message.extend([0, 25, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let mut frame = Vec::new();
+    etherparse::PacketBuilder::ethernet2(guest_mac(7, 1), [0x33, 0x33, 0, 1, 0, 2])
+        .ipv6(link_local(guest_mac(7, 1)).octets(), to.octets(), 1)
+        .udp(546, 547)
+        .write(&mut frame, &message)
+        .unwrap();
     frame
 }
 

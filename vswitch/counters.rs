@@ -79,9 +79,9 @@ drop_reasons! {
     BadNd = "bad_nd",
     /// A guest asks by DHCP, and no goal state says what to tell it.
     NoLease = "no_lease",
-    /// A DHCP message that is malformed, relayed, not about the guest itself, or none that a client sends.
+    /// A DHCP message that is malformed, relayed, not about the guest itself, or none that a client sends, or sends there.
     BadDhcp = "bad_dhcp",
-    /// A DHCP message that takes no answer: to another server, or to give the address back.
+    /// A DHCP message that takes no answer: to another server, to give an IPv4 address back, or to confirm none by IPv6.
     DhcpQuiet = "dhcp_quiet",
     /// A guest says by DHCP that somebody else uses its address.
     DhcpDeclined = "dhcp_declined",

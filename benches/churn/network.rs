@@ -325,6 +325,7 @@ fn tenant(mac: [u8; 6], vni: u32, number: u32, subnet: [u8; 4], routes: Arc<Rout
         takes_tags: false,
         guard: None,
         lease: None,
+        lease6: None,
         attachments: ArrayVec::from_iter([attachment]),
     }))
 }

@@ -261,6 +261,7 @@ impl Scene {
                 takes_tags: false,
                 guard: None,
                 lease: None,
+                lease6: None,
                 attachments,
             };
             writer.set_role(port, Role::Tenant(Arc::new(tenant)));

@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: MIT
 //! What guests of an IPv6 subnet are told by its gateway's advertisements (RFC 4861), of the fields that leases are made of.
 //!
-//! Nobody here serves DHCPv6, so guests are not sent there, whatever `dhcp_enable` says. The DNS servers are the IPv6 ones of
+//! Whether guests are sent to DHCPv6 is not said here: they are if it serves them. The DNS servers are the IPv6 ones of
 //! `dns_entry_list`; the MTU is the network's, or the subnet's own (`mtu` in `extra_dhcp_options`) if that is less.
 
 use std::net::IpAddr;
 
 use vswitch::tables::{Advertisement, MAX_DNS};
 
+use super::told::MTU;
 use super::{names, option};
 use crate::proto::schema::SubnetConfiguration;
 use crate::southbound::field::{Field, FieldError};
 
 /// Smallest MTU of a link with IPv6, in bytes (RFC 8200 section 5).
 const MIN_MTU: u16 = 1280;
-
-/// DHCPv4's option, which is what the subnet's own MTU is said by.
-const MTU: u8 = 26;
 
 /// Most DNS servers of a subnet, of either version of IP, that are looked at: it is done for each of its ports.
 const MAX_ENTRIES: usize = 64;
@@ -32,8 +30,6 @@ pub(crate) fn advertisement(
     let at = at.field("configuration");
     let mut problems = Vec::new();
     let mut said = Advertisement {
-        managed: false,
-        other: false,
         mtu: Some(mtu),
         dns: Vec::new(),
     };
@@ -93,8 +89,6 @@ mod tests {
         let (said, problems) = advertisement("azure", &subnet(&servers, &[]), 1450);
         assert_eq!(problems, []);
         let expected = Advertisement {
-            managed: false,
-            other: false,
             mtu: Some(1450),
             dns: vec!["2001:db8::53".parse().unwrap(), "fe80::53".parse().unwrap()],
         };

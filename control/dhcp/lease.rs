@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! What a guest is told.
-//!
-//! A guest is served if there is a DHCP state for its subnet and MAC, whatever the subnet's `dhcp_enable` says, since
-//! that is about this one guest, and what Alcor's own agent goes by; or if `dhcp_enable` is on. Where they disagree:
+//! What a guest is told by DHCPv4. Where a DHCP state and its subnet disagree:
 //!
 //! * The **address** is one of the port's own in that subnet, for forwarding and anti-spoofing go by those: the one that
 //!   the DHCP state says, or, if that is none of them, the first, and the state's is a problem to report.
@@ -24,34 +21,21 @@ use ipnet::{IpNet, Ipv4Net};
 use vswitch::tables::{Lease, LeaseOptions};
 use vswitch::wire::Mac;
 
+use super::offer::{Client, NoLease, Offer, choose, first_served, within};
 use super::told::Told;
 use crate::proto::schema::SubnetConfiguration;
-use crate::southbound::field::{Field, FieldError, Quote};
+use crate::southbound::field::Field;
 use crate::state::Wanted;
-use crate::state::kept::Dhcp;
-use crate::state::network::SubnetIx;
 use crate::state::port::PortIx;
-use crate::state::resource::DhcpClient;
 
 /// How long a lease is by default, in seconds: that of Alcor's agent.
-const DEFAULT_SECONDS: u32 = 86_400;
+pub(super) const DEFAULT_SECONDS: u32 = 86_400;
 
 /// Smallest MTU of a network with DHCP, in bytes: what a client must take (RFC 2131 section 2).
 pub(crate) const MIN_MTU: u16 = 576;
 
 /// Options that are told first where not all fit: what a guest cannot do without, by code. Others come by number.
 const IMPORTANT: [u8; 9] = [26, 121, 3, 6, 249, 12, 15, 119, 42];
-
-/// What one port is told, and what that is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Offer {
-    /// For workers.
-    pub lease: Arc<Lease>,
-    /// The subnet that the address is in.
-    pub subnet: SubnetIx,
-    /// What the controller says wrong of it, and is left out.
-    pub problems: Vec<FieldError>,
-}
 
 /// A lease in the making.
 #[derive(Debug)]
@@ -80,89 +64,49 @@ pub(super) struct Terms {
     pub options: BTreeMap<u8, Vec<u8>>,
 }
 
-/// Why a guest is not served.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoLease {
-    /// The port or the subnet is not described, or the one is not in the other.
-    #[error("the port has no IPv4 address in a known subnet")]
-    NoAddress,
-    /// There is nobody to ask for an address there.
-    #[error("subnet {0} is IPv6, and this switch does not serve DHCPv6")]
-    Ipv6(String),
-    /// Neither a DHCP state nor `dhcp_enable`.
-    #[error("subnet {0}: dhcp_enable is off, and no DHCP state is for the port's MAC")]
-    Off(String),
-    /// The controller's addresses contradict each other.
-    #[error("subnet {subnet}: {address} is not in its cidr, {cidr}")]
-    Outside {
-        /// The subnet's id.
-        subnet: String,
-        /// The port's address.
-        address: Ipv4Addr,
-        /// The subnet's addresses.
-        cidr: Ipv4Net,
-    },
-    /// The subnet is one address.
-    #[error("subnet {0}: without a gateway, no address is left to serve it from")]
-    NoServer(String),
-    /// The network is no IPv4 network.
-    #[error("an MTU of {0} bytes is below {MIN_MTU}, which DHCP needs")]
-    Mtu(u16),
-}
-
 impl Offer {
     /// What `port` is told: in the first of its subnets in which it is served, or else why it is not in the first of all.
     pub(crate) fn of_port(wanted: &Wanted, port: PortIx, mtu: u16) -> Result<Self, NoLease> {
-        let described = wanted.port(port).and_then(|slot| slot.wanted.as_ref());
-        let fixed_ips = described.iter().flat_map(|port| &port.value.fixed_ips);
-        let fixed_ips = fixed_ips.filter(|(_, ip)| ip.is_ipv4());
-        let mut leases = fixed_ips.map(|(subnet, _)| Self::of(wanted, port, *subnet, mtu));
-        let first = leases.next().unwrap_or(Err(NoLease::NoAddress));
-        first.or_else(|why| leases.find_map(Result::ok).ok_or(why))
+        let served = |client: Client<'_>| Self::of(client, mtu);
+        first_served(wanted, port, IpAddr::is_ipv4, served).unwrap_or(Err(NoLease::NoAddress))
     }
 
-    /// What `port` is told in `subnet`, as things stand, where IP packets may be `mtu` bytes long; and what the controller
-    /// says wrong of it, and is left out. Takes time in proportion to what is said of the two.
-    fn of(wanted: &Wanted, port: PortIx, subnet: SubnetIx, mtu: u16) -> Result<Self, NoLease> {
-        let port = wanted.port(port).and_then(|slot| slot.wanted.as_ref());
-        let slot = wanted.subnet(subnet).ok_or(NoLease::NoAddress)?;
-        let (Some(port), Some(described)) = (port, &slot.wanted) else {
+    /// What a client is told, as things stand, where IP packets may be `mtu` bytes long; and what the controller says wrong of
+    /// it, and is left out. Takes time in proportion to what is said of it.
+    fn of(client: Client<'_>, mtu: u16) -> Result<Self, NoLease> {
+        let Client {
+            mac,
+            id,
+            subnet,
+            described,
+            own,
+            state,
+        } = client;
+        let IpNet::V4(cidr) = described.value.cidr else {
             return Err(NoLease::NoAddress);
         };
-        let (mac, id) = (port.value.mac, slot.id.to_string());
-        let IpNet::V4(cidr) = described.value.cidr else {
-            return Err(NoLease::Ipv6(id));
-        };
-        let own: Vec<_> = port
-            .value
-            .fixed_ips
-            .iter()
-            .filter_map(|(of, address)| match address {
-                IpAddr::V4(address) if *of == subnet => Some(*address),
-                _ => None,
-            })
-            .collect();
+        let own = own.iter().filter_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        });
+        let own: Vec<_> = own.collect();
         let first = *own.first().ok_or(NoLease::NoAddress)?;
-        let client = DhcpClient {
-            subnet: id.clone(),
-            mac,
-        };
-        let state = wanted.dhcp_of(&client);
-        if state.is_none() && !described.said.dhcp_enable {
-            return Err(NoLease::Off(id));
-        }
         if mtu < MIN_MTU {
             return Err(NoLease::Mtu(mtu));
         }
         let mut problems = Vec::new();
-        let address = state.map_or(first, |state| choose(&own, first, state, &mut problems));
-        if !cidr.contains(&address) {
-            return Err(NoLease::Outside {
-                subnet: id,
-                address,
-                cidr,
-            });
-        }
+        let said = state.and_then(|state| {
+            let text = &state.said.ipv4_address;
+            choose(
+                &own,
+                state,
+                ("ipv4_address", text),
+                format_args!("{first} is served"),
+                &mut problems,
+            )
+        });
+        let address = said.unwrap_or(first);
+        within(&id, address.into(), described.value.cidr)?;
         let gateway = gateway(&described.said);
         let server = gateway.or_else(|| cidr.hosts().find(|host| *host != address));
         let server = server.ok_or_else(|| NoLease::NoServer(id.clone()))?;
@@ -229,27 +173,4 @@ fn local_mac(server: Ipv4Addr) -> Mac {
 fn gateway(said: &SubnetConfiguration) -> Option<Ipv4Addr> {
     let gateway: Ipv4Addr = said.gateway.as_ref()?.ip_address.parse().ok()?;
     (!gateway.is_unspecified()).then_some(gateway)
-}
-
-/// The address that the state says, if it is the port's own.
-fn choose(
-    own: &[Ipv4Addr],
-    first: Ipv4Addr,
-    state: &Dhcp,
-    problems: &mut Vec<FieldError>,
-) -> Ipv4Addr {
-    let text = &state.said.ipv4_address;
-    if text.is_empty() {
-        return first;
-    }
-    let said = text.parse().ok().filter(|said| own.contains(said));
-    said.unwrap_or_else(|| {
-        let at = Field::entry("dhcp_states", &state.said.id);
-        let at = at.field("configuration");
-        problems.push(at.field("ipv4_address").error(format_args!(
-            "{} is not the port's: {first} is served",
-            Quote(text)
-        )));
-        first
-    })
 }

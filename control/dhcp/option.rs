@@ -13,9 +13,9 @@ use crate::southbound::field::Quote;
 /// Why a value is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct BadValue(String);
+pub(super) struct BadValue(pub(super) String);
 
-fn bad<T>(problem: impl ToString) -> Result<T, BadValue> {
+pub(super) fn bad<T>(problem: impl ToString) -> Result<T, BadValue> {
     Err(BadValue(problem.to_string()))
 }
 
@@ -57,7 +57,7 @@ pub(super) fn read(code: u8, kind: Kind, text: &str) -> Result<DhcpOption, BadVa
             "1" | "true" => vec![1],
             _ => return bad(format_args!("{} is not 0 or 1", Quote(text))),
         },
-        Kind::Bytes => bytes(text)?,
+        Kind::Bytes => bytes(text, addresses)?,
     };
     raw(code, value)
 }
@@ -77,7 +77,7 @@ pub(super) fn address(text: &str) -> Result<Ipv4Addr, BadValue> {
 }
 
 /// The words of a list.
-fn words(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| c == ',' || c.is_whitespace());
     words.filter(|word| !word.is_empty())
 }
@@ -129,16 +129,19 @@ fn domains(text: &str) -> Result<DhcpOption, BadValue> {
 }
 
 /// A text that clients may put into files and command lines.
-fn plain_text(text: &str) -> Result<Vec<u8>, BadValue> {
+pub(super) fn plain_text(text: &str) -> Result<Vec<u8>, BadValue> {
     if text.chars().any(char::is_control) {
         return bad(format_args!("{} has control characters", Quote(text)));
     }
     Ok(text.as_bytes().to_vec())
 }
 
-/// The value of an option of which nothing is known: `01:02:ff`, `0x0102ff`, IPv4 addresses, or else a text. A bare
+/// The value of an option of which nothing is known: `01:02:ff`, `0x0102ff`, `addresses`, or else a text. A bare
 /// number is none of these, since nobody says of how many bytes it is.
-fn bytes(text: &str) -> Result<Vec<u8>, BadValue> {
+pub(super) fn bytes(
+    text: &str,
+    addresses: fn(&str) -> Result<Vec<u8>, BadValue>,
+) -> Result<Vec<u8>, BadValue> {
     let digits = match text.strip_prefix("0x") {
         Some(digits) => Some(digits.to_owned()),
         None if text.contains(':') && text.split(':').all(is_byte) => Some(text.replace(':', "")),

@@ -15,7 +15,7 @@ use crate::proto::schema::{DhcpConfiguration, SubnetConfiguration};
 use crate::southbound::field::{Field, FieldError, Quote};
 
 /// What a lease time may be, in seconds. The number above it means for ever, which clients do not expect.
-const SECONDS: RangeInclusive<u32> = 60..=u32::MAX - 1;
+pub(super) const SECONDS: RangeInclusive<u32> = 60..=u32::MAX - 1;
 
 /// Most bytes of an answer that are not for the subnet's options: an IPv4 and UDP header, a message up to its options, and
 /// those options that are in every answer, but for a client identifier.
@@ -31,8 +31,8 @@ const MAX_FILE: usize = 127;
 /// Options that are looked at here.
 const ROUTER: u8 = 3;
 const HOST_NAME: u8 = 12;
-const MTU: u8 = 26;
-const LEASE_TIME: u8 = 51;
+pub(super) const MTU: u8 = 26;
+pub(super) const LEASE_TIME: u8 = 51;
 const TFTP_SERVER: u8 = 66;
 const BOOT_FILE: u8 = 67;
 const ROUTES: u8 = 121;
@@ -240,7 +240,7 @@ impl<'a> Told<'a> {
 }
 
 /// Labels of letters, digits and inner hyphens, at most 63 of them each (RFC 1123 section 2.1).
-fn is_host_name(name: &str) -> bool {
+pub(super) fn is_host_name(name: &str) -> bool {
     let label = |label: &str| {
         let letters = label
             .bytes()

@@ -207,10 +207,10 @@ impl<'a> Explainer<'a> {
 
     /// The stage that the packet did not come out of; `before`: the one that it came from.
     fn end(&self, stage: Stage, before: Option<&Seen>, trace: &Trace) -> Step {
-        if let Some((text, because)) = self.dhcp(trace) {
+        let before = before.and_then(|seen| seen.packet.as_ref());
+        if let Some((text, because)) = self.dhcp(before.map(|(meta, _)| meta), trace) {
             return step(name(stage), text, because);
         }
-        let before = before.and_then(|seen| seen.packet.as_ref());
         let mut text = match (stage, trace.outcome) {
             (Stage::Encap, Outcome::Forwarded) => {
                 format!("too long: leaves in {} fragments", trace.sent.len())

@@ -8,7 +8,7 @@ use vswitch::tables::TableFull;
 use vswitch::wire::Vni;
 
 use super::{numbers, routes};
-use crate::dhcp::lease::NoLease;
+use crate::dhcp::offer::NoLease;
 use crate::proto::schema::OperationStatus;
 use crate::southbound::field::{FieldError, Quote, version};
 use crate::state::Wanted;

@@ -6,11 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use vswitch::tables::{AddressPair, Attachment, Guard, Hop, Neighbor, PortId, Role, TenantPort};
+use vswitch::tables::{
+    AddressPair, Attachment, Guard, Hop, Lease, Lease6, Neighbor, PortId, Role, TenantPort,
+};
 
 use super::claims::Rank;
 use super::{IpKey, MacKey, Obstacle, Program};
-use crate::dhcp::lease::{NoLease, Offer};
+use crate::dhcp::offer::{NoLease, Offer};
 use crate::state::Wanted;
 use crate::state::network::SubnetIx;
 use crate::state::port::{PortIx, PortSlot, WantedPort};
@@ -23,6 +25,8 @@ pub(crate) struct ProgrammedPort {
     claims: PortClaims,
     /// What it is told by DHCP, or why nothing.
     pub(super) offer: Result<Offer, NoLease>,
+    /// The same of DHCPv6.
+    pub(super) offer6: Result<Offer<Lease6>, NoLease>,
     /// What is missing, if anything.
     obstacle: Option<Obstacle>,
 }
@@ -122,6 +126,7 @@ impl Program {
                 role: None,
                 claims: PortClaims::default(),
                 offer: Err(NoLease::NoAddress),
+                offer6: Err(NoLease::NoIpv6),
                 obstacle: Some(Obstacle::NoDevice(ix)),
             };
         };
@@ -160,11 +165,16 @@ impl Program {
                 attached.push(subnet);
             }
         }
-        let offer = Offer::of_port(wanted, ix, self.site.tenant_mtu());
+        let offer = Offer::<Lease>::of_port(wanted, ix, self.site.tenant_mtu());
         // What it cannot use yet, it is not told.
         let offer = offer.and_then(|offer| match attached.contains(&offer.subnet) {
             true => Ok(offer),
             false => Err(NoLease::NoAddress),
+        });
+        let offer6 = Offer::<Lease6>::of_port(wanted, ix);
+        let offer6 = offer6.and_then(|offer| match attached.contains(&offer.subnet) {
+            true => Ok(offer),
+            false => Err(NoLease::NoIpv6),
         });
         let tenant = TenantPort {
             mac: port.mac,
@@ -172,6 +182,7 @@ impl Program {
             takes_tags: self.site.rules(id).takes_tags,
             guard: self.site.is_guarded(id).then(|| guard(port)),
             lease: offer.as_ref().ok().map(|offer| offer.lease.clone()),
+            lease6: offer6.as_ref().ok().map(|offer| offer.lease.clone()),
             attachments,
         };
         // Without a single subnet there is nothing to switch in.
@@ -180,6 +191,7 @@ impl Program {
             role,
             claims,
             offer,
+            offer6,
             obstacle,
         }
     }
@@ -304,6 +316,7 @@ pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
         && a.takes_tags == b.takes_tags
         && a.guard == b.guard
         && a.lease == b.lease
+        && a.lease6 == b.lease6
         && a.attachments.len() == b.attachments.len()
         && a.attachments
             .iter()

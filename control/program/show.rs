@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use vswitch::tables::VpcId;
 use vswitch::tables::routes::{Route, Target};
 
+use super::dhcp::Told;
 use super::neighbor::Placement;
 use super::show_kept::{kept, show_gateways, show_security_groups};
-use super::{Obstacle, Program, dhcp};
+use super::{Obstacle, Program};
 use crate::core::{MAX_ROWS, Show};
 use crate::state::network::SubnetIx;
 use crate::state::{Revised, Wanted};
@@ -119,7 +120,11 @@ impl Program {
                     "addresses": join(fixed_ips().map(|(_, ip)| ip.to_string())),
                     "subnets": join(fixed_ips().map(|(subnet, _)| subnet_id(wanted, *subnet))),
                     "dhcp": self.ports.get(&ix).map(|port| match &port.offer {
-                        Ok(offer) => dhcp::told(offer),
+                        Ok(offer) => Told::V4(offer).to_string(),
+                        Err(why) => format!("not served: {why}"),
+                    }),
+                    "dhcpv6": self.ports.get(&ix).map(|port| match &port.offer6 {
+                        Ok(offer) => Told::V6(offer).to_string(),
                         Err(why) => format!("not served: {why}"),
                     }),
                     "mtu": self.site.tenant_mtu(),

@@ -263,6 +263,8 @@ impl Operator {
                 "vlan": guest.then_some(if rules.takes_tags { "pass" } else { "drop" }),
                 "anti_spoofing": guest.then_some(if guarded { "on" } else { "off" }),
                 "state": if guest { state } else { "ready".into() },
+                "dhcp": row["dhcp"],
+                "dhcpv6": row["dhcpv6"],
             }))
         });
         Ok(rows?)

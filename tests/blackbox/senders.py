@@ -31,7 +31,11 @@ def dhcp(guest, id: str | None = None):
     state = dhcp_pb2.DHCPState(operation_type=goal.CREATE)
     conf = state.configuration
     conf.revision_number, conf.id = 1, id or str(uuid.uuid4())
-    conf.subnet_id, conf.mac_address, conf.ipv4_address = guest.subnet.id, guest.mac, guest.ip
+    conf.subnet_id, conf.mac_address = guest.subnet.id, guest.mac
+    if guest.subnet.version == 6:
+        conf.ipv6_address = guest.ip
+    else:
+        conf.ipv4_address = guest.ip
     return state
 
 

@@ -173,6 +173,16 @@ def test_a_router_says_who_it_is_and_what_the_subnet_says(replay, tmp_path):
     assert_sound(tmp_path, done.sent[HERE_PORT], icmpv6=1)
 
 
+def test_a_guest_that_sends_by_its_router_without_a_pause_is_told_of_it_unasked(replay, tmp_path):
+    done = replay(STATES, guests=guests([to_gateway(HERE, FAR_THERE)] * 3000), config=["set burst 1"])
+    assert len(done.sent[UPLINK]) == 3000
+    (frame,) = done.sent[HERE_PORT]
+    said = Ether(frame)
+    assert (said.dst, said[IPv6].src, said[IPv6].dst) == ("33:33:00:00:00:01", link_local(NEAR.gateway_mac), ALL_NODES)
+    assert said[ICMPv6ND_RA].routerlifetime == 65535 and said[ICMPv6NDOptPrefixInfo].prefix == "2001:db8:5::"
+    assert_sound(tmp_path, done.sent[HERE_PORT], icmpv6=1)
+
+
 @pytest.mark.parametrize("size", [0, 1, 56, 1402])
 def test_gateways_answer_echo_requests(replay, size):
     def echo(layer, source: str, to: str, **ethernet) -> bytes:

@@ -7,12 +7,15 @@ from __future__ import annotations
 import errno
 import select
 import shutil
+import signal
 import socket
 import struct
+import subprocess
 
 import pytest
 
 import goal
+import senders
 from kernel import Namespace, ask_and_answer, exchange, run
 from plan import A, B, DVR_MAC, VXLAN_PORT, Guest, Subnet, host_ip, host_mac, link_local
 from program import DEADLINE, eventually
@@ -42,7 +45,7 @@ def awake(namespace: Namespace, device: str) -> None:
 class Hosts:
     """Guest A behind the switch on a tap device, host B's kernel with two guests."""
 
-    def __init__(self, networks, switches, *, takes_mtu_of_router: bool = True):
+    def __init__(self, networks, switches, *, takes_mtu_of_router: bool = True, states=STATES, own_address: bool = True):
         self.guest = networks.namespace("ga")
         self.host = networks.namespace("hb")
         self.there, self.far_there = networks.namespace("gb5"), networks.namespace("gb6")
@@ -60,14 +63,15 @@ class Hosts:
                 "start",
             ]
         )
-        self.switch.accept(*STATES)
+        self.switch.accept(*states)
         run("ip", "link", "set", tap, "netns", self.guest.name)
         self.guest.ip(f"link set {tap} name eth0")
         awake(self.guest, "eth0")
         if not takes_mtu_of_router:
             self.guest.write("ipv6/conf/eth0/accept_ra_mtu", "0")
         self.guest.ip("link set eth0 up")
-        self.guest.ip(f"address add {HERE.ip}/64 dev eth0")
+        if own_address:
+            self.guest.ip(f"address add {HERE.ip}/64 dev eth0")
         eventually("its addresses are its own", lambda: "tentative" not in self.addresses() and link_local(HERE.mac) in self.addresses())
         assert "dadfailed" not in self.addresses()
         eventually("a router says who it is", lambda: "default via" in self.guest.ip("-6 route show"))
@@ -220,4 +224,92 @@ def test_a_linux_guest_learns_what_the_way_to_another_host_takes(networks, switc
         hosts.udp(HERE, there, (1402, 1403, 1452, 4000))
         hosts.tcp(HERE, there)
     assert hosts.errors() == {}
+    hosts.switch.terminate()
+
+
+SCRIPT = """#!/bin/sh
+case $reason in
+BOUND6 | RENEW6 | REBIND6) ip -6 address replace "$new_ip6_address/$new_ip6_prefixlen" dev "$interface" valid_lft "$new_max_life" preferred_lft "$new_preferred_life" ;;
+RELEASE6 | STOP6 | EXPIRE6) ip -6 address del "$old_ip6_address/$old_ip6_prefixlen" dev "$interface" ;;
+esac
+echo "$reason $new_ip6_address dns $new_dhcp6_name_servers search $new_dhcp6_domain_search" >> "{log}"
+"""
+CONFIGURATION = "request dhcp6.name-servers, dhcp6.domain-search;\nsend fqdn.fqdn \"guest\";\n"
+
+
+class Client:
+    """ISC's DHCP client in the guest."""
+
+    def __init__(self, guest: Namespace, folder):
+        self.log, self.words, script = folder / "dhcp.log", folder / "dhcp.words", folder / "dhcp.sh"
+        self.log.touch()
+        script.write_text(SCRIPT.format(log=self.log))
+        script.chmod(0o755)
+        (folder / "dhcp.conf").write_text(CONFIGURATION)
+        self.seen = 0
+        # Where AppArmor is on, it keeps the installed program to the files of a Debian system.
+        program = shutil.copy(shutil.which("dhclient"), folder / "dhclient")
+        files = {"-sf": script, "-cf": folder / "dhcp.conf", "-lf": folder / "dhcp.leases", "-pf": folder / "dhcp.pid"}
+        self.command = ["ip", "netns", "exec", guest.name, program, "-6", "-d", *(word for pair in files.items() for word in pair)]
+        self.process = None
+
+    def run(self, *options) -> None:
+        command = list(map(str, [*self.command, *options, "eth0"]))
+        with self.words.open("a") as words:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words)
+
+    def event(self, *names: str) -> str:
+        """What the client says with the first of these events since the last one that was asked for."""
+
+        def found():
+            lines = list(enumerate(self.log.read_text().splitlines(), 1))[self.seen :]
+            return next((line for line in lines if line[1].split()[0] in names), None)
+
+        self.seen, line = eventually(f"the client is {names}", found)
+        return line
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(DEADLINE)
+
+
+def test_a_linux_guest_gets_its_address_by_a_stock_client(networks, switches, tmp_path):
+    if shutil.which("dhclient") is None:
+        pytest.skip("needs `dhclient`")
+    subnet = goal.subnet(NEAR)
+    subnet.configuration.dns_entry_list.add(entry="2001:db8::53")
+    subnet.configuration.extra_dhcp_options.add(name="option6:domain-search", value="example.com")
+    states = [*(state for state in STATES if state != goal.subnet(NEAR)), subnet, senders.dhcp(HERE)]
+    hosts = Hosts(networks, switches, states=states, own_address=False)
+    assert HERE.ip not in hosts.addresses()
+    client = Client(hosts.guest, tmp_path)
+
+    def answered() -> int:
+        return next(row["answered"] for row in hosts.switch.show("port stats all") if row["port"] == 1)
+
+    try:
+        client.run()
+        assert client.event("BOUND6") == f"BOUND6 {HERE.ip} dns 2001:db8::53 search example.com."
+        eventually("the address is its own", lambda: f"{HERE.ip}/128" in hosts.addresses() and "tentative" not in hosts.addresses())
+        for there in (THERE, FAR_THERE):
+            hosts.udp(HERE, there, (0, 17, 1402))
+            hosts.tcp(HERE, there)
+        assert hosts.ping(HERE, NEAR.gateway_ip) == 64
+        # As after a link that was lost: it asks whether it may keep the address.
+        client.end()
+        before = answered()
+        client.run()
+        client.event("REBIND6", "BOUND6", "RENEW6")
+        assert answered() > before and "XMT: Confirm on eth0" in client.words.read_text()
+        client.end()
+        client.run("-r")
+        client.event("RELEASE6")
+        client.process.wait(DEADLINE)
+        eventually("the address is given back", lambda: HERE.ip not in hosts.addresses())
+        drops = {row["reason"] for row in hosts.switch.show("drops")}
+        assert not drops & {"bad_dhcp", "no_lease", "dhcp_quiet", "dhcp_declined", "spoofed_ip", "rogue_server"}, drops
+        assert hosts.errors() == {}
+    finally:
+        client.end()
     hosts.switch.terminate()

@@ -7,7 +7,8 @@ use vswitch::io::Frame;
 use vswitch::io::memory::MemoryFrame;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::{
-    AddressPair, Guard, Hop, Lease, LeaseOptions, PortId, Role, TenantPort, Tunnel, Underlay,
+    AddressPair, Guard, Hop, Lease, Lease6, LeaseOptions, PortId, Role, TenantPort, Tunnel,
+    Underlay,
 };
 use vswitch::wire::Mac;
 
@@ -55,8 +56,15 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     lab.guest(A, 1, std::slice::from_ref(&blue));
     lab.guest(B, 2, std::slice::from_ref(&blue));
     lab.guest(C, 3, &[red.clone(), blue.clone()]);
-    let attachments = vec![red.attachment(), blue.attachment(), six.attachment()];
-    net::tenant(lab, C, guest_mac(8, 3), attachments);
+    let attachments = [red.attachment(), blue.attachment(), six.attachment()];
+    let wide = TenantPort {
+        mac: Mac::new(guest_mac(8, 3)),
+        admin_up: true,
+        lease6: Some(Arc::new(lease6(&six))),
+        attachments: attachments.into_iter().collect(),
+        ..TenantPort::default()
+    };
+    lab.writer.set_role(C, Role::Tenant(Arc::new(wide)));
     lab.guest(DOWN, 4, std::slice::from_ref(&blue));
     lab.guest(STUCK, 7, std::slice::from_ref(&blue));
     let down = TenantPort {
@@ -65,6 +73,7 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
         takes_tags: false,
         guard: None,
         lease: None,
+        lease6: None,
         attachments: [blue.attachment()].into_iter().collect(),
     };
     lab.writer.set_role(DOWN, Role::Tenant(Arc::new(down)));
@@ -78,6 +87,7 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
         takes_tags: true,
         guard: Some(Guard::new(&[pair])),
         lease: Some(Arc::new(lease(&blue))),
+        lease6: None,
         attachments: [blue.attachment()].into_iter().collect(),
     };
     lab.writer.set_role(A, Role::Tenant(Arc::new(guarded)));
@@ -223,7 +233,7 @@ fn solicitation(hops: u8) -> Vec<u8> {
     packet(macs, ips, ICMP, hops, &message)
 }
 
-/// What guest 3 asks by IPv6: for routers, before it asks for its own one's MAC, and for an echo of that.
+/// What guest 3 asks by IPv6: for routers, before it asks for its own one's MAC, for an echo of that, and for an address.
 fn answered_ipv6() -> Arrivals {
     let (six, mac) = (Net::new(7, 1, 1, 0), guest_mac(8, 3));
     let ips = [link_local(mac), "ff02::2".parse().unwrap()];
@@ -232,7 +242,8 @@ fn answered_ipv6() -> Arrivals {
     let ips = [six.ip(3), six.gateway()];
     let echo = message(ips, 128, 0, [0; 4], b"data");
     let echo = packet([mac, six.gateway_mac()], ips, ICMP, 64, &echo);
-    [solicits, solicitation(255), echo]
+    let discover = dhcp6(1, &[]);
+    [solicits, solicitation(255), echo, discover]
         .map(|bytes| (C, MemoryFrame::new(&bytes)))
         .into()
 }
@@ -265,6 +276,34 @@ fn dhcp(n: u8, kind: u8, server: std::net::Ipv4Addr) -> Vec<u8> {
     etherparse::PacketBuilder::ethernet2(guest_mac(7, n), [0xff; 6])
         .ipv4([0; 4], [255; 4], 64)
         .udp(68, 67)
+        .write(&mut frame, &message)
+        .unwrap();
+    frame
+}
+
+/// What guest 3 is told by DHCPv6.
+fn lease6(six: &Net) -> Lease6 {
+    let dns = [&[0, 23, 0, 16][..], &six.ip(9).octets()].concat();
+    Lease6 {
+        mac: Mac::new(guest_mac(8, 3)),
+        addresses: [six.ip(3)].into(),
+        subnet: ipnet::Ipv6Net::new(six.ip(0), 64).unwrap(),
+        server_mac: Mac::new(six.gateway_mac()),
+        seconds: 600,
+        options: [(23, dns.into())].into(),
+    }
+}
+
+/// A DHCPv6 message of guest 3, with an association of addresses, and with options more.
+fn dhcp6(kind: u8, options: &[u8]) -> Vec<u8> {
+    let (mac, to) = (guest_mac(8, 3), "ff02::1:2".parse::<std::net::Ipv6Addr>());
+    let mut message = vec![kind, 1, 2, 3, 0, 1, 0, 3, 9, 9, 9];
+    message.extend([0, 3, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    message.extend(options);
+    let mut frame = Vec::new();
+    etherparse::PacketBuilder::ethernet2(mac, [0x33, 0x33, 0, 1, 0, 2])
+        .ipv6(link_local(mac).octets(), to.unwrap().octets(), 1)
+        .udp(546, 547)
         .write(&mut frame, &message)
         .unwrap();
     frame
@@ -379,6 +418,7 @@ fn dropped_from_guests(blue: &Subnet, red: &Subnet) -> Arrivals {
         (A, jumbo),                                    // TooBig
         (C, routed_ipv6(guest_mac(8, 3), 1)),          // TtlExpired, of IPv6
         (C, solicitation(64)),                         // BadNd
+        (C, dhcp6(3, &[])),                            // BadDhcp, of IPv6
     ];
     let frames = frames.map(|(at, bytes)| (at, MemoryFrame::new(&bytes)));
     frames.into_iter().chain([(A, cramped)]).collect()

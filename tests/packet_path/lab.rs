@@ -13,8 +13,8 @@ use vswitch::stage::transmit::Link;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::{Registrar, Writer, tables};
 use vswitch::tables::{
-    Attachment, DomainId, Hop, Lease, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort,
-    Tunnel, Underlay, VpcId,
+    Attachment, DomainId, Hop, Lease, Lease6, Neighbor, NextHop, PortId, Role, RouteTable,
+    TenantPort, Tunnel, Underlay, VpcId,
 };
 use vswitch::wire::{Mac, Vni};
 use vswitch::worker::Worker;
@@ -61,6 +61,8 @@ pub(crate) struct Lab {
     pub(crate) mtu: u16,
     /// What guests that are made from now on are told by DHCP.
     pub(crate) lease: Option<Arc<Lease>>,
+    /// The same by DHCPv6.
+    pub(crate) lease6: Option<Arc<Lease6>>,
     /// Whether they take VLAN tags.
     pub(crate) takes_tags: bool,
 }
@@ -99,6 +101,7 @@ impl Lab {
             counters,
             mtu: u16::MAX,
             lease: None,
+            lease6: None,
             takes_tags: false,
         };
         lab.commit();
@@ -141,6 +144,7 @@ impl Lab {
                 takes_tags: self.takes_tags,
                 guard: None,
                 lease: self.lease.clone(),
+                lease6: self.lease6.clone(),
                 attachments,
             })),
         );

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
 mod dhcp;
+mod dhcp6;
 mod ecn;
 mod edge;
 mod fragments;
@@ -116,6 +117,7 @@ fn vpcs_with_the_same_addresses_never_leak_into_each_other() {
             takes_tags: false,
             guard: None,
             lease: None,
+            lease6: None,
             attachments: [attachment].into_iter().collect(),
         };
         lab.writer.set_role(*at, Role::Tenant(tenant.into()));
@@ -157,6 +159,7 @@ fn ports_that_are_unbound_or_down_are_silent_in_both_directions() {
                 takes_tags: false,
                 guard: None,
                 lease: None,
+                lease6: None,
                 attachments,
             }
             .into(),

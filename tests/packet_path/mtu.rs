@@ -238,6 +238,7 @@ fn in_a_subnet_without_a_gateway_the_receiver_itself_says_what_fits() {
         takes_tags: false,
         guard: None,
         lease: None,
+        lease6: None,
         attachments: [attachment].into_iter().collect(),
     };
     lab.writer.set_role(A, Role::Tenant(Arc::new(guest)));

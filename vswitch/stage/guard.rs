@@ -13,13 +13,12 @@ use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::tables::Guard;
+use crate::wire::dhcp6;
 use crate::wire::nd::{self, NeighborHdr};
 use crate::wire::{ArpHdr, EthernetHdr, Icmpv6Hdr, Ipv4Hdr, Ipv6Hdr, UdpHdr, ethernet, ipv4, ipv6};
 
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
-const DHCPV6_CLIENT: u16 = 546;
-const DHCPV6_SERVER: u16 = 547;
 
 /// ICMP types of routers over IPv4 (RFC 792, RFC 1256).
 const REDIRECT_V4: u8 = 5;
@@ -136,7 +135,7 @@ fn check_ipv6(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> 
         (ipv6::ICMP, message) => check_nd(mac, source, message, guard)?,
         // A relay agent's too, and a client does not look which port it comes from (RFC 8415 section 7.2).
         (ipv4::UDP, udp) => match ports(Some(udp)) {
-            None | Some((DHCPV6_SERVER, _) | (_, DHCPV6_CLIENT)) => {
+            None | Some((dhcp6::SERVER, _) | (_, dhcp6::CLIENT)) => {
                 return Err(DropReason::RogueServer);
             }
             Some(_) => {}

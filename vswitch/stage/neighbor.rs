@@ -68,6 +68,7 @@ fn of_both_versions<F: Frame>(burst: &mut Burst<F>, neighbors: &Neighbors, edge:
     };
     let offer = |frame, meta: &_, reason| edge.take(frame, meta, reason);
     burst.keep_or_offer(decide, offer);
+    edge.remind(burst);
 }
 
 #[inline(always)]

@@ -7,6 +7,7 @@
 
 mod guard;
 mod lease;
+mod lease6;
 pub mod neighbors;
 #[allow(unsafe_code)]
 pub mod rcu;
@@ -27,6 +28,7 @@ use crate::wire::{Mac, Vni};
 
 pub use guard::{AddressPair, Guard};
 pub use lease::{Lease, LeaseOptions};
+pub use lease6::Lease6;
 pub use neighbors::{Neighbors, prefetch};
 pub use routes::RouteTable;
 pub use snapshot::Tables;
@@ -147,10 +149,6 @@ pub struct Attachment {
 /// What a router says of an IPv6 subnet besides its prefix and its own MAC (RFC 4861 section 4.2).
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Advertisement {
-    /// Addresses are to be had by DHCPv6: the M flag.
-    pub managed: bool,
-    /// Other configuration is to be had by DHCPv6: the O flag.
-    pub other: bool,
     /// Longest IP packet that gets through, in bytes; a guest is told no more than its port takes, and nothing below 1280
     /// (RFC 8200 section 5). `None`: it is told nothing.
     pub mtu: Option<u16>,
@@ -174,6 +172,9 @@ pub struct TenantPort {
     pub guard: Option<Guard>,
     /// What it is told by DHCP. `None`: it is not served.
     pub lease: Option<Arc<Lease>>,
+    /// What it is told by DHCPv6, which its gateway says is to be asked then (RFC 4861: the M and O flags). `None`: it is
+    /// not served.
+    pub lease6: Option<Arc<Lease6>>,
     /// The subnets that its fixed IPs are in; at least one. Its frames are switched in the one that their
     /// source address is in, the first if in none.
     pub attachments: ArrayVec<Attachment, MAX_ATTACHMENTS>,

@@ -5,6 +5,7 @@
 pub mod addr;
 pub mod arp;
 pub mod dhcp;
+pub mod dhcp6;
 pub mod ethernet;
 pub mod icmp;
 pub mod icmpv6;

@@ -147,10 +147,10 @@ const _: () = assert!(size_of::<RouterHdr>() == 16);
 
 impl RouterHdr {
     /// Of a router that may be used for so many seconds, with packets of `hop_limit` hops; of times nothing is said.
-    /// `managed` and `other` are the M and O flags.
-    pub const fn new(hop_limit: u8, managed: bool, other: bool, lifetime: u16) -> Self {
+    /// `by_dhcp`: addresses, and all else that there is to know, are to be had by DHCPv6 (the M and O flags).
+    pub const fn new(hop_limit: u8, by_dhcp: bool, lifetime: u16) -> Self {
         let [high, low] = lifetime.to_be_bytes();
-        let flags = (managed as u8) << 7 | (other as u8) << 6;
+        let flags = if by_dhcp { 0xc0 } else { 0 };
         Self {
             icmp: Icmpv6Hdr::new(ROUTER_ADVERTISEMENT, 0, [hop_limit, flags, high, low]),
             times: [U32::ZERO; 2],
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(told.as_bytes()[4], 0x60);
         assert_eq!(told.header.target(), ip("2001:db8::5"));
 
-        let router = RouterHdr::new(64, true, true, 0x0708);
+        let router = RouterHdr::new(64, true, 0x0708);
         let mut expected = [0; 16];
         expected[..8].copy_from_slice(&[134, 0, 0, 0, 64, 0xc0, 7, 8]);
         assert_eq!(router.as_bytes(), expected);

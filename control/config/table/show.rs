@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Spec] = &[
     show!(
         "ports",
         Show::Ports,
-        "Shows each port: device, role, binding, state",
+        "Shows each port: device, role, binding, state, and what it is told by DHCP",
         ""
     ),
     show!(
@@ -74,7 +74,7 @@ pub(super) const ROWS: &[Spec] = &[
     show!(
         "dhcp",
         Show::Dhcp,
-        "Shows what the controller has ports told by DHCP",
+        "Shows what the controller has ports told by DHCP and DHCPv6",
         "Of each DHCP state who it is for, what that guest is told, and whether workers tell it. `show ports` lists also \
 those that are served since their subnet's `dhcp_enable` says so."
     ),

@@ -181,3 +181,69 @@ fn operators_see_what_is_told() {
     assert_eq!(dhcp(&mut world), told);
     assert_eq!(world.show(Show::Dhcp)[0]["told"], told);
 }
+
+/// The same of IPv6: a subnet, otherwise than usual, and what DHCP says.
+fn azure(change: impl Fn(&mut SubnetConfiguration)) -> State {
+    let mut azure = subnet("azure", "vpc", "2001:db8:7:1::/64", 0, 1);
+    let State::Subnet(state) = &mut azure else {
+        unreachable!()
+    };
+    change(state.configuration.as_mut().unwrap());
+    azure
+}
+
+fn client6(address: &str) -> State {
+    let mut client = dhcp("uuid6", "azure", MAC, "");
+    let State::Dhcp(state) = &mut client else {
+        unreachable!()
+    };
+    state.configuration.as_mut().unwrap().ipv6_address = address.into();
+    client
+}
+
+#[test]
+fn an_ipv6_state_is_served_once_workers_see_it_and_what_is_wrong_of_it_named() {
+    let mut world = World::new();
+    assert_eq!(world.put([client6("2001:db8:7:1::10")]), [Pending]);
+    let port = port("port-a", MAC, &[("azure", "2001:db8:7:1::10")]);
+    world.succeed([vpc("vpc", 7), azure(|_| {}), port]);
+    let told = "2001:db8:7:1::10 by fe80::200:5eff:fe00:101 for 86400 s, options 32";
+    let row = |world: &mut World| world.show(Show::Dhcp)[0].clone();
+    assert_eq!(
+        (&row(&mut world)["told"], &row(&mut world)["state"]),
+        (&told.into(), &"ready".into())
+    );
+    assert_eq!(world.show(Show::Ports)[0]["dhcpv6"], told);
+    let publications = world.publications();
+    world.succeed([client6("2001:db8:7:1::10")]);
+    assert_eq!(world.publications(), publications, "nothing new");
+
+    assert_eq!(world.put([client6("2001:db8:7:1::99")]), [InvalidArg]);
+    assert!(
+        row(&mut world)["state"]
+            .to_string()
+            .contains("ipv6_address")
+    );
+    world.succeed([client6("2001:db8:7:1::10")]);
+    let wrong = azure(|azure| {
+        let (name, value) = ("option6:dns-server".into(), "10.0.0.53".into());
+        azure
+            .extra_dhcp_options
+            .push(ExtraDhcpOption { name, value });
+    });
+    world.succeed([wrong]);
+    assert_eq!(world.put([client6("2001:db8:7:1::10")]), [InvalidArg]);
+    let state = row(&mut world)["state"].to_string();
+    assert!(state.contains("extra_dhcp_options[0]"), "{state}");
+    assert!(world.lease6().is_some());
+
+    world.succeed([azure(|azure| {
+        let entry = "2001:db8::53".into();
+        azure.dns_entry_list.push(DnsEntry { entry });
+    })]);
+    assert_eq!(world.lease6().unwrap().options[0].0, 23);
+    world.succeed([deleted(client6(""))]);
+    assert_eq!(world.lease6(), None);
+    world.succeed([azure(|azure| azure.dhcp_enable = true)]);
+    assert!(world.lease6().is_some(), "without a state, too");
+}

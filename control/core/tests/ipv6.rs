@@ -377,7 +377,7 @@ fn a_rule_waits_for_its_ipv6_next_hop() {
 }
 
 #[test]
-fn dhcp_serves_the_first_ipv4_subnet_and_says_that_it_serves_no_other() {
+fn dhcp_serves_the_first_subnet_of_each_version_of_ip() {
     let mut world = World::new();
     let both = [("azure", "2001:db8:7:1::10"), ("blue", "10.7.1.10")];
     let mac = "02:00:00:00:00:0a";
@@ -393,15 +393,24 @@ fn dhcp_serves_the_first_ipv4_subnet_and_says_that_it_serves_no_other() {
         unreachable!()
     };
     state.configuration.as_mut().unwrap().ipv6_address = "2001:db8:7:1::10".into();
-    assert_eq!(world.put([State::Dhcp(state)]), [Pending]);
-    let why = "subnet azure is IPv6, and this switch does not serve DHCPv6";
-    assert_eq!(world.reasons(), [why]);
+    assert_eq!(world.lease6(), None);
+    world.succeed([State::Dhcp(state)]);
+    let own: Vec<std::net::Ipv6Addr> = vec!["2001:db8:7:1::10".parse().unwrap()];
+    assert_eq!(*world.lease6().unwrap().addresses, *own);
     assert_eq!(world.lease().unwrap().address.to_string(), "10.7.1.10/24");
     world.succeed([port("port-a", mac, &both[..1])]);
     assert_eq!(world.lease(), None);
+    assert_eq!(*world.lease6().unwrap().addresses, *own);
     let ports = column(&mut world, Show::Ports, "dhcp");
     assert!(
         ports.iter().any(|dhcp| dhcp.contains("no IPv4 address")),
+        "{ports:?}"
+    );
+    world.succeed([port("port-a", mac, &both[1..])]);
+    assert_eq!(world.lease6(), None);
+    let ports = column(&mut world, Show::Ports, "dhcpv6");
+    assert!(
+        ports.iter().any(|dhcp| dhcp.contains("no IPv6 address")),
         "{ports:?}"
     );
 }

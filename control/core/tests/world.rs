@@ -10,7 +10,9 @@ use serde_json::Value;
 use vswitch::tables::rcu::Reader;
 use vswitch::tables::routes::Target;
 use vswitch::tables::snapshot::{Registrar, tables};
-use vswitch::tables::{Hop, Lease, Neighbor, PortId, Role, Tables, TenantPort, Tunnel, Underlay};
+use vswitch::tables::{
+    Hop, Lease, Lease6, Neighbor, PortId, Role, Tables, TenantPort, Tunnel, Underlay,
+};
 use vswitch::wire::Mac;
 
 use super::export::exported;
@@ -208,6 +210,9 @@ impl World {
             if let Some(lease) = &tenant.lease {
                 writeln!(text, " told {lease:?}").unwrap();
             }
+            if let Some(lease) = &tenant.lease6 {
+                writeln!(text, " told {lease:?}").unwrap();
+            }
             for attachment in &tenant.attachments {
                 let (gateway, dvr) = (attachment.gateway_mac, attachment.host_dvr_mac);
                 writeln!(
@@ -249,6 +254,11 @@ impl World {
     /// What workers tell the guest at port 1 by DHCP.
     pub(super) fn lease(&mut self) -> Option<Arc<Lease>> {
         self.guest(PORT_A)?.lease.clone()
+    }
+
+    /// The same by DHCPv6.
+    pub(super) fn lease6(&mut self) -> Option<Arc<Lease6>> {
+        self.guest(PORT_A)?.lease6.clone()
     }
 
     /// What workers know of a port's guest.

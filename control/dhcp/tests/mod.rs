@@ -3,13 +3,14 @@
 
 mod hostile;
 mod lease;
+mod lease6;
 
 use std::net::Ipv4Addr;
 
-use vswitch::tables::Lease;
+use vswitch::tables::{Lease, Lease6};
 use vswitch::wire::Mac;
 
-use super::lease::{NoLease, Offer};
+use super::offer::{NoLease, Offer};
 use crate::proto::schema::subnet_configuration::{DnsEntry, ExtraDhcpOption, Gateway};
 use crate::proto::schema::{
     DhcpConfiguration, PortConfiguration, SubnetConfiguration, port_configuration::FixedIp,
@@ -17,6 +18,7 @@ use crate::proto::schema::{
 use crate::southbound::decode::Wish;
 use crate::southbound::field::{Field, FieldError};
 use crate::southbound::{dhcp, port, subnet};
+use crate::state::port::PortIx;
 use crate::state::resource::Change;
 use crate::state::{Subject, Wanted};
 
@@ -93,6 +95,22 @@ impl Said {
 
     /// What the guest is told, and what is wrong.
     fn read(self) -> Result<(Lease, Vec<String>), NoLease> {
+        let mtu = self.mtu;
+        let (wanted, port) = self.wanted();
+        let offer = Offer::<Lease>::of_port(&wanted, port, mtu)?;
+        let problems = offer.problems.iter().map(ToString::to_string).collect();
+        Ok((offer.lease.as_ref().clone(), problems))
+    }
+
+    /// The same by DHCPv6.
+    fn read6(self) -> Result<(Lease6, Vec<String>), NoLease> {
+        let (wanted, port) = self.wanted();
+        let offer = Offer::<Lease6>::of_port(&wanted, port)?;
+        let problems = offer.problems.iter().map(ToString::to_string).collect();
+        Ok((offer.lease.as_ref().clone(), problems))
+    }
+
+    fn wanted(self) -> (Wanted, PortIx) {
         let mut wanted = Wanted::default();
         let at = Field::element("states", 0);
         let mut put =
@@ -105,11 +123,7 @@ impl Said {
         let Subject::Port(port) = port else {
             unreachable!()
         };
-        let Offer {
-            lease, problems, ..
-        } = Offer::of_port(&wanted, port, self.mtu)?;
-        let problems = problems.iter().map(ToString::to_string).collect();
-        Ok((lease.as_ref().clone(), problems))
+        (wanted, port)
     }
 
     /// What the guest is told if nothing is wrong.

@@ -60,6 +60,7 @@ impl Lab {
                 takes_tags: false,
                 guard: None,
                 lease: None,
+                lease6: None,
                 attachments: [attachment.clone()].into_iter().collect(),
             };
             writer.set_role(port, Role::Tenant(guest.into()));

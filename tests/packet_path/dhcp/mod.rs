@@ -65,6 +65,7 @@ fn lab(lease: Option<&Lease>) -> Lab {
         takes_tags: false,
         guard: None,
         lease: lease.cloned().map(Arc::new),
+        lease6: None,
         attachments: [attachment].into_iter().collect(),
     };
     lab.writer.set_role(A, Role::Tenant(Arc::new(guest)));
@@ -75,7 +76,7 @@ fn lab(lease: Option<&Lease>) -> Lab {
 impl Lab {
     /// What the guest gets for this frame, or why it is dropped.
     #[track_caller]
-    fn asks(&mut self, frame: &[u8]) -> Result<Vec<u8>, DropReason> {
+    pub(crate) fn asks(&mut self, frame: &[u8]) -> Result<Vec<u8>, DropReason> {
         let before = self.totals(A);
         self.inject(A, frame);
         let mut out = self.out(A);

@@ -58,6 +58,7 @@ fn lab() -> (Lab, Subnet) {
         takes_tags: true,
         guard: Some(Guard::new(&pairs)),
         lease: None,
+        lease6: None,
         attachments: [subnet.attachment()].into_iter().collect(),
     };
     lab.writer.set_role(A, Role::Tenant(Arc::new(guarded)));

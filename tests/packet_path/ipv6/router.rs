@@ -78,8 +78,83 @@ fn a_guest_that_asks_for_its_gateway_is_told_of_it_again_if_that_was_long_ago() 
     lab.silent();
 }
 
+/// One frame at a time, from guest 1; what it gets back.
+fn sends(lab: &mut Lab, frame: &[u8], bursts: usize) -> Vec<Vec<u8>> {
+    let mut back = Vec::new();
+    for _ in 0..bursts {
+        lab.inject(A, frame);
+        back.extend(lab.out(A));
+        assert_eq!(lab.out(UPLINK).len(), 1);
+    }
+    lab.balanced();
+    back
+}
+
 #[test]
-fn flags_mtu_and_dns_servers_are_told_as_the_control_side_says() {
+fn a_guest_that_sends_by_its_gateway_without_a_pause_is_told_of_it_if_that_was_long_ago() {
+    let (mut lab, here, there) = lab();
+    let mac = here.mac(1);
+    let routed = udp6([mac, here.gateway_mac()], [here.ip(1), there.ip(7)], 64);
+    let switched = udp6([mac, here.mac(9)], [here.ip(1), here.ip(9)], 64);
+    assert_eq!(
+        sends(&mut lab, &switched, 3000),
+        [[0; 0]; 0],
+        "not by its gateway"
+    );
+    // Never until now, and looked at each 1024th time.
+    assert_eq!(sends(&mut lab, &routed, 1023), [[0; 0]; 0]);
+    let all = ([0x33, 0x33, 0, 0, 0, 1], ALL_NODES);
+    let expected = told(&here, all, 0, &[prefix(&here)]);
+    assert_eq!(sends(&mut lab, &routed, 1), [expected]);
+    assert_eq!(sends(&mut lab, &routed, 3000), [[0; 0]; 0], "just now");
+    let totals = lab.totals(A);
+    assert_eq!((totals.answered, totals.own, totals.dropped()), (0, 1, 0));
+}
+
+#[test]
+fn a_guest_without_a_gateway_of_ipv6_or_that_sends_ipv4_is_told_of_none() {
+    let (mut lab, here, there) = lab();
+    let (mac, ips) = (here.mac(1), [here.narrow.ip(1), there.narrow.ip(9)]);
+    tenant(
+        &mut lab,
+        A,
+        mac,
+        vec![here.narrow.attachment(), here.attachment()],
+    );
+    lab.remote(9, &there.narrow);
+    lab.commit();
+    let routed = udp(mac, here.gateway_mac(), ips[0], ips[1]);
+    assert_eq!(sends(&mut lab, &routed, 3000), [[0; 0]; 0]);
+}
+
+#[test]
+fn guests_that_are_served_by_dhcpv6_are_sent_there() {
+    let (mut lab, here, _) = lab();
+    let (mac, from) = (here.mac(1), link_local(here.mac(1)));
+    let lease = vswitch::tables::Lease6 {
+        mac: Mac::new(mac),
+        addresses: [here.ip(1)].into(),
+        subnet: ipnet::Ipv6Net::new(here.ip(0), 64).unwrap(),
+        server_mac: Mac::new(here.gateway_mac()),
+        seconds: 600,
+        options: [].into(),
+    };
+    let guest = vswitch::tables::TenantPort {
+        mac: Mac::new(mac),
+        admin_up: true,
+        lease6: Some(Arc::new(lease)),
+        attachments: [here.attachment()].into_iter().collect(),
+        ..Default::default()
+    };
+    lab.writer
+        .set_role(A, vswitch::tables::Role::Tenant(Arc::new(guest)));
+    lab.commit();
+    let expected = told(&here, (mac, from), 0xc0, &[prefix(&here)]);
+    lab.expect(A, &solicits(mac, from, &[]), A, &expected);
+}
+
+#[test]
+fn mtu_and_dns_servers_are_told_as_the_control_side_says() {
     let (mut lab, here, _) = lab();
     let to = (here.mac(1), link_local(here.mac(1)));
     let frame = solicits(to.0, to.1, &[]);
@@ -91,38 +166,23 @@ fn flags_mtu_and_dns_servers_are_told_as_the_control_side_says() {
         head.into_iter().chain(octets).collect::<Vec<u8>>()
     };
     let own = || prefix(&here);
-    let said = |managed, other, mtu, dns: usize| Advertisement {
-        managed,
-        other,
+    let said = |mtu, dns: usize| Advertisement {
         mtu,
         dns: servers[..dns].to_vec(),
     };
-    for (said, flags, options) in [
-        (said(true, false, None, 0), 0x80, vec![own()]),
-        (said(false, true, None, 0), 0x40, vec![own()]),
-        (
-            said(true, true, Some(1450), 1),
-            0xc0,
-            vec![mtu(1450), own(), dns(1)],
-        ),
-        (
-            said(false, false, Some(1280), 3),
-            0,
-            vec![mtu(1280), own(), dns(3)],
-        ),
-        (said(false, false, Some(1279), 0), 0, vec![own()]),
-        (
-            said(false, false, Some(9000), 9),
-            0,
-            vec![mtu(9000), own(), dns(8)],
-        ),
+    for (said, options) in [
+        (said(None, 0), vec![own()]),
+        (said(Some(1450), 1), vec![mtu(1450), own(), dns(1)]),
+        (said(Some(1280), 3), vec![mtu(1280), own(), dns(3)]),
+        (said(Some(1279), 0), vec![own()]),
+        (said(Some(9000), 9), vec![mtu(9000), own(), dns(8)]),
     ] {
         with(&mut lab, &here, said);
-        lab.expect(A, &frame, A, &told(&here, to, flags, &options));
+        lab.expect(A, &frame, A, &told(&here, to, 0, &options));
     }
     // No more than the port takes.
     lab.worker.limits_mut().set_mtu(A, 1400);
-    with(&mut lab, &here, said(false, false, Some(9000), 0));
+    with(&mut lab, &here, said(Some(9000), 0));
     lab.expect(A, &frame, A, &told(&here, to, 0, &[mtu(1400), own()]));
 }
 

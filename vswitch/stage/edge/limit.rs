@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! How many errors a guest is told of, and how often of its router. Errors: each takes as much work as a packet that is forwarded, and somebody may provoke
-//! them for their own sake (RFC 1812 section 4.3.2.8).
+//! How many errors a guest is told of, and how often of its router. Errors: each takes as much work as a packet that is
+//! forwarded, and somebody may provoke them for their own sake (RFC 1812 section 4.3.2.8).
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,18 @@ const INTERVAL: Duration = Duration::from_nanos(1_000_000_000 / PER_SECOND as u6
 /// Time after which a guest is told of its router again, unasked (RFC 4861 section 6.2.1: MaxRtrAdvInterval's default).
 const ROUTER_INTERVAL: Duration = Duration::from_secs(600);
 
+/// After so many bursts that a guest sends by its router the clock is looked at: a guest that sends without a pause is told of
+/// its router long before it forgets it, and a burst costs a count.
+const ROUTER_BURSTS: u16 = 1024;
+
 /// What one worker has told each port.
 pub struct Limiter {
     /// A token bucket for errors, as the time at which it would be full.
     full: [Option<Instant>; MAX_PORTS],
     /// When the guest was last told of its router.
     router: [Option<Instant>; MAX_PORTS],
+    /// How many bursts it sent by its router, modulo [`ROUTER_BURSTS`].
+    bursts: [u16; MAX_PORTS],
 }
 
 impl Default for Limiter {
@@ -30,6 +36,7 @@ impl Default for Limiter {
         Self {
             full: [None; MAX_PORTS],
             router: [None; MAX_PORTS],
+            bursts: [0; MAX_PORTS],
         }
     }
 }
@@ -49,6 +56,14 @@ impl Limiter {
     /// The guest at this port is told of its router now.
     pub(super) fn tell_router(&mut self, port: PortId, now: Instant) {
         self.router[port.index() % MAX_PORTS] = Some(now);
+    }
+
+    /// Counts a burst that the guest at this port sent by its router; true if it is time to look whether it is to be told.
+    #[inline]
+    pub(super) fn looks_for_router(&mut self, port: PortId) -> bool {
+        let bursts = &mut self.bursts[port.index() % MAX_PORTS];
+        *bursts = (*bursts + 1) % ROUTER_BURSTS;
+        *bursts == 0
     }
 
     /// True if the guest at this port was not told of its router for long.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //! The first hop: what a stage refuses is looked at once more before it is dropped. It may be a question that the switch
-//! answers (`arp`, `nd`, `dhcp`, echo), a packet whose sender is told why it goes no further (`icmp`, `icmpv6`), or one whose neighbor the
+//! answers (`arp`, `nd`, `dhcp`, `dhcp6`, echo), a packet whose sender is told why it goes no further (`icmp`, `icmpv6`), or one whose neighbor the
 //! controller may know ([`punt`]).
 //!
 //! Reads the frame, `meta.payload`, and what `punt` reads.
@@ -11,18 +11,20 @@
 
 pub(super) mod arp;
 mod dhcp;
+mod dhcp6;
 mod icmp;
 mod icmpv6;
 mod limit;
 pub(super) mod nd;
 mod question;
+mod question6;
 mod router;
 
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use crate::burst::{Meta, Payload};
+use crate::burst::{Burst, Meta, Payload};
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, TxQueue};
 use crate::stage::limits::Limits;
@@ -157,6 +159,7 @@ impl<F: Frame> Edge<'_, F> {
             Payload::Ipv4 => dhcp::answer(self, &mut frame, meta)
                 .or_else(|| icmp::answer(self, &mut frame, meta, reason)),
             Payload::Ipv6 => nd::answer(self, &mut frame)
+                .or_else(|| dhcp6::answer(self, &mut frame))
                 .or_else(|| icmpv6::answer(self, &mut frame, meta, reason)),
             Payload::Other => arp::answer(self, &mut frame),
         };
@@ -191,6 +194,15 @@ impl<F: Frame> Edge<'_, F> {
         match meta.payload {
             Payload::Ipv6 => icmpv6::tell(self, frame, meta, reason),
             _ => icmp::tell(self, frame, meta, reason),
+        }
+    }
+
+    /// Tells the guest, which has just sent `burst` by its gateway over IPv6, of that gateway if this is due. Of most bursts it
+    /// is not looked whether it is.
+    #[inline]
+    pub(super) fn remind(&mut self, burst: &Burst<F>) {
+        if self.limiter.looks_for_router(self.from) {
+            router::remind(self, burst);
         }
     }
 

@@ -7,7 +7,7 @@ use etherparse::PacketBuilder;
 use vswitch::counters::DropReason;
 use vswitch::tables::PortId;
 
-use super::super::goal::{deleted, dhcp as dhcp_state};
+use super::super::goal::{deleted, dhcp as dhcp_state, dual_stack};
 use super::super::world::{PORT_A, PORT_B};
 use super::{GUEST_A, links, told, world};
 use crate::explain::{Outcome, Packet};
@@ -170,4 +170,79 @@ fn who_is_not_served_is_told_why() {
         0x0a,
         &format!("{} <PORT port-a 1>\n", why("blue")),
     );
+}
+
+/// A message of the guest at port 1 by DHCPv6, to all servers.
+fn question6(kind: u8, server: bool, address: Option<&str>) -> Packet {
+    let mut message = vec![kind, 1, 2, 3, 0, 1, 0, 3, 7, 7, 7];
+    if server {
+        message.extend([0, 2, 0, 10, 0, 3, 0, 1, 0, 0, 0x5e, 0, 1, 1]);
+    }
+    let address: Option<std::net::Ipv6Addr> = address.map(|address| address.parse().unwrap());
+    message.extend([0, 3, 0, if address.is_some() { 40 } else { 12 }]);
+    message.extend([0; 12]);
+    if let Some(address) = address {
+        message.extend([0, 5, 0, 24]);
+        message.extend(address.octets());
+        message.extend([0; 8]);
+    }
+    let from: std::net::Ipv6Addr = "fe80::ff:fe00:a".parse().unwrap();
+    let to: std::net::Ipv6Addr = "ff02::1:2".parse().unwrap();
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 0x0a], [0x33, 0x33, 0, 1, 0, 2])
+        .ipv6(from.octets(), to.octets(), 1)
+        .udp(546, 547);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &message).unwrap();
+    Packet::Bytes(frame)
+}
+
+#[test]
+fn dhcpv6_is_told_likewise() {
+    let mut world = world(false);
+    world.succeed(dual_stack());
+    let ends = |world: &super::World, question: &Packet, outcome, end: &str| {
+        let explained = world.core.explain(PORT_A, question, links()).unwrap();
+        assert_eq!(explained.outcome, outcome);
+        assert!(told(&explained).ends_with(end), "{}", told(&explained));
+    };
+    let solicit = question6(1, false, None);
+    let off = "Here: subnet azure: dhcp_enable is off, and no DHCP state is for the port's MAC <PORT port-a 1>\n";
+    ends(&world, &solicit, Outcome::Dropped(DropReason::NoLease), off);
+    let mut state = dhcp_state("lease6", "azure", GUEST_A, "");
+    if let super::super::goal::State::Dhcp(state) = &mut state {
+        state.configuration.as_mut().unwrap().ipv6_address = "2001:db8:7:1::10".into();
+    }
+    world.succeed([state]);
+    let whose = "<DHCP lease6 1> <PORT port-a 1> <SUBNET azure 1>\n";
+    for (question, said) in [
+        (solicit, "DHCPv6 ADVERTISE of 2001:db8:7:1::10"),
+        (question6(3, true, None), "DHCPv6 REPLY of 2001:db8:7:1::10"),
+        (
+            question6(3, true, Some("2001:db8::1")),
+            "DHCPv6 REPLY, NotOnLink",
+        ),
+        (
+            question6(5, true, Some("2001:db8::1")),
+            "DHCPv6 REPLY of 2001:db8:7:1::10 and no longer 2001:db8::1",
+        ),
+        (
+            question6(8, true, Some("2001:db8::1")),
+            "DHCPv6 REPLY, NoBinding, Success",
+        ),
+    ] {
+        let end = format!("route: for the switch itself, which answers: {said} {whose}");
+        ends(&world, &question, Outcome::Answered, &end);
+    }
+    let declined = Outcome::Dropped(DropReason::DhcpDeclined);
+    let decline = question6(9, true, Some("2001:db8:7:1::10"));
+    ends(
+        &world,
+        &decline,
+        declined,
+        &format!("It answers: DHCPv6 REPLY, Success {whose}"),
+    );
+    let quiet = Outcome::Dropped(DropReason::DhcpQuiet);
+    let confirm = question6(4, false, None);
+    let explained = world.core.explain(PORT_A, &confirm, links()).unwrap();
+    assert_eq!(explained.outcome, quiet);
 }
