@@ -151,6 +151,49 @@ impl<F: Frame> Burst<F> {
         }
     }
 
+    /// The same, but what `decide` refuses is tried `again` in its place, in a loop of its own, before it is offered: for what
+    /// the straight path has no room for.
+    #[inline]
+    pub fn keep_again_or_offer(
+        &mut self,
+        mut decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
+        again: impl FnMut(&mut F, &mut Meta, DropReason) -> Result<(), DropReason>,
+        offer: impl FnMut(F, &Meta, DropReason) -> Result<(), (F, DropReason)>,
+    ) {
+        let mut refused = 0;
+        for (i, (frame, meta)) in self.frames.iter_mut().zip(&mut self.meta).enumerate() {
+            if let Err(reason) = decide(frame, meta) {
+                refused |= 1 << i;
+                meta.refused = reason;
+            }
+        }
+        if refused != 0 {
+            let refused = self.again(refused, again);
+            if refused != 0 {
+                self.remove(refused, offer);
+            }
+        }
+    }
+
+    /// The bits of those whose bits are set and that are refused again.
+    #[inline(never)]
+    fn again(
+        &mut self,
+        mut refused: u64,
+        mut decide: impl FnMut(&mut F, &mut Meta, DropReason) -> Result<(), DropReason>,
+    ) -> u64 {
+        for (i, (frame, meta)) in self.frames.iter_mut().zip(&mut self.meta).enumerate() {
+            if refused >> i & 1 == 0 {
+                continue;
+            }
+            match decide(frame, meta, meta.refused) {
+                Ok(()) => refused &= !(1 << i),
+                Err(reason) => meta.refused = reason,
+            }
+        }
+        refused
+    }
+
     /// Offers the frames whose bits are set, and frees those that nobody takes; the others close up, in order.
     #[cold]
     #[inline(never)]

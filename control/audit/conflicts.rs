@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
@@ -56,7 +56,7 @@ struct Claim {
     id: Id,
     mac: Mac,
     /// The VTEP of the machine's host, if known.
-    host: Option<Ipv4Addr>,
+    host: Option<IpAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl<K: Hash + Eq + Copy> Claims<K> {
 }
 
 /// All contradictions of what is wanted. `vtep` is this host's own.
-pub(crate) fn conflicts(wanted: &Wanted, program: &Program, vtep: Option<Ipv4Addr>) -> Conflicts {
+pub(crate) fn conflicts(wanted: &Wanted, program: &Program, vtep: Option<IpAddr>) -> Conflicts {
     let mut all = Conflicts::new();
     duplicate_addresses(wanted, program, vtep, &mut all);
     overlapping_routes(wanted, &mut all);
@@ -155,7 +155,7 @@ pub(crate) fn conflicts(wanted: &Wanted, program: &Program, vtep: Option<Ipv4Add
 fn duplicate_addresses(
     wanted: &Wanted,
     program: &Program,
-    vtep: Option<Ipv4Addr>,
+    vtep: Option<IpAddr>,
     all: &mut Conflicts,
 ) {
     let mut ips = Claims::<(VpcIx, IpAddr)>::new();

@@ -3,7 +3,7 @@
 //! that decides is the switch's own.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use hashbrown::HashMap;
 use vswitch::tables::PortId;
@@ -24,7 +24,7 @@ pub(crate) type Name = (ResourceType, String);
 /// A copy of what a switch wants.
 pub(crate) struct Rehearsal {
     core: Core,
-    vtep: Option<Ipv4Addr>,
+    vtep: Option<IpAddr>,
 }
 
 /// What there is at one point of a rehearsal.
@@ -65,7 +65,10 @@ impl Rehearsal {
         bindings: Vec<(PortId, String)>,
     ) -> Result<Self, BindError> {
         let (writer, _) = tables(None, capacity); // no worker sends anything anywhere
-        let vtep = site.underlay.as_ref().map(|uplink| uplink.vtep);
+        let vtep = site
+            .underlay
+            .as_ref()
+            .and_then(|uplink| uplink.vteps().next());
         let mut core = Core::new(site, writer);
         core.set_revisions(revisions);
         for (port, id) in bindings {

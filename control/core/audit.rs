@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! What is asked of the core to compare it with a goal, and of what it makes of a packet.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use vswitch::tables::PortId;
@@ -55,7 +55,7 @@ impl Core {
     }
 
     /// What contradicts itself in what is wanted; `vtep` is this host's.
-    pub(crate) fn conflicts(&self, vtep: Option<Ipv4Addr>) -> Conflicts {
+    pub(crate) fn conflicts(&self, vtep: Option<IpAddr>) -> Conflicts {
         conflicts(&self.wanted, &self.program, vtep)
     }
 }

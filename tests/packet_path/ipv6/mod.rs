@@ -4,7 +4,7 @@
 mod fits;
 mod icmp;
 mod nd;
-mod net;
+pub(crate) mod net;
 mod on_demand;
 mod router;
 mod routing;
