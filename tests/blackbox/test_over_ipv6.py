@@ -12,11 +12,13 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 import goal
-from frames import assert_encapsulated, assert_frames, udp, vxlan
+from frames import assert_encapsulated, assert_frames, read_pcap, udp, vxlan
 from kernel import Namespace, ask_and_answer, exchange, quiet, run
 from plan import A, B, C, PCAP_UPLINK_MAC, VXLAN_PORT, Subnet, host_ip, host_mac
-from program import eventually
+from program import Port, eventually, pcap_ports
 from replays import UPLINK
+from test_audit import dry_run
+from test_restart import everything, kill
 from test_underlay import Link
 
 NET = Subnet(5)
@@ -185,6 +187,30 @@ def test_explain_tells_of_the_outer_header(networks, switches):
     assert (row["host"], row["mtu"], row["state"]) == (host_ip6(B), 1430, "ready"), row
     assert link.switch.show("ports")[1]["mtu"] == 1430
     link.switch.terminate()
+
+
+def test_hosts_of_ipv6_are_kept_across_a_crash_and_audited(switches, tmp_path):
+    frames = [udp(HERE, THERE), udp(HERE, ELSEWHERE)]
+    switch = switches([*pcap_ports(tmp_path, [Port(), Port(HERE.id, frames)]), VTEP, "set store store"])
+    switch.accept(*STATES)
+    before, goals = everything(switch), switch.show("goal-state")
+    assert host_ip6(B) in str(goals)
+    _, same = dry_run(switch, *STATES)
+    assert (same["new"], same["changed"], same["not_programmed"]) == ([], [], []), same
+    moved = over_ipv6(ELSEWHERE)
+    moved.configuration.revision_number = 2
+    _, moved = dry_run(switch, moved)
+    assert host_ip6(C) in str(moved["changed"]) and moved["not_programmed"] == [], moved
+    kill(switch)
+
+    switch.start()
+    assert (everything(switch), switch.show("goal-state")) == (before, goals)
+    switch.execute("start")
+    switch.settled(port1=2)
+    switch.terminate()
+    sent = read_pcap(tmp_path / "tx0.pcap")
+    assert_frames(sent[:1], [sent_by(sent[0], frames[0])])
+    assert_encapsulated(sent[1:], [(frames[1], 5, C)])
 
 
 class Kernel:

@@ -5,6 +5,8 @@ mod arriving;
 mod discovery;
 mod fits;
 
+use std::collections::BTreeSet;
+
 use etherparse::{Ethernet2Header, Ipv6Header, UdpHeader};
 use vswitch::counters::DropReason;
 use vswitch::io::memory::MemoryFrame;
@@ -66,10 +68,14 @@ fn vxlan6(src: End, dst: End, outer: Outer, vni: u32, inner: &[u8]) -> Vec<u8> {
     [headers.concat(), payload].concat()
 }
 
+fn label(sent: &[u8]) -> u32 {
+    u32::from_be_bytes([0, sent[15] & 15, sent[16], sent[17]])
+}
+
 /// What this host sends to the peer. Flow label and source port are its own choice, of which `sent` is an example.
 fn to_peer6(sent: &[u8], class: u8, sealed: bool, inner: &[u8]) -> Vec<u8> {
     let outer = Outer {
-        label: u32::from_be_bytes([0, sent[15] & 15, sent[16], sent[17]]),
+        label: label(sent),
         sport: u16::from_be_bytes([sent[54], sent[55]]),
         class,
         sealed,
@@ -123,16 +129,18 @@ fn a_frame_to_a_host_of_ipv6_is_carried_over_it_and_label_and_port_tell_the_flow
     let first = sent(&mut lab, &frame);
     assert_eq!(first, to_peer6(&first, 0, false, &frame));
     assert_eq!(sent(&mut lab, &frame), first);
-    let mut seen = std::collections::HashSet::new();
+    let (mut labels, mut ports) = (BTreeSet::new(), BTreeSet::new());
     for port in 0..200u16 {
         let mut other = frame.clone();
         other[36..38].copy_from_slice(&port.to_be_bytes());
         other[40..42].fill(0);
         let out = sent(&mut lab, &other);
         assert_eq!(out, to_peer6(&out, 0, false, &other));
-        seen.insert((out[15..18].to_vec(), out[54..56].to_vec()));
+        labels.insert(label(&out));
+        ports.insert([out[54], out[55]]);
     }
-    assert!(seen.len() > 195);
+    assert!(labels.len() > 195 && ports.len() > 195);
+    assert!(labels.iter().any(|label| label >> 19 == 1), "of 20 bits");
     // What is not IP is one flow.
     let mut other = frame;
     other[12..14].copy_from_slice(&[0x88, 0xb5]);
