@@ -136,16 +136,10 @@ impl<F: Frame> Burst<F> {
     #[inline(always)]
     pub fn keep_or_offer(
         &mut self,
-        mut decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
+        decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
         offer: impl FnMut(F, &Meta, DropReason) -> Result<(), (F, DropReason)>,
     ) {
-        let mut refused = 0;
-        for (i, (frame, meta)) in self.frames.iter_mut().zip(&mut self.meta).enumerate() {
-            if let Err(reason) = decide(frame, meta) {
-                refused |= 1 << i;
-                meta.refused = reason;
-            }
-        }
+        let refused = self.refusals(decide);
         if refused != 0 {
             self.remove(refused, offer);
         }
@@ -156,17 +150,11 @@ impl<F: Frame> Burst<F> {
     #[inline]
     pub fn keep_again_or_offer(
         &mut self,
-        mut decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
+        decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
         again: impl FnMut(&mut F, &mut Meta, DropReason) -> Result<(), DropReason>,
         offer: impl FnMut(F, &Meta, DropReason) -> Result<(), (F, DropReason)>,
     ) {
-        let mut refused = 0;
-        for (i, (frame, meta)) in self.frames.iter_mut().zip(&mut self.meta).enumerate() {
-            if let Err(reason) = decide(frame, meta) {
-                refused |= 1 << i;
-                meta.refused = reason;
-            }
-        }
+        let refused = self.refusals(decide);
         if refused != 0 {
             let refused = self.again(refused, again);
             if refused != 0 {
@@ -189,6 +177,22 @@ impl<F: Frame> Burst<F> {
             match decide(frame, meta, meta.refused) {
                 Ok(()) => refused &= !(1 << i),
                 Err(reason) => meta.refused = reason,
+            }
+        }
+        refused
+    }
+
+    /// The bits of those that are refused.
+    #[inline(always)]
+    fn refusals(
+        &mut self,
+        mut decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
+    ) -> u64 {
+        let mut refused = 0;
+        for (i, (frame, meta)) in self.frames.iter_mut().zip(&mut self.meta).enumerate() {
+            if let Err(reason) = decide(frame, meta) {
+                refused |= 1 << i;
+                meta.refused = reason;
             }
         }
         refused

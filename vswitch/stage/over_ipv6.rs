@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-//! Tunnels over IPv6: the outer header as it goes on, for [`encap`](super::encap), and as it comes off, for
-//! [`decap`]. Out of line: what
-//! goes over IPv4 passes none of it.
+//! Tunnels over IPv6: the outer header as it goes on, for [`encap`](super::encap), and as it comes off, for [`decap`]. Out of
+//! line: what goes over IPv4 passes none of it.
+//!
+//! Reads and writes what these two do.
+//! Drops `NoHeadroom`, `TooBig`; `Truncated`, `Malformed`, `BadChecksum`, `OuterFragment`.
 
 use std::net::Ipv6Addr;
 

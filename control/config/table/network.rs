@@ -233,7 +233,7 @@ either version of IP, a neighbor is answered FAILURE.",
         when: When::Start,
         summary: "Takes the memory of so many neighbors at start",
         details: "\
-At most as many as `set neighbors capacity` says. About 300 bytes each, of some 400 that they take in all; what is found by \
+At most as many as `set neighbors capacity` says. About 320 bytes each, of some 420 that they take in all; what is found by \
 IPv6 address takes its memory as it comes. Without it memory is taken as neighbors come, which costs time then: much of it in a \
 virtual machine whose host gives it memory when that is first touched.",
         build: make!([Value::Number(n)] => Command::Set(Setting::NeighborsReserve(*n))),

@@ -76,6 +76,17 @@ pub(super) fn site() -> Site {
     }
 }
 
+/// The same with a VTEP of IPv6 too: 2001:db8:ff::1/64.
+pub(super) fn dual_site() -> Site {
+    let mut site = site();
+    let uplink = site.underlay.as_mut().unwrap();
+    uplink.links.v6 = Some(Link {
+        vtep: IpNet::new(VTEP6.into(), 64).unwrap(),
+        gateway: None,
+    });
+    site
+}
+
 pub(super) struct World {
     pub(super) core: Core,
     pub(super) registrar: Registrar,
@@ -91,15 +102,9 @@ impl World {
         world
     }
 
-    /// The same with a VTEP of IPv6 too: 2001:db8:ff::1/64.
+    /// At a [`dual_site`].
     pub(super) fn dual() -> Self {
-        let mut site = site();
-        let uplink = site.underlay.as_mut().unwrap();
-        uplink.links.v6 = Some(Link {
-            vtep: IpNet::new(VTEP6.into(), 64).unwrap(),
-            gateway: None,
-        });
-        let mut world = Self::at(site, 1 << 16);
+        let mut world = Self::at(dual_site(), 1 << 16);
         world.bind(PORT_A, "port-a");
         world
     }
