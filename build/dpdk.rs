@@ -16,7 +16,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eal_(init|cleanup|get_runtime_dir)",
     "rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|get_mtu|get_name_by_port|info_get|set_mtu|socket_id|start|stop)",
     "rte_eth_dev_owner_(get|new|set)",
-    "rte_eth_(find_next_of|find_next_owned_by|iterator_(init|next)|link_get_nowait|macaddr_get|promiscuous_(disable|enable)|stats_(get|reset))",
+    "rte_eth_(allmulticast_enable|find_next_of|find_next_owned_by|iterator_(init|next)|link_get_nowait|macaddr_get|promiscuous_(disable|enable)|stats_(get|reset))",
     "rte_eth_(rx|tx)_queue_setup",
     "rte_get_(main_lcore|tsc_hz)",
     "rte_log_cur_msg_loglevel",

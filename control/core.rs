@@ -25,7 +25,7 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -38,7 +38,7 @@ pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
 };
 pub(crate) use rules::PortRules;
-pub(crate) use site::{ETHERNET_MTU, Site, Uplink};
+pub(crate) use site::{ETHERNET_MTU, Link, Site, Uplink};
 
 use crate::audit::part::Part;
 use crate::explain::{ExplainError, Explanation, Links, Packet};
@@ -92,7 +92,7 @@ pub(crate) struct Core {
     on_commit: Option<Box<dyn Fn() + Send>>,
     explain_by: Option<(Registrar, bool)>,
     /// Told which addresses of the underlay need a MAC.
-    resolve_by: Option<mpsc::UnboundedSender<Ipv4Addr>>,
+    resolve_by: Option<mpsc::UnboundedSender<IpAddr>>,
 }
 
 /// Who is told when a commit is visible.
@@ -143,7 +143,7 @@ impl Core {
 
     /// Tells the receiver, from now on, which addresses of the underlay need a MAC: each when it is needed first, and
     /// maybe again.
-    pub(crate) fn resolve_by(&mut self, needs: mpsc::UnboundedSender<Ipv4Addr>) {
+    pub(crate) fn resolve_by(&mut self, needs: mpsc::UnboundedSender<IpAddr>) {
         self.resolve_by = Some(needs);
     }
 

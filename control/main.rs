@@ -17,6 +17,7 @@ mod core;
 mod dataset;
 mod dhcp;
 mod explain;
+mod families;
 mod goal_watch;
 mod northbound;
 mod ondemand;

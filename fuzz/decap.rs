@@ -15,7 +15,7 @@ use std::sync::Arc;
 use ipnet::{Ipv4Net, Ipv6Net};
 use vswitch::counters::PortTotals;
 use vswitch::tables::routes::{Route, Target};
-use vswitch::tables::{Lease, Lease6, LeaseOptions, PortId};
+use vswitch::tables::{Lease, Lease6, LeaseOptions, PortId, Tunnel};
 use vswitch::wire::{Mac, icmpv6, ipv4, ipv6};
 
 use super::lab::*;
@@ -37,9 +37,10 @@ thread_local! {
     static LAB: RefCell<Lab> = RefCell::new(populated());
 }
 
-/// Guests at ports 2, 3 and 4, guests on the peer host, three subnets and one of IPv6, a route through a guest.
+/// Guests at ports 2, 3 and 4, guests on the peer host, one of whom is reached over IPv6, three subnets and one of IPv6, a
+/// route through a guest.
 fn populated() -> Lab {
-    let mut lab = Lab::new();
+    let mut lab = Lab::dual(Some(HOST), Tunnel::default());
     let (mut blue, mut red, mut green) = (
         Subnet::new(7, 1, 1, 0),
         Subnet::new(7, 1, 1, 1),
@@ -67,6 +68,7 @@ fn populated() -> Lab {
     net::remote(&mut lab, 9, &wide);
     for subnet in [&blue, &red, &green] {
         lab.remote(9, subnet);
+        lab.remote6(6, subnet);
     }
     lab.commit();
     lab
@@ -171,7 +173,7 @@ fn is_passed_on(out: PortId, frame: &[u8], frames: &[(PortId, Vec<u8>)]) -> bool
             arrived.len() >= frame.len() + 50
                 && (tail.is_empty() || arrived.windows(tail.len()).any(|part| part == tail))
         }
-        (_, UPLINK) => is_carried(frame, arrived),
+        (_, UPLINK) => is_carried(frame, arrived) || is_carried_over_ipv6(frame, arrived),
         _ => frame.len() == arrived.len() && arrived.ends_with(tail),
     })
 }
@@ -226,4 +228,22 @@ fn is_carried(frame: &[u8], arrived: &[u8]) -> bool {
         && frame[42..48] == [8, 0, 0, 0, 0, 0]
         && [7, 8].contains(&frame[48])
         && frame[49] == 0
+}
+
+/// The same over IPv6.
+fn is_carried_over_ipv6(frame: &[u8], arrived: &[u8]) -> bool {
+    let number = |at: usize| usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
+    frame.len() == arrived.len() + 70
+        && arrived.ends_with(&frame[70 + HEADERS.min(arrived.len())..])
+        && number(18) == frame.len() - 54
+        && number(58) == frame.len() - 54
+        && frame[12..14] == [0x86, 0xdd]
+        && frame[14] >> 4 == 6
+        && frame[20..22] == [17, 64]
+        && frame[22..54] == [VTEP6, PEER6].concat()
+        && number(54) >= 49152
+        && number(56) == 4789
+        && frame[60..68] == [0, 0, 8, 0, 0, 0, 0, 0]
+        && [7, 8].contains(&frame[68])
+        && frame[69] == 0
 }

@@ -12,12 +12,14 @@ mod bytes;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use ipnet::IpNet;
 use prost::Message;
 use vswitch::tables::snapshot::tables;
 use vswitch::tables::{PortId, Tunnel, Underlay};
 use vswitch::wire::Mac;
 
-use crate::core::{Core, Goal, Site, Uplink};
+use crate::core::{Core, Goal, Link, Site, Uplink};
+use crate::families::Families;
 use crate::proto::schema::goal_state_v2::{
     DhcpStatesEntry, GatewayStatesEntry, NeighborStatesEntry, PortStatesEntry, RouterStatesEntry,
     SecurityGroupStatesEntry, SubnetStatesEntry, VpcStatesEntry,
@@ -50,21 +52,27 @@ fn switch() -> Core {
     let (vtep, uplink) = (Ipv4Addr::new(192, 0, 2, 1), port(0));
     let (writer, _) = tables(
         Some(Underlay {
-            vtep,
+            vtep: Some(vtep),
+            vtep6: None,
             uplink,
             host_port: None,
             tunnel: Tunnel::default(),
         }),
         8,
     );
+    let link = Link {
+        vtep: IpNet::new(vtep.into(), 24).unwrap(),
+        gateway: None,
+    };
     let uplink = Uplink {
-        vtep,
-        prefix_len: 24,
+        links: Families {
+            v4: Some(link),
+            v6: None,
+        },
         port: uplink,
         mac: Mac::new([2, 0xaa, 0, 0, 0, 1]),
         mtu: 1600,
         neighbors: HashMap::new(),
-        gateway: None,
         learned: HashMap::new(),
     };
     let mut core = Core::new(

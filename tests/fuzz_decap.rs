@@ -66,6 +66,10 @@ fn seeds() -> Vec<Vec<u8>> {
         (0, from_peer(7, 0, &switched(9, 1))),
         (0x80, from_peer(7, 3, &switched(9, 1))),
         (0x80, options),
+        (1, switched(1, 6)),
+        (1, routed(blue.ip(6))),
+        (0, over_ipv6(&switched(9, 1), false)),
+        (0, over_ipv6(&switched(9, 1), true)),
         (0, udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into())),
         (4, udp(UPLINK_MAC, PEER_MAC, VTEP.into(), PEER.into())),
     ];
@@ -98,6 +102,19 @@ fn echo_ipv6() -> Vec<u8> {
     let ips = [wide().ip(3), wide().gateway()];
     let echo = message(ips, 128, 0, [0, 1, 0, 2], b"data");
     packet(wide_macs(), ips, ICMP, 64, &echo)
+}
+
+/// What the peer sends over IPv6. `sealed`: with a UDP checksum.
+fn over_ipv6(inner: &[u8], sealed: bool) -> Vec<u8> {
+    let payload = [&[8, 0, 0, 0, 0, 0, 7, 0], inner].concat();
+    let mut frame = Vec::new();
+    let builder = etherparse::PacketBuilder::ethernet2(PEER_MAC, UPLINK_MAC);
+    let builder = builder.ipv6(PEER6, VTEP6, 64).udp(50_000, 4789);
+    builder.write(&mut frame, &payload).unwrap();
+    if !sealed {
+        frame[60..62].fill(0);
+    }
+    frame
 }
 
 /// Asks the switch for an address.

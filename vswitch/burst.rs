@@ -136,9 +136,58 @@ impl<F: Frame> Burst<F> {
     #[inline(always)]
     pub fn keep_or_offer(
         &mut self,
-        mut decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
+        decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
         offer: impl FnMut(F, &Meta, DropReason) -> Result<(), (F, DropReason)>,
     ) {
+        let refused = self.refusals(decide);
+        if refused != 0 {
+            self.remove(refused, offer);
+        }
+    }
+
+    /// The same, but what `decide` refuses is tried `again` in its place, in a loop of its own, before it is offered: for what
+    /// the straight path has no room for.
+    #[inline]
+    pub fn keep_again_or_offer(
+        &mut self,
+        decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
+        again: impl FnMut(&mut F, &mut Meta, DropReason) -> Result<(), DropReason>,
+        offer: impl FnMut(F, &Meta, DropReason) -> Result<(), (F, DropReason)>,
+    ) {
+        let refused = self.refusals(decide);
+        if refused != 0 {
+            let refused = self.again(refused, again);
+            if refused != 0 {
+                self.remove(refused, offer);
+            }
+        }
+    }
+
+    /// The bits of those whose bits are set and that are refused again.
+    #[inline(never)]
+    fn again(
+        &mut self,
+        mut refused: u64,
+        mut decide: impl FnMut(&mut F, &mut Meta, DropReason) -> Result<(), DropReason>,
+    ) -> u64 {
+        for (i, (frame, meta)) in self.frames.iter_mut().zip(&mut self.meta).enumerate() {
+            if refused >> i & 1 == 0 {
+                continue;
+            }
+            match decide(frame, meta, meta.refused) {
+                Ok(()) => refused &= !(1 << i),
+                Err(reason) => meta.refused = reason,
+            }
+        }
+        refused
+    }
+
+    /// The bits of those that are refused.
+    #[inline(always)]
+    fn refusals(
+        &mut self,
+        mut decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
+    ) -> u64 {
         let mut refused = 0;
         for (i, (frame, meta)) in self.frames.iter_mut().zip(&mut self.meta).enumerate() {
             if let Err(reason) = decide(frame, meta) {
@@ -146,9 +195,7 @@ impl<F: Frame> Burst<F> {
                 meta.refused = reason;
             }
         }
-        if refused != 0 {
-            self.remove(refused, offer);
-        }
+        refused
     }
 
     /// Offers the frames whose bits are set, and frees those that nobody takes; the others close up, in order.

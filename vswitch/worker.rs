@@ -277,7 +277,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             tagged::run(&mut self.burst, tables);
         }
         if self.limits.clamp_mss {
-            mss::from_underlay(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
+            mss::from_underlay(&mut self.burst, from, &self.limits, tables);
             self.observer.after(Stage::Mss, &self.burst);
         }
         deliver::run(&mut self.burst, tables, &self.limits);

@@ -10,8 +10,8 @@ use arrayvec::ArrayVec;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::Writer;
 use vswitch::tables::{
-    Attachment, DomainId, Hop, HopId, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort,
-    Tunnel, Underlay, VpcId,
+    Attachment, DomainId, Endpoints, Hop, HopId, Neighbor, NextHop, PortId, Role, RouteTable,
+    TenantPort, Tunnel, Underlay, VpcId,
 };
 use vswitch::wire::{Mac, Vni};
 
@@ -52,7 +52,8 @@ fn domain(n: u32) -> DomainId {
 
 pub(crate) fn underlay() -> Underlay {
     Underlay {
-        vtep: VTEP.into(),
+        vtep: Some(VTEP.into()),
+        vtep6: None,
         uplink: UPLINK,
         host_port: None,
         tunnel: Tunnel::default(),
@@ -334,8 +335,10 @@ fn next_hop(host: u16) -> NextHop {
     let [a, b] = host.to_be_bytes();
     NextHop {
         port: UPLINK,
-        src_ip: VTEP.into(),
-        dst_ip: Ipv4Addr::new(192, 0, a, b),
+        endpoints: Endpoints::V4 {
+            src: VTEP.into(),
+            dst: Ipv4Addr::new(192, 0, a, b),
+        },
         src_mac: Mac::new(UPLINK_MAC),
         dst_mac: Mac::new([2, 0xaa, 0, 0, a, b]),
         mtu: 1500,

@@ -41,6 +41,10 @@ impl Frame for Packet {
         &self.buffer[self.start..self.end]
     }
 
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.head())
+    }
+
     #[inline]
     fn head_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..self.end]

@@ -33,7 +33,7 @@ use vswitch::stage::encap::OUTER_LEN;
 use vswitch::stage::transmit::Link;
 use vswitch::worker::Worker;
 
-use scene::{BURST, Case, GUEST, Scene, UPLINK};
+use scene::{BURST, Case, GUEST, Over, Scene, UPLINK};
 use track::{Gap, Gaps, Sample, report};
 
 const CASE: Case = Case::EncapSwitched;
@@ -79,7 +79,7 @@ fn measure() {
         port
     };
     let (mut guest, mut uplink) = (attach("net_ring_guest"), attach("net_ring_uplink"));
-    let scene = Scene::new(1);
+    let scene = Scene::new(1, Over::Ipv4);
     let reader = scene.registrar.reader("latency").unwrap();
     let mut worker = Worker::new(reader, Arc::new(WorkerCounters::default()), BURST);
     worker.add_port(GUEST, vec![guest.take_rx(0).unwrap()], None);

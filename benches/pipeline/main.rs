@@ -28,7 +28,7 @@ use vswitch::io::{Frames, RxQueue, TxQueue};
 
 use lane::Lane;
 use port::{Sink, Source};
-use scene::{BURST, Case, Scene};
+use scene::{BURST, Case, Over, Scene};
 
 const FLOWS: [u32; 5] = [1, 1_000, 10_000, 100_000, 1_000_000];
 /// Polls of one run: half a millisecond, shorter than a scheduler's turn.
@@ -60,7 +60,8 @@ fn case(name: &str) -> Case {
 }
 
 fn forward(name: &str, flows: u32, bursts: usize) {
-    let mut lane = Lane::new(&Scene::new(flows), case(name), flows);
+    let case = case(name);
+    let mut lane = Lane::new(&Scene::new(flows, case.over()), case, flows);
     measured(|| lane.worker.poll(), bursts);
     lane.forwarded();
 }
@@ -73,44 +74,52 @@ fn measured(mut poll: impl FnMut() -> usize, polls: usize) -> usize {
 
 fn table<S: AsRef<str>>(names: &[S]) {
     println!(
-        "{:16} {:>8}  {:>7} {:>7}  {:>7} {:>7}  {:>6}",
+        "{:24} {:>8}  {:>7} {:>7}  {:>7} {:>7}  {:>6}",
         "", "flows", "median", "min", "floor", "min", "net"
     );
-    for flows in FLOWS {
-        let scene = Scene::new(flows);
-        for name in names {
-            let case = case(name.as_ref());
-            if flows > 100_000 && !case.has_neighbor_per_flow() {
-                continue;
-            }
-            let mut lane = Lane::new(&scene, case, flows);
-            let (frame, fields) = case.frame(flows);
-            let (mut source, mut burst) = (Source::new(frame, fields, flows), Frames::new());
-            let mut bare = || {
-                let received = source.rx_burst(&mut burst, BURST);
-                Sink.tx_burst(&mut burst);
-                received
-            };
-            measured(|| lane.worker.poll(), WARM_UP);
-            let (mut ours, mut floor) = (Vec::new(), Vec::new());
-            for _ in 0..RUNS {
-                ours.push(timed(|| lane.worker.poll()));
-                floor.push(timed(&mut bare));
-            }
-            lane.forwarded();
-            ours.sort_by(f64::total_cmp);
-            floor.sort_by(f64::total_cmp);
-            println!(
-                "{:16} {flows:8}  {:7.1} {:7.1}  {:7.1} {:7.1}  {:6.1}",
-                name.as_ref(),
-                ours[RUNS / 2],
-                ours[0],
-                floor[RUNS / 2],
-                floor[0],
-                ours[RUNS / 2] - floor[RUNS / 2]
-            );
+    for (flows, over) in FLOWS
+        .into_iter()
+        .flat_map(|flows| Over::ALL.map(|over| (flows, over)))
+    {
+        let of_it = |name: &&S| case(name.as_ref()).over() == over;
+        let mut names = names.iter().filter(of_it).peekable();
+        if names.peek().is_some() {
+            let scene = Scene::new(flows, over);
+            names.for_each(|name| row(&scene, name.as_ref(), flows));
         }
     }
+}
+
+fn row(scene: &Scene, name: &str, flows: u32) {
+    let case = case(name);
+    if flows > 100_000 && !case.has_neighbor_per_flow() {
+        return;
+    }
+    let mut lane = Lane::new(scene, case, flows);
+    let (frame, fields) = case.frame(flows);
+    let (mut source, mut burst) = (Source::new(frame, fields, flows), Frames::new());
+    let mut bare = || {
+        let received = source.rx_burst(&mut burst, BURST);
+        Sink.tx_burst(&mut burst);
+        received
+    };
+    measured(|| lane.worker.poll(), WARM_UP);
+    let (mut ours, mut floor) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        ours.push(timed(|| lane.worker.poll()));
+        floor.push(timed(&mut bare));
+    }
+    lane.forwarded();
+    ours.sort_by(f64::total_cmp);
+    floor.sort_by(f64::total_cmp);
+    println!(
+        "{name:24} {flows:8}  {:7.1} {:7.1}  {:7.1} {:7.1}  {:6.1}",
+        ours[RUNS / 2],
+        ours[0],
+        floor[RUNS / 2],
+        floor[0],
+        ours[RUNS / 2] - floor[RUNS / 2]
+    );
 }
 
 /// Runs of [`scaling`], and polls of each: 20 milliseconds, so that starting threads does not count.
@@ -119,7 +128,7 @@ const LONG: usize = 40_000;
 
 fn scaling() {
     const FLOWS: u32 = 1_000;
-    let [here, there] = [(); 2].map(|()| Scene::new(FLOWS));
+    let [here, there] = [(); 2].map(|()| Scene::new(FLOWS, Over::Ipv4));
     println!(
         "{:16} two workers on common tables, on their own; by one worker",
         ""

@@ -10,11 +10,11 @@ use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::{Attachment, DomainId, MAX_VNIS, RouteTable, TenantPort, VniTable, VpcId};
 use vswitch::wire::Vni;
 
-use crate::scene::Scene;
+use crate::scene::{Over, Scene};
 
 pub(crate) fn print() {
     for neighbors in [1_000, 100_000, 1_000_000] {
-        let [by_mac, by_ip, ..] = Scene::new(neighbors).writer.memory().tables;
+        let [by_mac, by_ip, ..] = Scene::new(neighbors, Over::Ipv4).writer.memory().tables;
         let bytes = (by_mac.bytes + by_ip.bytes) as f64 / f64::from(neighbors);
         println!("neighbor, of {neighbors}: {bytes:.1} bytes in both tables");
     }

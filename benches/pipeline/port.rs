@@ -79,6 +79,10 @@ impl Frame for Lent {
         }
     }
 
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.head())
+    }
+
     #[inline]
     fn head_mut(&mut self) -> &mut [u8] {
         let buffer = self.buffer_mut();

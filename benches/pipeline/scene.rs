@@ -9,8 +9,8 @@ use etherparse::PacketBuilder;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::{Registrar, Writer, tables};
 use vswitch::tables::{
-    Attachment, DomainId, Hop, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort, Tunnel,
-    Underlay, VpcId,
+    Attachment, DomainId, Endpoints, Hop, Neighbor, NextHop, PortId, Role, RouteTable, TenantPort,
+    Tunnel, Underlay, VpcId,
 };
 use vswitch::wire::{Mac, Vni};
 
@@ -26,6 +26,8 @@ pub(crate) const OTHER_GUEST: PortId = PortId::new(2).unwrap();
 
 const VTEP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const PEER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+const VTEP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+const PEER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 1, 0, 0);
 const GUEST_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const OTHER_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const UPLINK_MAC: [u8; 6] = [2, 0xaa, 0, 0, 0, 1];
@@ -69,10 +71,31 @@ pub(crate) enum Case {
     EncapRoutedIpv6,
     /// As `DecapRouted`, of IPv6.
     DecapRoutedIpv6,
+    /// As `EncapSwitched`, to hosts that are reached over IPv6.
+    EncapOverIpv6,
+    /// The same with a UDP checksum.
+    EncapOverIpv6Checksum,
+    /// As `DecapSwitched`, over IPv6.
+    DecapOverIpv6,
+    /// The same with a UDP checksum.
+    DecapOverIpv6Checksum,
+}
+
+/// What an underlay is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Over {
+    Ipv4,
+    Ipv6,
+    /// With UDP checksums.
+    Ipv6Checksum,
+}
+
+impl Over {
+    pub(crate) const ALL: [Self; 3] = [Self::Ipv4, Self::Ipv6, Self::Ipv6Checksum];
 }
 
 impl Case {
-    pub(crate) const ALL: [(&str, Self); 10] = [
+    pub(crate) const ALL: [(&str, Self); 14] = [
         ("encap_switched", Self::EncapSwitched),
         ("encap_routed", Self::EncapRouted),
         ("decap_switched", Self::DecapSwitched),
@@ -83,7 +106,20 @@ impl Case {
         ("encap_ipv6", Self::EncapIpv6),
         ("encap_routed_ipv6", Self::EncapRoutedIpv6),
         ("decap_routed_ipv6", Self::DecapRoutedIpv6),
+        ("encap_over_ipv6", Self::EncapOverIpv6),
+        ("encap_over_ipv6_checksum", Self::EncapOverIpv6Checksum),
+        ("decap_over_ipv6", Self::DecapOverIpv6),
+        ("decap_over_ipv6_checksum", Self::DecapOverIpv6Checksum),
     ];
+
+    /// What its scene's underlay is of.
+    pub(crate) fn over(self) -> Over {
+        match self {
+            Self::EncapOverIpv6 | Self::DecapOverIpv6 => Over::Ipv6,
+            Self::EncapOverIpv6Checksum | Self::DecapOverIpv6Checksum => Over::Ipv6Checksum,
+            _ => Over::Ipv4,
+        }
+    }
 
     pub(crate) fn has_neighbor_per_flow(self) -> bool {
         !matches!(
@@ -94,7 +130,11 @@ impl Case {
 
     pub(crate) fn arrives_at(self) -> PortId {
         match self {
-            Self::DecapSwitched | Self::DecapRouted | Self::DecapRoutedIpv6 => UPLINK,
+            Self::DecapSwitched
+            | Self::DecapRouted
+            | Self::DecapRoutedIpv6
+            | Self::DecapOverIpv6
+            | Self::DecapOverIpv6Checksum => UPLINK,
             _ => GUEST,
         }
     }
@@ -109,7 +149,7 @@ impl Case {
             step: 1,
         };
         match self {
-            Self::EncapSwitched => (
+            Self::EncapSwitched | Self::EncapOverIpv6 | Self::EncapOverIpv6Checksum => (
                 udp(GUEST_MAC, FIRST_MAC, GUEST_IP, FIRST_IP),
                 vec![at(2, mac), at(30, ip)],
             ),
@@ -120,6 +160,15 @@ impl Case {
             Self::DecapSwitched => (
                 vxlan(&udp(FIRST_MAC, GUEST_MAC, FIRST_IP, GUEST_IP)),
                 vec![at(50 + 8, mac), at(50 + 26, ip)],
+            ),
+            Self::DecapOverIpv6 => (
+                vxlan6(&udp(FIRST_MAC, GUEST_MAC, FIRST_IP, GUEST_IP), false),
+                vec![at(70 + 8, mac)],
+            ),
+            // All flows have one frame: the checksum is of its bytes.
+            Self::DecapOverIpv6Checksum => (
+                vxlan6(&udp(FIRST_MAC, GUEST_MAC, FIRST_IP, GUEST_IP), true),
+                vec![],
             ),
             Self::DecapRouted => (
                 vxlan(&udp(DVR_MAC, GUEST_MAC, FIRST_IP, GUEST_IP)),
@@ -189,6 +238,21 @@ fn vxlan(inner: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The same over IPv6. `sealed`: with a UDP checksum.
+fn vxlan6(inner: &[u8], sealed: bool) -> Vec<u8> {
+    let mut payload = vec![8, 0, 0, 0, 0, 0, 7, 0];
+    payload.extend(inner);
+    let mut frame = Vec::new();
+    let builder = PacketBuilder::ethernet2(PEER_MAC, UPLINK_MAC)
+        .ipv6(PEER6.octets(), VTEP6.octets(), 64)
+        .udp(50_000, 4789);
+    builder.write(&mut frame, &payload).unwrap();
+    if !sealed {
+        frame[60..62].fill(0);
+    }
+    frame
+}
+
 /// A switch whose tables are filled.
 pub(crate) struct Scene {
     pub(crate) writer: Writer,
@@ -197,12 +261,16 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// Tables with so many remote neighbors.
-    pub(crate) fn new(neighbors: u32) -> Self {
+    pub(crate) fn new(neighbors: u32, over: Over) -> Self {
         let underlay = Underlay {
-            vtep: VTEP,
+            vtep: Some(VTEP),
+            vtep6: Some(VTEP6),
             uplink: UPLINK,
             host_port: None,
-            tunnel: Tunnel::default(),
+            tunnel: Tunnel {
+                udp6_checksum: over == Over::Ipv6Checksum,
+                ..Tunnel::default()
+            },
         };
         let (mut writer, registrar) = tables(Some(underlay), 1 << 20);
         let (vpc, domain) = (VpcId(NonZeroU16::MIN), DomainId(NonZeroU16::MIN));
@@ -270,8 +338,16 @@ impl Scene {
         for n in 0..neighbors {
             let next_hop = NextHop {
                 port: UPLINK,
-                src_ip: VTEP,
-                dst_ip: Ipv4Addr::from(u32::from(PEER) + n % HOSTS),
+                endpoints: match over {
+                    Over::Ipv4 => Endpoints::V4 {
+                        src: VTEP,
+                        dst: Ipv4Addr::from(u32::from(PEER) + n % HOSTS),
+                    },
+                    Over::Ipv6 | Over::Ipv6Checksum => Endpoints::V6 {
+                        src: VTEP6,
+                        dst: Ipv6Addr::from(u128::from(PEER6) + u128::from(n % HOSTS)),
+                    },
+                },
                 src_mac: Mac::new(UPLINK_MAC),
                 dst_mac: Mac::new(PEER_MAC),
                 mtu: 1500,

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 use vswitch::wire::{Mac, Vni};
 
+use crate::core::Uplink;
 use crate::program::Program;
 use crate::southbound::field::{Quote, is_link_local};
 use crate::state::Wanted;
@@ -56,7 +57,7 @@ struct Claim {
     id: Id,
     mac: Mac,
     /// The VTEP of the machine's host, if known.
-    host: Option<Ipv4Addr>,
+    host: Option<IpAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,10 +128,10 @@ impl<K: Hash + Eq + Copy> Claims<K> {
     }
 }
 
-/// All contradictions of what is wanted. `vtep` is this host's own.
-pub(crate) fn conflicts(wanted: &Wanted, program: &Program, vtep: Option<Ipv4Addr>) -> Conflicts {
+/// All contradictions of what is wanted.
+pub(crate) fn conflicts(wanted: &Wanted, program: &Program) -> Conflicts {
     let mut all = Conflicts::new();
-    duplicate_addresses(wanted, program, vtep, &mut all);
+    duplicate_addresses(wanted, program, &mut all);
     overlapping_routes(wanted, &mut all);
     for (router, subnet, hop) in program.unknown_next_hops(wanted) {
         let place = format!("{hop} in the table of {}", subnet_name(wanted, subnet));
@@ -152,14 +153,20 @@ pub(crate) fn conflicts(wanted: &Wanted, program: &Program, vtep: Option<Ipv4Add
     all
 }
 
-fn duplicate_addresses(
-    wanted: &Wanted,
-    program: &Program,
-    vtep: Option<Ipv4Addr>,
-    all: &mut Conflicts,
-) {
+fn duplicate_addresses(wanted: &Wanted, program: &Program, all: &mut Conflicts) {
     let mut ips = Claims::<(VpcIx, IpAddr)>::new();
     let mut macs = Claims::<(Vni, Mac)>::new();
+    // A host of two addresses is one host.
+    let own: Vec<_> = (program.site().underlay.iter())
+        .flat_map(Uplink::vteps)
+        .collect();
+    let host = |ip| {
+        if own.contains(&ip) {
+            own.first().copied()
+        } else {
+            Some(ip)
+        }
+    };
     let same_ip = |a: &Claim, b: &Claim| a.is_machine_of(b) && a.mac == b.mac;
     let vpc_of = |subnet| wanted.subnet(subnet)?.vpc;
     for (ix, slot) in wanted.subnets() {
@@ -191,7 +198,7 @@ fn duplicate_addresses(
             what: What::Port,
             id: slot.id.as_ref().into(),
             mac: port.value.mac,
-            host: vtep,
+            host: own.first().copied(),
         };
         for (subnet, ip) in &port.value.fixed_ips {
             add(*subnet, *ip, &claim);
@@ -202,7 +209,7 @@ fn duplicate_addresses(
             what: What::Neighbor,
             id: slot.id.clone(),
             mac: slot.place.mac,
-            host: Some(slot.place.host),
+            host: host(slot.place.host),
         };
         add(slot.subnet, slot.ip, &claim);
     }

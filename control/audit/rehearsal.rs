@@ -3,7 +3,6 @@
 //! that decides is the switch's own.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use hashbrown::HashMap;
 use vswitch::tables::PortId;
@@ -24,7 +23,6 @@ pub(crate) type Name = (ResourceType, String);
 /// A copy of what a switch wants.
 pub(crate) struct Rehearsal {
     core: Core,
-    vtep: Option<Ipv4Addr>,
 }
 
 /// What there is at one point of a rehearsal.
@@ -65,13 +63,12 @@ impl Rehearsal {
         bindings: Vec<(PortId, String)>,
     ) -> Result<Self, BindError> {
         let (writer, _) = tables(None, capacity); // no worker sends anything anywhere
-        let vtep = site.underlay.as_ref().map(|uplink| uplink.vtep);
         let mut core = Core::new(site, writer);
         core.set_revisions(revisions);
         for (port, id) in bindings {
             core.bind(port, &id)?;
         }
-        Ok(Self { core, vtep })
+        Ok(Self { core })
     }
 
     /// Applies a goal state. Returns the resources that are refused.
@@ -87,7 +84,7 @@ impl Rehearsal {
         let mut survey = Survey {
             resources: HashMap::new(),
             hashes: Vec::new(),
-            conflicts: self.core.conflicts(self.vtep),
+            conflicts: self.core.conflicts(),
         };
         self.each(|entry, state| {
             survey.hashes.push(entry.hash());
@@ -123,7 +120,7 @@ impl Rehearsal {
         difference.new.sort_unstable();
         difference.deleted = former.into_keys().collect();
         difference.deleted.sort_unstable();
-        for (place, between) in self.core.conflicts(self.vtep) {
+        for (place, between) in self.core.conflicts() {
             let former = before.conflicts.get(&place);
             if former.is_some_and(|former| former.is_superset(&between)) {
                 difference.former_conflicts += 1;

@@ -4,11 +4,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use vswitch::tables::{MAX_PORTS, PortId};
 use vswitch::wire::Mac;
 
 use super::command::{Level, Ports};
+use crate::southbound::field::is_link_local;
 
 /// Highest CPU core number: what Linux's affinity mask of fixed size (CPU_SETSIZE) can name.
 pub(crate) const MAX_CORE: u16 = 1023;
@@ -83,9 +84,9 @@ pub(crate) enum Value {
     /// [`Kind::Level`]
     Level(Level),
     /// [`Kind::Address`]
-    Address(Ipv4Addr),
+    Address(IpAddr),
     /// [`Kind::AddressPrefix`]
-    AddressPrefix(Ipv4Net),
+    AddressPrefix(IpNet),
     /// [`Kind::Mac`]
     Mac(Mac),
     /// [`Kind::Socket`] and [`Kind::Server`]
@@ -122,9 +123,9 @@ impl fmt::Display for Kind {
             Self::Number(min, max) => write!(f, "a number from {min} to {max}"),
             Self::OnOff => f.write_str("`on` or `off`"),
             Self::Level => f.write_str("`error`, `warn`, `info`, `debug` or `trace`"),
-            Self::Address => f.write_str("an IPv4 address of one host, as in `192.0.2.9`"),
+            Self::Address => f.write_str("an address of one host, as in `192.0.2.9` or `2001:db8::9`"),
             Self::AddressPrefix => f.write_str(
-                "an IPv4 address of one host and a prefix length of 1 to 32, as in `192.0.2.1/24`",
+                "an address of one host and a prefix length, as in `192.0.2.1/24` or `2001:db8::1/64`",
             ),
             Self::Mac => f.write_str("a MAC address of one station, as in `02:00:00:00:00:09`"),
             Self::Socket => {
@@ -184,10 +185,9 @@ impl Kind {
             Self::Level => Value::Level(Level::ALL.into_iter().find(|level| level.word() == text)?),
             Self::Address => Value::Address(text.parse().ok().filter(is_host)?),
             Self::AddressPrefix => {
-                let net: Ipv4Net = text.parse().ok()?;
-                Value::AddressPrefix(
-                    Some(net).filter(|net| is_host(&net.addr()) && net.prefix_len() > 0)?,
-                )
+                let net: IpNet = text.parse().ok()?;
+                let is_one = |net: &IpNet| is_host(&net.addr()) && !is_link_local(net.addr());
+                Value::AddressPrefix(Some(net).filter(|net| is_one(net) && net.prefix_len() > 0)?)
             }
             Self::Mac => Value::Mac(
                 text.parse()
@@ -273,12 +273,9 @@ fn names(text: &str) -> Option<Vec<String>> {
     Some(all)
 }
 
-/// False for addresses that no single host can have.
-fn is_host(address: &Ipv4Addr) -> bool {
-    !address.is_unspecified()
-        && !address.is_multicast()
-        && !address.is_broadcast()
-        && !address.is_loopback()
+/// False for addresses that no single host can have, and for IPv4's in the clothes of IPv6.
+fn is_host(address: &IpAddr) -> bool {
+    is_one_host(address) && !address.is_loopback() && address.to_canonical() == *address
 }
 
 /// The same for either family, and a host may speak to itself.
@@ -330,7 +327,10 @@ mod tests {
 
     #[test]
     fn addresses_are_those_of_one_station() {
-        assert!(Kind::AddressPrefix.value("192.0.2.1/24").is_some());
+        for text in ["192.0.2.1/24", "2001:db8::1/64", "fd00::1/128"] {
+            assert!(Kind::AddressPrefix.value(text).is_some(), "{text}");
+        }
+        assert!(Kind::Address.value("fe80::1").is_some());
         for text in [
             "192.0.2.1",
             "192.0.2.1/33",
@@ -338,6 +338,14 @@ mod tests {
             "0.0.0.0/24",
             "224.0.0.1/4",
             "127.0.0.1/8",
+            "2001:db8::1",
+            "2001:db8::1/129",
+            "2001:db8::1/0",
+            "::/64",
+            "::1/64",
+            "ff02::1/64",
+            "fe80::1/64",
+            "::ffff:192.0.2.1/96",
         ] {
             assert_eq!(Kind::AddressPrefix.value(text), None, "{text}");
         }

@@ -2,10 +2,10 @@
 //! A command as a value. What words make it is in [`super::table`]; `Display` writes those words again.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
@@ -74,7 +74,7 @@ pub(crate) enum Setting {
     /// This host's address in the underlay and the port that has it.
     Vtep {
         /// The address (host bits kept) and the prefix length of its link.
-        address: Ipv4Net,
+        address: IpNet,
         /// The uplink.
         port: PortId,
     },
@@ -83,14 +83,14 @@ pub(crate) enum Setting {
     /// The MAC of another host on the underlay.
     UnderlayNeighbor {
         /// Its address.
-        ip: Ipv4Addr,
+        ip: IpAddr,
         /// Its MAC.
         mac: Mac,
     },
     /// The router of the underlay.
     UnderlayGateway {
         /// Its address.
-        ip: Ipv4Addr,
+        ip: IpAddr,
         /// Its MAC; `None`: it is asked for.
         mac: Option<Mac>,
     },
@@ -147,6 +147,8 @@ pub(crate) enum VxlanSetting {
     Dscp(Option<u8>),
     /// The underlay's VLAN.
     Vlan(u16),
+    /// Whether UDP over IPv6 has a checksum.
+    Udp6Checksum(bool),
 }
 
 /// What `set on-demand` sets.
@@ -332,6 +334,7 @@ impl VxlanSetting {
             Self::Port(_) => "port",
             Self::Dscp(_) => "dscp",
             Self::Vlan(_) => "vlan",
+            Self::Udp6Checksum(_) => "udp6-checksum",
         }
     }
 }
@@ -343,6 +346,7 @@ impl fmt::Display for VxlanSetting {
             Self::Port(n) | Self::Vlan(n) => write!(f, " {n}"),
             Self::Dscp(Some(dscp)) => write!(f, " {dscp}"),
             Self::Dscp(None) => f.write_str(" copy"),
+            Self::Udp6Checksum(on) => write!(f, " {}", on_off(*on)),
         }
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //! What is asked of the core to compare it with a goal, and of what it makes of a packet.
 
-use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use vswitch::tables::PortId;
@@ -54,8 +53,8 @@ impl Core {
         Some(Part::new(goal, &self.wanted, &self.program, visible))
     }
 
-    /// What contradicts itself in what is wanted; `vtep` is this host's.
-    pub(crate) fn conflicts(&self, vtep: Option<Ipv4Addr>) -> Conflicts {
-        conflicts(&self.wanted, &self.program, vtep)
+    /// What contradicts itself in what is wanted.
+    pub(crate) fn conflicts(&self) -> Conflicts {
+        conflicts(&self.wanted, &self.program)
     }
 }

@@ -5,7 +5,7 @@
 //! [`CoreHandle`] and awaits the answer; a bounded queue pushes back when requests come faster than they
 //! are served.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashSet;
@@ -212,11 +212,11 @@ pub(crate) enum Request {
     /// Puts entries back that aged: see [`Request::Age`].
     Wake(Vec<Sought>),
     /// Hosts and routers of the underlay said who they are.
-    Learned(Vec<(Ipv4Addr, Mac)>),
+    Learned(Vec<(IpAddr, Mac)>),
     /// Says which addresses of the underlay lead to a neighbor; the others are forgotten.
     Needed {
         /// All of them.
-        reply: oneshot::Sender<HashSet<Ipv4Addr>>,
+        reply: oneshot::Sender<HashSet<IpAddr>>,
     },
     /// Looks for entries that came in answer to a question and that nobody may have used for long.
     Age {
@@ -237,7 +237,7 @@ impl Note<'_> {
     }
 
     /// These said who they are.
-    pub(crate) fn learned(self, learned: Vec<(Ipv4Addr, Mac)>) {
+    pub(crate) fn learned(self, learned: Vec<(IpAddr, Mac)>) {
         self.0.send(Request::Learned(learned));
     }
 
@@ -386,7 +386,7 @@ impl CoreHandle {
     }
 
     /// The addresses of the underlay that lead to a neighbor; see [`Request::Needed`].
-    pub(crate) async fn needed(&self) -> Result<HashSet<Ipv4Addr>, Gone> {
+    pub(crate) async fn needed(&self) -> Result<HashSet<IpAddr>, Gone> {
         self.ask(|reply| Request::Needed { reply }).await
     }
 

@@ -110,10 +110,9 @@ impl Client {
 
 /// Whom to ask, and from where.
 fn ncm(settings: &Settings) -> Option<Ncm> {
-    let vtep = settings.vtep.map(|vtep| vtep.address.addr().into());
     Some(Ncm {
         address: settings.on_demand.ncm?,
-        source: settings.on_demand.source.or(vtep)?,
+        source: settings.asking_source()?,
     })
 }
 

@@ -30,7 +30,7 @@ mod show_kept;
 pub(crate) mod subnet;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -92,7 +92,7 @@ pub(crate) struct Program {
     /// Neighbors that found no room; what leaves may make some.
     crowded: Vec<NeighborIx>,
     /// Addresses of the underlay that a MAC is needed for.
-    needed: HashSet<Ipv4Addr>,
+    needed: HashSet<IpAddr>,
 }
 
 impl Program {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Neighbors: where each is reached, and its claims on its address and its MAC.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use hashbrown::HashSet;
 use vswitch::stage::punt::Sought;
@@ -148,17 +148,17 @@ impl Program {
         }
         let uplink = self.site.underlay.as_ref().ok_or(Obstacle::NoVtep)?;
         let (host, mac) = (slot.place.host, slot.place.mac);
-        if host == uplink.vtep {
+        if uplink.is_own(host) {
             return Ok(Placement::Here);
         }
+        let endpoints = uplink.endpoints(host).ok_or(Obstacle::NoVtepLike(host))?;
         let Some(dst_mac) = uplink.mac_towards(host, slot.place.host_mac) else {
             self.needed.extend(uplink.way_to(host));
             return Err(Obstacle::NoMac(host));
         };
         let next_hop = NextHop {
             port: uplink.port,
-            src_ip: uplink.vtep,
-            dst_ip: host,
+            endpoints,
             src_mac: uplink.mac,
             dst_mac,
             mtu: uplink.mtu,
@@ -184,7 +184,7 @@ impl Program {
     }
 
     /// Hosts and routers of the underlay said who they are.
-    pub(crate) fn learned(&mut self, wanted: &Wanted, learned: &[(Ipv4Addr, Mac)]) {
+    pub(crate) fn learned(&mut self, wanted: &Wanted, learned: &[(IpAddr, Mac)]) {
         let Some(uplink) = &mut self.site.underlay else {
             return;
         };
@@ -201,7 +201,7 @@ impl Program {
     }
 
     /// The addresses of the underlay that lead to a neighbor. What was learned of others is forgotten.
-    pub(crate) fn needed(&mut self, wanted: &Wanted) -> HashSet<Ipv4Addr> {
+    pub(crate) fn needed(&mut self, wanted: &Wanted) -> HashSet<IpAddr> {
         let Some(uplink) = &mut self.site.underlay else {
             return HashSet::new();
         };
@@ -213,7 +213,7 @@ impl Program {
     }
 
     /// Addresses of the underlay whose MAC is needed and not known, since the last time.
-    pub(crate) fn take_needed(&mut self) -> HashSet<Ipv4Addr> {
+    pub(crate) fn take_needed(&mut self) -> HashSet<IpAddr> {
         std::mem::take(&mut self.needed)
     }
 

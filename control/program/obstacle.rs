@@ -2,7 +2,7 @@
 //! [`Obstacle`]: what a resource waits for, as a few bytes; put into words when somebody asks.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use vswitch::tables::TableFull;
 use vswitch::wire::Vni;
@@ -35,7 +35,9 @@ pub(crate) enum Obstacle {
     /// The neighbor is on another host and this one has no VTEP.
     NoVtep,
     /// Nobody said which MAC the neighbor's host is reached by.
-    NoMac(Ipv4Addr),
+    NoMac(IpAddr),
+    /// The neighbor's host is reached over the version of IP of which this one has no VTEP.
+    NoVtepLike(IpAddr),
     /// No room.
     Full(TableFull),
     /// The subnet's routers have more routes for it than a table takes.
@@ -158,6 +160,13 @@ impl fmt::Display for Explained<'_> {
             }
             Obstacle::NoVtep => f.write_str("this switch has no VTEP"),
             Obstacle::NoMac(host) => write!(f, "no underlay MAC for {host}"),
+            Obstacle::NoVtepLike(host) => {
+                let version = version(*host);
+                write!(
+                    f,
+                    "its host is {host}, and this switch has no {version} VTEP"
+                )
+            }
             Obstacle::Full(full) => full.fmt(f),
             Obstacle::TooManyRoutes(ix) => write!(
                 f,

@@ -168,16 +168,6 @@ impl<'a> Field<'a> {
         self.fit(address)
     }
 
-    /// A host's address in the underlay.
-    pub(crate) fn underlay_host(&self, text: &str) -> Result<Ipv4Addr, FieldError> {
-        match self.link_host(text)? {
-            IpAddr::V4(address) => Ok(address),
-            IpAddr::V6(address) => Err(self.error(format_args!(
-                "{address} is an IPv6 address, and this switch's underlay is IPv4"
-            ))),
-        }
-    }
-
     /// Any address, of IPv4 or IPv6.
     pub(crate) fn ip(&self, text: &str) -> Result<IpAddr, FieldError> {
         text.parse()

@@ -29,8 +29,7 @@ pub(crate) fn read(
         .at_most(destinations.len(), MAX_DESTINATIONS)?;
     for (i, destination) in destinations.iter().enumerate() {
         let at = at.item("destinations", i);
-        at.field("ip_address")
-            .underlay_host(&destination.ip_address)?;
+        at.field("ip_address").host(&destination.ip_address)?;
         at.field("mac_address").mac(&destination.mac_address)?;
     }
     match &configuration.extra_info {

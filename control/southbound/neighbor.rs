@@ -175,7 +175,7 @@ fn place(at: &Field<'_>, sent: &Sent<'_>) -> Result<NeighborPlace, FieldError> {
     let host_mac = at.field("host_mac_address");
     Ok(NeighborPlace {
         mac: mac.mac(text(&mac, sent.mac)?)?,
-        host: host.underlay_host(text(&host, sent.host)?)?,
+        host: host.host(text(&host, sent.host)?)?,
         host_mac: match text(&host_mac, sent.host_mac)? {
             "" => None,
             text => Some(host_mac.mac(text)?),

@@ -40,7 +40,7 @@ pub(crate) struct NeighborSlot {
 }
 
 // A million of them.
-const _: () = assert!(size_of::<Option<NeighborSlot>>() == 80);
+const _: () = assert!(size_of::<Option<NeighborSlot>>() == 96);
 
 /// All neighbors.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! What the controller says of each kind of resource, validated: the values that goal states are made of.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -216,7 +216,7 @@ pub(crate) struct NeighborPlace {
     /// Its own MAC.
     pub mac: Mac,
     /// The VTEP of its host.
-    pub host: Ipv4Addr,
+    pub host: IpAddr,
     /// The MAC of its host, if said.
     pub host_mac: Option<Mac>,
 }

@@ -84,6 +84,8 @@ pub(crate) struct Devices {
     pool: Mempool,
     eal: Eal,
     uplink: Option<PortId>,
+    /// The uplink has an IPv6 address.
+    over_ipv6: bool,
     portlist: Option<Vec<PortId>>,
 }
 
@@ -96,6 +98,9 @@ impl Devices {
             pool,
             eal,
             uplink: settings.vtep.map(|vtep| vtep.port),
+            over_ipv6: settings
+                .vtep
+                .is_some_and(|vtep| vtep.addresses.v6.is_some()),
             portlist: settings.portlist.clone(),
         }
     }
@@ -296,6 +301,7 @@ impl Devices {
             mtu: settings.mtu,
             // Guests have MACs that their devices know nothing of; an uplink is spoken to by its own.
             promisc: settings.promisc.unwrap_or(Some(id) != self.uplink),
+            groups: self.over_ipv6 && Some(id) == self.uplink,
             one_pool: true,
         }
     }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use vswitch::counters;
 use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
 use vswitch::stage::link::Hearing;
+use vswitch::tables::Tables;
 use vswitch::tables::rcu::{Reader, TooManyReaders};
 use vswitch::tables::snapshot::{Registrar, tables};
-use vswitch::tables::{Tables, Underlay};
 
 use crate::config::Settings;
 use crate::core::Core;
@@ -78,12 +78,7 @@ impl Switch {
         let cores = cores::choose(settings.workers, settings.corelist.as_deref())?;
         let eal = Eal::init(&settings.eal_args())?;
         let pool = Mempool::new(&eal, "packets", settings.mbufs, POOL_CACHE, DATA_ROOM, None)?;
-        let underlay = settings.vtep.map(|vtep| Underlay {
-            vtep: vtep.address.addr(),
-            uplink: vtep.port,
-            host_port: settings.host_port,
-            tunnel: settings.tunnel,
-        });
+        let underlay = settings.underlay();
         let (writer, registrar) = tables(underlay, settings.neighbors_capacity as usize);
         let punt = settings.on_demand.asks();
         let workers = Workers::spawn(&eal, &settings, &registrar, &cores, punt)?;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-//! Who has which address on the uplink's link, and who is to be asked when: ARP (RFC 826) without the wire, a clock or a
-//! thread.
+//! Who has which address on the uplink's link, and who is to be asked when: ARP (RFC 826) and neighbor discovery (RFC 4861)
+//! without the wire, a clock or a thread.
 //!
 //! Only addresses that the goal state needs are in it, and they are asked for as soon as it names them, not when a packet
 //! comes: no packet waits for ARP. A host that does not answer any more keeps its MAC, since nobody else has one for it,
 //! and is asked on and on.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use hashbrown::{HashMap, HashSet};
@@ -31,7 +31,7 @@ const MAX_ASKS: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ask {
     /// Whose MAC.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// Who is asked; `None`: everybody.
     pub at: Option<Mac>,
 }
@@ -50,14 +50,14 @@ struct Host {
 /// All that is known.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
-    hosts: HashMap<Ipv4Addr, Host>,
+    hosts: HashMap<IpAddr, Host>,
     /// Whom to ask when; each host once.
-    due: BTreeSet<(Instant, Ipv4Addr)>,
+    due: BTreeSet<(Instant, IpAddr)>,
 }
 
 impl Resolver {
     /// An address is needed from now on.
-    pub(crate) fn want(&mut self, now: Instant, ip: Ipv4Addr) {
+    pub(crate) fn want(&mut self, now: Instant, ip: IpAddr) {
         let host = Host {
             mac: None,
             heard: None,
@@ -70,7 +70,7 @@ impl Resolver {
     }
 
     /// No other addresses than these are needed any more.
-    pub(crate) fn keep(&mut self, needed: &HashSet<Ipv4Addr>) {
+    pub(crate) fn keep(&mut self, needed: &HashSet<IpAddr>) {
         self.hosts.retain(|ip, _| needed.contains(ip));
         self.due.retain(|(_, ip)| needed.contains(ip));
     }
@@ -79,6 +79,9 @@ impl Resolver {
     pub(crate) fn heard(&mut self, now: Instant, heard: Heard) -> Option<Mac> {
         let Heard { ip, mac, .. } = heard;
         let host = self.hosts.get_mut(&ip).filter(|_| mac.is_unicast())?;
+        if !heard.overrides && host.mac.is_some_and(|known| known != mac) {
+            return None;
+        }
         self.due.remove(&(host.due, ip));
         host.due = now + AGE;
         host.heard = Some(now);
@@ -125,17 +128,23 @@ impl Resolver {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+    const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
     fn mac(n: u8) -> Mac {
         Mac::new([2, 0, 0, 0, 0, n])
     }
 
-    fn says(ip: Ipv4Addr, mac: Mac) -> Heard {
-        let asks = false;
-        Heard { ip, mac, asks }
+    fn says(ip: IpAddr, mac: Mac) -> Heard {
+        Heard {
+            ip,
+            mac,
+            asks: false,
+            overrides: true,
+        }
     }
 
     /// The questions of one host from `from` on, each after so many milliseconds.
@@ -183,6 +192,23 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_override_is_believed_only_of_who_is_not_known() {
+        let (mut resolver, now) = (Resolver::default(), Instant::now());
+        let host = IpAddr::from([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+        resolver.want(now, host);
+        let meek = |n| Heard {
+            overrides: false,
+            ..says(host, mac(n))
+        };
+        assert_eq!(resolver.heard(now, meek(2)), Some(mac(2)));
+        assert_eq!(resolver.heard(now, meek(3)), None);
+        assert_eq!(resolver.heard(now, says(host, mac(3))), Some(mac(3)));
+        let later = now + AGE;
+        assert_eq!(resolver.heard(later, meek(3)), None, "known, and heard");
+        assert_eq!(resolver.asks(later), []);
+    }
+
+    #[test]
     fn nobody_is_learned_who_is_not_needed_and_no_group_is_a_host() {
         let (mut resolver, now) = (Resolver::default(), Instant::now());
         assert_eq!(resolver.heard(now, says(HOST, mac(2))), None);
@@ -197,7 +223,7 @@ mod tests {
     #[test]
     fn who_is_not_needed_any_more_is_forgotten() {
         let (mut resolver, now) = (Resolver::default(), Instant::now());
-        let other = Ipv4Addr::new(192, 0, 2, 3);
+        let other = IpAddr::from([192, 0, 2, 3]);
         resolver.want(now, HOST);
         resolver.want(now, other);
         resolver.keep(&[HOST].into());
@@ -211,7 +237,7 @@ mod tests {
     #[test]
     fn a_thousand_hosts_are_asked_for_in_turns() {
         let (mut resolver, now) = (Resolver::default(), Instant::now());
-        (0..1000).for_each(|n| resolver.want(now, Ipv4Addr::from(0x0a00_0000 + n)));
+        (0..1000).for_each(|n| resolver.want(now, Ipv4Addr::from(0x0a00_0000 + n).into()));
         let mut asked = BTreeSet::new();
         for _ in 0..1000_usize.div_ceil(MAX_ASKS) {
             let asks = resolver.asks(now);

@@ -9,13 +9,14 @@ mod control {
     pub(crate) mod core;
     pub(crate) mod dhcp;
     pub(crate) mod explain;
+    pub(crate) mod families;
     pub(crate) mod program;
     pub(crate) mod proto;
     pub(crate) mod southbound;
     pub(crate) mod state;
     pub(crate) mod store;
 }
-use control::{audit, core, dhcp, explain, program, proto, southbound, state, store};
+use control::{audit, core, dhcp, explain, families, program, proto, southbound, state, store};
 
 #[path = "../goal_state.rs"]
 mod goal_state;

@@ -10,6 +10,7 @@ mod meanwhile;
 #[allow(dead_code, reason = "the packet path's tests use the rest of it")]
 #[path = "../packet_path/ipv6/net.rs"]
 mod net;
+mod over_ipv6;
 mod traffic;
 
 use std::collections::BTreeSet;
@@ -156,6 +157,7 @@ fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
         traffic::with_host_port(),
         traffic::without_host_port(),
         traffic::in_a_vlan(),
+        over_ipv6::scene(),
     ] {
         let kinds = scene.arrivals.clone();
         let bursts = kinds

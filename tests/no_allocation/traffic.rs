@@ -128,7 +128,8 @@ pub(crate) fn with_host_port() -> Scene {
 /// What the underlay sends that is not for us, and nobody takes.
 pub(crate) fn without_host_port() -> Scene {
     let mut lab = Lab::with(Some(Underlay {
-        vtep: VTEP.into(),
+        vtep: Some(VTEP.into()),
+        vtep6: None,
         uplink: UPLINK,
         host_port: None,
         tunnel: Tunnel::default(),
@@ -145,7 +146,8 @@ pub(crate) fn without_host_port() -> Scene {
 /// What is forwarded, with an underlay in a VLAN, and a frame that is not in it.
 pub(crate) fn in_a_vlan() -> Scene {
     let mut lab = Lab::with(Some(Underlay {
-        vtep: VTEP.into(),
+        vtep: Some(VTEP.into()),
+        vtep6: None,
         uplink: UPLINK,
         host_port: Some(HOST),
         tunnel: Tunnel {

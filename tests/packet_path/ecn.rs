@@ -18,7 +18,7 @@ const CE: u8 = 0b11;
 
 /// Figure 4 of section 4.2: inner, outer, and what goes on; `None`: dropped. Of the cells that it calls currently unused,
 /// and marks "(!)" or "(!!!)", the one that is dropped is counted, since nothing else tells of it.
-const DECAPSULATION: [(u8, u8, Option<u8>); 16] = [
+pub(crate) const DECAPSULATION: [(u8, u8, Option<u8>); 16] = [
     (NOT_ECT, NOT_ECT, Some(NOT_ECT)),
     (NOT_ECT, ECT_0, Some(NOT_ECT)), // (!!!)
     (NOT_ECT, ECT_1, Some(NOT_ECT)), // (!!!)
@@ -46,7 +46,8 @@ fn lab(dscp: Option<u8>) -> (Lab, Subnet) {
         ..Tunnel::default()
     };
     one_subnet_of(Lab::with(Some(Underlay {
-        vtep: VTEP.into(),
+        vtep: Some(VTEP.into()),
+        vtep6: None,
         uplink: UPLINK,
         host_port: None,
         tunnel,
@@ -54,7 +55,7 @@ fn lab(dscp: Option<u8>) -> (Lab, Subnet) {
 }
 
 /// A packet of guest `from` to guest `to`, IPv4 and IPv6, with this type of service or traffic class.
-fn packets(subnet: &Subnet, from: u8, to: u8, tos: u8) -> [Vec<u8>; 2] {
+pub(crate) fn packets(subnet: &Subnet, from: u8, to: u8, tos: u8) -> [Vec<u8>; 2] {
     let (src, dst) = (guest_mac(7, from), guest_mac(7, to));
     let v6 = |n: u8| Ipv6Addr::from([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n]);
     let mut ipv6 = Vec::new();

@@ -13,8 +13,8 @@ use vswitch::stage::transmit::Link;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::{Registrar, Writer, tables};
 use vswitch::tables::{
-    Attachment, DomainId, Hop, Lease, Lease6, Neighbor, NextHop, PortId, Role, RouteTable,
-    TenantPort, Tunnel, Underlay, VpcId,
+    Attachment, DomainId, Endpoints, Hop, Lease, Lease6, Neighbor, NextHop, PortId, Role,
+    RouteTable, TenantPort, Tunnel, Underlay, VpcId,
 };
 use vswitch::wire::{Mac, Vni};
 use vswitch::worker::Worker;
@@ -23,6 +23,8 @@ pub(crate) const UPLINK: PortId = port(0);
 pub(crate) const HOST: PortId = port(1);
 pub(crate) const VTEP: [u8; 4] = [192, 0, 2, 1];
 pub(crate) const PEER: [u8; 4] = [192, 0, 2, 2];
+pub(crate) const VTEP6: [u8; 16] = underlay6(1);
+pub(crate) const PEER6: [u8; 16] = underlay6(2);
 pub(crate) const UPLINK_MAC: [u8; 6] = [0x02, 0xaa, 0, 0, 0, 1];
 pub(crate) const PEER_MAC: [u8; 6] = [0x02, 0xaa, 0, 0, 0, 2];
 pub(crate) const DVR: [u8; 6] = [0xfe, 0x16, 0x11, 0, 0, 0];
@@ -38,6 +40,11 @@ pub(crate) fn domain(id: u16) -> DomainId {
 
 pub(crate) fn vpc(id: u16) -> VpcId {
     VpcId(NonZeroU16::new(id).unwrap())
+}
+
+/// Host `n` of the underlay: 2001:db8:ff::n.
+pub(crate) const fn underlay6(n: u8) -> [u8; 16] {
+    [0x20, 1, 0xd, 0xb8, 0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, n]
 }
 
 /// MAC of guest `n` of VNI `vni`, and its gateway's.
@@ -71,12 +78,24 @@ impl Lab {
     /// Port 0 is the uplink, port 1 the host port, 2 to 7 are free for guests.
     pub(crate) fn new() -> Self {
         let underlay = Underlay {
-            vtep: VTEP.into(),
+            vtep: Some(VTEP.into()),
+            vtep6: None,
             uplink: UPLINK,
             host_port: Some(HOST),
             tunnel: Tunnel::default(),
         };
         Self::with(Some(underlay))
+    }
+
+    /// The same with a VTEP of IPv6 too.
+    pub(crate) fn dual(host_port: Option<PortId>, tunnel: Tunnel) -> Self {
+        Self::with(Some(Underlay {
+            vtep: Some(VTEP.into()),
+            vtep6: Some(VTEP6.into()),
+            uplink: UPLINK,
+            host_port,
+            tunnel,
+        }))
     }
 
     pub(crate) fn with(underlay: Option<Underlay>) -> Self {
@@ -121,10 +140,19 @@ impl Lab {
     }
 
     pub(crate) fn hop(&mut self, ip: [u8; 4], mac: [u8; 6]) -> Hop {
+        let (src, dst) = (VTEP.into(), ip.into());
+        self.hop_by(Endpoints::V4 { src, dst }, mac)
+    }
+
+    pub(crate) fn hop6(&mut self, ip: [u8; 16], mac: [u8; 6]) -> Hop {
+        let (src, dst) = (VTEP6.into(), ip.into());
+        self.hop_by(Endpoints::V6 { src, dst }, mac)
+    }
+
+    fn hop_by(&mut self, endpoints: Endpoints, mac: [u8; 6]) -> Hop {
         let next_hop = NextHop {
             port: UPLINK,
-            src_ip: VTEP.into(),
-            dst_ip: ip.into(),
+            endpoints,
             src_mac: Mac::new(UPLINK_MAC),
             dst_mac: Mac::new(mac),
             mtu: self.mtu,
@@ -156,6 +184,12 @@ impl Lab {
     /// A guest on the peer host.
     pub(crate) fn remote(&mut self, n: u8, subnet: &Subnet) {
         let hop = self.hop(PEER, PEER_MAC);
+        self.neighbor(subnet, n, Mac::new(guest_mac(subnet.vni, n)), hop);
+    }
+
+    /// The same, which is reached over IPv6.
+    pub(crate) fn remote6(&mut self, n: u8, subnet: &Subnet) {
+        let hop = self.hop6(PEER6, PEER_MAC);
         self.neighbor(subnet, n, Mac::new(guest_mac(subnet.vni, n)), hop);
     }
 

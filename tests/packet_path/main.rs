@@ -14,6 +14,7 @@ mod lab;
 mod mss;
 mod mtu;
 mod on_demand;
+mod over_ipv6;
 mod routing;
 mod tags;
 mod tunnel;

@@ -11,7 +11,13 @@ use crate::mtu::*;
 use crate::{A, B};
 
 /// A TCP packet of a guest with these flags and a maximum segment size at an odd offset, or none.
-fn tcp(macs: [[u8; 6]; 2], ips: [Ipv4Addr; 2], ttl: u8, flags: u8, mss: Option<u16>) -> Vec<u8> {
+pub(crate) fn tcp(
+    macs: [[u8; 6]; 2],
+    ips: [Ipv4Addr; 2],
+    ttl: u8,
+    flags: u8,
+    mss: Option<u16>,
+) -> Vec<u8> {
     let mut tcp = etherparse::TcpHeader::new(1234, 80, 1, 100);
     (tcp.syn, tcp.ack) = (flags & 2 != 0, flags & 16 != 0);
     let option = mss.map(TcpOptionElement::MaximumSegmentSize);
@@ -31,7 +37,7 @@ fn tcp(macs: [[u8; 6]; 2], ips: [Ipv4Addr; 2], ttl: u8, flags: u8, mss: Option<u
     .concat()
 }
 
-const SYN: u8 = 2;
+pub(crate) const SYN: u8 = 2;
 const ACK: u8 = 16;
 
 #[test]

@@ -13,7 +13,8 @@ use crate::{A, one_subnet_of, switched};
 
 fn lab(tunnel: Tunnel, host_port: Option<vswitch::tables::PortId>) -> (Lab, Subnet) {
     one_subnet_of(Lab::with(Some(Underlay {
-        vtep: VTEP.into(),
+        vtep: Some(VTEP.into()),
+        vtep6: None,
         uplink: UPLINK,
         host_port,
         tunnel,

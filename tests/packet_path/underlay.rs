@@ -121,7 +121,8 @@ fn the_hosts_own_traffic_is_no_longer_than_the_port_takes_vlan_tags_apart() {
 #[test]
 fn without_a_host_port_the_hosts_traffic_is_counted() {
     let underlay = Underlay {
-        vtep: VTEP.into(),
+        vtep: Some(VTEP.into()),
+        vtep6: None,
         uplink: UPLINK,
         host_port: None,
         tunnel: Tunnel::default(),
@@ -144,9 +145,10 @@ fn arp(operation: u8, sender: ([u8; 6], [u8; 4]), target: ([u8; 6], [u8; 4])) ->
 }
 
 const PEER_ASKS: Heard = Heard {
-    ip: std::net::Ipv4Addr::from_octets(PEER),
+    ip: std::net::IpAddr::V4(std::net::Ipv4Addr::from_octets(PEER)),
     mac: Mac::new(PEER_MAC),
     asks: true,
+    overrides: true,
 };
 
 #[test]
@@ -178,7 +180,8 @@ fn what_is_said_by_arp_of_this_host_is_told_and_nothing_else_is() {
     ];
     for host_port in [Some(HOST), None] {
         let mut lab = Lab::with(Some(Underlay {
-            vtep: VTEP.into(),
+            vtep: Some(VTEP.into()),
+            vtep6: None,
             uplink: UPLINK,
             host_port,
             tunnel: Tunnel::default(),
@@ -202,7 +205,8 @@ fn what_is_said_by_arp_of_this_host_is_told_and_nothing_else_is() {
 #[test]
 fn what_is_said_while_nobody_listens_is_the_hosts_or_dropped() {
     let mut lab = Lab::with(Some(Underlay {
-        vtep: VTEP.into(),
+        vtep: Some(VTEP.into()),
+        vtep6: None,
         uplink: UPLINK,
         host_port: None,
         tunnel: Tunnel::default(),

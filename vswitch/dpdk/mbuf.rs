@@ -60,13 +60,7 @@ impl Mbuf {
     /// Copies the whole frame, over all segments.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.len());
-        let mut segment = Some(self.0);
-        while let Some(current) = segment {
-            // SAFETY: a segment of this frame, which is ours.
-            let raw = unsafe { current.as_ref() };
-            bytes.extend_from_slice(data(raw));
-            segment = NonNull::new(raw.next);
-        }
+        self.parts().for_each(|part| bytes.extend_from_slice(part));
         bytes
     }
 
@@ -143,6 +137,16 @@ impl Frame for Mbuf {
     #[inline]
     fn head(&self) -> &[u8] {
         data(self.raw())
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut next = Some(self.0);
+        std::iter::from_fn(move || {
+            // SAFETY: a segment of this frame, which is ours.
+            let raw = unsafe { next?.as_ref() };
+            next = NonNull::new(raw.next);
+            Some(data(raw))
+        })
     }
 
     #[inline]

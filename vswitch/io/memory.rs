@@ -81,6 +81,10 @@ impl Frame for MemoryFrame {
         &self.buffer[self.start..]
     }
 
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        [self.head(), &self.rest].into_iter()
+    }
+
     #[inline]
     fn head_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..]

@@ -40,6 +40,9 @@ pub trait Frame: Sized + Send {
     /// The bytes of the first segment.
     fn head(&self) -> &[u8];
 
+    /// The bytes of each segment.
+    fn parts(&self) -> impl Iterator<Item = &[u8]>;
+
     /// The bytes of the first segment, to rewrite headers.
     fn head_mut(&mut self) -> &mut [u8];
 

@@ -7,12 +7,14 @@
 //! Drops `Truncated`, `Malformed`, `BadChecksum`, `OuterFragment`, `NoVni`, `UnknownVni`, `NotFlooded`, `NotForUs`, and those of
 //! [`vlan`].
 
+use std::net::Ipv4Addr;
+
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::{Checksum, Frame, Frames};
-use crate::stage::{neighbor, vlan};
+use crate::stage::{neighbor, over_ipv6, vlan};
 use crate::tables::{Neighbors, Tables, Underlay};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, Vni, VxlanHdr, ethernet, ipv4};
 
@@ -28,7 +30,7 @@ struct Outer {
 }
 
 /// What a frame from the underlay is.
-enum Arrival {
+pub(super) enum Arrival {
     /// VXLAN for this VTEP; its outer header has so many bytes.
     Tunnel { outer_len: usize, vxlan: VxlanHdr },
     /// Anything else.
@@ -52,10 +54,43 @@ pub fn run<F: Frame>(
         vlan::take_off(burst, vlan);
     }
     let set_aside = heard || underlay.host_port.is_some();
+    let found_strangers = match underlay.vtep {
+        Some(vtep) => sort(burst, tables, set_aside, |frame, meta| {
+            classify(frame, underlay, vtep, meta)
+        }),
+        None => without_ipv4(burst, tables, underlay, set_aside),
+    };
+    if found_strangers {
+        burst.move_out(strangers, |meta| meta.host);
+    }
+}
+
+/// The same for a host whose VTEP is of IPv6 only.
+#[cold]
+#[inline(never)]
+fn without_ipv4<F: Frame>(
+    burst: &mut Burst<F>,
+    tables: &Tables,
+    underlay: &Underlay,
+    set_aside: bool,
+) -> bool {
+    sort(burst, tables, set_aside, |frame, meta| {
+        general(frame, underlay, meta)
+    })
+}
+
+/// Opens tunnels and marks strangers, if they are to be set aside; returns whether there are any.
+#[inline(always)]
+fn sort<F: Frame>(
+    burst: &mut Burst<F>,
+    tables: &Tables,
+    set_aside: bool,
+    mut classify: impl FnMut(&mut F, &mut Meta) -> Result<Arrival, DropReason>,
+) -> bool {
     let mut found_strangers = false;
     burst.keep(|frame, meta| {
         meta.host = false;
-        match classify(frame, underlay, meta)? {
+        match classify(frame, meta)? {
             Arrival::Tunnel { outer_len, vxlan } => open(frame, outer_len, &vxlan, tables, meta),
             Arrival::Stranger if set_aside => {
                 found_strangers = true;
@@ -65,9 +100,7 @@ pub fn run<F: Frame>(
             Arrival::Stranger => Err(DropReason::NotForUs),
         }
     });
-    if found_strangers {
-        burst.move_out(strangers, |meta| meta.host);
-    }
+    found_strangers
 }
 
 /// Ours or not, and sound or not. Sets `meta.outer_ecn`. May cut Ethernet padding off the end.
@@ -75,6 +108,7 @@ pub fn run<F: Frame>(
 fn classify<F: Frame>(
     frame: &mut F,
     underlay: &Underlay,
+    vtep: Ipv4Addr,
     meta: &mut Meta,
 ) -> Result<Arrival, DropReason> {
     let len = frame.len();
@@ -84,7 +118,7 @@ fn classify<F: Frame>(
     if outer.ethernet.ethertype() != ethernet::IPV4 || !outer.ip.is_plain() {
         return general(frame, underlay, meta);
     }
-    let ours = outer.ip.dst() == underlay.vtep.to_bits()
+    let ours = outer.ip.dst() == vtep.to_bits()
         && outer.ip.protocol() == ipv4::UDP
         && !outer.ip.is_later_fragment()
         && outer.udp.dst_port() == underlay.tunnel.udp_port;
@@ -103,7 +137,7 @@ fn classify<F: Frame>(
     })
 }
 
-/// Any other shape: outer IPv4 options, frames too short for VXLAN, everything that is not IPv4.
+/// Any other shape: outer IPv4 options, outer IPv6, frames too short for VXLAN, everything that is neither.
 #[inline(never)]
 fn general<F: Frame>(
     frame: &mut F,
@@ -113,15 +147,18 @@ fn general<F: Frame>(
     let len = frame.len();
     let head = frame.head();
     let (ethernet, rest) = EthernetHdr::ref_from_prefix(head).map_err(|_| DropReason::Truncated)?;
-    if ethernet.ethertype() != ethernet::IPV4 {
-        return Ok(Arrival::Stranger);
+    match (ethernet.ethertype(), underlay.vtep6) {
+        (ethernet::IPV4, _) => {}
+        (ethernet::IPV6, Some(vtep)) => return over_ipv6::classify(frame, underlay, vtep, meta),
+        _ => return Ok(Arrival::Stranger),
     }
     let (ip, _) = Ipv4Hdr::ref_from_prefix(rest).map_err(|_| DropReason::Truncated)?;
     let header = ip.header_len();
     if !ip.is_v4() || header < Ipv4Hdr::LEN {
         return Err(DropReason::Malformed);
     }
-    if ip.dst() != underlay.vtep.to_bits() || ip.protocol() != ipv4::UDP || ip.is_later_fragment() {
+    let is_ours = underlay.vtep.is_some_and(|vtep| ip.dst() == vtep.to_bits());
+    if !is_ours || ip.protocol() != ipv4::UDP || ip.is_later_fragment() {
         return Ok(Arrival::Stranger);
     }
     let options = rest.get(..header).ok_or(DropReason::Truncated)?;
@@ -156,9 +193,9 @@ fn check_ip(device: Checksum, right: bool, ip: &Ipv4Hdr) -> Result<(), DropReaso
     }
 }
 
-/// `total` and `datagram` are what the IPv4 and UDP headers say; `len` is the frame's.
+/// `total` and `datagram` are what the IP and UDP headers say; `len` is the frame's.
 #[inline]
-fn check_lengths(
+pub(super) fn check_lengths(
     total: usize,
     ip_header: usize,
     len: usize,
@@ -175,7 +212,7 @@ fn check_lengths(
 
 /// Short packets are padded to Ethernet's minimum; the tenant must not see that as payload.
 #[inline]
-fn cut_padding<F: Frame>(frame: &mut F, total: usize) -> Result<(), DropReason> {
+pub(super) fn cut_padding<F: Frame>(frame: &mut F, total: usize) -> Result<(), DropReason> {
     let end = EthernetHdr::LEN + total;
     if frame.len() == end || frame.truncate(end) {
         Ok(())
@@ -185,7 +222,7 @@ fn cut_padding<F: Frame>(frame: &mut F, total: usize) -> Result<(), DropReason> 
 }
 
 /// Takes the outer header off and names the neighbor: (L2 domain of the VNI, inner destination MAC).
-#[inline]
+#[inline(always)]
 fn open<F: Frame>(
     frame: &mut F,
     outer_len: usize,

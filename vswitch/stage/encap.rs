@@ -6,20 +6,22 @@
 //! Writes `meta.out`, `len`, and the frame: MACs and TTL, or hop limit, when routed, the outer header (RFC 7348 section 5).
 //! Drops `NoHeadroom`, `TooBig`, and those of [`deliver::local`].
 //!
+//! What goes over IPv6 is too long for a template of IPv4, and tried again by [`over_ipv6`].
+//!
 //! What is too long for its way is cut by [`fragment`](crate::stage::fragment) where that is wanted and allowed, which for
 //! IPv6 it never is (RFC 8200 section 4.5). Otherwise its sender is told what fits.
 
 use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::Frame;
-use crate::stage::deliver;
 use crate::stage::edge::Edge;
 use crate::stage::fragment::{Cut, Large};
+use crate::stage::{deliver, over_ipv6};
 use crate::tables::neighbors::Template;
 use crate::tables::{Hop, Tables, TenantPort};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, VxlanHdr, ipv4, vxlan};
 
-/// Bytes in front of the inner frame.
+/// Bytes in front of the inner frame, over IPv4.
 pub const OUTER_LEN: usize = EthernetHdr::LEN + Ipv4Hdr::LEN + UdpHdr::LEN + VxlanHdr::LEN;
 
 /// Runs the stage over one burst of the guest whose first hop is `edge`. What is to be cut goes to `large`. Never blocks,
@@ -37,7 +39,7 @@ pub fn run<F: Frame>(
         Hop::Local(to) => deliver::local(frame.head_mut(), meta, from, to, tables),
         Hop::Remote(hop) => {
             let template = tables.neighbors.hops.template(hop);
-            if meta.len > template.longest() {
+            if meta.len > template.longest_over_ipv4() {
                 return Err(DropReason::TooBig);
             }
             if meta.routed {
@@ -46,7 +48,14 @@ pub fn run<F: Frame>(
             encapsulate(frame, meta, &template)
         }
     };
-    burst.keep_or_offer(decide, |frame, meta, reason| match reason {
+    let hops = &tables.neighbors.hops;
+    let again = |frame: &mut F, meta: &mut Meta, reason| match (reason, meta.neighbor.hop()) {
+        (DropReason::TooBig, Hop::Remote(hop)) => {
+            over_ipv6::carry(frame, meta, &hops.template(hop), host_dvr)
+        }
+        _ => Err(reason),
+    };
+    burst.keep_again_or_offer(decide, again, |frame, meta, reason| match reason {
         DropReason::TooBig => too_big(frame, meta, edge, large),
         _ => Err((frame, reason)),
     });
@@ -77,11 +86,23 @@ fn too_big<F: Frame>(
     edge.tell(frame, meta, DropReason::TooBig)
 }
 
+/// Puts the outer header of either IP in front, for which there is room on the way.
+pub(super) fn put_on<F: Frame>(
+    frame: &mut F,
+    meta: &mut Meta,
+    template: &Template,
+) -> Result<(), DropReason> {
+    match template.is_over_ipv6() {
+        true => over_ipv6::encapsulate(frame, meta, template),
+        false => encapsulate(frame, meta, template),
+    }
+}
+
 /// Puts the next hop's template, which has room for the frame, in front and fills in what differs per packet. The UDP
 /// checksum stays zero (RFC 7348 section 5), the IPv4 identification too: with DF set it means nothing (RFC 6864 section
 /// 4.1). ECN is the inner packet's (RFC 6040 section 4.1, normal mode), and so is DSCP unless the template has one.
 #[inline]
-pub(super) fn encapsulate<F: Frame>(
+fn encapsulate<F: Frame>(
     frame: &mut F,
     meta: &mut Meta,
     template: &Template,
@@ -91,7 +112,7 @@ pub(super) fn encapsulate<F: Frame>(
     let ip_len = Ipv4Hdr::LEN as u32 + udp_len;
     let tos = meta.tos & template.tos_mask();
     let checksum = !ipv4::fold(template.header_sum() + ip_len + u32::from(tos));
-    let source_port = vxlan::FIRST_SOURCE_PORT | (meta.flow as u16 & !vxlan::FIRST_SOURCE_PORT);
+    let source_port = vxlan::source_port(meta.flow);
     let (vni_first, vni_last) = meta.neighbor.vni_bytes();
     let [a, b, c, d, e, f, ..] = template.words;
     let words = [
@@ -114,7 +135,7 @@ pub(super) fn encapsulate<F: Frame>(
 
 /// These bytes, `offset` bytes into a word of the header.
 #[inline(always)]
-const fn at<const N: usize>(offset: u32, bytes: [u8; N]) -> u64 {
+pub(super) const fn at<const N: usize>(offset: u32, bytes: [u8; N]) -> u64 {
     let (mut word, mut i) = (0, 0);
     while i < N {
         word |= (bytes[i] as u64) << (8 * (offset + i as u32));

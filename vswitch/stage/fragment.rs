@@ -186,7 +186,7 @@ fn fragments<F: Frame>(
     if let Some(template) = template {
         for fragment in &mut fragments {
             meta.len = fragment.len() as u32; // shorter than the packet
-            encap::encapsulate(fragment, meta, &template)?;
+            encap::put_on(fragment, meta, &template)?;
         }
     }
     Ok(fragments)

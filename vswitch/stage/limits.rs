@@ -6,9 +6,6 @@ use crate::tables::neighbors::NextHops;
 use crate::tables::{Hop, MAX_PORTS, PortId};
 use crate::wire::{EthernetHdr, ethernet};
 
-/// Bytes that the outer IPv4 packet has in front of the inner one: IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14.
-pub const ENCAPSULATION: u16 = 50;
-
 /// What a worker knows of the lengths of frames. Not in the tables: it is fixed while a port is started.
 #[derive(Clone, Debug)]
 pub struct Limits {

@@ -12,9 +12,9 @@ use zerocopy::FromBytes;
 
 use crate::burst::{Burst, Payload};
 use crate::io::Frame;
-use crate::stage::limits::{ENCAPSULATION, Limits, mtu_in};
-use crate::tables::PortId;
+use crate::stage::limits::{Limits, mtu_in};
 use crate::tables::neighbors::NextHops;
+use crate::tables::{PortId, Tables};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, ipv4, ipv6, tcp};
 
 /// Bytes of a TCP header without options, which the size does not count (RFC 6691), nor those of the IP header.
@@ -40,10 +40,11 @@ pub fn from_underlay<F: Frame>(
     burst: &mut Burst<F>,
     uplink: PortId,
     limits: &Limits,
-    hops: &NextHops,
+    tables: &Tables,
 ) {
-    let back = mtu_in(limits.longest(uplink)).saturating_sub(ENCAPSULATION);
-    run(burst, back, limits, hops);
+    let outer = tables.underlay.map_or(0, |it| it.encapsulation());
+    let back = mtu_in(limits.longest(uplink)).saturating_sub(outer);
+    run(burst, back, limits, &tables.neighbors.hops);
 }
 
 /// `back`: the longest packet that gets back to the sender.

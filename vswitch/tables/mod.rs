@@ -32,7 +32,7 @@ pub use lease6::Lease6;
 pub use neighbors::{Neighbors, prefetch};
 pub use routes::RouteTable;
 pub use snapshot::Tables;
-pub use tunnel::Tunnel;
+pub use tunnel::{ENCAPSULATION, ENCAPSULATION6, Tunnel};
 pub use vnis::{MAX_VNIS, VniTable};
 
 /// Most ports of one switch. DPDK's own limit in Debian's build (RTE_MAX_ETHPORTS) is 32.
@@ -107,16 +107,33 @@ pub struct Neighbor {
 pub struct NextHop {
     /// The uplink it is reached by.
     pub port: PortId,
-    /// Outer source: this host's VTEP.
-    pub src_ip: Ipv4Addr,
-    /// Outer destination: the neighbor's host.
-    pub dst_ip: Ipv4Addr,
+    /// The outer addresses.
+    pub endpoints: Endpoints,
     /// Source MAC: the uplink's.
     pub src_mac: Mac,
     /// Destination MAC: the neighbor's host, or the underlay gateway.
     pub dst_mac: Mac,
-    /// The longest IPv4 packet that gets there, the outer one, in bytes.
+    /// The longest IP packet that gets there, the outer one, in bytes.
     pub mtu: u16,
+}
+
+/// The outer addresses of a tunnel, which decide what IP it runs over.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Endpoints {
+    /// IPv4.
+    V4 {
+        /// This host's VTEP.
+        src: Ipv4Addr,
+        /// The neighbor's host.
+        dst: Ipv4Addr,
+    },
+    /// IPv6.
+    V6 {
+        /// This host's VTEP.
+        src: Ipv6Addr,
+        /// The neighbor's host.
+        dst: Ipv6Addr,
+    },
 }
 
 /// One subnet as a local port sees it. A subnet is of one version of IP; a guest that speaks both is in two.
@@ -197,14 +214,28 @@ pub enum Role {
 /// This host's place in the underlay. Fixed at start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Underlay {
-    /// This host's VTEP address.
-    pub vtep: Ipv4Addr,
+    /// This host's VTEP address of IPv4, if it has one.
+    pub vtep: Option<Ipv4Addr>,
+    /// The same of IPv6. It has one of the two at least.
+    pub vtep6: Option<Ipv6Addr>,
     /// The uplink that has it.
     pub uplink: PortId,
     /// Where traffic of the underlay that is not ours goes, if there is a host port.
     pub host_port: Option<PortId>,
     /// What the outer headers of this host have besides addresses.
     pub tunnel: Tunnel,
+}
+
+impl Underlay {
+    /// Bytes that an outer packet has in front of the inner one, by whichever IP takes more of those that this host has a
+    /// VTEP of: what guests are told has to fit on every way.
+    pub const fn encapsulation(&self) -> u16 {
+        if self.vtep6.is_some() {
+            ENCAPSULATION6
+        } else {
+            ENCAPSULATION
+        }
+    }
 }
 
 /// A table that can be full.

@@ -85,6 +85,11 @@ impl Icmpv6Hdr {
         self
     }
 
+    /// What the kind of message has in its second word.
+    pub const fn rest(&self) -> [u8; 4] {
+        self.rest
+    }
+
     /// What the message is.
     pub const fn kind(&self) -> u8 {
         self.kind

@@ -253,6 +253,19 @@ pub fn sum(bytes: &[u8]) -> u16 {
     fold(sum)
 }
 
+/// The same over bytes that are in several places, one behind the other.
+pub fn sum_of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u16 {
+    let (mut all, mut odd) = (0, false);
+    for part in parts {
+        let part_sum = sum(part);
+        // Behind an odd number of bytes, upper halves are lower ones (RFC 1071 section 2, byte order independence).
+        let part_sum = if odd { part_sum.swap_bytes() } else { part_sum };
+        all = fold(u32::from(all) + u32::from(part_sum));
+        odd ^= part.len() % 2 == 1;
+    }
+    all
+}
+
 /// Folds the carries of a one's complement sum of at most 65,537 words into 16 bits.
 #[inline]
 pub const fn fold(sum: u32) -> u16 {

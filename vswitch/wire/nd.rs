@@ -7,7 +7,7 @@ use ipnet::Ipv6Net;
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Icmpv6Hdr, Mac};
+use super::{EthernetHdr, Icmpv6Hdr, Ipv6Hdr, Mac, ethernet, icmpv6, ipv6};
 
 /// Type of a router solicitation.
 pub const ROUTER_SOLICITATION: u8 = 133;
@@ -85,9 +85,42 @@ impl NeighborHdr {
     /// Bytes without options.
     pub const LEN: usize = size_of::<Self>();
 
+    /// What kind of message it is.
+    pub const fn kind(&self) -> u8 {
+        self.icmp.kind()
+    }
+
+    /// True for an advertisement that counts whatever was known before: it has the O flag.
+    pub const fn overrides(&self) -> bool {
+        let [flags, ..] = self.icmp.rest();
+        flags & 1 << 5 != 0
+    }
+
     /// Whose MAC is asked for, or told.
     pub const fn target(&self) -> Ipv6Addr {
         Ipv6Addr::from_octets(self.target)
+    }
+}
+
+/// A solicitation with the option that tells who asks, without its checksum.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Solicitation {
+    header: NeighborHdr,
+    mac: LinkOption,
+}
+const _: () = assert!(size_of::<Solicitation>() == 32);
+
+impl Solicitation {
+    /// Asks for the MAC of `target`. `mac` is who asks.
+    pub const fn new(target: Ipv6Addr, mac: Mac) -> Self {
+        Self {
+            header: NeighborHdr {
+                icmp: Icmpv6Hdr::new(NEIGHBOR_SOLICITATION, 0, [0; 4]),
+                target: target.octets(),
+            },
+            mac: LinkOption::new(option::SOURCE, mac),
+        }
     }
 }
 
@@ -261,6 +294,29 @@ impl<'a> Iterator for Options<'a> {
     }
 }
 
+/// The headers of a frame, and its message, whose fixed part has `fixed` bytes, if it is one that passes the checks that all
+/// messages share (RFC 4861 sections 6.1 and 7.1), without extension headers (RFC 6980 section 5).
+pub fn sound(head: &[u8], fixed: usize) -> Option<(&EthernetHdr, &Ipv6Hdr, &[u8])> {
+    let (ethernet, packet) = EthernetHdr::ref_from_prefix(head).ok()?;
+    let (ip, message) = Ipv6Hdr::ref_from_prefix(packet).ok()?;
+    let message = message.get(..ip.payload_len())?;
+    let (icmp, _) = Icmpv6Hdr::ref_from_prefix(message).ok()?;
+    let good = ethernet.ethertype() == ethernet::IPV6
+        && ip.is_v6()
+        && ip.next_header() == ipv6::ICMP
+        && ip.hop_limit() == HOP_LIMIT
+        && icmp.code() == 0
+        && !ip.src().is_multicast()
+        && icmpv6::checksum_is_right((ip.src(), ip.dst()), message);
+    for read in Options(message.get(fixed..)?) {
+        let (kind, _) = read.ok()?;
+        if kind == option::SOURCE && ip.src().is_unspecified() {
+            return None;
+        }
+    }
+    good.then_some((ethernet, ip, message))
+}
+
 /// The MAC that an option tells, of which these are all bytes; `None` if it has none.
 pub fn mac_in(option: &[u8]) -> Option<Mac> {
     Some(Mac::new(*option.get(2..)?.first_chunk()?))
@@ -306,6 +362,14 @@ mod tests {
         let told = Advertisement::new(ip("2001:db8::5"), MAC, false, true);
         assert_eq!(told.as_bytes()[4], 0x60);
         assert_eq!(told.header.target(), ip("2001:db8::5"));
+
+        let asks = Solicitation::new(ip("2001:db8::5"), MAC);
+        let mut expected = [0; 32];
+        expected[0] = 135;
+        expected[8..24].copy_from_slice(&ip("2001:db8::5").octets());
+        expected[24..].copy_from_slice(&[1, 1, 0xfa, 0x16, 0x3e, 1, 2, 3]);
+        assert_eq!(asks.as_bytes(), expected);
+        assert!(told.header.overrides() && !asks.header.overrides());
 
         let router = RouterHdr::new(64, true, 0x0708);
         let mut expected = [0; 16];

@@ -73,6 +73,12 @@ impl UdpHdr {
         self.dst_port.get()
     }
 
+    /// True if there is no checksum.
+    #[inline]
+    pub const fn has_no_checksum(&self) -> bool {
+        self.checksum.get() == 0
+    }
+
     /// Bytes of header and payload.
     #[inline]
     pub const fn datagram_len(&self) -> usize {

@@ -9,6 +9,12 @@ pub const UDP_PORT: u16 = 4789;
 /// Lowest outer UDP source port; the range ends at 65535 (RFC 7348 section 5 recommends the dynamic ports).
 pub const FIRST_SOURCE_PORT: u16 = 49152;
 
+/// The outer UDP source port of a flow with this hash (RFC 7348 section 5).
+#[inline]
+pub const fn source_port(flow: u32) -> u16 {
+    FIRST_SOURCE_PORT | (flow as u16 & !FIRST_SOURCE_PORT)
+}
+
 /// `flags(8) reserved(24) vni(24) reserved(8)`.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]

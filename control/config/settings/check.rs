@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 //! Contradictions that show only when all commands are known.
 
-use vswitch::stage::limits::ENCAPSULATION;
-use vswitch::tables::{MAX_PORTS, PortId};
+use std::net::IpAddr;
+
+use vswitch::tables::{ENCAPSULATION, MAX_PORTS, PortId};
+use vswitch::wire::ipv6;
 
 use super::super::line::Line;
-use super::fold::Fold;
-use super::{Conflict, Vtep};
+use super::Conflict;
+use super::fold::{Fold, gateway_key, vtep_key};
+use crate::southbound::field::is_link_local;
 
 /// Least MTU of an uplink: IPv4's least (RFC 791 section 3.2), and VXLAN around it.
 const LEAST_UPLINK: u16 = 68 + ENCAPSULATION;
@@ -26,9 +29,15 @@ impl Fold<'_> {
     fn check_sizes(&mut self) {
         let uplink = self.settings.vtep.map(|vtep| vtep.port);
         let mtu = uplink.and_then(|port| self.settings.ports.get(port.index())?.mtu);
-        if let (Some(port), Some(mtu)) = (uplink, mtu.filter(|mtu| *mtu < LEAST_UPLINK)) {
+        if let (Some(port), Some(mtu)) = (uplink, mtu) {
             let at = self.line(&format!("port config {} mtu", port.get()));
-            self.error(at, Conflict::ShortUplink(mtu), &[]);
+            let over_ipv6 = self.settings.vtep.and_then(|vtep| vtep.addresses.v6);
+            if mtu < LEAST_UPLINK {
+                self.error(at, Conflict::ShortUplink(mtu), &[]);
+            } else if over_ipv6.is_some() && mtu < ipv6::LEAST_MTU {
+                let vtep = (self.uplink_line(), "the tunnel endpoint");
+                self.error(at, Conflict::ShortUplink6(mtu), &[vtep]);
+            }
         }
         let (reserve, capacity) = (
             self.settings.neighbors_reserve,
@@ -67,42 +76,54 @@ impl Fold<'_> {
     }
 
     fn check_underlay(&mut self) {
-        let gateway_line = self.line("set underlay gateway");
-        let Some(Vtep { address, .. }) = self.settings.vtep else {
-            let neighbor = self.settings.underlay_neighbors.keys().next();
-            let neighbor =
-                neighbor.and_then(|ip| self.line(&format!("set underlay neighbor {ip}")));
-            for needs in [self.line("set host port"), gateway_line, neighbor]
-                .into_iter()
-                .flatten()
-            {
-                self.error(Some(needs), Conflict::NeedsVtep, &[]);
-            }
-            return;
-        };
-        let vtep = (self.line("set vtep"), "the tunnel endpoint");
-        let own = address.addr();
-        if self.settings.underlay_neighbors.contains_key(&own) {
-            let at = self.line(&format!("set underlay neighbor {own}"));
-            self.error(at, Conflict::OwnAddress(own), &[vtep]);
+        let neighbors: Vec<_> = self.settings.underlay_neighbors.keys().copied().collect();
+        let gateways: Vec<_> = self.settings.underlay_gateways.iter().copied().collect();
+        let addresses = self.settings.vtep.map(|vtep| vtep.addresses);
+        let addresses = addresses.unwrap_or_default();
+        if self.settings.vtep.is_none() {
+            self.needs(self.line("set host port"), Conflict::NeedsVtep);
         }
-        match self.settings.underlay_gateway {
-            Some((gateway, _)) if gateway == own => {
-                self.error(gateway_line, Conflict::OwnAddress(own), &[vtep])
+        for ip in neighbors {
+            let at = self.line(&format!("set underlay neighbor {ip}"));
+            match addresses.like(ip) {
+                None => self.needs(at, self.no_vtep_like(ip)),
+                Some(own) if own.addr() == ip => self.is_own(at, ip),
+                Some(_) => {}
             }
-            // With a /32 nothing is on the link, and the gateway is reached by its MAC alone.
-            Some((gateway, _)) if address.prefix_len() < 32 && !address.contains(&gateway) => {
-                self.error(
-                    gateway_line,
-                    Conflict::GatewayOffLink {
-                        gateway,
-                        link: address.trunc(),
-                    },
-                    &[vtep],
-                );
-            }
-            _ => {}
         }
+        for (gateway, _) in gateways {
+            let at = self.line(gateway_key(gateway));
+            match addresses.like(gateway) {
+                None => self.needs(at, self.no_vtep_like(gateway)),
+                Some(own) if own.addr() == gateway => self.is_own(at, gateway),
+                // Of a link of one address nothing else is, and the gateway is reached by its MAC alone.
+                Some(own) if own.prefix_len() == own.max_prefix_len() => {}
+                Some(own) if own.contains(&gateway) || is_link_local(gateway) => {}
+                Some(own) => {
+                    let link = own.trunc();
+                    let vtep = (self.line(vtep_key(gateway)), "the tunnel endpoint");
+                    self.error(at, Conflict::GatewayOffLink { gateway, link }, &[vtep]);
+                }
+            }
+        }
+    }
+
+    fn needs(&mut self, at: Option<&Line>, what: Conflict) {
+        if at.is_some() {
+            self.error(at, what, &[]);
+        }
+    }
+
+    fn no_vtep_like(&self, ip: IpAddr) -> Conflict {
+        match self.settings.vtep {
+            None => Conflict::NeedsVtep,
+            Some(_) => Conflict::NeedsVtepLike(ip),
+        }
+    }
+
+    fn is_own(&mut self, at: Option<&Line>, ip: IpAddr) {
+        let vtep = (self.line(vtep_key(ip)), "the tunnel endpoint");
+        self.error(at, Conflict::OwnAddress(ip), &[vtep]);
     }
 
     fn check_ncm(&mut self) {
@@ -110,7 +131,7 @@ impl Fold<'_> {
         match self.settings.asking_conflict() {
             Some(conflict @ Conflict::NeedsNcm) => self.error(source_at, conflict, &[]),
             Some(conflict @ Conflict::TwoFamilies { .. }) => {
-                let from = source_at.or(self.line("set vtep"));
+                let from = source_at.or(self.uplink_line());
                 self.error(at, conflict, &[(from, "the address to ask from")]);
             }
             Some(conflict) => self.error(at, conflict, &[]),
@@ -121,7 +142,7 @@ impl Fold<'_> {
     fn check_roles(&mut self) {
         let uplink = self.settings.vtep.map(|vtep| vtep.port);
         let host = self.settings.host_port;
-        let (uplink_line, host_line) = (self.line("set vtep"), self.line("set host port"));
+        let (uplink_line, host_line) = (self.uplink_line(), self.line("set host port"));
         let mut roles: Vec<(PortId, Option<&Line>)> = Vec::new();
         roles.extend(uplink.map(|port| (port, uplink_line)));
         roles.extend(host.map(|port| (port, host_line)));

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! What contradicts in a start-up file, line by line correct as it may be.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
-use ipnet::Ipv4Net;
-use vswitch::stage::limits::ENCAPSULATION;
-use vswitch::tables::MAX_PORTS;
+use ipnet::IpNet;
+use vswitch::tables::{ENCAPSULATION, MAX_PORTS};
+use vswitch::wire::ipv6;
+
+use crate::southbound::field::version;
 
 /// A contradiction.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -56,6 +58,9 @@ pub(crate) enum Conflict {
     /// Something about the underlay, without a tunnel endpoint.
     #[error("this needs a tunnel endpoint, and there is no `set vtep`")]
     NeedsVtep,
+    /// Somebody on the underlay of whose kind this host has no address there.
+    #[error("{0} is reached from an {v} address only, and no `set vtep` gives this host one", v = version(*.0))]
+    NeedsVtepLike(IpAddr),
     /// An address to ask from, and nobody to ask.
     #[error("this says where the controller is asked from, and there is no `set ncm`")]
     NeedsNcm,
@@ -72,6 +77,12 @@ pub(crate) enum Conflict {
         "the uplink's MTU of {0} leaves guests less than IPv4's least of 68 bytes: VXLAN takes {ENCAPSULATION}"
     )]
     ShortUplink(u16),
+    /// IPv6 does not run over such an uplink.
+    #[error(
+        "the uplink's MTU of {0} is less than IPv6's least of {least} bytes (RFC 8200), and this host has an IPv6 tunnel endpoint",
+        least = ipv6::LEAST_MTU
+    )]
+    ShortUplink6(u16),
     /// More memory than neighbors.
     #[error("memory for {reserve} neighbors, and room for {capacity}")]
     Reserve {
@@ -91,17 +102,17 @@ pub(crate) enum Conflict {
     NotPolled(u16),
     /// The address is the link's own name or its broadcast.
     #[error("{} is no host's address in {}", .0.addr(), .0.trunc())]
-    NotAHost(Ipv4Net),
+    NotAHost(IpNet),
     /// Another host with this host's address.
     #[error("{0} is this host's own address")]
-    OwnAddress(Ipv4Addr),
+    OwnAddress(IpAddr),
     /// A gateway that cannot be reached.
     #[error("{gateway} is not on the uplink's link {link}")]
     GatewayOffLink {
         /// The gateway.
-        gateway: Ipv4Addr,
+        gateway: IpAddr,
         /// The link.
-        link: Ipv4Net,
+        link: IpNet,
     },
     /// A command for a running switch.
     #[error("`{0}` is for a running switch, not for the file it starts with")]
@@ -135,7 +146,7 @@ impl Conflict {
             Self::SameSocket(_) => {
                 "give them different ports; an Alcor controller uses 50001 and 50002"
             }
-            Self::NeedsVtep => "add `set vtep ADDR/LEN port N`",
+            Self::NeedsVtep | Self::NeedsVtepLike(_) => "add `set vtep ADDR/LEN port N`",
             Self::NeedsNcm => "add `set ncm ADDR`",
             Self::TwoFamilies { .. } => "name an address of the same kind with `set ncm source`",
             Self::NotPolled(_) => "add it there, or leave `set portlist` out",

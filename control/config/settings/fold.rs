@@ -2,13 +2,16 @@
 //! Folds a start-up file's commands into [`Settings`]. Finds all contradictions, each with the lines concerned.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
 use vswitch::tables::{MAX_PORTS, PortId};
 
 use super::super::command::{Command, Ports, Setting};
 use super::super::error::{ConfigError, ConfigErrors, Note};
 use super::super::line::{Line, Place};
 use super::{Conflict, PortSettings, Settings, Vtep, vxlan};
+use crate::families::Families;
 
 impl Settings {
     /// The settings that `commands`, in their order, make.
@@ -206,7 +209,8 @@ impl<'a> Fold<'a> {
             Setting::Promisc { ports, .. } => self.once(line, format!("set promisc {ports}")),
             Setting::OnDemand(item) => self.once(line, format!("set on-demand{}", item.word())),
             Setting::Vxlan(item) => self.once(line, format!("set vxlan {}", item.word())),
-            Setting::Vtep { port, .. } => return self.vtep(line, setting, *port),
+            Setting::Vtep { address, port } => return self.vtep(line, *address, *port),
+            Setting::UnderlayGateway { ip, .. } => self.once(line, gateway_key(*ip)),
             other => self.once(line, key(other)),
         }
         let settings = &mut self.settings;
@@ -230,7 +234,9 @@ impl<'a> Fold<'a> {
             Setting::UnderlayNeighbor { ip, mac } => {
                 settings.underlay_neighbors.insert(*ip, *mac);
             }
-            Setting::UnderlayGateway { ip, mac } => settings.underlay_gateway = Some((*ip, *mac)),
+            Setting::UnderlayGateway { ip, mac } => {
+                *settings.underlay_gateways.place_like(*ip) = Some((*ip, *mac));
+            }
             Setting::Vxlan(item) => vxlan::set(&mut settings.tunnel, *item),
             Setting::Southbound(address) => settings.southbound = *address,
             Setting::Revisions(revisions) => settings.revisions = *revisions,
@@ -256,11 +262,8 @@ impl<'a> Fold<'a> {
         }
     }
 
-    fn vtep(&mut self, line: &'a Line, setting: &Setting, port: PortId) {
-        let Setting::Vtep { address, .. } = setting else {
-            return;
-        };
-        let first = self.line("set vtep");
+    fn vtep(&mut self, line: &'a Line, address: IpNet, port: PortId) {
+        let first = self.uplink_line();
         match self.settings.vtep {
             Some(vtep) if vtep.port != port => {
                 return self.error(
@@ -269,19 +272,47 @@ impl<'a> Fold<'a> {
                     &[(first, "the first uplink")],
                 );
             }
-            _ => self.once(line, "set vtep"),
+            _ => self.once(line, vtep_key(address.addr())),
         }
-        // On a link of a /31 or a /32 every address is a host's.
-        if address.prefix_len() < 31
-            && [address.network(), address.broadcast()].contains(&address.addr())
-        {
-            self.error(Some(line), Conflict::NotAHost(*address), &[]);
+        if !is_a_hosts(address) {
+            self.error(Some(line), Conflict::NotAHost(address), &[]);
         }
-        self.settings.vtep = Some(Vtep {
-            address: *address,
+        let vtep = self.settings.vtep.get_or_insert(Vtep {
+            addresses: Families::default(),
             port,
         });
+        *vtep.addresses.place_like(address.addr()) = Some(address);
         self.each_port(line, Ports::One(port), |_| ());
+    }
+
+    /// The line that named the uplink.
+    pub(super) fn uplink_line(&self) -> Option<&'a Line> {
+        let keys = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        keys.into_iter().find_map(|ip| self.line(vtep_key(ip)))
+    }
+}
+
+/// False for the address of the link itself, which routers have in IPv6, and for the broadcast's. On a link of two addresses
+/// or one each is a host's.
+fn is_a_hosts(address: IpNet) -> bool {
+    let long = address.max_prefix_len() - address.prefix_len() < 2;
+    let is_all = address.addr().is_ipv4() && address.addr() == address.broadcast();
+    long || address.addr() != address.network() && !is_all
+}
+
+/// What says this host's address like `ip`: one of each version of IP.
+pub(super) const fn vtep_key(ip: IpAddr) -> &'static str {
+    match ip {
+        IpAddr::V4(_) => "set vtep",
+        IpAddr::V6(_) => "set vtep IPV6/LEN",
+    }
+}
+
+/// The same of the router.
+pub(super) const fn gateway_key(ip: IpAddr) -> &'static str {
+    match ip {
+        IpAddr::V4(_) => "set underlay gateway",
+        IpAddr::V6(_) => "set underlay gateway IPV6",
     }
 }
 

@@ -10,10 +10,10 @@ mod site;
 mod vxlan;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use vswitch::tables::{PortId, Tunnel};
 use vswitch::wire::Mac;
 
@@ -21,6 +21,7 @@ use super::command::{ClientTls, Command, Level, PortItem, Ports, ServerTls, Sett
 use super::rule::PortRule;
 
 use crate::core::PortRules;
+use crate::families::Families;
 use crate::state::Revisions;
 pub(crate) use conflict::Conflict;
 pub(crate) use on_demand::{NCM_PORT, OnDemand};
@@ -36,11 +37,11 @@ pub(crate) const DEFAULT_MBUFS: u32 = 16_383;
 
 /// Where the controller connects without `set southbound`.
 pub(crate) const DEFAULT_SOUTHBOUND: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50_001);
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50_001);
 
 /// Where the controller connects when the switch is started with the Alcor Control Agent's flags.
 pub(crate) const AGENT_SUBSCRIBE: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50_002);
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 50_002);
 
 /// What a start-up file says of one port. `None`: nothing, the device decides.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -68,8 +69,8 @@ pub(crate) struct PortSettings {
 /// This host's VXLAN tunnel endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Vtep {
-    /// Its address, and the prefix length of its link.
-    pub(crate) address: Ipv4Net,
+    /// Its addresses, of which it has one at least, and the prefix lengths of its link.
+    pub(crate) addresses: Families<IpNet>,
     /// The uplink.
     pub(crate) port: PortId,
 }
@@ -94,9 +95,9 @@ pub(crate) struct Settings {
     /// The port towards the host's network stack.
     pub(crate) host_port: Option<PortId>,
     /// MACs of other hosts on the underlay.
-    pub(crate) underlay_neighbors: BTreeMap<Ipv4Addr, Mac>,
-    /// The underlay's router.
-    pub(crate) underlay_gateway: Option<(Ipv4Addr, Option<Mac>)>,
+    pub(crate) underlay_neighbors: BTreeMap<IpAddr, Mac>,
+    /// The underlay's routers.
+    pub(crate) underlay_gateways: Families<(IpAddr, Option<Mac>)>,
     /// What outer headers have besides addresses.
     pub(crate) tunnel: Tunnel,
     /// Where goal states arrive; `None`: nowhere.
@@ -151,7 +152,7 @@ impl Default for Settings {
             vtep: None,
             host_port: None,
             underlay_neighbors: BTreeMap::new(),
-            underlay_gateway: None,
+            underlay_gateways: Families::default(),
             tunnel: Tunnel::default(),
             southbound: Some(DEFAULT_SOUTHBOUND),
             revisions: Revisions::default(),
@@ -215,9 +216,8 @@ impl Settings {
 
     /// What contradicts in how the controller is asked.
     pub(crate) fn asking_conflict(&self) -> Option<Conflict> {
-        let vtep = self.vtep.map(|vtep| vtep.address.addr().into());
         let OnDemand { ncm, source, .. } = self.on_demand;
-        match (ncm, source.or(vtep)) {
+        match (ncm, self.asking_source()) {
             (None, _) => source.map(|_| Conflict::NeedsNcm),
             (Some(_), None) => Some(Conflict::NeedsVtep),
             (Some(ncm), Some(from)) => {
@@ -225,6 +225,16 @@ impl Settings {
                 (!reached).then_some(Conflict::TwoFamilies { ncm, from })
             }
         }
+    }
+
+    /// The address that the controller is asked from: as said, or a VTEP's, of the kind that the controller's is if there is
+    /// one.
+    pub(crate) fn asking_source(&self) -> Option<IpAddr> {
+        let addresses = self.vtep.map(|vtep| vtep.addresses).unwrap_or_default();
+        let like = |ncm: SocketAddr| addresses.like(ncm.ip());
+        let own = self.on_demand.ncm.and_then(like);
+        let own = own.or_else(|| addresses.iter().next());
+        self.on_demand.source.or(own.map(IpNet::addr))
     }
 
     /// Commands that make these settings: defaults are left out, but what was chosen is in.
@@ -302,10 +312,10 @@ impl Settings {
             .map(Setting::Portlist)
             .into_iter()
             .collect();
-        all.extend(
-            self.vtep
-                .map(|Vtep { address, port }| Setting::Vtep { address, port }),
-        );
+        if let Some(Vtep { addresses, port }) = self.vtep {
+            let vtep = |&address: &IpNet| Setting::Vtep { address, port };
+            all.extend(addresses.iter().map(vtep));
+        }
         all.extend(self.host_port.map(Setting::HostPort));
         all.extend(
             self.underlay_neighbors
@@ -313,8 +323,9 @@ impl Settings {
                 .map(|(&ip, &mac)| Setting::UnderlayNeighbor { ip, mac }),
         );
         all.extend(
-            self.underlay_gateway
-                .map(|(ip, mac)| Setting::UnderlayGateway { ip, mac }),
+            self.underlay_gateways
+                .iter()
+                .map(|&(ip, mac)| Setting::UnderlayGateway { ip, mac }),
         );
         all
     }

@@ -2,13 +2,16 @@
 //! What settings say of this host's place in the network.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use vswitch::stage::limits::Limits;
-use vswitch::tables::PortId;
+use vswitch::tables::{PortId, Underlay};
 use vswitch::wire::Mac;
 
 use super::{PortSettings, Settings};
-use crate::core::{Site, Uplink};
+use crate::core::{Link, Site, Uplink};
+use crate::families::Families;
 
 impl Settings {
     /// This host's place in the network; `link` says the uplink's MAC and MTU.
@@ -21,16 +24,21 @@ impl Settings {
     ) -> Result<Site, E> {
         let underlay = self.vtep.map(|vtep| {
             let (mac, mtu) = link(vtep.port)?;
+            let link = |vtep: IpNet| Link {
+                vtep,
+                gateway: self.underlay_gateways.like(vtep.addr()).copied(),
+            };
             Ok(Uplink {
-                vtep: vtep.address.addr(),
-                prefix_len: vtep.address.prefix_len(),
+                links: Families {
+                    v4: vtep.addresses.v4.map(link),
+                    v6: vtep.addresses.v6.map(link),
+                },
                 port: vtep.port,
                 mac,
                 mtu,
                 neighbors: (self.underlay_neighbors.iter())
                     .map(|(&ip, &mac)| (ip, mac))
                     .collect(),
-                gateway: self.underlay_gateway,
                 learned: HashMap::new(),
             })
         });
@@ -42,6 +50,25 @@ impl Settings {
                 .map(|(port, settings)| (port, settings.rules))
                 .collect(),
         })
+    }
+
+    /// This host in the underlay, as workers see it.
+    pub(crate) fn underlay(&self) -> Option<Underlay> {
+        let vtep = self.vtep?;
+        let mut underlay = Underlay {
+            vtep: None,
+            vtep6: None,
+            uplink: vtep.port,
+            host_port: self.host_port,
+            tunnel: self.tunnel,
+        };
+        for address in vtep.addresses.iter() {
+            match address.addr() {
+                IpAddr::V4(ip) => underlay.vtep = Some(ip),
+                IpAddr::V6(ip) => underlay.vtep6 = Some(ip),
+            }
+        }
+        Some(underlay)
     }
 
     /// What workers do with packets that are too long, before they know of any port.

@@ -11,6 +11,7 @@ pub(super) fn set(tunnel: &mut Tunnel, setting: VxlanSetting) {
         VxlanSetting::Port(port) => tunnel.udp_port = port,
         VxlanSetting::Dscp(dscp) => tunnel.dscp = dscp,
         VxlanSetting::Vlan(vlan) => tunnel.vlan = Some(vlan),
+        VxlanSetting::Udp6Checksum(on) => tunnel.udp6_checksum = on,
     }
 }
 
@@ -21,6 +22,8 @@ pub(super) fn settings(tunnel: &Tunnel) -> impl Iterator<Item = Setting> {
         (tunnel.udp_port != default.udp_port).then_some(VxlanSetting::Port(tunnel.udp_port)),
         (tunnel.dscp != default.dscp).then_some(VxlanSetting::Dscp(tunnel.dscp)),
         tunnel.vlan.map(VxlanSetting::Vlan),
+        (tunnel.udp6_checksum != default.udp6_checksum)
+            .then_some(VxlanSetting::Udp6Checksum(tunnel.udp6_checksum)),
     ];
     all.into_iter().flatten().map(Setting::Vxlan)
 }

@@ -39,7 +39,9 @@ pub(super) const ROWS: &[Spec] = &[
         summary: "Sets this host's VXLAN tunnel endpoint and its uplink",
         details: "\
 The address is the one that the controller knows this host by (host_ip_address of its neighbors). Frames for it that \
-are not VXLAN go to `set host port`.",
+are not VXLAN go to `set host port`. Given twice, with an IPv4 and an IPv6 address and the same port, the host has both, and \
+each neighbor is reached by the one of its own host's kind. Packets over IPv6 have 20 bytes less for guests: with an IPv6 \
+address all guests are told the MTU of that.",
         build: make!([Value::AddressPrefix(address), Value::Port(port)] => Command::Set(Setting::Vtep { address: *address, port: *port })),
     },
     Spec {
@@ -66,7 +68,7 @@ connection, ssh. Without it such packets are dropped and counted as `not_for_us`
         summary: "Names the MAC of another host on the underlay",
         details: "\
 Used for neighbors whose goal state has no host_mac_address. A MAC in the goal state wins over it, and it wins over \
-`set underlay gateway`. Hosts of the VTEP's prefix that nobody names a MAC for are asked for it by ARP, and \
+`set underlay gateway`. Hosts of the VTEP's prefix that nobody names a MAC for are asked for it by ARP or neighbor discovery, and \
 `show underlay` lists them.",
         build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayNeighbor { ip: *ip, mac: *mac })),
     },
@@ -74,7 +76,7 @@ Used for neighbors whose goal state has no host_mac_address. A MAC in the goal s
         parts: &[Is("set"), Is("underlay"), Is("gateway"), IP, MAC],
         when: When::Start,
         summary: "Names the underlay's router and its MAC: the way to all hosts that are not named otherwise",
-        details: "",
+        details: "Of its own version of IP; there may be one of each.",
         build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayGateway { ip: *ip, mac: Some(*mac) })),
     },
     Spec {
@@ -182,7 +184,7 @@ addresses of these MACs; ARP and neighbor discovery too. It is neither DHCP serv
         details: "\
 As routers do (RFC 1812 section 5.2.6). Off, they are dropped and their senders told what fits, as are those that must not \
 be fragmented. The way to another host \
-takes 50 bytes less than the uplink's MTU, the way to a guest of this host what its port's is. Of a packet in fragments the \
+takes 50 bytes less than the uplink's MTU, or 70 over IPv6, the way to a guest of this host what its port's is. Of a packet in fragments the \
 last counts as forwarded, the others as `tx_own` of the port that they leave by.",
         build: make!([Value::OnOff(on)] => Command::Set(Setting::Fragment(*on))),
     },
@@ -231,7 +233,7 @@ either version of IP, a neighbor is answered FAILURE.",
         when: When::Start,
         summary: "Takes the memory of so many neighbors at start",
         details: "\
-At most as many as `set neighbors capacity` says. About 300 bytes each, of some 400 that they take in all; what is found by \
+At most as many as `set neighbors capacity` says. About 320 bytes each, of some 420 that they take in all; what is found by \
 IPv6 address takes its memory as it comes. Without it memory is taken as neighbors come, which costs time then: much of it in a \
 virtual machine whose host gives it memory when that is first touched.",
         build: make!([Value::Number(n)] => Command::Set(Setting::NeighborsReserve(*n))),

@@ -62,6 +62,21 @@ congestion is told to guests in any case (RFC 6040).",
         parts: &[
             Is("set"),
             Is("vxlan"),
+            Is("udp6-checksum"),
+            arg("on|off", Kind::OnOff, "default: off"),
+        ],
+        when: When::Start,
+        summary: "Gives outer headers of IPv6 a UDP checksum",
+        details: "\
+Of what is sent to hosts with an IPv6 VTEP. It takes time for each byte, and tunnels may do without (RFC 6935); Linux drops what \
+has none unless its device has `udp6zerocsumrx`. Over IPv4 there never is one. What arrives may have one, which must then be \
+right, or none.",
+        build: make!([Value::OnOff(on)] => Command::Set(Setting::Vxlan(VxlanSetting::Udp6Checksum(*on)))),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("vxlan"),
             Is("vlan"),
             arg(
                 "VLAN",
@@ -72,7 +87,7 @@ congestion is told to guests in any case (RFC 6040).",
         when: When::Start,
         summary: "Sends and takes frames on the uplink with the 802.1Q tag of this VLAN",
         details: "\
-All of them: VXLAN, the switch's own ARP, and what the host sends by `set host port`, which gets and sends them without the \
+All of them: VXLAN, the switch's own ARP and neighbor discovery, and what the host sends by `set host port`, which gets and sends them without the \
 tag. The host's frames of other VLANs have theirs in both directions. What arrives without a tag is dropped as `untagged`. An \
 MTU does not count the tag. A NIC's virtual function may have to be allowed the VLAN.",
         build: make!([Value::Number(n)] => Command::Set(Setting::Vxlan(VxlanSetting::Vlan(u16::try_from(*n).ok()?)))),

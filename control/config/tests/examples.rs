@@ -39,7 +39,7 @@ fn every_example_is_right_as_it_stands() {
 fn the_hosts_of_the_pair_know_each_other() {
     let [a, b] = ["host-a.conf", "host-b.conf"]
         .map(|name| read(&configs().join(name), Settings::default()).unwrap());
-    let address = |settings: &Settings| settings.vtep.unwrap().address.addr();
+    let address = |settings: &Settings| settings.vtep.unwrap().addresses.v4.unwrap().addr();
     assert!(
         a.underlay_neighbors.contains_key(&address(&b))
             && b.underlay_neighbors.contains_key(&address(&a))
@@ -61,7 +61,7 @@ fn the_reference_has_the_defaults() {
         portlist: settings.portlist.clone(),
         vtep: settings.vtep,
         underlay_neighbors: settings.underlay_neighbors.clone(),
-        underlay_gateway: settings.underlay_gateway,
+        underlay_gateways: settings.underlay_gateways,
         ..Settings::default()
     };
     assert_eq!(settings, defaults);

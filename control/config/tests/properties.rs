@@ -30,6 +30,10 @@ fn address() -> impl Strategy<Value = String> {
     (1u8..=126, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| format!("{a}.{b}.{c}.{d}"))
 }
 
+fn address6() -> impl Strategy<Value = String> {
+    any::<[u16; 2]>().prop_map(|[a, b]| format!("2001:db8:{a:x}::{b:x}"))
+}
+
 /// The words of an argument of this kind.
 fn words(kind: Kind) -> BoxedStrategy<String> {
     match kind {
@@ -47,8 +51,8 @@ fn words(kind: Kind) -> BoxedStrategy<String> {
         ]
         .boxed(),
         Kind::OnOff | Kind::Level => select(kind.words()).prop_map(str::to_owned).boxed(),
-        Kind::Address => address().boxed(),
-        Kind::AddressPrefix => (address(), 1..=32)
+        Kind::Address => prop_oneof![address(), address6()].boxed(),
+        Kind::AddressPrefix => prop_oneof![(address(), 1..=32), (address6(), 1..=128)]
             .prop_map(|(ip, len)| format!("{ip}/{len}"))
             .boxed(),
         Kind::Mac => any::<[u8; 5]>()

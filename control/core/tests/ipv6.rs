@@ -233,18 +233,6 @@ fn addresses_that_no_machine_has_on_a_network_are_refused_and_why_is_said() {
 }
 
 #[test]
-fn the_underlay_is_ipv4_and_who_says_otherwise_is_told() {
-    let State::Neighbor(mut state) = neighbor("n", L2, MAC, "azure", "2001:db8::9", 9) else {
-        unreachable!()
-    };
-    state.configuration.as_mut().unwrap().host_ip_address = "2001:db8:ffff::9".into();
-    let fault = fault(State::Neighbor(state));
-    let why =
-        "host_ip_address: 2001:db8:ffff::9 is an IPv6 address, and this switch's underlay is IPv4";
-    assert!(fault.ends_with(why), "{fault}");
-}
-
-#[test]
 fn a_gateway_may_have_a_link_local_address_that_counts_on_its_link_only() {
     let mut world = World::new();
     let link_local =

@@ -2,10 +2,11 @@
 //! What a push would change and what would contradict itself, on a copy.
 
 use super::goal::*;
-use super::world::{PORT_A, PORT_B, site};
+use super::world::{PORT_A, PORT_B, dual_site, site};
 use crate::audit::conflicts::Kind;
 use crate::audit::part::Refused;
 use crate::audit::rehearsal::{Difference, Rehearsal};
+use crate::core::Site;
 use crate::proto::schema::NeighborType::{L2, L3};
 use crate::proto::schema::*;
 use crate::southbound::decode::Encoded;
@@ -13,8 +14,12 @@ use crate::state::Revisions;
 
 /// What differs when `then` is applied after `first`, and what is refused of it. The switch is that of the other tests.
 fn rehearse(first: Vec<State>, then: Vec<State>) -> (Difference, Vec<Refused>) {
+    rehearse_at(site(), first, then)
+}
+
+fn rehearse_at(site: Site, first: Vec<State>, then: Vec<State>) -> (Difference, Vec<Refused>) {
     let bindings = vec![(PORT_A, "port-a".to_owned()), (PORT_B, "port-b".to_owned())];
-    let mut rehearsal = Rehearsal::new(site(), 1 << 16, Revisions::Check, bindings).unwrap();
+    let mut rehearsal = Rehearsal::new(site, 1 << 16, Revisions::Check, bindings).unwrap();
     rehearsal.apply(&Encoded::from(&v1(first))).unwrap();
     let before = rehearsal.survey();
     let refused = rehearsal.apply(&Encoded::from(&v1(then))).unwrap();
@@ -152,6 +157,26 @@ fn one_mac_of_two_machines_conflicts_and_several_addresses_of_one_do_not() {
         "{:?}",
         difference.conflicts
     );
+}
+
+#[test]
+fn a_host_of_two_addresses_is_one_host() {
+    let at = |host: &str| {
+        let mut state = neighbor("", L2, "02:00:00:00:00:0a", "blue", "10.7.1.10", 9);
+        if let State::Neighbor(state) = &mut state {
+            state.configuration.as_mut().unwrap().host_ip_address = host.into();
+        }
+        vec![state]
+    };
+    for (host, conflicts) in [
+        ("192.0.2.1", 0),
+        ("2001:db8:ff::1", 0),
+        ("2001:db8:ff::2", 2),
+    ] {
+        let (difference, _) = rehearse_at(dual_site(), scenario(), at(host));
+        let found = difference.conflicts.len();
+        assert_eq!(found, conflicts, "{:?}", difference.conflicts);
+    }
 }
 
 #[test]

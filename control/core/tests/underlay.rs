@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Hosts whose MAC nobody names: what is needed is said, and what is learned is programmed.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use vswitch::wire::Mac;
@@ -13,14 +13,14 @@ use crate::core::watchdog::GRACE;
 use crate::proto::schema::NeighborType::L2;
 use crate::proto::schema::OperationStatus::{Pending, Success};
 
-const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9));
 
 fn mac(n: u8) -> Mac {
     Mac::new([2, 0, 0, 0, 9, n])
 }
 
 /// A subnet with a port here; who is told what is needed.
-fn lab() -> (World, UnboundedReceiver<Ipv4Addr>) {
+fn lab() -> (World, UnboundedReceiver<IpAddr>) {
     let mut world = World::new();
     world.succeed([
         vpc("v", 7),
@@ -44,7 +44,7 @@ fn unnamed(n: u8) -> State {
 }
 
 impl World {
-    fn learned(&mut self, learned: &[(Ipv4Addr, Mac)]) {
+    fn learned(&mut self, learned: &[(IpAddr, Mac)]) {
         assert!(
             self.core
                 .begin(Request::Learned(learned.to_vec()))
@@ -63,7 +63,7 @@ fn a_host_without_a_mac_is_needed_once_and_its_neighbors_are_there_when_it_is_le
     assert_eq!(needed.try_recv(), Ok(HOST));
     assert!(needed.try_recv().is_err());
     let before = world.see();
-    world.learned(&[(Ipv4Addr::new(192, 0, 2, 8), mac(8))]);
+    world.learned(&[(IpAddr::from([192, 0, 2, 8]), mac(8))]);
     assert_eq!(world.see(), before, "nobody is there");
     world.learned(&[(HOST, mac(9))]);
     assert_eq!(world.reasons(), [""; 0]);
@@ -89,4 +89,81 @@ fn a_host_without_a_mac_is_needed_once_and_its_neighbors_are_there_when_it_is_le
     );
     world.core.settle(GRACE);
     assert_eq!(needed.try_recv(), Ok(HOST));
+}
+
+/// Guest `n` at a host of IPv6.
+fn at_ipv6(n: u8, host: &str, named: bool) -> State {
+    let mut state = unnamed(n);
+    if let State::Neighbor(state) = &mut state {
+        let configuration = state.configuration.as_mut().unwrap();
+        configuration.host_ip_address = host.into();
+        if named {
+            configuration.host_mac_address = "02:aa:00:00:00:66".into();
+        }
+    }
+    state
+}
+
+#[test]
+fn a_neighbor_is_reached_by_the_vtep_of_its_hosts_kind_and_waits_where_there_is_none() {
+    let mut world = World::new();
+    let subnet = || {
+        [
+            vpc("v", 7),
+            subnet("s", "v", "10.7.1.0/24", 0, 1),
+            port("port-a", "02:00:00:00:00:0a", &[("s", "10.7.1.10")]),
+        ]
+    };
+    world.succeed(subnet());
+    let far = at_ipv6(1, "2001:db8:ff::9", true);
+    assert_eq!(world.put([far.clone()]), [Pending]);
+    let why = "its host is 2001:db8:ff::9, and this switch has no IPv6 VTEP";
+    assert!(world.reasons()[0].ends_with(why), "{:?}", world.reasons());
+    assert_eq!(world.find("10.7.1.1"), None);
+
+    let mut world = World::dual();
+    world.succeed(subnet());
+    let near = neighbor("n2", L2, "02:00:00:00:00:02", "s", "10.7.1.2", 9);
+    assert_eq!(world.put([far, near]), [Success, Success]);
+    let found = world.find("10.7.1.1").unwrap();
+    assert!(found.ends_with("host ..::9 mac ..:66"), "{found}");
+    let found = world.find("10.7.1.2").unwrap();
+    assert!(found.ends_with("host 192.0.2.9 mac ..:09"), "{found}");
+    // It moves to a host of the other kind, and to this one by its other address.
+    world.succeed([neighbor("n1", L2, "02:00:00:00:00:01", "s", "10.7.1.1", 8)]);
+    let found = world.find("10.7.1.1").unwrap();
+    assert!(found.ends_with("host 192.0.2.8 mac ..:08"), "{found}");
+    world.succeed([at_ipv6(1, "2001:db8:ff::1", false)]);
+    assert_eq!(world.find("10.7.1.1"), None, "a port says where it is");
+}
+
+#[test]
+fn hosts_of_ipv6_are_learned_as_those_of_ipv4_are() {
+    let mut world = World::dual();
+    world.succeed([
+        vpc("v", 7),
+        subnet("s", "v", "10.7.1.0/24", 0, 1),
+        port("port-a", "02:00:00:00:00:0a", &[("s", "10.7.1.10")]),
+    ]);
+    let (needs, mut needed) = unbounded_channel();
+    world.core.resolve_by(needs);
+    let host: IpAddr = "2001:db8:ff::9".parse().unwrap();
+    let waiting = [at_ipv6(1, "2001:db8:ff::9", false), unnamed(2)];
+    assert_eq!(world.put(waiting), [Pending, Pending]);
+    world.core.settle(GRACE);
+    let mut asked = [needed.try_recv().unwrap(), needed.try_recv().unwrap()];
+    asked.sort_unstable();
+    assert_eq!(asked, [HOST, host]);
+    world.learned(&[(host, mac(9))]);
+    let found = world.find("10.7.1.1").unwrap();
+    assert!(found.ends_with("host ..::9 mac ..:09"), "{found}");
+    assert_eq!(world.find("10.7.1.2"), None);
+    // Beyond the link, without a router: there is no way.
+    assert_eq!(world.put([at_ipv6(3, "2001:db8:aa::9", false)]), [Pending]);
+    world.core.settle(GRACE);
+    assert!(needed.try_recv().is_err());
+    for link_local in ["fe80::9", "ff02::9", "::"] {
+        let state = at_ipv6(4, link_local, true);
+        assert_ne!(world.put([state]), [Success], "{link_local}");
+    }
 }

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde_json::Value;
 use vswitch::tables::rcu::Reader;
 use vswitch::tables::routes::Target;
@@ -19,7 +20,8 @@ use super::export::exported;
 use super::goal::State;
 use super::goal::v1;
 use crate::core::watchdog::GRACE;
-use crate::core::{Core, Goal, PortRules, Show, Site, Uplink};
+use crate::core::{Core, Goal, Link, PortRules, Show, Site, Uplink};
+use crate::families::Families;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
 use crate::southbound::decode::Encoded;
 
@@ -49,17 +51,23 @@ fn macs() -> impl Iterator<Item = Mac> {
 }
 
 const VTEP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const VTEP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1);
 
 /// The host: VTEP 192.0.2.1 on port 0.
 pub(super) fn site() -> Site {
+    let link = Link {
+        vtep: IpNet::new(VTEP.into(), 24).unwrap(),
+        gateway: None,
+    };
     let uplink = Uplink {
-        vtep: VTEP,
-        prefix_len: 24,
+        links: Families {
+            v4: Some(link),
+            v6: None,
+        },
         port: UPLINK,
         mac: Mac::new([2, 0xaa, 0, 0, 0, 1]),
         mtu: 1600,
         neighbors: HashMap::new(),
-        gateway: None,
         learned: HashMap::new(),
     };
     Site {
@@ -68,6 +76,17 @@ pub(super) fn site() -> Site {
         anti_spoofing: true,
         rules: HashMap::new(),
     }
+}
+
+/// The same with a VTEP of IPv6 too: 2001:db8:ff::1/64.
+pub(super) fn dual_site() -> Site {
+    let mut site = site();
+    let uplink = site.underlay.as_mut().unwrap();
+    uplink.links.v6 = Some(Link {
+        vtep: IpNet::new(VTEP6.into(), 64).unwrap(),
+        gateway: None,
+    });
+    site
 }
 
 pub(super) struct World {
@@ -85,18 +104,31 @@ impl World {
         world
     }
 
-    /// The same without ports bound, and with room for so many neighbors.
+    /// At a [`dual_site`].
+    pub(super) fn dual() -> Self {
+        let mut world = Self::at(dual_site(), 1 << 16);
+        world.bind(PORT_A, "port-a");
+        world
+    }
+
+    /// The first without ports bound, and with room for so many neighbors.
     pub(super) fn unbound(capacity: usize) -> Self {
+        Self::at(site(), capacity)
+    }
+
+    fn at(site: Site, capacity: usize) -> Self {
+        let has_ipv6 = site.underlay.as_ref().unwrap().links.v6.is_some();
         let (writer, registrar) = tables(
             Some(Underlay {
-                vtep: VTEP,
+                vtep: Some(VTEP),
+                vtep6: has_ipv6.then_some(VTEP6),
                 uplink: UPLINK,
                 host_port: None,
                 tunnel: Tunnel::default(),
             }),
             capacity,
         );
-        let mut core = Core::new(site(), writer);
+        let mut core = Core::new(site, writer);
         core.make_visible(GRACE);
         let mut reader = registrar.reader("test").unwrap();
         reader.offline();
@@ -300,13 +332,12 @@ fn show(tables: &Tables, found: Neighbor) -> String {
     let place = match found.hop {
         Hop::Local(port) => format!("port {}", port.get()),
         Hop::Remote(hop) => {
-            let mut header = [0; 64];
-            let words = tables.neighbors.hops.template(hop).words;
-            header
-                .chunks_mut(8)
-                .zip(words)
-                .for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_ne_bytes()));
-            format!("host 192.0.2.{} mac ..:{:02x}", header[33], header[5])
+            let template = tables.neighbors.hops.template(hop);
+            let header = template.words.map(u64::to_le_bytes).concat();
+            match template.is_over_ipv6() {
+                true => format!("host ..::{:x} mac ..:{:02x}", header[53], header[5]),
+                false => format!("host 192.0.2.{} mac ..:{:02x}", header[33], header[5]),
+            }
         }
     };
     format!("{} vni {} {place}", found.mac, found.vni)

@@ -43,6 +43,8 @@ pub struct PortConfig {
     pub mtu: Option<u16>,
     /// Receives frames for other MAC addresses than the device's too.
     pub promisc: bool,
+    /// Receives frames for all groups too: neighbor discovery asks in one.
+    pub groups: bool,
     /// All frames sent here are from the same pool, and from nowhere else: some drivers then free them faster.
     pub one_pool: bool,
 }
@@ -56,6 +58,7 @@ impl Default for PortConfig {
             txd: None,
             mtu: None,
             promisc: true,
+            groups: false,
             one_pool: false,
         }
     }
@@ -77,6 +80,9 @@ pub(super) struct Setup {
     pub(super) promisc_wanted: bool,
     /// What became of that, since the port was started.
     pub(super) promisc: Result<(), Errno>,
+    pub(super) groups_wanted: bool,
+    /// What became of that, since the port was started.
+    pub(super) groups: Result<(), Errno>,
     /// What became of the wish for an MTU.
     pub(super) mtu: Result<(), Errno>,
 }
@@ -121,6 +127,8 @@ impl Setup {
             rss: config.rxq > 1 && can.flow_type_rss_offloads & sys::ALKAID_RSS_FLOWS != 0,
             promisc_wanted: config.promisc,
             promisc: Ok(()),
+            groups_wanted: config.groups,
+            groups: Ok(()),
             mtu: Ok(()),
         };
         setup.configure(device, config, &can)?;

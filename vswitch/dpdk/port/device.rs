@@ -202,6 +202,12 @@ impl Device {
         Errno::check(status).map(|_| ())
     }
 
+    pub(super) fn receive_groups(&self) -> Result<(), Errno> {
+        // SAFETY: the port is ours.
+        let status = unsafe { sys::rte_eth_allmulticast_enable(self.id) };
+        Errno::check(status).map(|_| ())
+    }
+
     pub(super) fn mac(&self) -> Mac {
         let mut mac = sys::rte_ether_addr { addr_bytes: [0; 6] };
         // SAFETY: writes six bytes there. On failure they stay zero.

@@ -194,6 +194,13 @@ fn in_words(setup: &Setup) -> (Vec<&'static str>, Vec<&'static str>) {
             fallbacks.push("it receives whatever it is given: the driver has no promiscuous mode")
         }
     }
+    match (setup.groups_wanted, setup.groups) {
+        (false, _) => {}
+        (true, Ok(())) => offloads.push("receives frames for any group (multicast)"),
+        (true, Err(_)) => fallbacks.push(
+            "it receives what it is given of neighbor discovery: the driver cannot be asked for multicast frames",
+        ),
+    }
     if setup.mtu.is_err() {
         fallbacks.push("the switch alone heeds the MTU: the driver has none");
     }

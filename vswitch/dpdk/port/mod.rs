@@ -109,6 +109,9 @@ impl Port {
         let (started, said) = log::captured(|| self.device.start());
         started.map_err(|e| e.saying(said))?;
         setup.promisc = self.device.set_promiscuous(setup.promisc_wanted);
+        if setup.groups_wanted {
+            setup.groups = self.device.receive_groups();
+        }
         Ok(())
     }
 

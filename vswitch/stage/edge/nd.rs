@@ -19,8 +19,8 @@ use crate::io::Frame;
 use crate::stage::route;
 use crate::tables::{Attachment, Hop};
 use crate::wire::{
-    EthernetHdr, Icmpv6Hdr, Ipv6Hdr, Mac, ethernet, icmpv6, ipv6,
-    nd::{self, NeighborHdr, option},
+    EthernetHdr, Icmpv6Hdr, Ipv6Hdr, Mac, ethernet, ipv6,
+    nd::{self, NeighborHdr},
 };
 
 /// Makes a solicitation the advertisement. `None`: it is none, or nobody knows the answer.
@@ -64,24 +64,7 @@ fn sound<F: Frame>(frame: &F, fixed: usize) -> Result<(&EthernetHdr, &Ipv6Hdr, &
     if head.len() < frame.len() {
         return Err(DropReason::Truncated);
     }
-    let checked = || {
-        let (ethernet, packet) = EthernetHdr::ref_from_prefix(head).ok()?;
-        let (ip, message) = Ipv6Hdr::ref_from_prefix(packet).ok()?;
-        let message = message.get(..ip.payload_len())?;
-        let (icmp, _) = Icmpv6Hdr::ref_from_prefix(message).ok()?;
-        let good = ip.hop_limit() == nd::HOP_LIMIT
-            && icmp.code() == 0
-            && !ip.src().is_multicast()
-            && icmpv6::checksum_is_right((ip.src(), ip.dst()), message);
-        for read in nd::Options(message.get(fixed..)?) {
-            let (kind, _) = read.ok()?;
-            if kind == option::SOURCE && ip.src().is_unspecified() {
-                return None;
-            }
-        }
-        good.then_some((ethernet, ip, message))
-    };
-    checked().ok_or(DropReason::BadNd)
+    nd::sound(head, fixed).ok_or(DropReason::BadNd)
 }
 
 /// Who asks, and for whom.

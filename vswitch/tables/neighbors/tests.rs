@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::tables::{Full, Hop, HopId, Neighbor, NextHop, PortId, Tunnel};
+use crate::tables::{Endpoints, Full, Hop, HopId, Neighbor, NextHop, PortId, Tunnel};
 use crate::wire::Vni;
 
 fn value(mac: u64, vni: u32, port: u16) -> Entry {
@@ -237,8 +237,10 @@ fn step() -> impl Strategy<Value = Step> {
 fn next_hop(host: u8) -> NextHop {
     NextHop {
         port: PortId::new(0).unwrap(),
-        src_ip: Ipv4Addr::new(192, 0, 2, 1),
-        dst_ip: Ipv4Addr::new(192, 0, 2, host),
+        endpoints: Endpoints::V4 {
+            src: Ipv4Addr::new(192, 0, 2, 1),
+            dst: Ipv4Addr::new(192, 0, 2, host),
+        },
         src_mac: Mac::from_u64(1),
         dst_mac: Mac::from_u64(u64::from(host)),
         mtu: 1500,

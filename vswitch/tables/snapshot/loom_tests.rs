@@ -11,7 +11,7 @@ use super::*;
 use crate::tables::neighbors::Ip6Key;
 use crate::tables::sync::Fault;
 use crate::tables::sync::model::{check, check_up_to, fails, fails_up_to};
-use crate::tables::{Hop, HopId, Neighbor, NextHop, VpcId};
+use crate::tables::{Endpoints, Hop, HopId, Neighbor, NextHop, VpcId};
 use crate::wire::{Mac, Vni};
 
 const VPC: VpcId = VpcId(NonZeroU16::MIN);
@@ -38,8 +38,10 @@ fn local(mac: u64, port: u16) -> Neighbor {
 fn next_hop(host: u8) -> NextHop {
     NextHop {
         port: PortId::new(0).unwrap(),
-        src_ip: Ipv4Addr::new(192, 0, 2, 1),
-        dst_ip: Ipv4Addr::new(192, 0, 2, host),
+        endpoints: Endpoints::V4 {
+            src: Ipv4Addr::new(192, 0, 2, 1),
+            dst: Ipv4Addr::new(192, 0, 2, host),
+        },
         src_mac: Mac::from_u64(1),
         dst_mac: Mac::from_u64(u64::from(host)),
         mtu: 1500,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use super::*;
-use crate::tables::{Hop, Neighbor, NextHop, VpcId};
+use crate::tables::{Endpoints, Hop, Neighbor, NextHop, VpcId};
 use crate::wire::{Mac, Vni};
 
 const VPC: VpcId = VpcId(NonZeroU16::MIN);
@@ -52,8 +52,10 @@ fn entry(key: u32, version: u32, hop: Hop) -> Neighbor {
 fn next_hop(host: u32) -> NextHop {
     NextHop {
         port: PortId::new((host % 32) as u16).unwrap(),
-        src_ip: Ipv4Addr::new(192, 0, 2, 1),
-        dst_ip: Ipv4Addr::from(0xc633_0000 + host),
+        endpoints: Endpoints::V4 {
+            src: Ipv4Addr::new(192, 0, 2, 1),
+            dst: Ipv4Addr::from(0xc633_0000 + host),
+        },
         src_mac: Mac::from_u64(1),
         dst_mac: Mac::from_u64(0x0200_0000_0000 + u64::from(host)),
         mtu: 1500,

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::tables::{
-    Attachment, DomainId, Full, Hop, Neighbor, NextHop, PortId, RouteTable, TenantPort, VpcId,
+    Attachment, DomainId, Endpoints, Full, Hop, Neighbor, NextHop, RouteTable, TenantPort, VpcId,
 };
 use crate::wire::{Mac, Vni};
 
@@ -37,10 +37,10 @@ fn local(port: u16) -> Hop {
 }
 
 fn next_hop(host: u8) -> NextHop {
+    let (src, dst) = ([192, 0, 2, 1].into(), [192, 0, 2, host].into());
     NextHop {
-        port: PortId::new(0).unwrap(),
-        src_ip: Ipv4Addr::new(192, 0, 2, 1),
-        dst_ip: Ipv4Addr::new(192, 0, 2, host),
+        port: PortId(0),
+        endpoints: Endpoints::V4 { src, dst },
         src_mac: mac(1),
         dst_mac: mac(u32::from(host)),
         mtu: 1500,

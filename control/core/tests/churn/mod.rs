@@ -12,11 +12,13 @@ mod scene;
 mod traffic;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use vswitch::counters::{WorkerCounters, total};
 use vswitch::io::memory::{MemoryRx, MemoryTx, Wire, wire};
@@ -27,7 +29,8 @@ use vswitch::wire::Mac;
 use vswitch::worker::Worker;
 
 use super::grpc::Client;
-use crate::core::{Core, CoreHandle, Site, Uplink, channel};
+use crate::core::{self, Core, CoreHandle, Site, Uplink, channel};
+use crate::families::Families;
 use crate::server;
 use crate::southbound::service;
 use controller::{Controller, STREAMS, Said};
@@ -69,9 +72,10 @@ struct Switch {
 
 impl Switch {
     fn start() -> Self {
-        let (vtep, uplink) = (VTEP.into(), port(UPLINK.into()));
+        let (vtep, uplink) = (Ipv4Addr::from(VTEP), port(UPLINK.into()));
         let underlay = Underlay {
-            vtep,
+            vtep: Some(vtep),
+            vtep6: None,
             uplink,
             host_port: None,
             tunnel: Tunnel::default(),
@@ -95,14 +99,19 @@ impl Switch {
                 }
             }
         });
+        let link = core::Link {
+            vtep: IpNet::new(IpAddr::V4(vtep), 24).unwrap(),
+            gateway: None,
+        };
         let uplink = Uplink {
-            vtep,
-            prefix_len: 24,
+            links: Families {
+                v4: Some(link),
+                v6: None,
+            },
             port: uplink,
             mac: Mac::new(UPLINK_MAC),
             mtu: 1600,
             neighbors: HashMap::new(),
-            gateway: None,
             learned: HashMap::new(),
         };
         let site = Site {
