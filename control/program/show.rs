@@ -50,7 +50,7 @@ impl Program {
             Show::Routes => self.show_routes(wanted).finish("subnet"),
             Show::SecurityGroups => show_security_groups(wanted).finish("id"),
             Show::Dhcp => self.show_dhcp(wanted).finish("mac"),
-            Show::Gateways => show_gateways(wanted).finish("id"),
+            Show::Gateways => show_gateways(self, wanted).finish("id"),
             Show::Stale => show_stale(wanted).finish("kind"),
             Show::Pending => self.show_pending(wanted).finish("kind"),
             Show::Memory => self.show_memory(),
@@ -209,6 +209,11 @@ impl Program {
                 json!({ "kind": kind, "id": id, "reason": reason })
             });
         };
+        for (ix, slot) in wanted.vpcs() {
+            if let Some(obstacle) = self.vpc_state(wanted, ix).err() {
+                push("vpc", &slot.id, obstacle);
+            }
+        }
         for (ix, slot) in wanted.subnets().filter(|(_, slot)| slot.wanted.is_some()) {
             if let Some(obstacle) = self.subnet_state(wanted, ix).err() {
                 push("subnet", &slot.id, obstacle);
@@ -231,6 +236,11 @@ impl Program {
         for (client, dhcp) in wanted.dhcp() {
             if let Some(obstacle) = self.dhcp_state(wanted, client).err() {
                 push("dhcp", &dhcp.said.id, obstacle);
+            }
+        }
+        for (id, _) in wanted.gateways() {
+            if let Some(obstacle) = self.gateway_state(wanted, id).err() {
+                push("gateway", id, obstacle);
             }
         }
         for (kind, id, unserved) in kept(wanted) {

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 //! One frame of every kind: each way to forward, each reason to drop.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use vswitch::io::Frame;
 use vswitch::io::memory::MemoryFrame;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::{
-    AddressPair, Guard, Hop, Lease, LeaseOptions, PortId, Role, TenantPort, Tunnel, Underlay,
+    AddressPair, GatewayGroup, Guard, Hop, Lease, LeaseOptions, PortId, Role, TenantPort, Tunnel,
+    Underlay,
 };
 use vswitch::wire::Mac;
 
@@ -33,7 +35,7 @@ pub(crate) struct Scene {
 /// Subnets 10.7.0.0/24 and 10.8.1.0/24, routed; thousands of neighbors and of routes.
 pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     let (mut blue, mut red) = (Subnet::new(7, 1, 1, 0), Subnet::new(8, 2, 1, 1));
-    let via = |prefix: String, hop: std::net::Ipv4Addr| Route {
+    let via = |prefix: String, hop: Ipv4Addr| Route {
         prefix: prefix.parse().unwrap(),
         priority: 1,
         target: Target::Via(vpc(1), hop.into()),
@@ -55,7 +57,13 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     lab.guest(A, 1, std::slice::from_ref(&blue));
     lab.guest(B, 2, std::slice::from_ref(&blue));
     lab.guest(C, 3, &[red.clone(), blue.clone()]);
-    let attachments = vec![red.attachment(), blue.attachment(), six.attachment()];
+    let mut left = left_to_gateways();
+    let Hop::Remote(gateway) = lab.hop(PEER, PEER_MAC) else {
+        panic!("a hop is remote");
+    };
+    left.group = GatewayGroup::new(&[(PEER.into(), gateway)]).map(Arc::new);
+    let subnets = [&red, &blue, &left].map(Subnet::attachment);
+    let attachments = subnets.into_iter().chain([six.attachment()]).collect();
     net::tenant(lab, C, guest_mac(8, 3), attachments);
     lab.guest(DOWN, 4, std::slice::from_ref(&blue));
     lab.guest(STUCK, 7, std::slice::from_ref(&blue));
@@ -186,6 +194,8 @@ pub(crate) fn routed(blue: &Subnet, to: std::net::Ipv4Addr, ttl: u8) -> Vec<u8> 
 }
 
 pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
+    let left = left_to_gateways();
+    let (from, to) = (guest_mac(8, 3), guest_mac(11, 77));
     let frames = [
         (A, switched(blue, 1, 2)),
         (B, switched(blue, 2, 1)),
@@ -202,10 +212,17 @@ pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
         (HOST, ssh()),
         (B, routed_ipv6(guest_mac(7, 2), 64)), // of a guest in one subnet
         (C, routed_ipv6(guest_mac(8, 3), 64)), // and in several
+        (C, udp(from, to, left.ip(3), left.ip(77))), // to a gateway
+        (C, arp(from, left.ip(3), left.ip(77))),
     ];
     frames
         .map(|(at, bytes)| (at, MemoryFrame::new(&bytes)))
         .into()
+}
+
+/// A subnet in which nobody is known but by its VPC's gateways.
+fn left_to_gateways() -> Subnet {
+    Subnet::new(11, 5, 3, 0)
 }
 
 /// A packet by the gateway to guest 9.
@@ -299,20 +316,27 @@ pub(crate) fn syn(subnet: &Subnet) -> Vec<u8> {
     frame
 }
 
-/// An ARP request and an echo request of guest 1 for its gateway, and what it asks by DHCP.
-fn answered(blue: &Subnet) -> Arrivals {
+/// An ARP request for the MAC of an address.
+fn arp(mac: [u8; 6], sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let arp = etherparse::ArpPacket::new(
         etherparse::ArpHardwareId::ETHERNET,
         etherparse::EtherType::IPV4,
         etherparse::ArpOperation::REQUEST,
-        &guest_mac(7, 1),
-        &blue.ip(1).octets(),
+        &mac,
+        &sender.octets(),
         &[0; 6],
-        &blue.gateway().octets(),
+        &target.octets(),
     );
-    let (mut request, mut echo) = (Vec::new(), Vec::new());
-    let all = etherparse::PacketBuilder::ethernet2(guest_mac(7, 1), [0xff; 6]);
+    let mut request = Vec::new();
+    let all = etherparse::PacketBuilder::ethernet2(mac, [0xff; 6]);
     all.arp(arp.unwrap()).write(&mut request).unwrap();
+    request
+}
+
+/// An ARP request and an echo request of guest 1 for its gateway, and what it asks by DHCP.
+fn answered(blue: &Subnet) -> Arrivals {
+    let request = arp(guest_mac(7, 1), blue.ip(1), blue.gateway());
+    let mut echo = Vec::new();
     etherparse::PacketBuilder::ethernet2(guest_mac(7, 1), gateway_mac(7, 0))
         .ipv4(blue.ip(1).octets(), blue.gateway().octets(), 64)
         .icmpv4_echo_request(1, 2)

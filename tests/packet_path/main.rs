@@ -6,6 +6,7 @@ mod dhcp;
 mod ecn;
 mod edge;
 mod fragments;
+mod group;
 mod guard;
 mod icmp;
 mod ipv6;

@@ -47,7 +47,7 @@ pub fn run<F: Frame>(
         }
     };
     burst.keep_or_offer(decide, |frame, meta, reason| match reason {
-        DropReason::TooBig => too_big(frame, meta, edge, large),
+        DropReason::TooBig => too_big(frame, meta, edge, large).map(|()| None),
         _ => Err((frame, reason)),
     });
 }
