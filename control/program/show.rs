@@ -59,7 +59,7 @@ impl Program {
 
     fn show_vpcs(&self, wanted: &Wanted) -> Rows {
         let mut rows = Rows::default();
-        for (_, slot) in wanted.vpcs() {
+        for (ix, slot) in wanted.vpcs() {
             let vpc = slot.wanted.as_ref();
             rows.push(|| {
                 json!({
@@ -68,6 +68,11 @@ impl Program {
                     "cidr": vpc.map(|vpc| &vpc.said.cidr).filter(|cidr| !cidr.is_empty()),
                     "vni": vpc.and_then(|vpc| vpc.value.vni).map(|vni| vni.get()),
                     "subnets": slot.subnets.len(),
+                    "gateways": join(wanted.gateways_of(ix).into_iter().map(str::to_owned)),
+                    "state": match vpc {
+                        Some(_) => state(wanted, self.vpc_state(wanted, ix)),
+                        None => "waiting: the controller has not described it yet".to_owned(),
+                    },
                 })
             });
         }

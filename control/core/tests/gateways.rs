@@ -42,6 +42,12 @@ fn a_gateway_is_used_whether_it_comes_before_the_vpc_or_after() {
     let mut world = World::new();
     assert_eq!(world.put(guest(&["zeta"])), [Pending, Success, Success]);
     assert_eq!(world.reasons(), ["its gateway \"zeta\" is not known yet"]);
+    let row = &world.show(Show::Vpcs)[0];
+    assert_eq!(row["gateways"], "zeta");
+    assert_eq!(
+        row["state"],
+        "waiting: its gateway \"zeta\" is not known yet"
+    );
     assert_eq!(machines(&mut world), "");
     world.succeed([zeta("zeta", &[50, 51])]);
     assert_eq!(
@@ -56,6 +62,7 @@ fn a_gateway_is_used_whether_it_comes_before_the_vpc_or_after() {
     world.succeed(guest(&["zeta"]));
     assert_eq!((world.see(), world.reasons().len()), (seen, 0));
     assert_eq!(state(&mut world, "zeta"), "ready");
+    assert_eq!(world.show(Show::Vpcs)[0]["state"], "ready");
 }
 
 #[test]
