@@ -131,13 +131,13 @@ impl<F: Frame> Burst<F> {
         self.keep_or_offer(decide, |frame, _, reason| Err((frame, reason)));
     }
 
-    /// Decides over each frame: `Ok` keeps it, `Err` offers it, in order, to somebody who either takes it or gives it back
-    /// with the reason to drop it for. The one place that counts and frees a drop.
+    /// Decides over each frame: `Ok` keeps it, `Err` offers it, in order, to somebody who takes it (`Ok(None)`), gives it back
+    /// to be kept after all, or gives it back with the reason to drop it for. The one place that counts and frees a drop.
     #[inline(always)]
     pub fn keep_or_offer(
         &mut self,
         decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
-        offer: impl FnMut(F, &Meta, DropReason) -> Result<(), (F, DropReason)>,
+        offer: impl FnMut(F, &mut Meta, DropReason) -> Result<Option<F>, (F, DropReason)>,
     ) {
         let refused = self.refusals(decide);
         if refused != 0 {
@@ -152,7 +152,7 @@ impl<F: Frame> Burst<F> {
         &mut self,
         decide: impl FnMut(&mut F, &mut Meta) -> Result<(), DropReason>,
         again: impl FnMut(&mut F, &mut Meta, DropReason) -> Result<(), DropReason>,
-        offer: impl FnMut(F, &Meta, DropReason) -> Result<(), (F, DropReason)>,
+        offer: impl FnMut(F, &mut Meta, DropReason) -> Result<Option<F>, (F, DropReason)>,
     ) {
         let refused = self.refusals(decide);
         if refused != 0 {
@@ -198,24 +198,35 @@ impl<F: Frame> Burst<F> {
         refused
     }
 
-    /// Offers the frames whose bits are set, and frees those that nobody takes; the others close up, in order.
+    /// Offers the frames whose bits are set, and frees those that nobody takes or keeps; the others close up, in order.
     #[cold]
     #[inline(never)]
     fn remove(
         &mut self,
         refused: u64,
-        mut offer: impl FnMut(F, &Meta, DropReason) -> Result<(), (F, DropReason)>,
+        mut offer: impl FnMut(F, &mut Meta, DropReason) -> Result<Option<F>, (F, DropReason)>,
     ) {
         let mut gone = Frames::new();
         let all = std::mem::take(&mut self.frames);
         for (i, frame) in all.into_iter().enumerate() {
-            let meta = &self.meta[i];
-            if refused >> i & 1 == 0 {
-                self.meta[self.frames.len()] = *meta;
-                self.frames.push(frame);
-            } else if let Err((frame, reason)) = offer(frame, meta, meta.refused) {
-                self.drops[reason as usize] += 1;
-                gone.push(frame);
+            let mut meta = self.meta[i];
+            let kept = match refused >> i & 1 {
+                0 => Ok(Some(frame)),
+                _ => {
+                    let reason = meta.refused;
+                    offer(frame, &mut meta, reason)
+                }
+            };
+            match kept {
+                Ok(Some(frame)) => {
+                    self.meta[self.frames.len()] = meta;
+                    self.frames.push(frame);
+                }
+                Ok(None) => {}
+                Err((frame, reason)) => {
+                    self.drops[reason as usize] += 1;
+                    gone.push(frame);
+                }
             }
         }
         F::free_all(&mut gone);
@@ -297,25 +308,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_offered_is_taken_or_dropped_for_the_reason_that_comes_back() {
-        let mut burst = burst(&[1, 2, 3, 4]);
+    fn what_is_offered_is_taken_kept_or_dropped_for_the_reason_that_comes_back() {
+        let mut burst = burst(&[1, 2, 3, 4, 5, 6]);
         let mut taken = Vec::new();
         burst.keep_or_offer(
             |frame, _| match frame.len() {
-                1 => Ok(()),
+                1 | 6 => Ok(()),
                 2 => Err(DropReason::NoRoute),
                 _ => Err(DropReason::UnknownMac),
             },
             |frame, meta, reason| match (meta.len, reason) {
                 (3, DropReason::UnknownMac) => {
                     taken.push(frame.len());
-                    Ok(())
+                    Ok(None)
                 }
                 (4, _) => Err((frame, DropReason::TooBig)),
+                (5, _) => {
+                    meta.len = 50;
+                    Ok(Some(frame))
+                }
                 _ => Err((frame, reason)),
             },
         );
-        assert_eq!((taken, lens(&burst)), (vec![3], vec![(1, 1)]));
+        assert_eq!(
+            (taken, lens(&burst)),
+            (vec![3], vec![(1, 1), (5, 50), (6, 6)])
+        );
         let worker = std::sync::Arc::new(crate::counters::WorkerCounters::default());
         burst.settle(worker.port(NOWHERE));
         let total = total(&[worker], NOWHERE);

@@ -127,6 +127,7 @@ pub struct PortCounters {
     rx_bytes: AtomicU64,
     forwarded: AtomicU64,
     answered: AtomicU64,
+    to_gateway: AtomicU64,
     own: AtomicU64,
     unsent: AtomicU64,
     held: AtomicU64,
@@ -143,6 +144,7 @@ impl Default for PortCounters {
             rx_bytes,
             forwarded,
             answered,
+            to_gateway,
             own,
             unsent,
             held,
@@ -155,6 +157,7 @@ impl Default for PortCounters {
             rx_bytes,
             forwarded,
             answered,
+            to_gateway,
             own,
             unsent,
             held,
@@ -190,6 +193,13 @@ impl PortCounters {
     #[inline]
     pub fn add_answered(&self, count: usize) {
         add(&self.answered, count as u64);
+    }
+
+    /// A packet that arrived on this port lacks a neighbor, and goes to a gateway that knows it; or is dropped on its way, and
+    /// counted there.
+    #[inline]
+    pub fn add_to_gateway(&self) {
+        add(&self.to_gateway, 1);
     }
 
     /// Messages of the switch's own, or a packet's further fragments, left by this port: part of what
@@ -279,6 +289,8 @@ pub struct PortTotals {
     pub forwarded: u64,
     /// Of `rx`: packets that were for the switch itself, and answered or read.
     pub answered: u64,
+    /// Of `rx`: packets that lacked a neighbor and went to a gateway of their VPC. Counted elsewhere too.
+    pub to_gateway: u64,
     /// Of `rx`: packets that wait for the controller now.
     pub held: u64,
     /// Packets that left by the port.
@@ -301,6 +313,7 @@ impl Default for PortTotals {
             rx_bytes: 0,
             forwarded: 0,
             answered: 0,
+            to_gateway: 0,
             held: 0,
             tx: 0,
             tx_bytes: 0,
@@ -337,6 +350,7 @@ impl PortTotals {
             rx_bytes: self.rx_bytes.wrapping_sub(earlier.rx_bytes),
             forwarded: self.forwarded.wrapping_sub(earlier.forwarded),
             answered: self.answered.wrapping_sub(earlier.answered),
+            to_gateway: self.to_gateway.wrapping_sub(earlier.to_gateway),
             own: self.own.wrapping_sub(earlier.own),
             unsent: self.unsent.wrapping_sub(earlier.unsent),
             tx: self.tx.wrapping_sub(earlier.tx),
@@ -354,6 +368,7 @@ pub fn total(workers: &[Arc<WorkerCounters>], port: PortId) -> PortTotals {
         sum.rx_bytes += counters.rx_bytes.load(Relaxed);
         sum.forwarded += counters.forwarded.load(Relaxed);
         sum.answered += counters.answered.load(Relaxed);
+        sum.to_gateway += counters.to_gateway.load(Relaxed);
         sum.own += counters.own.load(Relaxed);
         sum.unsent += counters.unsent.load(Relaxed);
         sum.held = sum

@@ -319,6 +319,7 @@ fn tenant(mac: [u8; 6], vni: u32, number: u32, subnet: [u8; 4], routes: Arc<Rout
         host_dvr_mac: Some(Mac::new([0xfe, 0x16, 0x11, 0, 0, 0])),
         routes,
         advertisement: Arc::default(),
+        group: None,
     };
     Role::Tenant(Arc::new(TenantPort {
         mac: Mac::new(mac),

@@ -304,6 +304,7 @@ impl Scene {
             host_dvr_mac: Some(Mac::new(DVR_MAC)),
             routes: Arc::new(RouteTable::build(&mut routes)),
             advertisement: Arc::default(),
+            group: None,
         };
         let add = |writer: &mut Writer, mac, ip: Ipv4Addr, hop| {
             let neighbor = Neighbor {

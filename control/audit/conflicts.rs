@@ -235,8 +235,11 @@ fn overlapping_routes(wanted: &Wanted, all: &mut Conflicts) {
     type Ways = BTreeMap<NextHop, (u32, String)>;
     let mut ways = HashMap::<(SubnetIx, IpNet), Ways>::new();
     for (_, slot) in wanted.routers() {
-        let tables = slot.wanted.iter().flat_map(|router| &router.value.subnets);
-        for (subnet, rule) in tables.flat_map(|(ix, rules)| rules.values().map(|it| (*ix, it))) {
+        let Some(router) = &slot.wanted else { continue };
+        let subnets = router.value.subnets.keys();
+        let tables = subnets.filter_map(|ix| Some((*ix, wanted.rules(&router.value, *ix)?)));
+        for (subnet, rule) in tables.flat_map(|(ix, rules)| rules.values().map(move |it| (ix, it)))
+        {
             let hop = match rule.next_hop {
                 NextHop::Link => "the link".to_owned(),
                 NextHop::Via(machine) => machine.to_string(),

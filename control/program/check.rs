@@ -35,6 +35,15 @@ impl Program {
         self.writer.set_role(port, Role::Unbound);
     }
 
+    /// Has hosts beyond the VTEP's prefix be reached by a router whose MAC nobody says.
+    pub(crate) fn route_underlay_by(&mut self, router: IpAddr) {
+        let uplink = self.site.underlay.as_mut();
+        let link = uplink.and_then(|uplink| uplink.links.place_like(router).as_mut());
+        if let Some(link) = link {
+            link.gateway = Some((router, None));
+        }
+    }
+
     /// Panics if something is programmed that nobody claims, or the other way round.
     pub(crate) fn assert_consistent(&mut self, wanted: &Wanted, tables: &Tables) {
         let mut hops = HashSet::new();
@@ -61,6 +70,7 @@ impl Program {
                     && self.by_mac.winner(placed.mac()).is_some()
             );
         }
+        hops.extend(self.group_hops());
         let all = |(winners, others): (usize, usize)| winners + others;
         assert_eq!([all(self.by_mac.len()), all(self.by_ip.len())], [macs, ips]);
         for (key, value) in self.by_ip.iter() {

@@ -13,7 +13,7 @@ use vswitch::counters::DropReason;
 use vswitch::stage::observe::Stage;
 use vswitch::stage::punt::Sought;
 use vswitch::tables::{Hop, Neighbor, Neighbors, PortId, Role, TenantPort};
-use vswitch::wire::ethernet;
+use vswitch::wire::{Mac, ethernet};
 
 use super::Program;
 use crate::explain::packet::{PacketError, Sender, packet};
@@ -161,6 +161,9 @@ impl<'a> Explainer<'a> {
         let Some(neighbor) = meta.neighbor.neighbor() else {
             return step(name(Stage::Neighbor), what, None);
         };
+        if neighbor.mac.is_zero() {
+            return self.left_to_gateway(meta, head, neighbor);
+        }
         let (mac, vni) = (neighbor.mac, neighbor.vni.get());
         let (place, because) = match neighbor.hop {
             Hop::Local(port) => (format!("here, at port {}", port.get()), self.port_at(port)),
@@ -178,6 +181,30 @@ impl<'a> Explainer<'a> {
         };
         let text = format!("{what} is {mac} in VNI {vni}, {place}");
         step(name(Stage::Neighbor), text, because)
+    }
+
+    /// Of a packet that lacks a neighbor, the gateway that is to know it.
+    fn left_to_gateway(&self, meta: &Meta, head: &[u8], neighbor: Neighbor) -> Step {
+        let what = match destination(meta, head) {
+            Some(ip) => ip.to_string(),
+            None => Mac::from_word(meta.dst_mac).to_string(),
+        };
+        let Some((vpc, ip)) = self.program.gateway_at(neighbor) else {
+            let text = format!("nobody told us of {what}: left to a gateway that changes just now");
+            return step(name(Stage::Neighbor), text, None);
+        };
+        let mut gateways = Program::machines_of(self.wanted, vpc);
+        let named = gateways.find(|(_, gateway)| gateway.value.iter().any(|(of, _)| *of == ip));
+        let named = named.map(|(id, gateway)| Named {
+            kind: ResourceType::Gateway,
+            id: id.to_owned(),
+            revision: gateway.revision,
+        });
+        let vni = neighbor.vni.get();
+        let text = format!(
+            "nobody told us of {what}: left to the gateway at {ip}, as it is and in VNI {vni}"
+        );
+        step(name(Stage::Neighbor), text, named)
     }
 
     /// The controller's neighbor that an entry of the tables comes from.

@@ -2,7 +2,7 @@
 //! Wanted state -> edits of the workers' tables -> one publication.
 //!
 //! [`Program::update`] is the way in: it looks at what was touched, in the order in which things depend on
-//! each other: [`subnet`]s (VNI and VPC as numbers), their [`routes`], [`port`]s, [`neighbor`]s. Each of
+//! each other: [`subnet`]s (VNI and VPC as numbers), VPCs' gateways ([`group`]), [`routes`], [`port`]s, [`neighbor`]s. Each of
 //! them is worked out anew from the wanted state, compared with what was programmed, and the difference
 //! becomes edits. What lacks something is left out and waits ([`Obstacle`]); it is looked at again when
 //! what it lacks is touched.
@@ -19,6 +19,7 @@ mod claimant;
 pub(crate) mod claims;
 mod dhcp;
 pub(crate) mod explain;
+mod group;
 mod ips;
 pub(crate) mod neighbor;
 pub(crate) mod numbers;
@@ -46,6 +47,7 @@ use crate::state::network::{SubnetIx, VpcIx};
 use crate::state::port::PortIx;
 use crate::state::{Subject, Touched, Wanted};
 use claims::Claims;
+use group::Group;
 use ips::IpClaims;
 use neighbor::Placement;
 use numbers::Numbers;
@@ -76,6 +78,7 @@ pub(crate) struct Program {
     subnets: HashMap<SubnetIx, Result<Resolved, Obstacle>>,
     routes: HashMap<SubnetIx, SubnetRoutes>,
     no_routes: Arc<RouteTable>,
+    groups: HashMap<VpcIx, Group>,
     ports: HashMap<PortIx, ProgrammedPort>,
     neighbors: Chunks<Placement>,
     /// Neighbors that are kept out of the tables since nobody used them, see `core::on_demand`.
@@ -114,6 +117,7 @@ impl Program {
             subnets: HashMap::new(),
             routes: HashMap::new(),
             no_routes: Arc::new(RouteTable::empty()),
+            groups: HashMap::new(),
             ports: HashMap::new(),
             neighbors: Chunks::default(),
             idle: HashSet::new(),
@@ -147,10 +151,16 @@ impl Program {
     fn look_at(&mut self, wanted: &Wanted, touched: Touched) {
         let Touched {
             subnets,
+            mut grouped,
             mut routed,
             mut ports,
             mut neighbors,
         } = touched;
+        let in_port = |ix: &PortIx| wanted.port(*ix)?.wanted.as_ref();
+        let of_ports = ports.iter().filter_map(in_port);
+        let of_ports = of_ports.flat_map(|port| port.value.fixed_ips.iter().map(|(ix, _)| ix));
+        let all = of_ports.chain(&subnets).chain(&routed);
+        grouped.extend(all.filter_map(|ix| Self::vpc_of(wanted, *ix)));
         let mut routers = BTreeSet::new();
         let mut changed = Vec::new();
         for subnet in subnets {
@@ -177,6 +187,9 @@ impl Program {
             {
                 ports.extend(&slot.ports);
             }
+        }
+        for vpc in grouped {
+            ports.extend(self.update_group(wanted, vpc));
         }
         ports
             .into_iter()
@@ -239,7 +252,8 @@ impl Program {
     /// Why the resource is not programmed, or `Ok` if it is.
     pub(crate) fn state(&self, wanted: &Wanted, subject: &Subject) -> Result<(), Obstacle> {
         match subject {
-            Subject::Nothing | Subject::Vpc => Ok(()),
+            Subject::Nothing => Ok(()),
+            Subject::Vpc(ix) => self.vpc_state(wanted, *ix),
             Subject::Subnet(ix) => self.subnet_state(wanted, *ix),
             Subject::Router(ix) => self
                 .router_obstacles(wanted, *ix)
@@ -250,6 +264,7 @@ impl Program {
                 .iter()
                 .try_for_each(|ix| self.neighbor_state(wanted, *ix)),
             Subject::Dhcp(client) => self.dhcp_state(wanted, client),
+            Subject::Gateway(id) => self.gateway_state(wanted, id),
             Subject::Kept(unserved) => Err(Obstacle::Unserved(*unserved)),
         }
     }

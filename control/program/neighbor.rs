@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use hashbrown::HashSet;
 use vswitch::stage::punt::Sought;
-use vswitch::tables::{DomainId, Hop, Neighbor, NextHop, VpcId};
+use vswitch::tables::{DomainId, Hop, HopId, Neighbor, NextHop, VpcId};
 use vswitch::wire::Mac;
 
 use super::claims::Rank;
 use super::{IpKey, MacKey, Obstacle, Program};
-use crate::state::Wanted;
 use crate::state::neighbor::{NeighborIx, NeighborSlot};
 use crate::state::network::SubnetIx;
+use crate::state::{Touched, Wanted};
 
 /// What is programmed of a neighbor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,19 +151,7 @@ impl Program {
         if uplink.is_own(host) {
             return Ok(Placement::Here);
         }
-        let endpoints = uplink.endpoints(host).ok_or(Obstacle::NoVtepLike(host))?;
-        let Some(dst_mac) = uplink.mac_towards(host, slot.place.host_mac) else {
-            self.needed.extend(uplink.way_to(host));
-            return Err(Obstacle::NoMac(host));
-        };
-        let next_hop = NextHop {
-            port: uplink.port,
-            endpoints,
-            src_mac: uplink.mac,
-            dst_mac,
-            mtu: uplink.mtu,
-        };
-        let hop = Hop::Remote(self.writer.acquire_hop(next_hop)?);
+        let hop = Hop::Remote(self.hop_towards(host, slot.place.host_mac)?);
         Ok(Placement::Placed(Placed {
             ip: (here.vpc, slot.ip),
             domain: here.domain,
@@ -174,6 +162,28 @@ impl Program {
                 hop,
             },
         }))
+    }
+
+    /// The next hop towards a host, whose MAC was `said` to be this. To be given back.
+    pub(super) fn hop_towards(
+        &mut self,
+        host: IpAddr,
+        said: Option<Mac>,
+    ) -> Result<HopId, Obstacle> {
+        let uplink = self.site.underlay.as_ref().ok_or(Obstacle::NoVtep)?;
+        let endpoints = uplink.endpoints(host).ok_or(Obstacle::NoVtepLike(host))?;
+        let Some(dst_mac) = uplink.mac_towards(host, said) else {
+            self.needed.extend(uplink.way_to(host));
+            return Err(Obstacle::NoMac(host));
+        };
+        let next_hop = NextHop {
+            port: uplink.port,
+            endpoints,
+            src_mac: uplink.mac,
+            dst_mac,
+            mtu: uplink.mtu,
+        };
+        Ok(self.writer.acquire_hop(next_hop)?)
     }
 
     fn waiting(&mut self, ix: NeighborIx, obstacle: Obstacle) -> Placement {
@@ -198,15 +208,28 @@ impl Program {
         for ix in neighbors.map(|(ix, _)| ix).collect::<Vec<_>>() {
             self.update_neighbor(wanted, ix);
         }
+        let grouped = self.grouped().collect();
+        self.look_at(
+            wanted,
+            Touched {
+                grouped,
+                ..Touched::default()
+            },
+        );
     }
 
-    /// The addresses of the underlay that lead to a neighbor. What was learned of others is forgotten.
+    /// The addresses of the underlay that lead to a neighbor or a gateway. What was learned of others is forgotten.
     pub(crate) fn needed(&mut self, wanted: &Wanted) -> HashSet<IpAddr> {
         let Some(uplink) = &mut self.site.underlay else {
             return HashSet::new();
         };
-        let ways = wanted.neighbors();
-        let ways = ways.filter_map(|(_, slot)| uplink.way_to(slot.place.host));
+        let neighbors = wanted.neighbors().map(|(_, slot)| slot.place.host);
+        let gateways = self.groups.keys();
+        let gateways = gateways.flat_map(|vpc| Self::machines_of(wanted, *vpc));
+        let gateways = gateways.flat_map(|(_, gateway)| gateway.value.iter().map(|(ip, _)| *ip));
+        let ways = neighbors
+            .chain(gateways)
+            .filter_map(|host| uplink.way_to(host));
         let needed: HashSet<_> = ways.collect();
         uplink.learned.retain(|ip, _| needed.contains(ip));
         needed

@@ -12,6 +12,7 @@ use crate::dhcp::offer::NoLease;
 use crate::proto::schema::OperationStatus;
 use crate::southbound::field::{FieldError, Quote, version};
 use crate::state::Wanted;
+use crate::state::gateway::Unusable;
 use crate::state::kept::Unserved;
 use crate::state::network::{SubnetIx, VpcIx};
 use crate::state::port::PortIx;
@@ -54,6 +55,16 @@ pub(crate) enum Obstacle {
     OtherOffer(SubnetIx),
     /// What a port is told by DHCP lacks something that the controller says wrong.
     Told(Box<FieldError>),
+    /// The VPC names a gateway of this id, which is not described.
+    NoGateway(Box<str>),
+    /// No VPC names the gateway.
+    NoVpc,
+    /// The gateway has no machines.
+    NoMachine,
+    /// The VPC's gateways have more machines than a group takes.
+    TooManyMachines(VpcIx),
+    /// The gateway is kept, and of no use.
+    Unusable(Unusable),
     /// It is kept for a version that acts on it.
     Unserved(Unserved),
 }
@@ -80,7 +91,7 @@ impl Obstacle {
     pub(crate) fn is_failure(&self) -> bool {
         matches!(
             self,
-            Self::Full(_) | Self::TooManyRoutes(_) | Self::NoNumber
+            Self::Full(_) | Self::TooManyRoutes(_) | Self::TooManyMachines(_) | Self::NoNumber
         )
     }
 
@@ -88,10 +99,7 @@ impl Obstacle {
     pub(super) fn is_invalid(&self) -> bool {
         matches!(
             self,
-            Self::VniTaken(..)
-                | Self::OtherVersion(..)
-                | Self::Told(_)
-                | Self::Unserved(Unserved::Unreachable(_) | Unserved::NoArionInfo)
+            Self::VniTaken(..) | Self::OtherVersion(..) | Self::Told(_) | Self::Unusable(_)
         )
     }
 
@@ -196,6 +204,18 @@ impl fmt::Display for Explained<'_> {
                 self.subnet(*ix)
             ),
             Obstacle::Told(problem) => write!(f, "served, but for {problem}"),
+            Obstacle::NoGateway(id) => write!(f, "its gateway {} is not known yet", Quote(id)),
+            Obstacle::NoVpc => f.write_str("no VPC names it yet"),
+            Obstacle::NoMachine => f.write_str("it has no destinations yet"),
+            Obstacle::TooManyMachines(ix) => {
+                let vpc = self.wanted.vpc(*ix).map_or("", |slot| &slot.id);
+                let (vpc, most) = (Quote(vpc), vswitch::tables::MAX_MEMBERS);
+                write!(
+                    f,
+                    "the gateways of VPC {vpc} have more than {most} destinations"
+                )
+            }
+            Obstacle::Unusable(why) => why.fmt(f),
             Obstacle::Unserved(why) => why.fmt(f),
         }
     }

@@ -212,6 +212,7 @@ impl Program {
             host_dvr_mac: routes.map(|routes| routes.dvr_mac),
             routes: routes.map_or_else(|| self.no_routes.clone(), |routes| routes.table.clone()),
             advertisement: self.advertisement(wanted, subnet).0.into(),
+            group: self.group_of(here.vpc_ix),
         }
     }
 
@@ -310,6 +311,7 @@ pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
             b.host_dvr_mac,
             &b.advertisement,
         ) && Arc::ptr_eq(&a.routes, &b.routes)
+            && a.group.as_ref().map(Arc::as_ptr) == b.group.as_ref().map(Arc::as_ptr)
     };
     a.mac == b.mac
         && a.admin_up == b.admin_up

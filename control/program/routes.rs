@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Route tables: a subnet's routers connect it to their other subnets, and add the rules written for it.
+//! Route tables: a subnet's routers connect it to their other subnets, and add the rules written for it, or those of their
+//! default tables if none are.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -17,8 +18,8 @@ use super::{Obstacle, Program};
 use crate::southbound::field::is_link_local;
 use crate::state::Wanted;
 use crate::state::network::SubnetIx;
-use crate::state::resource::{NextHop, Rule, RuleKey};
-use crate::state::router::{Router, RouterIx};
+use crate::state::resource::{NextHop, Rule};
+use crate::state::router::{Router, RouterIx, Rules};
 
 /// Priority of the route to a connected subnet: a rule for exactly the same prefix wins, so that a
 /// controller can lead a subnet's traffic through a machine of its own.
@@ -63,12 +64,15 @@ impl Program {
             .filter(move |(subnet, _)| is_cut(*subnet))
             .map(|(subnet, _)| Obstacle::TooManyRoutes(*subnet));
         let missing = subnets().filter_map(|(subnet, _)| self.resolved(*subnet).err());
-        let hops = subnets().flat_map(|(subnet, rules)| self.missing_hops(*subnet, rules));
+        let hops = subnets().flat_map(move |(subnet, _)| {
+            let rules = router.and_then(|router| wanted.rules(&router.value, *subnet));
+            rules.map_or_else(Vec::new, |rules| self.missing_hops(*subnet, rules))
+        });
         cut.chain(missing).chain(hops)
     }
 
     /// Next hops of these rules for the subnet that no port and no neighbor has.
-    fn missing_hops(&self, subnet: SubnetIx, rules: &BTreeMap<RuleKey, Rule>) -> Vec<Obstacle> {
+    fn missing_hops(&self, subnet: SubnetIx, rules: &Rules) -> Vec<Obstacle> {
         let Some(routes) = self.routes.get(&subnet) else {
             return Vec::new();
         };
@@ -152,7 +156,8 @@ impl Program {
                     vpcs.entry(there.vpc).or_insert(&vpc.id);
                 }
             }
-            self.add_routes(router, ix, here.vpc, &vpcs, &mut routes);
+            let rules = wanted.rules(router, ix);
+            self.add_routes(router, rules, here.vpc, &vpcs, &mut routes);
             let there = router.subnets.keys().filter_map(|subnet| {
                 let gateway = self.resolved(*subnet).ok()?.gateway_ip?;
                 (*subnet == ix || !is_link_local(gateway)).then_some(gateway)
@@ -168,11 +173,11 @@ impl Program {
         Some((routes, dvr_mac?, gateways))
     }
 
-    /// Adds what `router` says of the subnet `ix`, which is in `vpc`.
+    /// Adds the subnets that `router` connects, and `rules` for one of them, which is in `vpc`.
     fn add_routes(
         &self,
         router: &Router,
-        ix: SubnetIx,
+        rules: Option<&Rules>,
         vpc: VpcId,
         vpcs: &Vpcs<'_>,
         routes: &mut Vec<Route>,
@@ -195,11 +200,7 @@ impl Program {
             Some(Target::Connected(there)) => *there,
             _ => vpc,
         };
-        let rules = router
-            .subnets
-            .get(&ix)
-            .into_iter()
-            .flat_map(|rules| rules.values());
+        let rules = rules.into_iter().flat_map(|rules| rules.values());
         routes.extend(rules.map(|rule| {
             let target = match rule.next_hop {
                 NextHop::Link => Target::Connected(vpc),

@@ -51,7 +51,7 @@ impl Program {
             Show::Routes => self.show_routes(wanted).finish("subnet"),
             Show::SecurityGroups => show_security_groups(wanted).finish("id"),
             Show::Dhcp => self.show_dhcp(wanted).finish("mac"),
-            Show::Gateways => show_gateways(wanted).finish("id"),
+            Show::Gateways => show_gateways(self, wanted).finish("id"),
             Show::Stale => show_stale(wanted).finish("kind"),
             Show::Pending => self.show_pending(wanted).finish("kind"),
             Show::Memory => self.show_memory(),
@@ -60,7 +60,7 @@ impl Program {
 
     fn show_vpcs(&self, wanted: &Wanted) -> Rows {
         let mut rows = Rows::default();
-        for (_, slot) in wanted.vpcs() {
+        for (ix, slot) in wanted.vpcs() {
             let vpc = slot.wanted.as_ref();
             rows.push(|| {
                 json!({
@@ -69,6 +69,11 @@ impl Program {
                     "cidr": vpc.map(|vpc| &vpc.said.cidr).filter(|cidr| !cidr.is_empty()),
                     "vni": vpc.and_then(|vpc| vpc.value.vni).map(|vni| vni.get()),
                     "subnets": slot.subnets.len(),
+                    "gateways": join(wanted.gateways_of(ix).into_iter().map(str::to_owned)),
+                    "state": match vpc {
+                        Some(_) => state(wanted, self.vpc_state(wanted, ix)),
+                        None => "waiting: the controller has not described it yet".to_owned(),
+                    },
                 })
             });
         }
@@ -214,6 +219,11 @@ impl Program {
                 json!({ "kind": kind, "id": id, "reason": reason })
             });
         };
+        for (ix, slot) in wanted.vpcs() {
+            if let Some(obstacle) = self.vpc_state(wanted, ix).err() {
+                push("vpc", &slot.id, obstacle);
+            }
+        }
         for (ix, slot) in wanted.subnets().filter(|(_, slot)| slot.wanted.is_some()) {
             if let Some(obstacle) = self.subnet_state(wanted, ix).err() {
                 push("subnet", &slot.id, obstacle);
@@ -236,6 +246,11 @@ impl Program {
         for (client, dhcp) in wanted.dhcp() {
             if let Some(obstacle) = self.dhcp_state(wanted, client).err() {
                 push("dhcp", &dhcp.said.id, obstacle);
+            }
+        }
+        for (id, _) in wanted.gateways() {
+            if let Some(obstacle) = self.gateway_state(wanted, id).err() {
+                push("gateway", id, obstacle);
             }
         }
         for (kind, id, unserved) in kept(wanted) {

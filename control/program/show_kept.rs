@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
-//! Rows of what is kept and not acted on: security groups, gateways.
+//! Rows of security groups, which are kept and not acted on, and of gateways.
+
+use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 use serde_json::json;
 
-use super::show::{Rows, join};
+use super::show::{Rows, join, state};
+use super::{Obstacle, Program};
 use crate::proto::schema::gateway_configuration::ExtraInfo;
 use crate::proto::schema::security_group_configuration::Direction;
 use crate::state::Wanted;
@@ -13,11 +16,7 @@ use crate::state::kept::Unserved;
 /// Kind, id, and why it is not acted on, of each such resource.
 pub(super) fn kept(wanted: &Wanted) -> impl Iterator<Item = (&'static str, &str, Unserved)> {
     let groups = wanted.security_groups();
-    let groups = groups.map(|(id, _)| ("security-group", id, Unserved::SecurityGroup));
-    let gateways = wanted.gateways();
-    let gateways =
-        gateways.map(|(id, gateway)| ("gateway", id, Unserved::of_gateway(&gateway.said)));
-    groups.chain(gateways)
+    groups.map(|(id, _)| ("security-group", id, Unserved::SecurityGroup))
 }
 
 pub(super) fn show_security_groups(wanted: &Wanted) -> Rows {
@@ -48,16 +47,13 @@ pub(super) fn show_security_groups(wanted: &Wanted) -> Rows {
     rows
 }
 
-pub(super) fn show_gateways(wanted: &Wanted) -> Rows {
-    let mut users = HashMap::<&str, Vec<String>>::new();
-    for (_, slot) in wanted.vpcs() {
-        for gateway in slot.wanted.iter().flat_map(|vpc| &vpc.said.gateway_ids) {
-            users.entry(gateway).or_default().push(slot.id.to_string());
-        }
-    }
+pub(super) fn show_gateways(program: &Program, wanted: &Wanted) -> Rows {
     let mut rows = Rows::default();
     for (id, gateway) in wanted.gateways() {
         let said = &gateway.said;
+        let users = wanted.gateway_users(id);
+        let users = users.filter_map(|vpc| Some(wanted.vpc(vpc)?.id.to_string()));
+        let users: BTreeSet<_> = users.collect();
         let destinations = said.destinations.iter();
         let (vni, subnet, oam_port) = match &said.extra_info {
             None => (None, None, None),
@@ -73,11 +69,14 @@ pub(super) fn show_gateways(wanted: &Wanted) -> Rows {
                 "id": id,
                 "type": said.gateway_type().as_str_name(),
                 "destinations": join(destinations.map(|d| format!("{} {}", d.ip_address, d.mac_address))),
-                "vpcs": join(users.remove(id).unwrap_or_default().into_iter()),
+                "vpcs": join(users.into_iter()),
                 "vni": vni,
                 "subnet": subnet,
                 "oam_port": oam_port,
-                "state": Unserved::of_gateway(said).to_string(),
+                "state": match program.gateway_state(wanted, id) {
+                    Err(Obstacle::Unusable(why)) => why.to_string(),
+                    other => state(wanted, other),
+                },
             })
         });
     }

@@ -29,7 +29,7 @@ pub(crate) struct Resolved {
     /// Its gateway's address, if it has one and it was said.
     pub gateway_ip: Option<IpAddr>,
     /// Whom the VPC's number was given to.
-    vpc_ix: VpcIx,
+    pub(super) vpc_ix: VpcIx,
 }
 
 impl Resolved {

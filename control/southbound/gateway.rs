@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 //! Validates a gateway.
 
+use std::net::IpAddr;
+
 use vswitch::wire::Vni;
 
 use super::decode::Wish;
 use super::field::{Field, FieldError};
-use crate::proto::schema::gateway_configuration::{Arion, ExtraInfo};
+use crate::proto::schema::gateway_configuration::{Arion, Destination, ExtraInfo};
 use crate::proto::schema::{GatewayConfiguration, GatewayType};
-use crate::state::resource::Change;
+use crate::state::resource::{Change, Described};
 
 /// Most machines that one gateway may be.
 const MAX_DESTINATIONS: usize = 1024;
@@ -16,7 +18,7 @@ const MAX_DESTINATIONS: usize = 1024;
 pub(crate) fn read(
     at: &Field<'_>,
     wish: Wish,
-    configuration: GatewayConfiguration,
+    mut configuration: GatewayConfiguration,
 ) -> Result<Change, FieldError> {
     if wish == Wish::Absent {
         return Ok(Change::Gateway(None));
@@ -27,11 +29,14 @@ pub(crate) fn read(
     let destinations = &configuration.destinations;
     at.field("destinations")
         .at_most(destinations.len(), MAX_DESTINATIONS)?;
-    for (i, destination) in destinations.iter().enumerate() {
+    let machines = destinations.iter().enumerate().map(|(i, destination)| {
         let at = at.item("destinations", i);
-        at.field("ip_address").host(&destination.ip_address)?;
-        at.field("mac_address").mac(&destination.mac_address)?;
-    }
+        let ip = at.field("ip_address");
+        let ip = ip.host(&destination.ip_address)?;
+        let mac = at.field("mac_address").mac(&destination.mac_address)?;
+        Ok((ip, mac))
+    });
+    let mut machines = machines.collect::<Result<Vec<_>, FieldError>>()?;
     match &configuration.extra_info {
         None => {}
         Some(ExtraInfo::ZetaInfo(zeta)) => {
@@ -41,7 +46,14 @@ pub(crate) fn read(
         }
         Some(ExtraInfo::ArionInfo(arion)) => arion_info(&at.field("arion_info"), arion)?,
     }
-    Ok(Change::Gateway(Some(Box::new(configuration))))
+    // Their order means nothing.
+    machines.sort_by_key(|(ip, _)| *ip);
+    let ip = |it: &Destination| it.ip_address.parse::<IpAddr>().ok();
+    configuration.destinations.sort_by_key(ip);
+    Ok(Change::Gateway(Some(Described {
+        value: machines,
+        said: Box::new(configuration),
+    })))
 }
 
 fn arion_info(at: &Field<'_>, arion: &Arion) -> Result<(), FieldError> {

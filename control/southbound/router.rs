@@ -44,13 +44,15 @@ pub(crate) fn read(
 }
 
 fn subnet(at: &Field<'_>, table: SubnetRoutingTable) -> Result<SubnetRules, FieldError> {
-    at.field("subnet_id").id(&table.subnet_id)?;
+    if !table.subnet_id.is_empty() {
+        at.field("subnet_id").id(&table.subnet_id)?;
+    }
     at.field("routing_rules")
         .at_most(table.routing_rules.len(), MAX_ROUTES)?;
     let rules = table.routing_rules.into_iter().enumerate();
     let rules = rules.map(|(i, rule)| read_rule(&at.item("routing_rules", i), rule));
     Ok(SubnetRules {
-        subnet: table.subnet_id,
+        subnet: Some(table.subnet_id).filter(|id| !id.is_empty()),
         rules: rules.collect::<Result<_, _>>()?,
     })
 }

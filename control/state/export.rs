@@ -62,7 +62,12 @@ impl Wanted {
                 routing_rules: rules.values().map(|rule| (*rule.said).clone()).collect(),
             })
         });
-        let mut subnet_routing_tables: Vec<_> = tables.collect();
+        let default = Some(&router.default).filter(|rules| !rules.is_empty());
+        let default = default.map(|rules| SubnetRoutingTable {
+            subnet_id: String::new(),
+            routing_rules: rules.values().map(|rule| (*rule.said).clone()).collect(),
+        });
+        let mut subnet_routing_tables: Vec<_> = tables.chain(default).collect();
         subnet_routing_tables.sort_unstable_by(|a, b| a.subnet_id.cmp(&b.subnet_id));
         Some(RouterConfiguration {
             revision_number: wanted.revision,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Security groups and gateways: kept for the code that will act on them, and merged as the contract says; and DHCP, of
-//! which ports' leases are made.
+//! Security groups: kept for the code that will act on them, and merged as the contract says; and DHCP, of which ports' leases
+//! are made.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,8 @@ use super::port::{PortIx, WantedPort};
 use super::resource::{DhcpClient, DhcpUpdate, SecurityGroupUpdate, SecurityRuleKey};
 use super::slots::MAX_SLOTS;
 use super::{Refused, Revised, Subject, Wanted};
-use crate::proto::schema::gateway_configuration::ExtraInfo;
 use crate::proto::schema::security_group_configuration::SecurityGroupRule;
-use crate::proto::schema::{
-    DhcpConfiguration, GatewayConfiguration, GatewayType, ResourceType, SecurityGroupConfiguration,
-};
+use crate::proto::schema::{DhcpConfiguration, ResourceType, SecurityGroupConfiguration};
 
 /// Most rules of one security group, all updates merged: forty times Neutron's default quota of a project.
 pub(crate) const MAX_SECURITY_RULES: usize = 4096;
@@ -24,8 +21,6 @@ pub(crate) type SecurityGroup =
     Revised<BTreeMap<SecurityRuleKey, SecurityGroupRule>, SecurityGroupConfiguration>;
 /// What a client is told.
 pub(crate) type Dhcp = Revised<(), DhcpConfiguration>;
-/// A gateway.
-pub(crate) type Gateway = Revised<(), GatewayConfiguration>;
 
 /// All resources of these kinds, at most [`MAX_SLOTS`] of each. Their words have the id, too.
 #[derive(Debug, Default)]
@@ -34,7 +29,6 @@ pub(crate) struct Kept {
     dhcp: BTreeMap<DhcpClient, Dhcp>,
     /// Whom an id of DHCP is for.
     dhcp_clients: HashMap<Box<str>, DhcpClient>,
-    gateways: BTreeMap<Box<str>, Gateway>,
 }
 
 /// Why a resource that is kept is not acted on.
@@ -43,28 +37,6 @@ pub(crate) enum Unserved {
     /// It is a security group.
     #[error("kept; this version of the switch does not enforce security groups yet")]
     SecurityGroup,
-    /// It is a gateway that a later version may use.
-    #[error("kept; this version of the switch does not use gateways yet")]
-    Gateway,
-    /// It is a gateway that no version can use.
-    #[error("kept, but a goal state does not say how a gateway of type {} is reached", .0.as_str_name())]
-    Unreachable(GatewayType),
-    /// It is an Arion gateway.
-    #[error("kept, but without arion_info nobody knows which VNI and subnet the gateway serves")]
-    NoArionInfo,
-}
-
-impl Unserved {
-    /// Whether and why a gateway is of no use.
-    pub(crate) fn of_gateway(gateway: &GatewayConfiguration) -> Self {
-        match gateway.gateway_type() {
-            GatewayType::Arion if !matches!(gateway.extra_info, Some(ExtraInfo::ArionInfo(_))) => {
-                Self::NoArionInfo
-            }
-            GatewayType::Default | GatewayType::Zeta | GatewayType::Arion => Self::Gateway,
-            of_no_use => Self::Unreachable(of_no_use),
-        }
-    }
 }
 
 impl Wanted {
@@ -96,12 +68,6 @@ impl Wanted {
         self.bound.values().copied().filter(is_it).min()
     }
 
-    /// All gateways, by id.
-    pub(crate) fn gateways(&self) -> impl Iterator<Item = (&str, &Gateway)> {
-        let all = self.kept.gateways.iter();
-        all.map(|(id, gateway)| (&**id, gateway))
-    }
-
     pub(super) fn find_security_group(&self, id: &str) -> Subject {
         let known = self.kept.security_groups.contains_key(id);
         subject(known.then_some(Unserved::SecurityGroup))
@@ -110,11 +76,6 @@ impl Wanted {
     pub(super) fn find_dhcp(&self, id: &str) -> Subject {
         let client = self.kept.dhcp_clients.get(id);
         client.map_or(Subject::Nothing, |client| Subject::Dhcp(client.clone()))
-    }
-
-    pub(super) fn find_gateway(&self, id: &str) -> Subject {
-        let gateway = self.kept.gateways.get(id);
-        subject(gateway.map(|gateway| Unserved::of_gateway(&gateway.said)))
     }
 
     pub(super) fn set_security_group(
@@ -200,26 +161,6 @@ impl Wanted {
         dhcp.insert(client.clone(), Revised::new(next, (), said));
         Ok(Subject::Dhcp(client))
     }
-
-    pub(super) fn set_gateway(
-        &mut self,
-        id: &str,
-        revision: u32,
-        gateway: Option<Box<GatewayConfiguration>>,
-    ) -> Result<Subject, Refused> {
-        let all = &mut self.kept.gateways;
-        let old = all.get(id);
-        let revision = self.revisions.next(old, revision)?;
-        let Some(mut said) = gateway else {
-            all.remove(id);
-            return Ok(Subject::Nothing);
-        };
-        room(all.len(), old.is_some())?;
-        said.id = id.to_owned();
-        let unserved = Unserved::of_gateway(&said);
-        all.insert(id.into(), Revised::new(revision, (), said));
-        Ok(Subject::Kept(unserved))
-    }
 }
 
 fn subject(unserved: Option<Unserved>) -> Subject {
@@ -227,7 +168,7 @@ fn subject(unserved: Option<Unserved>) -> Subject {
 }
 
 /// An error if there is no room for one more, which it takes unless it is `known`.
-fn room(count: usize, known: bool) -> Result<(), Refused> {
+pub(super) fn room(count: usize, known: bool) -> Result<(), Refused> {
     if count >= MAX_SLOTS && !known {
         return Err(Refused::TooMany(MAX_SLOTS));
     }

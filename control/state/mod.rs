@@ -4,7 +4,7 @@
 //! * [`resource`] what goal states are made of; [`slots`] ids as small numbers; [`id`], [`index`] and [`chunks`] for
 //!   those of which there are a million.
 //! * [`network`] VPCs and subnets, [`router`], [`port`] and [`neighbor`]: how each changes, and whom that
-//!   touches; [`kept`] DHCP, and what nothing is made of yet.
+//!   touches; [`gateway`]s, and [`kept`] DHCP, and what nothing is made of yet.
 //! * [`age`] and [`vnis`]: who was first, and who was last.
 //! * [`export`] what is wanted, in the controller's own words; [`parts`] all of it, as goal states;
 //!   [`stale`] what was wanted before a restart and not since.
@@ -15,6 +15,7 @@
 pub(crate) mod age;
 pub(crate) mod chunks;
 pub(crate) mod export;
+pub(crate) mod gateway;
 pub(crate) mod id;
 mod index;
 pub(crate) mod kept;
@@ -36,6 +37,7 @@ use smallvec::SmallVec;
 use vswitch::tables::PortId;
 
 use crate::proto::schema::ResourceType;
+use gateway::Gateways;
 use kept::{Kept, Unserved};
 use neighbor::{NeighborIx, Neighbors};
 use network::{SubnetIx, SubnetSlot, VpcIx, VpcSlot};
@@ -119,7 +121,7 @@ pub(crate) enum Subject {
     /// One that is gone, or never was.
     Nothing,
     /// A VPC.
-    Vpc,
+    Vpc(VpcIx),
     /// A subnet.
     Subnet(SubnetIx),
     /// A router.
@@ -130,6 +132,8 @@ pub(crate) enum Subject {
     Neighbor(SmallVec<[NeighborIx; 1]>),
     /// What DHCP has to say to a client.
     Dhcp(DhcpClient),
+    /// The gateway of this id.
+    Gateway(Box<str>),
     /// One that is kept and not acted on.
     Kept(Unserved),
 }
@@ -139,6 +143,8 @@ pub(crate) enum Subject {
 pub(crate) struct Touched {
     /// Subnets: described otherwise, or their VPC is.
     pub subnets: BTreeSet<SubnetIx>,
+    /// VPCs whose gateways may differ.
+    pub grouped: BTreeSet<VpcIx>,
     /// Subnets whose routes may differ.
     pub routed: BTreeSet<SubnetIx>,
     /// Ports: described or bound otherwise.
@@ -156,6 +162,7 @@ pub(crate) struct Wanted {
     ports: Slots<PortSlot>,
     neighbors: Neighbors,
     kept: Kept,
+    gateways: Gateways,
     revisions: Revisions,
     bound: HashMap<PortId, PortIx>,
     stale: Stale,
@@ -225,7 +232,11 @@ impl Wanted {
             ResourceType::Securitygroup => Some(self.find_security_group(id)),
             ResourceType::Dhcp => Some(self.find_dhcp(id)),
             ResourceType::Gateway => Some(self.find_gateway(id)),
-            ResourceType::Vpc | ResourceType::Neighbor => None,
+            ResourceType::Vpc => self.vpcs.find(id).and_then(|ix| {
+                let slot = self.vpcs.get(ix)?;
+                slot.wanted.as_ref().map(|_| Subject::Vpc(ix))
+            }),
+            ResourceType::Neighbor => None,
         };
         described.unwrap_or(Subject::Nothing)
     }

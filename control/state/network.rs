@@ -136,15 +136,21 @@ impl Wanted {
             said.tunnel_id = vni.map_or(0, Vni::get);
             Revised::new(revision, Vpc { vni }, said)
         });
+        let gateways = |vpc: Option<&Revised<Vpc, VpcConfiguration>>| {
+            vpc.map(|vpc| vpc.said.gateway_ids.clone())
+                .unwrap_or_default()
+        };
+        let (before, after) = (gateways(old.as_ref()), gateways(new.as_ref()));
         let differs = old.as_ref().map(|old| &old.value) != new.as_ref().map(|new| &new.value);
         let subnets = differs.then(|| slot.subnets.clone());
         self.unused.vpcs.push(ix);
         let subject = if new.is_some() {
-            Subject::Vpc
+            Subject::Vpc(ix)
         } else {
             Subject::Nothing
         };
         slot.wanted = new;
+        self.set_gateways_of(ix, &before, &after);
         for subnet in subnets.into_iter().flatten() {
             self.touched.subnets.insert(subnet);
             self.name_vni(subnet, now);
@@ -171,6 +177,7 @@ impl Wanted {
         let old = slot.wanted.take();
         if let Some(old_vpc) = slot.vpc.take() {
             self.unused.vpcs.push(old_vpc);
+            self.touched.grouped.insert(old_vpc);
             if let Some(vpc) = self.vpcs.get_mut(old_vpc) {
                 vpc.subnets.remove(&ix);
             }

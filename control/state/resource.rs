@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 use vswitch::wire::{Mac, Vni};
 
+use super::gateway::Machines;
 use super::id::Id;
 use crate::proto::schema::neighbor_configuration::AllowAddressPair;
 use crate::proto::schema::router_configuration::RoutingRule;
@@ -35,7 +36,7 @@ pub(crate) enum Change {
     /// What a port is told by DHCP.
     Dhcp(DhcpUpdate),
     /// A gateway.
-    Gateway(Option<Box<GatewayConfiguration>>),
+    Gateway(Option<Described<Machines, GatewayConfiguration>>),
 }
 
 /// A resource: what this switch makes of it, and all that was said.
@@ -121,11 +122,11 @@ pub(crate) struct RouterUpdate {
     pub said: Box<RouterConfiguration>,
 }
 
-/// What a router update says of one subnet.
+/// What a router update says of one subnet, or of all.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SubnetRules {
-    /// Id of the subnet.
-    pub subnet: String,
+    /// Id of the subnet. `None`: the router's default table, of subnets without rules of their own.
+    pub subnet: Option<String>,
     /// Rules by key; `None`: delete it.
     pub rules: Vec<(RuleKey, Option<Rule>)>,
 }

@@ -29,8 +29,13 @@ pub(crate) struct Router {
     /// Source MAC of routed frames that leave this host, if one was said.
     pub dvr_mac: Option<Mac>,
     /// The subnets it connects, each with its rules.
-    pub subnets: BTreeMap<SubnetIx, BTreeMap<RuleKey, Rule>>,
+    pub subnets: BTreeMap<SubnetIx, Rules>,
+    /// The rules of those that have none of their own.
+    pub default: Rules,
 }
+
+/// A table of rules.
+pub(crate) type Rules = BTreeMap<RuleKey, Rule>;
 
 impl Slot for RouterSlot {
     fn new(id: Box<str>) -> Self {
@@ -53,6 +58,25 @@ impl Wanted {
     /// All routers.
     pub(crate) fn routers(&self) -> impl Iterator<Item = (RouterIx, &RouterSlot)> {
         self.routers.iter()
+    }
+
+    /// The rules of a router that hold for a subnet: its own table there, or the router's default one if no router has a table
+    /// of the subnet's own with a rule in it.
+    pub(crate) fn rules<'a>(&'a self, router: &'a Router, subnet: SubnetIx) -> Option<&'a Rules> {
+        let own = router.subnets.get(&subnet)?;
+        let routers = self
+            .subnet(subnet)
+            .into_iter()
+            .flat_map(|slot| &slot.routers);
+        let mut routers = routers.filter_map(|ix| self.router(*ix)?.wanted.as_ref());
+        let has_own = |router: &Revised<Router, _>| {
+            let own = router.value.subnets.get(&subnet);
+            own.is_some_and(|own| !own.is_empty())
+        };
+        Some(match routers.any(has_own) {
+            true => own,
+            false => &router.default,
+        })
     }
 
     pub(super) fn set_router(
@@ -119,11 +143,16 @@ impl Wanted {
     ) -> Router {
         router.dvr_mac = dvr_mac.or(router.dvr_mac);
         for SubnetRules { subnet, rules } in subnets {
-            let subnet = self.subnets.intern(&subnet);
-            if let Some(slot) = self.subnets.get_mut(subnet) {
-                slot.routers.insert(ix);
-            }
-            let known = router.subnets.entry(subnet).or_default();
+            let known = match subnet {
+                None => &mut router.default,
+                Some(subnet) => {
+                    let subnet = self.subnets.intern(&subnet);
+                    if let Some(slot) = self.subnets.get_mut(subnet) {
+                        slot.routers.insert(ix);
+                    }
+                    router.subnets.entry(subnet).or_default()
+                }
+            };
             for (key, rule) in rules {
                 match rule {
                     Some(rule) => known.insert(key, rule),

@@ -32,6 +32,7 @@ impl Totals {
             "answered": switch.answered,
             "held": switch.held,
             "dropped": switch.dropped(),
+            "to_gateway": switch.to_gateway,
             "tx_packets": switch.tx,
             "tx_bytes": switch.tx_bytes,
             "rx_missed": device.rx_missed,

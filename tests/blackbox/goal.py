@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from google.protobuf import json_format
 
-from alcor.schema import common_pb2, goalstate_pb2, neighbor_pb2, port_pb2, router_pb2, subnet_pb2, vpc_pb2
+from alcor.schema import common_pb2, gateway_pb2, goalstate_pb2, neighbor_pb2, port_pb2, router_pb2, subnet_pb2, vpc_pb2
 from plan import DVR_MAC, Guest, Subnet, host_ip, host_mac
 
 INFO, CREATE, UPDATE, GET, DELETE = (
@@ -18,13 +18,14 @@ INFO, CREATE, UPDATE, GET, DELETE = (
 FULL = common_pb2.FULL
 
 
-def vpc(subnet: Subnet, tunnel_id: int | None = None):
-    """The VPC that `subnet` is in. Its VNI is the subnet's unless said otherwise."""
+def vpc(subnet: Subnet, tunnel_id: int | None = None, gateways=()):
+    """The VPC that `subnet` is in. Its VNI is the subnet's unless said otherwise. `gateways`: ids."""
     state = vpc_pb2.VpcState(operation_type=INFO)
     conf = state.configuration
     conf.revision_number, conf.id, conf.name = 1, subnet.vpc, subnet.vpc
     conf.tunnel_id = subnet.vni if tunnel_id is None else tunnel_id
     conf.cidr = f"10.{subnet.v}.0.0/16"
+    conf.gateway_ids.extend(gateways)
     return state
 
 
@@ -82,6 +83,16 @@ def router(*subnets: Subnet, id: str = "router", rules=(), full: bool = False):
             next_hop_ip=next_hop,
             priority=priority,
         )
+    return state
+
+
+def gateway(id: str, *hosts: int, kind: str = "ZETA"):
+    """A gateway whose machines are these hosts."""
+    state = gateway_pb2.GatewayState(operation_type=CREATE)
+    conf = state.configuration
+    conf.revision_number, conf.id, conf.gateway_type = 1, id, kind
+    for host in hosts:
+        conf.destinations.add(ip_address=host_ip(host), mac_address=host_mac(host))
     return state
 
 

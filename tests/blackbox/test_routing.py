@@ -251,3 +251,32 @@ def test_a_flow_through_the_router_is_one_flow(replay):
     expected = [tcp(here, there, eth_src=DVR_MAC, ttl=63, payload=bytes(n)) for n in range(30)]
     ports = assert_encapsulated(done.sent[UPLINK], [(frame, 6, B) for frame in expected])
     assert len(set(ports)) == 1
+
+
+def test_a_subnets_own_table_replaces_its_routers_default_one_and_gives_way_to_it_again(replay):
+    near, far = ONE
+    here, there = near.guest(A), far.guest(B)
+    by_default, by_own = "203.0.113.5", "198.51.100.5"
+    default = goal.router(near, far)
+    default.configuration.subnet_routing_tables.add().routing_rules.add(
+        operation_type=goal.CREATE, id="default", destination="203.0.113.0/24", next_hop_ip=there.ip
+    )  # fmt: skip
+    own = goal.router(near, rules=[("198.51.100.0/24", there.ip, 1)])
+    deleted = goal.router(near, rules=[("198.51.100.0/24", there.ip, 1)])
+    deleted.configuration.subnet_routing_tables[0].routing_rules[0].operation_type = goal.DELETE
+    another = goal.router(near, rules=[("198.51.100.0/24", there.ip, 1)], id="another")
+    start = [goal.v1(*states(near, far)), goal.v1(default)]
+    for more, way in (
+        ([], by_default),
+        ([own], by_own),
+        ([own, deleted], by_default),
+        ([another], by_own),
+        ([another, goal.delete(another)], by_default),
+        ([own, goal.router(near, far, full=True)], None),
+    ):
+        messages = start + [goal.v1(each) for each in more]
+        frames = [to_gateway(here, there, ip={"dst": to}) for to in (by_default, by_own)]
+        done = replay(messages, guests=[(here, frames)])
+        expected = [(routed(here, there, ip={"dst": way}), 6, B)] if way else []
+        assert_encapsulated(done.sent[UPLINK], expected)
+        assert done.drops(1) == {"no_route": 1 if way else 2}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
 mod counter;
+mod dhcp;
 #[allow(dead_code, reason = "the packet path's tests use the rest of it")]
 #[path = "../packet_path/lab.rs"]
 mod lab;

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
 //! One frame of every kind: each way to forward, each reason to drop.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use vswitch::io::Frame;
 use vswitch::io::memory::MemoryFrame;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::{
-    AddressPair, Guard, Hop, Lease, Lease6, LeaseOptions, PortId, Role, TenantPort, Tunnel,
-    Underlay,
+    AddressPair, GatewayGroup, Guard, Hop, PortId, Role, TenantPort, Tunnel, Underlay,
 };
 use vswitch::wire::Mac;
 
+use super::dhcp::{dhcp, dhcp6, lease, lease6};
 use super::lab::*;
 use super::net::{self, ICMP, Net, link_local, message, packet, udp6};
 use super::{Arrivals, Pair};
@@ -34,7 +35,7 @@ pub(crate) struct Scene {
 /// Subnets 10.7.0.0/24 and 10.8.1.0/24, routed; thousands of neighbors and of routes.
 pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     let (mut blue, mut red) = (Subnet::new(7, 1, 1, 0), Subnet::new(8, 2, 1, 1));
-    let via = |prefix: String, hop: std::net::Ipv4Addr| Route {
+    let via = |prefix: String, hop: Ipv4Addr| Route {
         prefix: prefix.parse().unwrap(),
         priority: 1,
         target: Target::Via(vpc(1), hop.into()),
@@ -56,12 +57,18 @@ pub(crate) fn populate(lab: &mut Lab) -> (Subnet, Subnet) {
     lab.guest(A, 1, std::slice::from_ref(&blue));
     lab.guest(B, 2, std::slice::from_ref(&blue));
     lab.guest(C, 3, &[red.clone(), blue.clone()]);
-    let attachments = [red.attachment(), blue.attachment(), six.attachment()];
+    let mut left = left_to_gateways();
+    let Hop::Remote(gateway) = lab.hop(PEER, PEER_MAC) else {
+        panic!("a hop is remote");
+    };
+    left.group = GatewayGroup::new(&[(PEER.into(), gateway)]).map(Arc::new);
+    let subnets = [&red, &blue, &left].map(Subnet::attachment);
+    let attachments = subnets.into_iter().chain([six.attachment()]).collect();
     let wide = TenantPort {
         mac: Mac::new(guest_mac(8, 3)),
         admin_up: true,
         lease6: Some(Arc::new(lease6(&six))),
-        attachments: attachments.into_iter().collect(),
+        attachments,
         ..TenantPort::default()
     };
     lab.writer.set_role(C, Role::Tenant(Arc::new(wide)));
@@ -198,6 +205,8 @@ pub(crate) fn routed(blue: &Subnet, to: std::net::Ipv4Addr, ttl: u8) -> Vec<u8> 
 }
 
 pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
+    let left = left_to_gateways();
+    let (from, to) = (guest_mac(8, 3), guest_mac(11, 77));
     let frames = [
         (A, switched(blue, 1, 2)),
         (B, switched(blue, 2, 1)),
@@ -214,10 +223,17 @@ pub(crate) fn forwarded(blue: &Subnet, red: &Subnet) -> Arrivals {
         (HOST, ssh()),
         (B, routed_ipv6(guest_mac(7, 2), 64)), // of a guest in one subnet
         (C, routed_ipv6(guest_mac(8, 3), 64)), // and in several
+        (C, udp(from, to, left.ip(3), left.ip(77))), // to a gateway
+        (C, arp(from, left.ip(3), left.ip(77))),
     ];
     frames
         .map(|(at, bytes)| (at, MemoryFrame::new(&bytes)))
         .into()
+}
+
+/// A subnet in which nobody is known but by its VPC's gateways.
+fn left_to_gateways() -> Subnet {
+    Subnet::new(11, 5, 3, 0)
 }
 
 /// A packet by the gateway to guest 9.
@@ -250,67 +266,6 @@ fn answered_ipv6() -> Arrivals {
         .into()
 }
 
-/// What guest 1 is told by DHCP: more than fits into a request.
-fn lease(blue: &Subnet) -> Lease {
-    let text = [&[15, 250][..], &[b'x'; 250]].concat();
-    Lease {
-        mac: Mac::new(guest_mac(7, 1)),
-        address: ipnet::Ipv4Net::new(blue.ip(1), 24).unwrap(),
-        server: blue.gateway(),
-        server_mac: Mac::new(gateway_mac(7, 0)),
-        seconds: 600,
-        mtu: 1450,
-        boot: (blue.ip(9), (*b"boot").into(), (*b"file").into()),
-        options: LeaseOptions::new([(15, &text[..])]),
-    }
-}
-
-/// A DHCP message of guest `n`, which says with option 54 whom it asks.
-fn dhcp(n: u8, kind: u8, server: std::net::Ipv4Addr) -> Vec<u8> {
-    let mut message = vec![0; 240];
-    message[..4].copy_from_slice(&[1, 1, 6, 0]);
-    message[28..34].copy_from_slice(&guest_mac(7, n));
-    message[236..].copy_from_slice(&[99, 130, 83, 99]);
-    message.extend([53, 1, kind, 61, 2, 0, n, 54, 4]);
-    message.extend(server.octets());
-    message.push(255);
-    let mut frame = Vec::new();
-    etherparse::PacketBuilder::ethernet2(guest_mac(7, n), [0xff; 6])
-        .ipv4([0; 4], [255; 4], 64)
-        .udp(68, 67)
-        .write(&mut frame, &message)
-        .unwrap();
-    frame
-}
-
-/// What guest 3 is told by DHCPv6.
-fn lease6(six: &Net) -> Lease6 {
-    let dns = [&[0, 23, 0, 16][..], &six.ip(9).octets()].concat();
-    Lease6 {
-        mac: Mac::new(guest_mac(8, 3)),
-        addresses: [six.ip(3)].into(),
-        subnet: ipnet::Ipv6Net::new(six.ip(0), 64).unwrap(),
-        server_mac: Mac::new(six.gateway_mac()),
-        seconds: 600,
-        options: [(23, dns.into())].into(),
-    }
-}
-
-/// A DHCPv6 message of guest 3, with an association of addresses, and with options more.
-fn dhcp6(kind: u8, options: &[u8]) -> Vec<u8> {
-    let (mac, to) = (guest_mac(8, 3), "ff02::1:2".parse::<std::net::Ipv6Addr>());
-    let mut message = vec![kind, 1, 2, 3, 0, 1, 0, 3, 9, 9, 9];
-    message.extend([0, 3, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
-    message.extend(options);
-    let mut frame = Vec::new();
-    etherparse::PacketBuilder::ethernet2(mac, [0x33, 0x33, 0, 1, 0, 2])
-        .ipv6(link_local(mac).octets(), to.unwrap().octets(), 1)
-        .udp(546, 547)
-        .write(&mut frame, &message)
-        .unwrap();
-    frame
-}
-
 /// A packet of so many bytes of guest 1 to guest 9, which may be fragmented.
 pub(crate) fn long(subnet: &Subnet, len: u16) -> Vec<u8> {
     let (from, to) = (subnet.ip(1).octets(), subnet.ip(9).octets());
@@ -340,20 +295,27 @@ pub(crate) fn syn(subnet: &Subnet) -> Vec<u8> {
     frame
 }
 
-/// An ARP request and an echo request of guest 1 for its gateway, and what it asks by DHCP.
-fn answered(blue: &Subnet) -> Arrivals {
+/// An ARP request for the MAC of an address.
+fn arp(mac: [u8; 6], sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let arp = etherparse::ArpPacket::new(
         etherparse::ArpHardwareId::ETHERNET,
         etherparse::EtherType::IPV4,
         etherparse::ArpOperation::REQUEST,
-        &guest_mac(7, 1),
-        &blue.ip(1).octets(),
+        &mac,
+        &sender.octets(),
         &[0; 6],
-        &blue.gateway().octets(),
+        &target.octets(),
     );
-    let (mut request, mut echo) = (Vec::new(), Vec::new());
-    let all = etherparse::PacketBuilder::ethernet2(guest_mac(7, 1), [0xff; 6]);
+    let mut request = Vec::new();
+    let all = etherparse::PacketBuilder::ethernet2(mac, [0xff; 6]);
     all.arp(arp.unwrap()).write(&mut request).unwrap();
+    request
+}
+
+/// An ARP request and an echo request of guest 1 for its gateway, and what it asks by DHCP.
+fn answered(blue: &Subnet) -> Arrivals {
+    let request = arp(guest_mac(7, 1), blue.ip(1), blue.gateway());
+    let mut echo = Vec::new();
     etherparse::PacketBuilder::ethernet2(guest_mac(7, 1), gateway_mac(7, 0))
         .ipv4(blue.ip(1).octets(), blue.gateway().octets(), 64)
         .icmpv4_echo_request(1, 2)

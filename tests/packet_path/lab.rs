@@ -13,8 +13,8 @@ use vswitch::stage::transmit::Link;
 use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::{Registrar, Writer, tables};
 use vswitch::tables::{
-    Attachment, DomainId, Endpoints, Hop, Lease, Lease6, Neighbor, NextHop, PortId, Role,
-    RouteTable, TenantPort, Tunnel, Underlay, VpcId,
+    Attachment, DomainId, Endpoints, GatewayGroup, Hop, Lease, Lease6, Neighbor, NextHop, PortId,
+    Role, RouteTable, TenantPort, Tunnel, Underlay, VpcId,
 };
 use vswitch::wire::{Mac, Vni};
 use vswitch::worker::Worker;
@@ -285,6 +285,8 @@ pub(crate) struct Subnet {
     pub(crate) number: u8,
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) gateways: Vec<IpAddr>,
+    /// Who knows the neighbors that the tables lack.
+    pub(crate) group: Option<Arc<GatewayGroup>>,
 }
 
 impl Subnet {
@@ -296,6 +298,7 @@ impl Subnet {
             number,
             routes: Arc::new(RouteTable::empty()),
             gateways: Vec::new(),
+            group: None,
         }
     }
 
@@ -331,6 +334,7 @@ impl Subnet {
             host_dvr_mac: Some(Mac::new(DVR)),
             routes: Arc::clone(&self.routes),
             advertisement: Arc::default(),
+            group: self.group.clone(),
         }
     }
 }

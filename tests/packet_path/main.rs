@@ -7,6 +7,7 @@ mod dhcp6;
 mod ecn;
 mod edge;
 mod fragments;
+mod group;
 mod guard;
 mod icmp;
 mod ipv6;

@@ -56,7 +56,7 @@ pub fn run<F: Frame>(
         _ => Err(reason),
     };
     burst.keep_again_or_offer(decide, again, |frame, meta, reason| match reason {
-        DropReason::TooBig => too_big(frame, meta, edge, large),
+        DropReason::TooBig => too_big(frame, meta, edge, large).map(|()| None),
         _ => Err((frame, reason)),
     });
 }

@@ -45,7 +45,7 @@ pub fn run_or_offer<F: Frame>(
         return of_both_versions(burst, neighbors, edge);
     }
     let look_up = look_up(neighbors);
-    let offer = |frame, meta: &_, reason| edge.take(frame, meta, reason);
+    let offer = |frame, meta: &mut _, reason| edge.take(frame, meta, reason);
     burst.keep_or_offer(|_, meta| look_up(meta), offer);
 }
 
@@ -66,7 +66,7 @@ fn of_both_versions<F: Frame>(burst: &mut Burst<F>, neighbors: &Neighbors, edge:
         }
         Ok(())
     };
-    let offer = |frame, meta: &_, reason| edge.take(frame, meta, reason);
+    let offer = |frame, meta: &mut _, reason| edge.take(frame, meta, reason);
     burst.keep_or_offer(decide, offer);
     edge.remind(burst);
 }

@@ -205,16 +205,21 @@ fn destination<F: Frame>(
             let is_known = subnet.cidr.addr().is_ipv4() == ip.is_ipv4() && is_host(ip);
             is_known.then_some(Destination { vni, ip, sought })
         }
-        DropReason::NotFlooded => match meta.payload {
-            Payload::Ipv6 => target_of_nd(edge, frame),
-            _ => target_of_arp(edge, head),
-        },
+        DropReason::NotFlooded => {
+            let (subnet, ip) = asked(edge, frame, meta)?;
+            let (vni, sought) = (subnet.vni, Sought::Ip(subnet.vpc, ip));
+            Some(Destination { vni, ip, sought })
+        }
         _ => None,
     }
 }
 
 /// The next hop that a routed packet lacks.
-fn missing<F: Frame>(edge: &Edge<'_, F>, head: &[u8], meta: &Meta) -> Option<(VpcId, IpAddr)> {
+pub(super) fn missing<F: Frame>(
+    edge: &Edge<'_, F>,
+    head: &[u8],
+    meta: &Meta,
+) -> Option<(VpcId, IpAddr)> {
     if meta.payload == Payload::Ipv6 {
         let (vpc, ip) = route::next_hop(edge.guest, head, meta)?;
         return Some((vpc, ip.into()));
@@ -223,24 +228,26 @@ fn missing<F: Frame>(edge: &Edge<'_, F>, head: &[u8], meta: &Meta) -> Option<(Vp
     Some((vpc, ip.into()))
 }
 
-/// The first packet of most conversations: a request for the MAC of an address that nobody told us of.
-fn target_of_arp<F: Frame>(edge: &Edge<'_, F>, head: &[u8]) -> Option<Destination> {
-    let arp = arp::request(head).filter(|arp| !arp.is_probe())?;
-    target(edge, arp::subnet(edge, arp)?, arp.target_ip().into())
-}
-
-/// The same of IPv6: a neighbor solicitation.
-fn target_of_nd<F: Frame>(edge: &Edge<'_, F>, frame: &F) -> Option<Destination> {
-    let target = nd::Solicitation::of_neighbor(frame)?.target;
-    self::target(edge, nd::subnet(edge, target)?, target.into())
-}
-
-/// An address of a subnet that is asked for, if nobody told us of it.
-fn target<F>(edge: &Edge<'_, F>, subnet: &Attachment, ip: IpAddr) -> Option<Destination> {
+/// Whom a guest asks for by ARP or by neighbor discovery, the first packet of most conversations, if nobody told us of it:
+/// its subnet and its address.
+pub(super) fn asked<'t, F: Frame>(
+    edge: &Edge<'t, F>,
+    frame: &F,
+    meta: &Meta,
+) -> Option<(&'t Attachment, IpAddr)> {
+    let (subnet, ip) = match meta.payload {
+        Payload::Ipv6 => {
+            let target = nd::Solicitation::of_neighbor(frame)?.target;
+            (nd::subnet(edge, target)?, target.into())
+        }
+        _ => {
+            let arp = arp::request(frame.head()).filter(|arp| !arp.is_probe())?;
+            (arp::subnet(edge, arp)?, arp.target_ip().into())
+        }
+    };
     let unknown = edge.neighbors.find_ip(subnet.vpc, ip).is_none();
-    let (vni, sought) = (subnet.vni, Sought::Ip(subnet.vpc, ip));
     let is_neighbor = unknown && subnet.gateway_ip != Some(ip) && is_host(ip);
-    is_neighbor.then_some(Destination { vni, ip, sought })
+    is_neighbor.then_some((subnet, ip))
 }
 
 /// False for addresses that no single host has, or that are good on one link only.

@@ -5,6 +5,7 @@
 //! Inside it [`neighbors::Neighbors`] is shared between snapshots and updated in place, since copying a
 //! million entries per update is out of the question.
 
+mod group;
 mod guard;
 mod lease;
 mod lease6;
@@ -26,6 +27,7 @@ use ipnet::IpNet;
 
 use crate::wire::{Mac, Vni};
 
+pub use group::{GatewayGroup, MAX_MEMBERS};
 pub use guard::{AddressPair, Guard};
 pub use lease::{Lease, LeaseOptions};
 pub use lease6::Lease6;
@@ -161,6 +163,8 @@ pub struct Attachment {
     pub routes: Arc<RouteTable>,
     /// What its gateway says of an IPv6 subnet when it is solicited.
     pub advertisement: Arc<Advertisement>,
+    /// Who knows the neighbors of the VPC that the tables lack (Alcor: VpcConfiguration.gateway_ids). `None`: nobody.
+    pub group: Option<Arc<GatewayGroup>>,
 }
 
 /// What a router says of an IPv6 subnet besides its prefix and its own MAC (RFC 4861 section 4.2).

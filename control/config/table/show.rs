@@ -82,7 +82,8 @@ those that are served since their subnet's `dhcp_enable` says so."
         "gateways",
         Show::Gateways,
         "Shows the controller's gateways",
-        "They are kept, and not used by this version."
+        "Those of type ZETA are used: what lacks a neighbor goes to one of the destinations of its VPC's gateways, as the guest sent \
+it. The others are kept. `show port stats` counts `to_gateway`."
     ),
     show!(
         "goal-state",

@@ -322,6 +322,28 @@ pub(super) fn gateway(id: &str, kind: GatewayType) -> State {
     })
 }
 
+/// A gateway of type ZETA at these hosts of 192.0.2.0/24.
+pub(super) fn zeta(id: &str, hosts: &[u8]) -> State {
+    let mut state = gateway(id, GatewayType::Zeta);
+    if let State::Gateway(state) = &mut state {
+        let machine = |n: &u8| gateway_configuration::Destination {
+            ip_address: format!("192.0.2.{n}"),
+            mac_address: format!("02:aa:00:00:01:{n:02x}"),
+        };
+        configuration(&mut state.configuration).destinations = hosts.iter().map(machine).collect();
+    }
+    state
+}
+
+/// A VPC that names these gateways.
+pub(super) fn grouped(mut vpc: State, gateways: &[&str]) -> State {
+    if let State::Vpc(state) = &mut vpc {
+        let ids = gateways.iter().map(|id| (*id).to_owned());
+        configuration(&mut state.configuration).gateway_ids = ids.collect();
+    }
+    vpc
+}
+
 /// One VPC with two subnets of one VNI and one of another, two ports of this host, five neighbors on two
 /// hosts, and a router with a rule. What most tests start from.
 pub(super) fn scenario() -> Vec<State> {

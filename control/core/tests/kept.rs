@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! Security groups, DHCP and gateways: kept and shown, and what they are answered.
+//! Security groups, DHCP and gateways that nobody uses: kept and shown, and what they are answered.
 
 use super::goal::*;
 use super::world::World;
@@ -64,8 +64,8 @@ fn they_are_pending_and_shown_until_they_are_deleted() {
         world.reasons(),
         [
             "no port of the switch is bound to one with the MAC 02:00:00:00:00:0a in subnet \"blue\" yet",
+            "no VPC names it yet",
             "kept; this version of the switch does not enforce security groups yet",
-            "kept; this version of the switch does not use gateways yet",
         ]
     );
     for _ in 0..2 {
@@ -161,7 +161,7 @@ fn a_gateway_that_nobody_can_reach_is_invalid_and_kept() {
         })
     };
     for (kind, status) in [
-        (GatewayType::Default, Pending),
+        (GatewayType::Default, InvalidArg),
         (GatewayType::Zeta, Pending),
         (GatewayType::Tgw, InvalidArg),
         (GatewayType::Igw, InvalidArg),
@@ -176,16 +176,17 @@ fn a_gateway_that_nobody_can_reach_is_invalid_and_kept() {
             "{kind:?}"
         );
     }
-    assert_eq!(world.put([arion(7)]), [Pending]);
+    assert_eq!(world.put([arion(7)]), [InvalidArg]);
     assert_eq!(world.put([arion(0)]), [InvalidArg], "and not kept");
     assert_eq!(world.show(Show::Gateways).len(), 7);
     let reasons = world.reasons();
-    assert!(
-        reasons.contains(
-            &"kept, but a goal state does not say how a gateway of type TGW is reached".to_owned()
-        ),
-        "{reasons:?}"
-    );
+    for reason in [
+        "kept, but a goal state does not say how a gateway of type TGW is reached",
+        "kept, but Arion's gateways have a protocol of their own that this switch does not speak",
+        "kept, but without arion_info nobody knows which VNI and subnet the gateway serves",
+    ] {
+        assert!(reasons.contains(&reason.to_owned()), "{reasons:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod dhcp;
 mod explain;
 mod export;
 mod fuzz;
+mod gateways;
 mod goal;
 mod grpc;
 mod hostile;

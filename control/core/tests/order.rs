@@ -8,7 +8,9 @@ use proptest::test_runner::{TestCaseResult, TestRunner};
 
 use super::goal::*;
 use super::stories::Step::{self, Bind, Revise, Say, Unbind};
-use super::stories::{Story, both_versions, keeping, kept, networks, once, ports_and_guests};
+use super::stories::{
+    Story, both_versions, gateways, keeping, kept, networks, once, ports_and_guests, tables,
+};
 use super::world::{PORT_A, PORT_B, World, statuses};
 use crate::core::Goal;
 use crate::proto::schema::OperationStatus::{Pending, Success};
@@ -126,6 +128,16 @@ fn networks_of_both_versions_of_ip_end_alike() {
 }
 
 #[test]
+fn tables_of_subnets_and_of_routers_end_alike() {
+    assert_order_does_not_matter(&tables(), 3000);
+}
+
+#[test]
+fn gateways_and_who_names_them_end_alike() {
+    assert_order_does_not_matter(&gateways(), 1500);
+}
+
+#[test]
 fn what_is_kept_ends_alike() {
     assert_order_does_not_matter(&keeping(), 4000);
 }
@@ -168,6 +180,35 @@ fn the_stories_end_in_what_they_say() {
     assert!(wanted.contains(reason), "{wanted}");
     assert_eq!(wanted.matches("\"reason\"").count(), 1, "{wanted}");
     let [_, wanted] = reference(keeping());
+    assert_eq!(wanted.matches("\"reason\"").count(), 3, "{wanted}");
+    let [seen, wanted] = reference(tables());
+    let (blue, red) = seen.split_once("port 2 ").unwrap();
+    for line in [
+        "  203.0.113.5: 02:00:00:00:01:03 vni 8 host 192.0.2.8 mac ..:08\n",
+        "  198.18.0.9: nowhere\n",
+    ] {
+        assert!(blue.contains(line), "no {line:?} in\n{blue}");
+    }
+    assert!(
+        red.contains("  203.0.113.5: 02:00:00:00:01:02 vni 7"),
+        "{red}"
+    );
+    assert!(!red.contains("  203.0.113.200: "), "{red}");
+    assert!(!wanted.contains("\"reason\""), "{wanted}");
+    let [seen, wanted] = reference(gateways());
+    for line in [
+        "  what lacks a neighbor: 192.0.2.51 192.0.2.53 192.0.2.60",
+        "  what lacks a neighbor: 192.0.2.51 192.0.2.53",
+    ] {
+        assert!(seen.lines().any(|it| it == line), "no {line:?} in\n{seen}");
+    }
+    for reason in [
+        "its gateway \\\"unknown\\\" is not known yet",
+        "no VPC names it yet",
+        "kept, but a goal state does not say how a gateway of type IGW is reached",
+    ] {
+        assert!(wanted.contains(reason), "no {reason} in\n{wanted}");
+    }
     assert_eq!(wanted.matches("\"reason\"").count(), 3, "{wanted}");
 }
 

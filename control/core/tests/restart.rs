@@ -6,7 +6,9 @@ use proptest::test_runner::TestCaseResult;
 
 use super::goal::{State, deleted, dhcp, neighbor, port, subnet, v2, vpc};
 use super::order::{for_all, interleave, switch_port, turns};
-use super::stories::{Step, Story, both_versions, keeping, networks, once, ports_and_guests, say};
+use super::stories::{
+    Step, Story, both_versions, gateways, keeping, networks, once, ports_and_guests, say, tables,
+};
 use super::world::World;
 use crate::core::Goal;
 use crate::proto::schema::NeighborType::L2;
@@ -125,6 +127,12 @@ fn networks_of_both_versions_of_ip_are_as_they_were() {
 #[test]
 fn networks_are_as_they_were() {
     assert_restarts_as_it_was(&networks(), 200);
+    assert_restarts_as_it_was(&tables(), 100);
+}
+
+#[test]
+fn gateways_are_as_they_were() {
+    assert_restarts_as_it_was(&gateways(), 200);
 }
 
 /// What is refused or not by its revision, as the mode is at the time.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-//! Rules that share a destination, and rules that lead nowhere.
+//! Rules that share a destination, rules that lead nowhere, and whose rules hold.
 
 use std::collections::BTreeSet;
 
 use super::goal::*;
 use super::world::World;
 use crate::core::Show;
-use crate::proto::schema::OperationStatus::InvalidArg;
+use crate::proto::schema::OperationStatus::{InvalidArg, Pending};
 use crate::proto::schema::UpdateType;
 
 #[test]
@@ -63,4 +63,49 @@ fn a_rule_may_lead_nowhere_and_waits_for_nobody() {
     assert!(!world.see().contains("  10.7.1.1: nowhere\n"));
     let nonsense = world.put([say(("hole", "10.7.0.0/16", "black hole", 9))]);
     assert_eq!(nonsense, [InvalidArg]);
+}
+
+#[test]
+fn a_subnets_own_table_replaces_the_routers_default_one_until_it_is_empty() {
+    let mut world = World::new();
+    world.succeed(scenario());
+    let default = ("default", "203.0.113.0/24", "10.8.3.103", 9);
+    let own = ("own", "198.18.0.0/15", "blackhole", 9);
+    let ways = |world: &mut World| {
+        let routes = world.show(Show::Routes);
+        let of_rules = routes.iter().filter(|row| row["via"] != "connected");
+        let ways = of_rules.map(|row| format!("{} {}", row["subnet"], row["destination"]));
+        ways.collect::<Vec<_>>().join(", ").replace('"', "")
+    };
+    let all = [("blue", &[][..]), ("red", &[]), ("green", &[])];
+    let connects = router("router", UpdateType::Full, &all);
+    world.succeed([connects.clone()]);
+    assert_eq!(ways(&mut world), "");
+    fn say(id: &str, table: &str, rules: &[(&str, &str, &str, u32)]) -> State {
+        router(id, UpdateType::Delta, &[(table, rules)])
+    }
+    world.succeed([say("router", "", &[default])]);
+    let both = "blue 203.0.113.0/24, red 203.0.113.0/24";
+    assert_eq!(
+        ways(&mut world),
+        both,
+        "of the subnets that have ports here"
+    );
+    world.succeed([say("router", "blue", &[own])]);
+    assert_eq!(ways(&mut world), "blue 198.18.0.0/15, red 203.0.113.0/24");
+    world.succeed([say("router", "blue", &[("own", "", "", 0)])]);
+    assert_eq!(ways(&mut world), both);
+    // Also if another router has it.
+    world.succeed([say("another", "red", &[own])]);
+    assert_eq!(ways(&mut world), "blue 203.0.113.0/24, red 198.18.0.0/15");
+    world.succeed([deleted(say("another", "red", &[]))]);
+    assert_eq!(ways(&mut world), both);
+    world.succeed([connects]);
+    assert_eq!(ways(&mut world), "", "replaced");
+    let lost = ("default", "203.0.113.0/24", "10.8.3.77", 9);
+    assert_eq!(
+        world.put([say("router", "", &[lost])]),
+        [Pending],
+        "nobody is there"
+    );
 }

@@ -226,6 +226,120 @@ pub(super) fn both_versions() -> Vec<Story> {
     ]
 }
 
+/// Subnets with tables of their own, for a while or for good, and routers' default tables.
+pub(super) fn tables() -> Vec<Story> {
+    let own = ("own", "203.0.113.0/24", "10.7.2.102", 9);
+    let default = ("default", "203.0.113.0/24", "10.8.3.103", 9);
+    let nearer = ("nearer", "203.0.113.0/25", "10.7.2.102", 9);
+    let hole = ("hole", "198.18.0.0/15", "blackhole", 9);
+    let taken_back = |id| (id, "", "", 0);
+    vec![
+        say([vpc("vpc", 7)]),
+        say([subnet("blue", "vpc", "10.7.1.0/24", 0, 1)]),
+        say([subnet("red", "vpc", "10.7.2.0/24", 0, 2)]),
+        say([subnet("green", "vpc", "10.8.3.0/24", 8, 3)]),
+        say([
+            router("router", Delta, &[("", &[hole]), ("blue", &[own])]),
+            router(
+                "router",
+                Delta,
+                &[("", &[default, taken_back("hole")]), ("green", &[])],
+            ),
+            router(
+                "router",
+                Delta,
+                &[("blue", &[taken_back("own")]), ("red", &[nearer])],
+            ),
+        ]),
+        say([
+            router("second", Full, &[("red", &[own]), ("blue", &[own])]),
+            router("second", Full, &[("", &[hole]), ("blue", &[])]),
+        ]),
+        say([
+            router("third", Full, &[("blue", &[own])]),
+            deleted(router("third", Full, &[])),
+        ]),
+        say([port(
+            "port-a",
+            "02:00:00:00:00:0a",
+            &[("blue", "10.7.1.10")],
+        )]),
+        say([port("port-b", "02:00:00:00:00:0b", &[("red", "10.7.2.11")])]),
+        vec![Bind(1, "port-a")],
+        vec![Bind(2, "port-b")],
+        say([neighbor(
+            "n2",
+            L3,
+            "02:00:00:00:01:02",
+            "red",
+            "10.7.2.102",
+            9,
+        )]),
+        say([neighbor(
+            "n3",
+            L3,
+            "02:00:00:00:01:03",
+            "green",
+            "10.8.3.103",
+            8,
+        )]),
+    ]
+}
+
+/// VPCs and their gateways, whichever is first; subnets and ports that come, go and change VPCs.
+pub(super) fn gateways() -> Vec<Story> {
+    let none = vpc("vpc", 7);
+    let a = port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]);
+    vec![
+        say([
+            grouped(none.clone(), &["zeta"]),
+            none.clone(),
+            grouped(none, &["spare", "zeta", "spare", "unknown"]),
+        ]),
+        say([
+            grouped(vpc("other", 9), &["spare"]),
+            grouped(vpc("other", 9), &["zeta", "igw"]),
+        ]),
+        say([
+            zeta("zeta", &[50]),
+            zeta("zeta", &[50, 51, 52]),
+            deleted(zeta("zeta", &[])),
+            zeta("zeta", &[53, 51]),
+        ]),
+        say([
+            gateway("spare", GatewayType::Igw),
+            zeta("spare", &[51, 60, 1]),
+        ]),
+        say([zeta("igw", &[70]), gateway("igw", GatewayType::Igw)]),
+        say([zeta("idle", &[80])]),
+        say([zeta("gone", &[81]), deleted(zeta("gone", &[81]))]),
+        say([
+            subnet("blue", "other", "10.7.1.0/24", 0, 1),
+            subnet("blue", "vpc", "10.7.1.0/24", 0, 1),
+        ]),
+        say([subnet("apart", "other", "10.7.2.0/24", 0, 2)]),
+        say([a.clone(), deleted(a.clone()), a]),
+        say([port(
+            "port-b",
+            "02:00:00:00:00:0b",
+            &[("apart", "10.7.2.11")],
+        )]),
+        vec![Bind(1, "port-a"), Unbind(1), Bind(1, "port-a")],
+        vec![Bind(2, "port-b")],
+        say([
+            neighbor("n1", L2, "02:00:00:00:01:01", "blue", "10.7.1.101", 51),
+            deleted(neighbor(
+                "n1",
+                L2,
+                "02:00:00:00:01:01",
+                "blue",
+                "10.7.1.101",
+                51,
+            )),
+        ]),
+    ]
+}
+
 /// What is kept is patched, replaced, renamed and deleted.
 pub(super) fn keeping() -> Vec<Story> {
     let mac = "02:00:00:00:00:0a";

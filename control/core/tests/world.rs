@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! A switch without packets: a core, and a worker's view of its tables.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use vswitch::tables::rcu::Reader;
 use vswitch::tables::routes::Target;
 use vswitch::tables::snapshot::{Registrar, tables};
 use vswitch::tables::{
-    Hop, Lease, Lease6, Neighbor, PortId, Role, Tables, TenantPort, Tunnel, Underlay,
+    Hop, HopId, Lease, Lease6, Neighbor, PortId, Role, Tables, TenantPort, Tunnel, Underlay,
 };
 use vswitch::wire::Mac;
 
@@ -253,6 +253,17 @@ impl World {
                     attachment.cidr, attachment.vni, attachment.gateway_ip, attachment.gateways
                 )
                 .unwrap();
+                if let Some(group) = &attachment.group {
+                    let flows = (0..1 << 12).map(|n| n << 20);
+                    let machines = flows.map(|flow| machine(&tables, group.hop(flow)));
+                    let all: BTreeSet<_> = machines.collect();
+                    let all = Vec::from_iter(all).join(" ");
+                    writeln!(text, "  what lacks a neighbor: {all}").unwrap();
+                    for flow in (0..16).map(|n| n << 28) {
+                        let machine = machine(&tables, group.hop(flow));
+                        writeln!(text, "   flow {flow:x}: {machine}").unwrap();
+                    }
+                }
                 for mac in macs() {
                     if let Some(found) = tables.neighbors.find_mac(attachment.domain, mac) {
                         assert_eq!(found.mac, mac);
@@ -328,13 +339,30 @@ impl World {
     }
 }
 
+/// The outer header towards a next hop.
+fn header(tables: &Tables, hop: HopId) -> [u8; 64] {
+    let mut header = [0; 64];
+    let words = tables.neighbors.hops.template(hop).words;
+    header
+        .chunks_mut(8)
+        .zip(words)
+        .for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_ne_bytes()));
+    header
+}
+
+/// The machine that has this address and the MAC that goes with it.
+fn machine(tables: &Tables, hop: HopId) -> String {
+    let header = header(tables, hop);
+    assert_eq!(header[..6], [2, 0xaa, 0, 0, 1, header[33]]);
+    format!("192.0.2.{}", header[33])
+}
+
 fn show(tables: &Tables, found: Neighbor) -> String {
     let place = match found.hop {
         Hop::Local(port) => format!("port {}", port.get()),
         Hop::Remote(hop) => {
-            let template = tables.neighbors.hops.template(hop);
-            let header = template.words.map(u64::to_le_bytes).concat();
-            match template.is_over_ipv6() {
+            let header = header(tables, hop);
+            match tables.neighbors.hops.template(hop).is_over_ipv6() {
                 true => format!("host ..::{:x} mac ..:{:02x}", header[53], header[5]),
                 false => format!("host 192.0.2.{} mac ..:{:02x}", header[33], header[5]),
             }

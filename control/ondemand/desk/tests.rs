@@ -52,6 +52,7 @@ impl Lab {
             host_dvr_mac: None,
             routes: Arc::new(RouteTable::empty()),
             advertisement: Arc::default(),
+            group: None,
         };
         for port in [GUEST, OTHER] {
             let guest = TenantPort {

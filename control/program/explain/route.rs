@@ -119,7 +119,11 @@ impl<'a> Explainer<'a> {
                 id: slot.id.to_string(),
                 revision: router.revision,
             };
-            let rules = router.value.subnets.get(&subnet).into_iter().flatten();
+            let rules = self
+                .wanted
+                .rules(&router.value, subnet)
+                .into_iter()
+                .flatten();
             let mut rules = rules.filter(|(_, rule)| is_of(route, rule));
             if let Some((_, rule)) = rules.next() {
                 let id = Some(&rule.said.id).filter(|id| !id.is_empty());

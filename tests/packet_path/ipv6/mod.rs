@@ -2,6 +2,7 @@
 //! IPv6 as a guest sees it. What is expected is built by etherparse, or stands here byte by byte.
 
 mod fits;
+mod group;
 mod icmp;
 mod nd;
 pub(crate) mod net;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //! The first hop: what a stage refuses is looked at once more before it is dropped. It may be a question that the switch
-//! answers (`arp`, `nd`, `dhcp`, `dhcp6`, echo), a packet whose sender is told why it goes no further (`icmp`, `icmpv6`), or one whose neighbor the
-//! controller may know ([`punt`]).
+//! answers (`arp`, `nd`, `dhcp`, `dhcp6`, echo), a packet whose sender is told why it goes no further (`icmp`, `icmpv6`), or one
+//! whose neighbor a gateway of the VPC (`group`) or the controller ([`punt`]) may know.
 //!
-//! Reads the frame, `meta.payload`, and what `punt` reads.
+//! Reads the frame, `meta.payload`, and what `group` and `punt` read.
+//! Writes what `group` writes.
 //! Drops what was to be dropped anyway, `ForGateway`, `BadNd`, `NoLease`, `BadDhcp`, `DhcpQuiet`, `DhcpDeclined`,
 //! `NoHeadroom`, and those of `punt`.
 //!
@@ -12,6 +13,7 @@
 pub(super) mod arp;
 mod dhcp;
 mod dhcp6;
+mod group;
 mod icmp;
 mod icmpv6;
 mod limit;
@@ -145,16 +147,16 @@ fn write<F: Frame>(frame: &mut F, parts: &[&[u8]]) {
 }
 
 impl<F: Frame> Edge<'_, F> {
-    /// Takes a frame that a stage refused, if there is anything to do but to drop it.
+    /// Takes a frame that a stage refused, if there is anything to do but to drop it. `Some`: it is to go on.
     ///
     /// # Errors
     /// It is to be dropped, for this reason.
     pub fn take(
         &mut self,
         mut frame: F,
-        meta: &Meta,
+        meta: &mut Meta,
         reason: DropReason,
-    ) -> Result<(), (F, DropReason)> {
+    ) -> Result<Option<F>, (F, DropReason)> {
         let answer = match meta.payload {
             Payload::Ipv4 => dhcp::answer(self, &mut frame, meta)
                 .or_else(|| icmp::answer(self, &mut frame, meta, reason)),
@@ -165,15 +167,16 @@ impl<F: Frame> Edge<'_, F> {
         };
         let verdict = match answer {
             Some(verdict) => verdict,
+            None if group::takes(self, &frame, meta, reason) => return Ok(Some(frame)),
             None => match punt::take(self, frame, meta, reason) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(None),
                 Err((back, reason)) => {
                     frame = back;
                     self.told(&mut frame, meta, reason)
                 }
             },
         };
-        self.reply(frame, verdict)
+        self.reply(frame, verdict).map(|()| None)
     }
 
     /// Tells the sender of a frame that is dropped why, if it is to be told.

@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
 use proptest::prelude::*;
 
 use super::*;
@@ -59,12 +58,11 @@ fn tenant(vni: u32) -> Role {
         host_dvr_mac: None,
         routes: Arc::new(RouteTable::empty()),
         advertisement: Arc::default(),
+        group: None,
     };
-    Role::Tenant(Arc::new(TenantPort {
-        mac: mac(7),
-        attachments: ArrayVec::from_iter([attachment]),
-        ..TenantPort::default()
-    }))
+    let mut guest = TenantPort::default();
+    guest.attachments.push(attachment);
+    Role::Tenant(Arc::new(guest))
 }
 
 #[test]

@@ -332,8 +332,11 @@ fn attachments(role: &Role) -> &[Attachment] {
 /// Bytes that `old` takes with what `new` does not refer to any more, neighbor tables aside.
 fn bytes_only_in(old: &Tables, new: &Tables) -> usize {
     let routes = |attachment: &Attachment| Arc::as_ptr(&attachment.routes);
+    let groups = |attachment: &Attachment| attachment.group.as_ref().map(Arc::as_ptr);
     // Large, and shared by many ports: each counts once.
     let mut counted: HashSet<_> = new.ports.iter().flat_map(attachments).map(routes).collect();
+    let kept = new.ports.iter().flat_map(attachments);
+    let mut counted_groups: HashSet<_> = kept.filter_map(groups).collect();
     let replaced = old.ports.iter().zip(&new.ports);
     let replaced = replaced.filter(|(old, new)| !same(old, new));
     let mut bytes = size_of::<Tables>() + old.vnis.memory();
@@ -342,6 +345,11 @@ fn bytes_only_in(old: &Tables, new: &Tables) -> usize {
         for attachment in attachments(role) {
             if counted.insert(routes(attachment)) {
                 bytes += attachment.routes.memory();
+            }
+            if let Some(group) = &attachment.group
+                && counted_groups.insert(Arc::as_ptr(group))
+            {
+                bytes += group.memory();
             }
         }
     }

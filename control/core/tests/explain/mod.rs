@@ -8,7 +8,7 @@ use vswitch::counters::DropReason;
 use vswitch::stage::limits::Limits;
 use vswitch::tables::PortId;
 
-use super::goal::{dhcp as dhcp_state, dual_stack, neighbor, router, scenario};
+use super::goal::{dhcp as dhcp_state, dual_stack, grouped, neighbor, router, scenario, vpc, zeta};
 use super::world::{PORT_A, PORT_B, UPLINK, World};
 use crate::explain::{Explanation, Links, Outcome, Packet};
 use crate::proto::schema::{ResourceType, UpdateType};
@@ -105,6 +105,25 @@ fn each_decision_names_its_entry_and_the_resource_it_comes_from() {
             "neighbor: 02:00:00:00:01:01 is 02:00:00:00:01:01 in VNI 7, on host 192.0.2.9 <NEIGHBOR n1 1>",
         ],
     );
+}
+
+#[test]
+fn the_gateway_that_a_packet_is_left_to_is_named() {
+    let mut world = world(true);
+    world.put([grouped(vpc("vpc", 7), &["zeta"]), zeta("zeta", &[50])]);
+    for (words, what) in [
+        (
+            "eth dst=02:00:00:00:00:77 / ip dst=10.7.1.77 / udp dport=53",
+            "10.7.1.77",
+        ),
+        ("ip dst=10.7.2.77 / udp dport=53", "10.7.2.77"),
+        ("arp dst=10.7.1.77", "ff:ff:ff:ff:ff:ff"),
+    ] {
+        let text = format!(
+            "neighbor: nobody told us of {what}: left to the gateway at 192.0.2.50, as it is and in VNI 7 <GATEWAY zeta 1>"
+        );
+        expect(&world, PORT_A, words, &Outcome::Forwarded, &[&text]);
+    }
 }
 
 #[test]

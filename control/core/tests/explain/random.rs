@@ -21,7 +21,7 @@ use vswitch::tables::PortId;
 use vswitch::wire::nd;
 use vswitch::worker::Worker;
 
-use super::super::goal::dual_stack;
+use super::super::goal::{dual_stack, grouped, vpc, zeta};
 use super::super::world::{PORT_A, PORT_B, UPLINK, World};
 use super::dhcp::{Question, answer};
 use super::{told, world};
@@ -319,9 +319,13 @@ fn at_once(mut sent: Vec<(PortId, Vec<u8>)>) -> Vec<(PortId, Vec<u8>)> {
     sent
 }
 
-fn is_explained_as_it_is_forwarded(asks: bool) {
+/// `asks`: the controller is asked for what is unknown. `gateways`: they know it.
+fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8]) {
     let mut world = world(asks);
     world.succeed(dual_stack());
+    if !gateways.is_empty() {
+        world.put([grouped(vpc("vpc", 7), &["zeta"]), zeta("zeta", gateways)]);
+    }
     let forwarding = RefCell::new(Forwarding::new(&world, asks));
     let outcomes = RefCell::new(std::collections::BTreeMap::new());
     let config = Config {
@@ -360,6 +364,17 @@ fn is_explained_as_it_is_forwarded(asks: bool) {
         if kind.starts_with("DHCP ") {
             prop_assert!(told(&explained).contains(&kind), "{}", told(&explained));
         }
+        let told = told(&explained);
+        if let Some((_, gateway)) = told.split_once("left to the gateway at 192.0.2.") {
+            const OUTER_DESTINATION: usize = 33;
+            let gateway: u8 = gateway.split(',').next().unwrap().parse().unwrap();
+            for (port, frame) in &sent {
+                let left = *port == UPLINK && frame[OUTER_DESTINATION] == gateway;
+                prop_assert!(left || outcome != Outcome::Forwarded, "{told}");
+            }
+            let kind = "left to a gateway".to_owned();
+            *outcomes.borrow_mut().entry(kind).or_insert(0) += 1;
+        }
         let kind = kind.split(" {").next().unwrap_or_default().to_owned();
         if frame.get(12..14) == Some(&[0x86, 0xdd]) {
             let kind = format!("IPv6 {kind}");
@@ -388,6 +403,11 @@ fn is_explained_as_it_is_forwarded(asks: bool) {
         "IPv6 Dropped(SpoofedIp)",
     ];
     assert!(expected.into_iter().all(seen), "{outcomes:?}");
+    assert_eq!(
+        !gateways.is_empty(),
+        seen("left to a gateway"),
+        "{outcomes:?}"
+    );
     // What is too long is cut where it may be, and nothing is refused by ports that are all started. The guest without a
     // lease is at the one that is not.
     let others: &[_] = if asks {
@@ -405,10 +425,15 @@ fn is_explained_as_it_is_forwarded(asks: bool) {
 
 #[test]
 fn ten_thousand_random_packets_become_what_is_explained() {
-    is_explained_as_it_is_forwarded(false);
+    is_explained_as_it_is_forwarded(false, &[]);
 }
 
 #[test]
 fn so_they_do_when_the_controller_is_asked() {
-    is_explained_as_it_is_forwarded(true);
+    is_explained_as_it_is_forwarded(true, &[]);
+}
+
+#[test]
+fn so_they_do_when_a_gateway_knows_what_is_unknown() {
+    is_explained_as_it_is_forwarded(false, &[50, 51, 52]);
 }
