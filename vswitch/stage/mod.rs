@@ -14,7 +14,7 @@ pub mod link;
 pub mod mss;
 pub mod neighbor;
 pub mod observe;
-mod over_ipv6;
+pub mod over_ipv6;
 pub mod parse;
 pub mod punt;
 pub mod route;

@@ -20,7 +20,7 @@ use crate::tables::neighbors::Template;
 use crate::wire::{EthernetHdr, Ipv6Hdr, UdpHdr, VxlanHdr, ipv4, ipv6, vxlan};
 
 /// Bytes in front of the inner frame.
-const OUTER_LEN: usize = UDP_AT + UdpHdr::LEN + VxlanHdr::LEN;
+pub const OUTER_LEN: usize = UDP_AT + UdpHdr::LEN + VxlanHdr::LEN;
 
 /// Where in a frame the UDP header is.
 const UDP_AT: usize = EthernetHdr::LEN + Ipv6Hdr::LEN;

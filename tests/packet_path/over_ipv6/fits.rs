@@ -2,6 +2,7 @@
 //! What fits: on the way, in a buffer.
 
 use super::*;
+use crate::ipv6::net::{self, Net};
 
 /// An IPv4 packet of so many bytes from guest 1 to guest `n`, that may be fragmented or not.
 fn packet(subnet: &Subnet, n: u8, len: usize, whole: bool) -> Vec<u8> {
@@ -47,6 +48,34 @@ fn what_fits_differs_by_the_family_of_the_way() {
         let payload: usize = pieces.iter().map(|it| it.len() - outer - 34).sum();
         assert_eq!(payload, 4000 - 20);
     }
+    lab.balanced();
+}
+
+#[test]
+fn senders_of_ipv6_are_told_what_fits_over_ipv6() {
+    let mut lab = Lab::dual(Some(HOST), Tunnel::default());
+    lab.mtu = 1500;
+    let net = Net::new(7, 1, 1, 0);
+    net::guest(&mut lab, A, 1, &net);
+    let hop = lab.hop6(PEER6, PEER_MAC);
+    net::neighbor(&mut lab, &net, 9, hop);
+    lab.commit();
+    let packet = |len: usize| {
+        let (macs, ips) = ([net.mac(1), net.mac(9)], [net.ip(1), net.ip(9)]);
+        net::packet(macs, ips, etherparse::IpNumber::UDP, 64, &vec![7; len - 40])
+    };
+    let fits = packet(1430);
+    let out = sent(&mut lab, &fits);
+    assert_eq!((out.len(), &out), (1514, &to_peer6(&out, 0, false, &fits)));
+    // Packet too big (RFC 4443 section 3.2).
+    lab.inject(A, &packet(1431));
+    let told = lab.out(A);
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (told[0][54], &told[0][58..62]),
+        (2, &1430_u32.to_be_bytes()[..])
+    );
+    assert_eq!(lab.totals(A).drops_for(DropReason::TooBig), 1);
     lab.balanced();
 }
 
