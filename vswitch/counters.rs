@@ -40,7 +40,7 @@ drop_reasons! {
     Truncated = "truncated",
     /// A length or version field contradicts the frame.
     Malformed = "malformed",
-    /// The outer IPv4 header checksum is wrong.
+    /// The outer IPv4 header checksum is wrong, or the outer UDP checksum over IPv6.
     BadChecksum = "bad_checksum",
     /// No goal state is bound to the port it came from, or would leave by.
     PortUnbound = "port_unbound",

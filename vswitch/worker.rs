@@ -90,7 +90,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
         self.lane.punt = Some(queues);
     }
 
-    /// Lets it tell the control side what it hears by ARP on uplinks.
+    /// Lets it tell the control side what it hears by ARP and neighbor discovery on uplinks.
     pub fn tell(&mut self, hearing: Hearing) {
         self.lane.hearing = Some(hearing);
     }
@@ -184,8 +184,8 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         self.punt.as_ref().map_or(0, |punt| punt.returning())
     }
 
-    /// Up to `most` frames that come back from the control side, as if they arrived now. What still lacks a neighbor is
-    /// dropped: it went away in the meantime. So is what its port's guest did not send: another guest is there now.
+    /// Up to `most` frames that come back from the control side, as if they arrived now. What still lacks a neighbor, which
+    /// went away in the meantime, goes to a gateway or is dropped. So is what its port's guest did not send: another guest is there now.
     #[cold]
     fn forward_returned(&mut self, most: usize, tables: &Tables) -> usize {
         let Some(punt) = self.punt.take() else {
@@ -289,7 +289,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
     }
 
     /// What came from the underlay and is not VXLAN for this VTEP is the host's. Without a host port, the control side
-    /// stands in for it as far as ARP goes.
+    /// stands in for it as far as ARP and neighbor discovery go.
     #[cold]
     fn attend_to_strangers(&mut self, from: PortId, tables: &Tables) {
         let Some(underlay) = &tables.underlay else {

@@ -4,7 +4,7 @@
 //!
 //! Routes, and the MTU, are the gateway's to tell ([`mod@super::advertisement`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -46,14 +46,12 @@ impl Offer<Lease6> {
         let IpNet::V6(cidr) = described.value.cidr else {
             return Err(NoLease::NoIpv6);
         };
-        let mut own = Vec::new();
-        for address in &client.own {
-            if let IpAddr::V6(address) = address
-                && !own.contains(address)
-            {
-                own.push(*address);
-            }
-        }
+        let mut seen = HashSet::new();
+        let own = client.own.iter().filter_map(|address| match address {
+            IpAddr::V6(address) => seen.insert(*address).then_some(*address),
+            IpAddr::V4(_) => None,
+        });
+        let own: Vec<_> = own.collect();
         if own.is_empty() {
             return Err(NoLease::NoIpv6);
         }
@@ -69,12 +67,19 @@ impl Offer<Lease6> {
             )
         });
         let mut addresses = said.map_or(own, |said| vec![said]);
-        for address in &addresses {
-            within(&id, (*address).into(), described.value.cidr)?;
-        }
+        let outside = addresses.extract_if(.., |address| !cidr.contains(&*address));
+        let outside: Vec<_> = outside.collect();
         let gateway_mac = described.value.gateway.map(|gateway| gateway.mac);
         let at = Field::entry("subnet_states", &id);
         let at = at.field("configuration");
+        if let Some(address) = outside.first() {
+            if addresses.is_empty() {
+                within(&id, (*address).into(), described.value.cidr)?;
+            }
+            problems.push(at.error(format_args!(
+                "one port has {address}, which is not in {cidr} and is not told"
+            )));
+        }
         if addresses.len() > Lease6::MAX_ADDRESSES {
             problems.push(at.error(format_args!(
                 "one port has {} addresses there, of which {} are told",

@@ -110,9 +110,16 @@ pub(super) fn first_served<L>(
     serve: impl Fn(Client<'_>) -> Result<Offer<L>, NoLease>,
 ) -> Option<Result<Offer<L>, NoLease>> {
     let port = &wanted.port(port)?.wanted.as_ref()?.value;
-    let fixed_ips = port.fixed_ips.iter().filter(|(_, ip)| of_version(ip));
-    let mut offers =
-        fixed_ips.map(|(subnet, _)| Client::find(wanted, port, *subnet).and_then(&serve));
+    // Few, of addresses that may be a thousand.
+    let mut subnets = Vec::new();
+    for (subnet, _) in port.fixed_ips.iter().filter(|(_, ip)| of_version(ip)) {
+        if !subnets.contains(subnet) {
+            subnets.push(*subnet);
+        }
+    }
+    let mut offers = subnets
+        .into_iter()
+        .map(|subnet| Client::find(wanted, port, subnet).and_then(&serve));
     let first = offers.next()?;
     Some(first.or_else(|why| offers.find_map(Result::ok).ok_or(why)))
 }

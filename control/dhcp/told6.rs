@@ -101,7 +101,7 @@ impl<'a> Told6<'a> {
     /// What is wrong with the list is the subnet's problem already: its gateway tells it too.
     fn dns(&mut self, at: &Field<'_>, subnet: &SubnetConfiguration) {
         let entries = subnet.dns_entry_list.iter();
-        let servers = entries.filter_map(|dns| match dns.entry.trim().parse() {
+        let servers = entries.filter_map(|dns| match at.link_host(dns.entry.trim()) {
             Ok(IpAddr::V6(server)) => Some(server),
             _ => None,
         });

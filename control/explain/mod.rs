@@ -145,7 +145,8 @@ impl Observer<MemoryFrame> for Notes {
 }
 
 impl Trace {
-    /// Of a frame that arrives on `from` now, by workers with these links, that tell somebody what they hear by ARP. `asks`:
+    /// Of a frame that arrives on `from` now, by workers with these links, that tell somebody what they hear by ARP and
+    /// neighbor discovery. `asks`:
     /// the controller is asked for what nobody knows. Nothing leaves the switch, nothing is counted and nobody is asked. Takes microseconds and some 100 KiB for the time being.
     pub(crate) fn of(
         registrar: &Registrar,

@@ -181,7 +181,7 @@ const MAX_OTHERS: usize = 64 << 20;
 /// All resources of a goal state that somebody sent, what others depend on first.
 ///
 /// Takes at most 32 times the memory that the message has if all of it are neighbors, else at most 128 times as much, and
-/// in each case up to 4 MiB. More than [`MAX_OTHERS`] bytes of what is no neighbor are refused. The runtime decodes two at a
+/// in each case up to 4 MiB. More than [`MAX_OTHERS`] bytes of what is no neighbor, nor `host_resources`, are refused. The runtime decodes two at a
 /// time (`run::RPC_THREADS`).
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use vswitch::counters::DropReason;
 use vswitch::io::memory::MemoryFrame;
 use vswitch::stage::punt::PuntQueues;
 use vswitch::tables::routes::{Route, Target};
-use vswitch::tables::{GatewayGroup, Hop};
+use vswitch::tables::{GatewayGroup, Hop, Tunnel};
 
 use crate::lab::*;
 use crate::{A, B, switched};
@@ -136,6 +136,28 @@ fn a_burst_keeps_its_order_and_each_of_it_goes_its_way() {
 }
 
 #[test]
+fn a_gateway_may_be_reached_over_ipv6() {
+    let mut lab = Lab::dual(Some(HOST), Tunnel::default());
+    let mut here = Subnet::new(7, 1, 1, 0);
+    let Hop::Remote(hop) = lab.hop6(PEER6, PEER_MAC) else {
+        panic!("a hop is remote");
+    };
+    here.group = GatewayGroup::new(&[(IpAddr::from(PEER6), hop)]).map(Arc::new);
+    router(&mut [&mut here], &[]);
+    lab.guest(A, 1, std::slice::from_ref(&here));
+    lab.commit();
+    let unknown = switched(&here, 1, 77);
+    lab.inject(A, &unknown);
+    let out = lab.out(UPLINK);
+    assert_eq!((out.len(), lab.totals(A).to_gateway), (1, 1));
+    assert_eq!(out[0][12..14], [0x86, 0xdd]);
+    assert_eq!(out[0][38..54], PEER6);
+    assert_eq!(out[0][66..69], [0, 0, 7]);
+    assert_eq!(out[0][70..], unknown);
+    lab.silent();
+}
+
+#[test]
 fn what_no_gateway_knows_is_refused_as_ever() {
     let (mut lab, here, _, other) = lab();
     let routed = |to: Ipv4Addr| udp_with(guest_mac(7, 1), gateway_mac(7, 0), here.ip(1), to, 64, 0);
@@ -184,6 +206,11 @@ fn what_no_gateway_knows_is_refused_as_ever() {
             DropReason::UnknownNeighbor,
         ),
         ("another VPC's", other.ip(7), DropReason::UnknownNeighbor),
+        (
+            "a whole subnet's",
+            here.ip(255),
+            DropReason::UnknownNeighbor,
+        ),
         ("no route", [100, 64, 0, 1].into(), DropReason::NoRoute),
         ("blackhole", [198, 18, 0, 1].into(), DropReason::Blackhole),
     ] {

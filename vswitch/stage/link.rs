@@ -61,14 +61,17 @@ impl Heard {
             let of_it = all.find(|(kind, _)| *kind == which);
             of_it.map_or(Some(ethernet.src()), |(_, option)| nd::mac_in(option))
         };
+        // Who has no address yet asks the group (section 7.1.1), and who is answered is so alone (7.1.2).
+        let probes_group = !ip.src().is_unspecified() || ip.dst() == nd::solicited_node(vtep);
+        let answers_one = !header.is_solicited() || !ip.dst().is_multicast();
         match header.kind() {
-            nd::NEIGHBOR_SOLICITATION if header.target() == vtep => Some(Self {
+            nd::NEIGHBOR_SOLICITATION if header.target() == vtep && probes_group => Some(Self {
                 ip: ip.src().into(),
                 mac: mac(option::SOURCE)?,
                 asks: true,
                 overrides: true,
             }),
-            nd::NEIGHBOR_ADVERTISEMENT => Some(Self {
+            nd::NEIGHBOR_ADVERTISEMENT if answers_one => Some(Self {
                 ip: header.target().into(),
                 mac: mac(option::TARGET)?,
                 asks: false,

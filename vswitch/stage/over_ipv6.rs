@@ -113,7 +113,7 @@ fn udp_sum<F: Frame>(frame: &F, ip: &Ipv6Hdr) -> u16 {
 /// What is in a frame of IPv6: ours or not, and sound or not. With an extension header it is the host's, but for what is
 /// plainly a tunnel's fragment. Sets `meta.outer_ecn`. May cut Ethernet padding off the end.
 ///
-/// A UDP checksum of zero is taken as it is: the inner packet has its own, and the VNI and the inner MAC that may be damaged
+/// A UDP checksum of zero is taken as it is: an inner IP packet has its own, and the VNI and the inner MAC that may be damaged
 /// lead to somebody else only if these are known too (RFC 6936 section 4). Any other must be right.
 #[inline(never)]
 pub(super) fn classify<F: Frame>(

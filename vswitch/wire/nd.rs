@@ -90,6 +90,12 @@ impl NeighborHdr {
         self.icmp.kind()
     }
 
+    /// True for an advertisement that answers somebody: it has the S flag.
+    pub const fn is_solicited(&self) -> bool {
+        let [flags, ..] = self.icmp.rest();
+        flags & 1 << 6 != 0
+    }
+
     /// True for an advertisement that counts whatever was known before: it has the O flag.
     pub const fn overrides(&self) -> bool {
         let [flags, ..] = self.icmp.rest();
@@ -308,13 +314,16 @@ pub fn sound(head: &[u8], fixed: usize) -> Option<(&EthernetHdr, &Ipv6Hdr, &[u8]
         && icmp.code() == 0
         && !ip.src().is_multicast()
         && icmpv6::checksum_is_right((ip.src(), ip.dst()), message);
+    if !good {
+        return None;
+    }
     for read in Options(message.get(fixed..)?) {
         let (kind, _) = read.ok()?;
         if kind == option::SOURCE && ip.src().is_unspecified() {
             return None;
         }
     }
-    good.then_some((ethernet, ip, message))
+    Some((ethernet, ip, message))
 }
 
 /// The MAC that an option tells, of which these are all bytes; `None` if it has none.

@@ -120,6 +120,14 @@ fn addresses_that_contradict_the_subnet_are_not_served() {
     let why = "subnet blue: 2001:db8:7:2::10 is not in its cidr, 2001:db8:7:1::/64";
     assert_eq!(said.read6().unwrap_err().to_string(), why);
     let mut said = azure();
+    said.port
+        .fixed_ips
+        .push(fixed_ip("blue", "2001:db8:7:2::10"));
+    let (told, problems) = said.read6().unwrap();
+    assert_eq!(*told.addresses, [ADDRESS]);
+    let problem = "subnet_states[\"blue\"].configuration: one port has 2001:db8:7:2::10, which is not in 2001:db8:7:1::/64 and is not told";
+    assert_eq!(problems, [problem]);
+    let mut said = azure();
     said.port.fixed_ips = vec![fixed_ip("red", "2001:db8:7:2::10")];
     assert_eq!(said.read6().unwrap_err(), NoLease::NoIpv6);
     assert_eq!(Said::new().read6().unwrap_err(), NoLease::NoIpv6);

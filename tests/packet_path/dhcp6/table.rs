@@ -250,6 +250,9 @@ fn what_section_16_of_the_rfc_forbids_is_dropped() {
 #[test]
 fn what_makes_no_sense_or_is_not_the_guests_own_is_dropped() {
     let bad = DropReason::BadDhcp;
+    let many = (0..17).map(|id| has(id, &[]));
+    let many: Vec<_> = std::iter::once(client()).chain(many).collect();
+    message(SOLICIT, &many).is_dropped(bad);
     let solicit = |option: Vec<u8>| message(SOLICIT, &[client(), option]);
     for wrong in [
         vec![0, 99, 0, 1],
@@ -318,15 +321,10 @@ fn an_answer_fits_the_least_mtu_and_leaves_out_what_does_not() {
     ];
     solicit.is_told(&lease, ADVERTISE, &told);
     let mut lab = lab(Some(&lease));
-    let ends_for = (0..100)
-        .map(|n| has(n, &[ELSEWHERE; 3]))
-        .collect::<Vec<_>>()
-        .concat();
-    for kind in [RENEW, REQUEST] {
-        let asked = message(kind, &[client(), server(), ends_for.clone()]);
-        let answer = lab.asks(&asked.frame()).unwrap();
-        assert!((1150..=1294).contains(&answer.len()), "{}", answer.len());
-    }
+    let ends_for = [has(1, &[ELSEWHERE; 40]), has(2, &[ELSEWHERE; 3])];
+    let asked = message(RENEW, &[&[client(), server()][..], &ends_for].concat());
+    let answer = lab.asks(&asked.frame()).unwrap();
+    assert!((1150..=1294).contains(&answer.len()), "{}", answer.len());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crossbeam_queue::ArrayQueue;
 use vswitch::stage::link::{Heard, Hearing};
-use vswitch::wire::Mac;
+use vswitch::wire::{Mac, nd};
 
 use super::*;
 use crate::ipv6::net::{ICMP, message, packet};
@@ -15,7 +15,19 @@ const ADVERTISEMENT: u8 = 136;
 
 /// A message about `target`, from this address of the peer, with these options and flags.
 fn discovery(kind: u8, from: Ipv6Addr, target: [u8; 16], flags: u8, options: &[u8]) -> Vec<u8> {
-    let ips = [from, VTEP6.into()];
+    discovery_to(VTEP6.into(), kind, from, target, flags, options)
+}
+
+/// The same to any address.
+fn discovery_to(
+    to: Ipv6Addr,
+    kind: u8,
+    from: Ipv6Addr,
+    target: [u8; 16],
+    flags: u8,
+    options: &[u8],
+) -> Vec<u8> {
+    let ips = [from, to];
     let body = [&target[..], options].concat();
     let message = message(ips, kind, 0, [flags, 0, 0, 0], &body);
     packet([PEER_MAC, UPLINK_MAC], ips, ICMP, 255, &message)
@@ -44,6 +56,7 @@ fn what_is_said_by_neighbor_discovery_of_this_host_is_told_and_nothing_else_is()
         frame
     };
     let unspecified = Ipv6Addr::UNSPECIFIED;
+    let (group, all_nodes) = (nd::solicited_node(VTEP6.into()), nd::ALL_NODES);
     let cases = [
         (asks.clone(), heard(peer, other, true, true)),
         (
@@ -51,13 +64,23 @@ fn what_is_said_by_neighbor_discovery_of_this_host_is_told_and_nothing_else_is()
             heard(peer, PEER_MAC, true, true),
         ),
         (
-            discovery(SOLICITATION, unspecified, VTEP6, 0, &[]),
+            discovery_to(group, SOLICITATION, unspecified, VTEP6, 0, &[]),
             heard(unspecified, PEER_MAC, true, true),
+        ),
+        (
+            discovery_to(all_nodes, ADVERTISEMENT, peer, PEER6, 0x20, &[]),
+            heard(peer, PEER_MAC, false, true),
         ),
         (says.clone(), heard(peer, other, false, true)),
         (
             discovery(ADVERTISEMENT, peer, PEER6, 0x40, &[]),
             heard(peer, PEER_MAC, false, false),
+        ),
+        // To others than it has to be for.
+        (discovery(SOLICITATION, unspecified, VTEP6, 0, &[]), None),
+        (
+            discovery_to(all_nodes, ADVERTISEMENT, peer, PEER6, 0x60, &[]),
+            None,
         ),
         // For somebody else, from somebody without an address who has one, of another kind.
         (
@@ -65,7 +88,14 @@ fn what_is_said_by_neighbor_discovery_of_this_host_is_told_and_nothing_else_is()
             None,
         ),
         (
-            discovery(SOLICITATION, unspecified, VTEP6, 0, &option(1, other)),
+            discovery_to(
+                group,
+                SOLICITATION,
+                unspecified,
+                VTEP6,
+                0,
+                &option(1, other),
+            ),
             None,
         ),
         (discovery(133, peer, VTEP6, 0, &[]), None),

@@ -8,7 +8,7 @@
 //! | to its router, and the tables lack the destination, which is on a link of the same VPC | yes: the gateway routes it |
 //! | the same, and a rule leads it by way of a machine that the tables lack | no: the gateway does not know the rule |
 //! | a request by ARP, or a neighbor solicitation, for an address that the tables lack | yes |
-//! | other broadcast and multicast; probes for duplicate addresses | no |
+//! | other broadcast, directed broadcast (RFC 2644) and multicast; probes for duplicate addresses | no |
 //!
 //! Reads the frame, `meta.dst_mac`, `dst_ip`, `payload`, `key`, `flow`.
 //! Writes `meta.neighbor`, whose MAC is zero, `routed`; of a question `key`, `home`, `routed`.
@@ -75,6 +75,10 @@ fn subnet<'t, F: Frame>(
                 Payload::Ipv6 => IpAddr::V6(route::ipv6(head)?.dst()),
                 _ => IpAddr::V4(Ipv4Addr::from(meta.dst_ip)),
             };
+            let mut links = edge.guest.attachments.iter();
+            if to.is_ipv4() && links.any(|link| link.cidr.broadcast() == to) {
+                return None;
+            }
             (punt::missing(edge, head, meta)? == (subnet.vpc, to)).then_some(subnet)
         }
         _ => None,

@@ -16,6 +16,9 @@ use crate::wire::{EthernetHdr, Ipv6Hdr, Mac, UdpHdr, ipv4};
 /// Most options that a guest may ask for: what it asks for behind them is not looked at. There are fewer than 150.
 const MAX_REQUESTED: usize = 128;
 
+/// Most associations of a question: each costs a worker time. Guests have one, or one of each kind.
+const MAX_ASSOCIATIONS: usize = 16;
+
 /// What a guest asks.
 pub(super) struct Question<'a> {
     /// One that clients send.
@@ -130,8 +133,12 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// Whether it says what its kind has to, and nothing that it must not (RFC 8415 sections 16.2 to 16.12 and 16).
+    /// Whether it says what its kind has to, and nothing that it must not (RFC 8415 sections 16.2 to 16.12 and 16), nor more than
+    /// guests have reason to.
     fn is_sound(&self) -> bool {
+        if self.associations().nth(MAX_ASSOCIATIONS).is_some() {
+            return false;
+        }
         let (client, server) = (!self.client_id.is_empty(), !self.server_id.is_empty());
         match self.kind {
             kind::SOLICIT | kind::CONFIRM | kind::REBIND => client && !server && !self.unicast,

@@ -3,8 +3,8 @@
 //!
 //! # Contract
 //!
-//! * **Who reads:** any worker, under a guard, by a [`HopId`] that it found in a neighbor table under the
-//!   same guard. **Who writes:** the one writer.
+//! * **Who reads:** any worker, under a guard, by a [`HopId`] that it found in a neighbor table, or in a
+//!   gateway group of the snapshot, under the same guard. **Who writes:** the one writer.
 //! * **What a reader sees:** a template is written wholly before a neighbor refers to it, and its slot is
 //!   written again only when no reader can still hold its id. Hence eight plain loads, no version.
 //! * **Cost:** one cache line. **Memory:** 64 bytes per next hop, touched when first used.

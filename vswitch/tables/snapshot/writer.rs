@@ -45,7 +45,7 @@ pub struct Commit(u64);
 /// * **Removing** happens after every worker sees the commit's snapshot: no packet meets a route or a
 ///   port that still needs the neighbor. A removal that is not done yet is undone by adding the key again.
 /// * A removed neighbor counts against the capacity until its removal is settled.
-/// * A neighbor may name a next hop from [`Writer::acquire_hop`] until the commit before which the
+/// * A neighbor, or a role's gateway group, may name a next hop from [`Writer::acquire_hop`] until the commit before which the
 ///   [`Writer::release_hop`] was called.
 /// * Someone has to call [`Writer::settled`] or [`Writer::poll`] from time to time: they do the work.
 /// * **Cost:** an edit of a neighbor is O(1), except when the table grows; a commit copies
