@@ -79,6 +79,7 @@ impl Lab {
             vtep: Some(VTEP.into()),
             vtep6: None,
             uplink: UPLINK,
+            second: None,
             host_port: Some(HOST),
             tunnel: Tunnel::default(),
         };
@@ -91,6 +92,7 @@ impl Lab {
             vtep: Some(VTEP.into()),
             vtep6: Some(VTEP6.into()),
             uplink: UPLINK,
+            second: None,
             host_port,
             tunnel,
         }))

@@ -18,6 +18,7 @@ mod routing;
 mod tags;
 mod tunnel;
 mod underlay;
+mod uplinks;
 mod vxlan;
 
 use lab::*;

@@ -79,7 +79,7 @@ fn a_whole_file_is_folded() {
         (Some(1600), Some(true))
     );
     assert_eq!(settings.ports[2].id.as_deref(), Some("p-2"));
-    let Vtep { addresses, port } = settings.vtep.unwrap();
+    let Vtep { addresses, port } = settings.vteps[0];
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     assert_eq!(
         (addresses, port.get()),
@@ -89,9 +89,9 @@ fn a_whole_file_is_folded() {
     assert_eq!(
         (
             settings.underlay_neighbors.len(),
-            settings.underlay_gateways.v4.is_some()
+            settings.underlay_gateways.len()
         ),
-        (1, true)
+        (1, 1)
     );
     assert_eq!((settings.log, settings.start), (Level::Debug, true));
 }
