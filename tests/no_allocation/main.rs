@@ -12,6 +12,7 @@ mod meanwhile;
 mod net;
 mod over_ipv6;
 mod traffic;
+mod uplinks;
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -158,6 +159,7 @@ fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
         traffic::without_host_port(),
         traffic::in_a_vlan(),
         over_ipv6::scene(),
+        uplinks::scene(),
     ] {
         let kinds = scene.arrivals.clone();
         let bursts = kinds
