@@ -154,13 +154,15 @@ fn the_counter_counts_what_this_thread_does() {
 #[test]
 fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
     let (mut reasons, mut was_told) = (BTreeSet::new(), false);
-    for mut scene in [
-        traffic::with_host_port(),
-        traffic::without_host_port(),
-        traffic::in_a_vlan(),
-        over_ipv6::scene(),
-        uplinks::scene(),
-    ] {
+    let scenes: [fn() -> traffic::Scene; 5] = [
+        traffic::with_host_port,
+        traffic::without_host_port,
+        traffic::in_a_vlan,
+        over_ipv6::scene,
+        uplinks::scene,
+    ];
+    for scene in scenes {
+        let mut scene = scene(); // one at a time: workers are large
         let kinds = scene.arrivals.clone();
         let bursts = kinds
             .iter()

@@ -13,7 +13,7 @@ const GUEST: PortId = port(3);
 const SECOND: PortId = port(6);
 const SECOND_VTEP: [u8; 4] = [198, 51, 100, 1];
 
-/// Guest 2 to guest 8, in two flows, switched and routed, and back by each uplink.
+/// Guest 2 to guest 8, in two flows, switched and routed, and back by each uplink; and what is for neither VTEP.
 pub(crate) fn scene() -> Scene {
     let mut lab = Lab::with(Some(Underlay {
         vtep: Some(VTEP.into()),
@@ -53,16 +53,19 @@ pub(crate) fn scene() -> Scene {
     let back = switched(&blue, 8, 2);
     let (src, dst) = ((PEER_MAC, PEER), (UPLINK_MAC, SECOND_VTEP));
     let for_second = vxlan(src, dst, 50_000, 7, 0, &back);
+    let (src, dst) = ((PEER_MAC, PEER), (UPLINK_MAC, [192, 0, 2, 3]));
+    let stranger = vxlan(src, dst, 50_000, 7, 0, &back);
     let frames = (0..8).map(flow).chain([
         (GUEST, routed),
         (UPLINK, for_second.clone()),
         (SECOND, for_second),
         (SECOND, from_peer(7, 0, &back)),
+        (SECOND, stranger),
     ]);
     let arrivals: Vec<_> = frames.map(|(at, it)| (at, MemoryFrame::new(&it))).collect();
     Scene {
         pair: Pair::new(lab),
-        sent: arrivals.len() as u64,
+        sent: arrivals.len() as u64 - 1,
         arrivals,
         answered: 0,
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! The uplink's own link: what is said there by ARP (RFC 826) and by neighbor discovery (RFC 4861) is told to the control
+//! An uplink's own link: what is said there by ARP (RFC 826) and by neighbor discovery (RFC 4861) is told to the control
 //! side, which asks and answers for this host's VTEPs. A worker keeps nothing of it.
 
 use std::net::IpAddr;

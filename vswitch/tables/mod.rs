@@ -231,11 +231,11 @@ pub struct Uplink {
 /// This host's place in the underlay. Fixed at start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Underlay {
-    /// This host's VTEP address of IPv4, if it has one.
+    /// The first uplink's VTEP address of IPv4, if it has one.
     pub vtep: Option<Ipv4Addr>,
     /// The same of IPv6. It has one of the two at least.
     pub vtep6: Option<Ipv6Addr>,
-    /// The uplink that has it.
+    /// The first uplink.
     pub uplink: PortId,
     /// The second uplink, if there is one.
     pub second: Option<Uplink>,
@@ -248,10 +248,11 @@ pub struct Underlay {
 impl Underlay {
     /// Bytes that an outer packet has in front of the inner one, by whichever IP takes more of those that this host has a
     /// VTEP of: what guests are told has to fit on every way.
-    pub const fn encapsulation(&self) -> u16 {
-        match (self.vtep6, self.second) {
-            (Some(_), _) | (None, Some(Uplink { vtep6: Some(_), .. })) => ENCAPSULATION6,
-            _ => ENCAPSULATION,
+    pub fn encapsulation(&self) -> u16 {
+        if self.uplinks().any(|uplink| uplink.vtep6.is_some()) {
+            ENCAPSULATION6
+        } else {
+            ENCAPSULATION
         }
     }
 
