@@ -18,7 +18,7 @@ pub(crate) const ETHERNET_MTU: u16 = 1500;
 /// This host's place in the underlay, from the configuration. Fixed at start.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Site {
-    /// How other hosts are reached, [`MAX_UPLINKS`] at most. None: no VTEP is configured, and remote neighbors wait.
+    /// How other hosts are reached, [`vswitch::tables::MAX_UPLINKS`] at most. None: no VTEP is configured, and remote neighbors wait.
     pub uplinks: Vec<Uplink>,
     /// Where the host's own traffic goes, if anywhere.
     pub host_port: Option<PortId>,

@@ -220,6 +220,10 @@ impl Underlay {
         self.unsaid = true;
         let ports = self.uplinks.iter().map(|(uplink, _)| uplink.port);
         self.known.lock().out = ports.filter(|port| self.watch.is_out(*port)).collect();
+        if self.watch.has_none() {
+            tracing::warn!("no uplink has a link: what is for other hosts is lost until one has");
+            return;
+        }
         for (uplink, _) in &self.uplinks {
             match (
                 before.contains(&uplink.port),
@@ -241,17 +245,12 @@ impl Underlay {
     /// Says on each link that is live which VTEPs are reached there: its own, and for as long as another uplink is out, that
     /// one's if they are of the same prefix.
     fn announce(&self) {
-        for (on, own) in self
-            .uplinks
-            .iter()
-            .filter(|(on, _)| !self.watch.is_out(on.port))
-        {
-            let vteps = self
-                .uplinks
-                .iter()
-                .flat_map(|(of, _)| of.vteps().map(move |it| (of, it)));
-            for (_, vtep) in vteps.filter(|(of, vtep)| self.stands_for(on, of, *vtep)) {
-                self.send(on.port, own.announcement(vtep));
+        let live = (self.uplinks.iter()).filter(|(on, _)| !self.watch.is_out(on.port));
+        for (on, own) in live {
+            for (of, _) in &self.uplinks {
+                for vtep in of.vteps().filter(|it| self.stands_for(on, of, *it)) {
+                    self.send(on.port, own.announcement(vtep));
+                }
             }
         }
     }

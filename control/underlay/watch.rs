@@ -49,6 +49,12 @@ impl Watch {
         !self.live.contains(&port)
     }
 
+    /// True while no link is up.
+    pub(super) fn has_none(&self) -> bool {
+        let mut uplinks = self.uplinks.iter();
+        uplinks.all(|uplink| !uplink.trusted && uplink.since.is_none())
+    }
+
     /// Asks of each whether its link is up. True: others are in use from now on. Where none is up, all are in use, and what
     /// does not get out is counted where it is dropped.
     pub(super) fn look(&mut self, now: Instant, mut is_up: impl FnMut(PortId) -> bool) -> bool {
@@ -122,6 +128,20 @@ mod tests {
         assert_eq!(at(900, [true, true]), [0, 5], "neither is trusted yet");
         assert_eq!(at(1300, [true, true]), [0]);
         assert_eq!(at(1900, [true, true]), [0, 5]);
+    }
+
+    #[test]
+    fn it_is_known_when_no_link_is_up() {
+        let (mut watch, start) = (Watch::new(ports().to_vec()), Instant::now());
+        assert!(!watch.has_none());
+        for (ms, up, none) in [
+            (0, [false, true], false),
+            (100, [false, false], true),
+            (200, [true, false], false),
+        ] {
+            look(&mut watch, start, ms, up);
+            assert_eq!(watch.has_none(), none);
+        }
     }
 
     #[test]
