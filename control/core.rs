@@ -25,7 +25,6 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -38,7 +37,7 @@ pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
 };
 pub(crate) use rules::PortRules;
-pub(crate) use site::{ETHERNET_MTU, Link, Site, Uplink};
+pub(crate) use site::{ETHERNET_MTU, Link, OnLink, Site, Uplink};
 
 use crate::audit::part::Part;
 use crate::explain::{ExplainError, Explanation, Links, Packet};
@@ -92,7 +91,7 @@ pub(crate) struct Core {
     on_commit: Option<Box<dyn Fn() + Send>>,
     explain_by: Option<(Registrar, bool)>,
     /// Told which addresses of the underlay need a MAC.
-    resolve_by: Option<mpsc::UnboundedSender<IpAddr>>,
+    resolve_by: Option<mpsc::UnboundedSender<OnLink>>,
 }
 
 /// Who is told when a commit is visible.
@@ -143,7 +142,7 @@ impl Core {
 
     /// Tells the receiver, from now on, which addresses of the underlay need a MAC: each when it is needed first, and
     /// maybe again.
-    pub(crate) fn resolve_by(&mut self, needs: mpsc::UnboundedSender<IpAddr>) {
+    pub(crate) fn resolve_by(&mut self, needs: mpsc::UnboundedSender<OnLink>) {
         self.resolve_by = Some(needs);
     }
 
@@ -226,7 +225,7 @@ impl Core {
     fn tell(&mut self) {
         let needed = self.program.take_needed();
         if let Some(needs) = &self.resolve_by {
-            needed.into_iter().for_each(|ip| _ = needs.send(ip));
+            needed.into_iter().for_each(|who| _ = needs.send(who));
         }
         if let Some(told) = &self.on_commit {
             told();
@@ -286,14 +285,18 @@ impl Core {
                 None
             }
             Request::Wake(sought) => {
-                let (wanted, program) = (&self.wanted, &mut self.program);
-                self.on_demand
-                    .wake(wanted, program, &sought, Instant::now());
+                let (asked, now) = (&mut self.on_demand, Instant::now());
+                asked.wake(&self.wanted, &mut self.program, &sought, now);
                 self.unsettled = true; // nobody waits for an answer, and it is to be committed
                 None
             }
             Request::Learned(learned) => {
                 self.program.learned(&self.wanted, &learned);
+                self.unsettled = true; // as above
+                None
+            }
+            Request::Live(live) => {
+                self.program.set_live(&live);
                 self.unsettled = true; // as above
                 None
             }

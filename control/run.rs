@@ -72,7 +72,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
 
 /// Guests have an MTU of 1500 unless they are told otherwise.
 fn warn_of_short_packets(core: &Core) {
-    let uplink = core.site().underlay.as_ref().map(|uplink| uplink.mtu);
+    let uplink = core.site().uplinks.first().map(|uplink| uplink.mtu);
     let left = core.site().tenant_mtu();
     if let Some(mtu) = uplink.filter(|_| left < ETHERNET_MTU) {
         tracing::warn!(

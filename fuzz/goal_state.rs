@@ -55,6 +55,7 @@ fn switch() -> Core {
             vtep: Some(vtep),
             vtep6: None,
             uplink,
+            second: None,
             host_port: None,
             tunnel: Tunnel::default(),
         }),
@@ -77,7 +78,7 @@ fn switch() -> Core {
     };
     let mut core = Core::new(
         Site {
-            underlay: Some(uplink),
+            uplinks: vec![uplink],
             host_port: None,
             anti_spoofing: true,
             rules: HashMap::new(),

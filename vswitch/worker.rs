@@ -58,7 +58,10 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
     ) -> Self {
         let underlay = tables.pin().underlay;
         tables.offline();
-        let tagged = underlay.and_then(|it| Some((it.uplink, it.tunnel.vlan?)));
+        let tagged = underlay.and_then(|it| {
+            let ports = it.uplinks().map(|uplink| 1 << uplink.port.get());
+            Some((ports.sum(), it.tunnel.vlan?))
+        });
         let lane = Lane {
             burst: Burst::default(),
             strangers: Frames::new(),
@@ -267,7 +270,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
     #[inline]
     fn forward_from_underlay(&mut self, from: PortId, tables: &Tables) {
         let heard = self.hearing.is_some();
-        decap::run(&mut self.burst, tables, heard, &mut self.strangers);
+        decap::run(&mut self.burst, from, tables, heard, &mut self.strangers);
         self.observer.after(Stage::Decap, &self.burst);
         let tagged = parse::run_without_flow(&mut self.burst);
         self.observer.after(Stage::Parse, &self.burst);
@@ -296,7 +299,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             return;
         };
         let tell = |frame: &T::Frame| {
-            let heard = Heard::of(frame.head(), underlay)?;
+            let heard = Heard::of(frame.head(), from, underlay)?;
             self.hearing.as_ref()?.push(heard).ok()
         };
         let told = self.strangers.iter().filter_map(tell).count();

@@ -55,6 +55,7 @@ pub(crate) fn underlay() -> Underlay {
         vtep: Some(VTEP.into()),
         vtep6: None,
         uplink: UPLINK,
+        second: None,
         host_port: None,
         tunnel: Tunnel::default(),
     }

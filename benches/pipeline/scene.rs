@@ -266,6 +266,7 @@ impl Scene {
             vtep: Some(VTEP),
             vtep6: Some(VTEP6),
             uplink: UPLINK,
+            second: None,
             host_port: None,
             tunnel: Tunnel {
                 udp6_checksum: over == Over::Ipv6Checksum,

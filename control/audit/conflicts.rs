@@ -10,7 +10,6 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 use vswitch::wire::{Mac, Vni};
 
-use crate::core::Uplink;
 use crate::program::Program;
 use crate::southbound::field::{Quote, is_link_local};
 use crate::state::Wanted;
@@ -157,9 +156,7 @@ fn duplicate_addresses(wanted: &Wanted, program: &Program, all: &mut Conflicts) 
     let mut ips = Claims::<(VpcIx, IpAddr)>::new();
     let mut macs = Claims::<(Vni, Mac)>::new();
     // A host of two addresses is one host.
-    let own: Vec<_> = (program.site().underlay.iter())
-        .flat_map(Uplink::vteps)
-        .collect();
+    let own: Vec<_> = program.site().vteps().collect();
     let host = |ip| {
         if own.contains(&ip) {
             own.first().copied()

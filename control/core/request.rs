@@ -5,7 +5,6 @@
 //! [`CoreHandle`] and awaits the answer; a bounded queue pushes back when requests come faster than they
 //! are served.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashSet;
@@ -15,7 +14,7 @@ use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
-use super::{Aged, PortRules, metrics};
+use super::{Aged, OnLink, PortRules, metrics};
 use crate::audit::part::Part;
 use crate::explain::{ExplainError, Explanation, Links, Packet};
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
@@ -212,11 +211,13 @@ pub(crate) enum Request {
     /// Puts entries back that aged: see [`Request::Age`].
     Wake(Vec<Sought>),
     /// Hosts and routers of the underlay said who they are.
-    Learned(Vec<(IpAddr, Mac)>),
+    Learned(Vec<(OnLink, Mac)>),
+    /// Only these uplinks are to be used; none: all.
+    Live(Vec<PortId>),
     /// Says which addresses of the underlay lead to a neighbor; the others are forgotten.
     Needed {
         /// All of them.
-        reply: oneshot::Sender<HashSet<IpAddr>>,
+        reply: oneshot::Sender<HashSet<OnLink>>,
     },
     /// Looks for entries that came in answer to a question and that nobody may have used for long.
     Age {
@@ -237,8 +238,13 @@ impl Note<'_> {
     }
 
     /// These said who they are.
-    pub(crate) fn learned(self, learned: Vec<(IpAddr, Mac)>) {
+    pub(crate) fn learned(self, learned: Vec<(OnLink, Mac)>) {
         self.0.send(Request::Learned(learned));
+    }
+
+    /// These uplinks are live.
+    pub(crate) fn live(self, live: Vec<PortId>) {
+        self.0.send(Request::Live(live));
     }
 
     /// These were, and whether the controller says that it tells them.
@@ -386,7 +392,7 @@ impl CoreHandle {
     }
 
     /// The addresses of the underlay that lead to a neighbor; see [`Request::Needed`].
-    pub(crate) async fn needed(&self) -> Result<HashSet<IpAddr>, Gone> {
+    pub(crate) async fn needed(&self) -> Result<HashSet<OnLink>, Gone> {
         self.ask(|reply| Request::Needed { reply }).await
     }
 

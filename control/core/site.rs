@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use vswitch::tables::{ENCAPSULATION, ENCAPSULATION6, Endpoints, PortId};
+use vswitch::tables::{ENCAPSULATION, ENCAPSULATION6, Endpoints, NextHop, PortId, Ways};
 use vswitch::wire::Mac;
 
 use super::PortRules;
@@ -18,8 +18,8 @@ pub(crate) const ETHERNET_MTU: u16 = 1500;
 /// This host's place in the underlay, from the configuration. Fixed at start.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Site {
-    /// How other hosts are reached. `None`: no VTEP is configured, and remote neighbors wait.
-    pub underlay: Option<Uplink>,
+    /// How other hosts are reached, [`vswitch::tables::MAX_UPLINKS`] at most. None: no VTEP is configured, and remote neighbors wait.
+    pub uplinks: Vec<Uplink>,
     /// Where the host's own traffic goes, if anywhere.
     pub host_port: Option<PortId>,
     /// Guests send from their own addresses only, and from those that they were allowed.
@@ -28,22 +28,25 @@ pub(crate) struct Site {
     pub rules: HashMap<PortId, PortRules>,
 }
 
-/// The uplink and what is known of the network behind it.
+/// An uplink and what is known of the network behind it.
 #[derive(Clone, Debug)]
 pub(crate) struct Uplink {
-    /// What this host is in the underlay by each version of IP, one at least.
+    /// What this host is there by each version of IP, one at least.
     pub links: Families<Link>,
     /// The port that carries VXLAN.
     pub port: PortId,
     /// That port's MAC.
     pub mac: Mac,
-    /// The longest packet of the underlay, in bytes.
+    /// The longest packet of the underlay, in bytes: the same of all uplinks.
     pub mtu: u16,
     /// MACs of hosts, as configured.
     pub neighbors: HashMap<IpAddr, Mac>,
     /// MACs of hosts and of routers that were asked for.
     pub learned: HashMap<IpAddr, Mac>,
 }
+
+/// An address of the underlay, and the uplink on whose link it is.
+pub(crate) type OnLink = (PortId, IpAddr);
 
 /// A VTEP address and its link.
 #[derive(Clone, Copy, Debug)]
@@ -57,10 +60,68 @@ pub(crate) struct Link {
 impl Site {
     /// The longest packet, in bytes, that a guest may send to any other: what its interface's MTU is to be.
     pub(crate) fn tenant_mtu(&self) -> u16 {
-        let uplink = self.underlay.as_ref();
-        uplink.map_or(ETHERNET_MTU, |uplink| {
-            uplink.mtu.saturating_sub(uplink.encapsulation())
-        })
+        let mtu = self.uplinks.iter().map(|uplink| uplink.mtu).min();
+        let encapsulation = self.uplinks.iter().map(Uplink::encapsulation).max();
+        let left = |mtu: u16| mtu.saturating_sub(encapsulation.unwrap_or_default());
+        mtu.map_or(ETHERNET_MTU, left)
+    }
+
+    /// This host's VTEP addresses, the first uplink's first.
+    pub(crate) fn vteps(&self) -> impl Iterator<Item = IpAddr> {
+        self.uplinks.iter().flat_map(Uplink::vteps)
+    }
+
+    /// True for an address of this host itself.
+    pub(crate) fn is_own(&self, host: IpAddr) -> bool {
+        self.vteps().any(|vtep| vtep == host)
+    }
+
+    /// True if an uplink has a VTEP of this host's version of IP.
+    pub(crate) fn speaks_like(&self, host: IpAddr) -> bool {
+        self.uplinks
+            .iter()
+            .any(|uplink| uplink.links.like(host).is_some())
+    }
+
+    /// The ways to a host, given what the controller `said` that its MAC is. `None`: no uplink has one whose MAC is known.
+    pub(crate) fn ways(&self, host: IpAddr, said: Option<Mac>) -> Option<Ways> {
+        let way = |uplink: &Uplink| {
+            Some(NextHop {
+                port: uplink.port,
+                endpoints: uplink.endpoints(host)?,
+                src_mac: uplink.mac,
+                dst_mac: uplink.mac_towards(host, said)?,
+                mtu: uplink.mtu,
+            })
+        };
+        let leading: Vec<_> = self.leading(host).map(|uplink| uplink.port).collect();
+        let each = self.uplinks.iter();
+        let mut each = each.map(|uplink| way(uplink).filter(|way| leading.contains(&way.port)));
+        let (first, second) = (each.next().flatten(), each.next().flatten());
+        Some([first.or(second)?, second.or(first)?])
+    }
+
+    /// Whose MACs lead to a host: by uplink, its own or a gateway's.
+    pub(crate) fn ways_to(&self, host: IpAddr) -> impl Iterator<Item = OnLink> {
+        self.leading(host)
+            .filter_map(move |uplink| Some((uplink.port, uplink.way_to(host)?)))
+    }
+
+    /// Those that are not known.
+    pub(crate) fn unknown_to(&self, host: IpAddr, said: Option<Mac>) -> Vec<OnLink> {
+        let unknown = |uplink: &&Uplink| uplink.mac_towards(host, said).is_none();
+        let ways = self.leading(host).filter(unknown);
+        ways.filter_map(|uplink| Some((uplink.port, uplink.way_to(host)?)))
+            .collect()
+    }
+
+    /// The uplinks that lead to a host. If it is on the link of one, another leads there by way of its gateway only: what is
+    /// known of the host's MAC means nothing on its link.
+    fn leading(&self, host: IpAddr) -> impl Iterator<Item = &Uplink> {
+        let near = self.uplinks.iter().any(|uplink| uplink.holds(host));
+        self.uplinks
+            .iter()
+            .filter(move |uplink| !near || uplink.way_to(host).is_some())
     }
 }
 
@@ -70,9 +131,9 @@ impl Uplink {
         self.links.iter().map(|link| link.vtep.addr())
     }
 
-    /// True for the address of this host itself.
-    pub(crate) fn is_own(&self, host: IpAddr) -> bool {
-        self.vteps().any(|vtep| vtep == host)
+    /// True for a host on its link.
+    pub(crate) fn holds(&self, host: IpAddr) -> bool {
+        self.links.like(host).is_some_and(|link| link.holds(host))
     }
 
     /// Outer addresses towards a host; `None`: this one has no VTEP of its version of IP.
@@ -174,11 +235,13 @@ mod tests {
         let mut site = Site::default();
         assert_eq!(site.tenant_mtu(), 1500);
         for (mtu, left) in [(1500, 1450), (1550, 1500), (9000, 8950), (40, 0)] {
-            site.underlay = Some(Uplink { mtu, ..uplink() });
+            site.uplinks = vec![Uplink { mtu, ..uplink() }];
             assert_eq!(site.tenant_mtu(), left);
         }
-        site.underlay = Some(dual());
+        site.uplinks = vec![dual()];
         assert_eq!(site.tenant_mtu(), 1530, "what fits over either");
+        site.uplinks = vec![uplink(), dual()];
+        assert_eq!(site.tenant_mtu(), 1530);
     }
 
     #[test]
@@ -191,7 +254,7 @@ mod tests {
             assert_eq!(uplink.way_to(host), None);
         }
         uplink = dual();
-        assert!(uplink.is_own(ip(1)) && uplink.is_own(v6("2001:db8::1")) && !uplink.is_own(near));
+        assert!(uplink.vteps().eq([ip(1), v6("2001:db8::1")]));
         assert_eq!(
             uplink.endpoints(far),
             Some(Endpoints::V6 {
@@ -267,5 +330,59 @@ mod tests {
             (uplink.way_to(FAR), uplink.mac_towards(FAR, None)),
             (None, None)
         );
+    }
+
+    /// The second uplink, of host 1 in 198.51.100.0/24.
+    fn second() -> Uplink {
+        let mut second = uplink();
+        second.links.v4.as_mut().unwrap().vtep = "198.51.100.9/24".parse().unwrap();
+        second.port = PortId::new(5).unwrap();
+        second.neighbors.clear();
+        second
+    }
+
+    /// Ports and destination MACs of the ways to a host.
+    fn ways(site: &Site, host: IpAddr, said: Option<Mac>) -> Option<[(u16, Mac); 2]> {
+        let ways = site.ways(host, said)?;
+        Some(ways.map(|way| (way.port.get(), way.dst_mac)))
+    }
+
+    #[test]
+    fn a_host_is_reached_by_each_uplink_that_leads_to_it() {
+        let mut site = Site {
+            uplinks: vec![uplink(), second()],
+            ..Site::default()
+        };
+        let port = |n| PortId::new(n).unwrap();
+        assert!(site.is_own(ip(1)) && site.is_own([198, 51, 100, 9].into()) && !site.is_own(FAR));
+        // On one's link, without a gateway: by that one.
+        assert_eq!(ways(&site, ip(2), Some(mac(2))), Some([(0, mac(2)); 2]));
+        assert_eq!(ways(&site, FAR, Some(mac(7))), Some([(5, mac(7)); 2]));
+        assert_eq!(site.unknown_to(ip(2), None), [(port(0), ip(2))]);
+        assert!(site.ways_to(FAR).eq([(port(5), FAR)]));
+        // On neither's: by both, if there is nobody else to say where.
+        let farther = IpAddr::from([203, 0, 113, 1]);
+        let both = [(0, mac(8)), (5, mac(8))];
+        assert_eq!(ways(&site, farther, Some(mac(8))), Some(both));
+        assert_eq!(ways(&site, farther, None), None);
+        // By the other's gateway, once that is known.
+        let router = IpAddr::from([198, 51, 100, 254]);
+        *gateway(&mut site.uplinks[1]) = Some((router, None));
+        assert_eq!(ways(&site, ip(2), Some(mac(2))), Some([(0, mac(2)); 2]));
+        assert_eq!(site.unknown_to(ip(2), Some(mac(2))), [(port(5), router)]);
+        site.uplinks[1].learned.insert(router, mac(254));
+        let both = [(0, mac(2)), (5, mac(254))];
+        assert_eq!(ways(&site, ip(2), Some(mac(2))), Some(both));
+        assert!(site.unknown_to(ip(2), Some(mac(2))).is_empty());
+        assert!(
+            site.ways_to(ip(2))
+                .eq([(port(0), ip(2)), (port(5), router)])
+        );
+        assert_eq!(ways(&site, farther, None), Some([(5, mac(254)); 2]));
+        // Of a version of IP that one of them has no VTEP of, by the other.
+        site.uplinks[0] = dual();
+        let six = v6("2001:db8::2");
+        assert_eq!(ways(&site, six, Some(mac(2))), Some([(0, mac(2)); 2]));
+        assert!(site.speaks_like(six));
     }
 }

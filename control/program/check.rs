@@ -37,7 +37,7 @@ impl Program {
 
     /// Has hosts beyond the VTEP's prefix be reached by a router whose MAC nobody says.
     pub(crate) fn route_underlay_by(&mut self, router: IpAddr) {
-        let uplink = self.site.underlay.as_mut();
+        let uplink = self.site.uplinks.first_mut();
         let link = uplink.and_then(|uplink| uplink.links.place_like(router).as_mut());
         if let Some(link) = link {
             link.gateway = Some((router, None));

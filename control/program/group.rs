@@ -130,8 +130,6 @@ impl Program {
             table: None,
             lacking: Vec::new(),
         };
-        let underlay = self.site.underlay.as_ref();
-        let own: Vec<_> = underlay.iter().flat_map(|uplink| uplink.vteps()).collect();
         let mut seen = HashSet::new();
         for (id, gateway) in Self::machines_of(wanted, ix) {
             let room = group.members.len() + gateway.value.len() <= MAX_MEMBERS;
@@ -143,7 +141,7 @@ impl Program {
             }
             for (ip, mac) in &gateway.value {
                 // What this host itself would be asked for, it has no neighbor for either.
-                if own.contains(ip) || !seen.insert(*ip) {
+                if self.site.is_own(*ip) || !seen.insert(*ip) {
                     continue;
                 }
                 match self.hop_towards(*ip, Some(*mac)) {

@@ -40,7 +40,7 @@ use vswitch::tables::snapshot::{Commit, Memory, Writer};
 use vswitch::tables::{DomainId, HopId, PortId, Role, RouteTable, VpcId};
 use vswitch::wire::{Mac, Vni};
 
-use crate::core::{PortRules, Site};
+use crate::core::{OnLink, PortRules, Site};
 use crate::state::chunks::Chunks;
 use crate::state::neighbor::NeighborIx;
 use crate::state::network::{SubnetIx, VpcIx};
@@ -95,13 +95,13 @@ pub(crate) struct Program {
     /// Neighbors that found no room; what leaves may make some.
     crowded: Vec<NeighborIx>,
     /// Addresses of the underlay that a MAC is needed for.
-    needed: HashSet<IpAddr>,
+    needed: HashSet<OnLink>,
 }
 
 impl Program {
     /// Programs nothing but the roles of the ports that `site` names.
     pub(crate) fn new(site: Site, mut writer: Writer) -> Self {
-        if let Some(uplink) = &site.underlay {
+        for uplink in &site.uplinks {
             writer.set_role(uplink.port, Role::Uplink);
         }
         if let Some(port) = site.host_port {
@@ -243,10 +243,10 @@ impl Program {
         self.writer.lagging()
     }
 
-    /// True if a controller's port may be bound to `port`: it is neither the uplink nor the host port.
+    /// True if a controller's port may be bound to `port`: it is neither an uplink nor the host port.
     pub(crate) fn is_tenant(&self, port: PortId) -> bool {
-        let uplink = self.site.underlay.as_ref().map(|uplink| uplink.port);
-        uplink != Some(port) && self.site.host_port != Some(port)
+        let mut uplinks = self.site.uplinks.iter();
+        uplinks.all(|uplink| uplink.port != port) && self.site.host_port != Some(port)
     }
 
     /// Why the resource is not programmed, or `Ok` if it is.

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 
 use hashbrown::HashSet;
 use vswitch::stage::punt::Sought;
-use vswitch::tables::{DomainId, Hop, HopId, Neighbor, NextHop, VpcId};
+use vswitch::tables::{DomainId, Hop, HopId, Neighbor, PortId, VpcId};
 use vswitch::wire::Mac;
 
 use super::claims::Rank;
 use super::{IpKey, MacKey, Obstacle, Program};
+use crate::core::OnLink;
 use crate::state::neighbor::{NeighborIx, NeighborSlot};
 use crate::state::network::SubnetIx;
 use crate::state::{Touched, Wanted};
@@ -146,9 +147,8 @@ impl Program {
         if !here.takes(slot.ip) {
             return Err(Obstacle::OtherVersion(slot.subnet, slot.ip));
         }
-        let uplink = self.site.underlay.as_ref().ok_or(Obstacle::NoVtep)?;
         let (host, mac) = (slot.place.host, slot.place.mac);
-        if uplink.is_own(host) {
+        if self.site.is_own(host) {
             return Ok(Placement::Here);
         }
         let hop = Hop::Remote(self.hop_towards(host, slot.place.host_mac)?);
@@ -170,20 +170,15 @@ impl Program {
         host: IpAddr,
         said: Option<Mac>,
     ) -> Result<HopId, Obstacle> {
-        let uplink = self.site.underlay.as_ref().ok_or(Obstacle::NoVtep)?;
-        let endpoints = uplink.endpoints(host).ok_or(Obstacle::NoVtepLike(host))?;
-        let Some(dst_mac) = uplink.mac_towards(host, said) else {
-            self.needed.extend(uplink.way_to(host));
-            return Err(Obstacle::NoMac(host));
-        };
-        let next_hop = NextHop {
-            port: uplink.port,
-            endpoints,
-            src_mac: uplink.mac,
-            dst_mac,
-            mtu: uplink.mtu,
-        };
-        Ok(self.writer.acquire_hop(next_hop)?)
+        if self.site.uplinks.is_empty() {
+            return Err(Obstacle::NoVtep);
+        }
+        if !self.site.speaks_like(host) {
+            return Err(Obstacle::NoVtepLike(host));
+        }
+        self.needed.extend(self.site.unknown_to(host, said));
+        let ways = self.site.ways(host, said).ok_or(Obstacle::NoMac(host))?;
+        Ok(self.writer.acquire_ways(ways)?)
     }
 
     fn waiting(&mut self, ix: NeighborIx, obstacle: Obstacle) -> Placement {
@@ -194,15 +189,17 @@ impl Program {
     }
 
     /// Hosts and routers of the underlay said who they are.
-    pub(crate) fn learned(&mut self, wanted: &Wanted, learned: &[(IpAddr, Mac)]) {
-        let Some(uplink) = &mut self.site.underlay else {
-            return;
-        };
-        uplink.learned.extend(learned.iter().copied());
-        let learned: HashSet<_> = learned.iter().map(|(ip, _)| *ip).collect();
+    pub(crate) fn learned(&mut self, wanted: &Wanted, learned: &[(OnLink, Mac)]) {
+        for uplink in &mut self.site.uplinks {
+            let there = learned.iter().filter(|((port, _), _)| *port == uplink.port);
+            uplink
+                .learned
+                .extend(there.map(|&((_, ip), mac)| (ip, mac)));
+        }
+        let learned: HashSet<_> = learned.iter().map(|(who, _)| *who).collect();
         let leads = |slot: &NeighborSlot| {
-            let way = uplink.way_to(slot.place.host);
-            way.is_some_and(|way| learned.contains(&way))
+            let mut ways = self.site.ways_to(slot.place.host);
+            ways.any(|way| learned.contains(&way))
         };
         let neighbors = wanted.neighbors().filter(|(_, slot)| leads(slot));
         for ix in neighbors.map(|(ix, _)| ix).collect::<Vec<_>>() {
@@ -219,25 +216,30 @@ impl Program {
     }
 
     /// The addresses of the underlay that lead to a neighbor or a gateway. What was learned of others is forgotten.
-    pub(crate) fn needed(&mut self, wanted: &Wanted) -> HashSet<IpAddr> {
-        let Some(uplink) = &mut self.site.underlay else {
-            return HashSet::new();
-        };
+    pub(crate) fn needed(&mut self, wanted: &Wanted) -> HashSet<OnLink> {
         let neighbors = wanted.neighbors().map(|(_, slot)| slot.place.host);
         let gateways = self.groups.keys();
         let gateways = gateways.flat_map(|vpc| Self::machines_of(wanted, *vpc));
         let gateways = gateways.flat_map(|(_, gateway)| gateway.value.iter().map(|(ip, _)| *ip));
-        let ways = neighbors
-            .chain(gateways)
-            .filter_map(|host| uplink.way_to(host));
+        let ways = neighbors.chain(gateways);
+        let ways = ways.flat_map(|host| self.site.ways_to(host));
         let needed: HashSet<_> = ways.collect();
-        uplink.learned.retain(|ip, _| needed.contains(ip));
+        for uplink in &mut self.site.uplinks {
+            let port = uplink.port;
+            let is_needed = |ip: &IpAddr| needed.contains(&(port, *ip));
+            uplink.learned.retain(|ip, _| is_needed(ip));
+        }
         needed
     }
 
     /// Addresses of the underlay whose MAC is needed and not known, since the last time.
-    pub(crate) fn take_needed(&mut self) -> HashSet<IpAddr> {
+    pub(crate) fn take_needed(&mut self) -> HashSet<OnLink> {
         std::mem::take(&mut self.needed)
+    }
+
+    /// Only these uplinks are used from the next commit on; none of them: all are.
+    pub(crate) fn set_live(&mut self, live: &[PortId]) {
+        self.writer.set_live(live);
     }
 
     /// Claims address and MAC, or neither.

@@ -64,7 +64,7 @@ pub(crate) enum DeviceError {
     #[error("port {0} is started: `port stop {0}` first")]
     Started(u16),
     /// The next hops were told at start what it takes.
-    #[error("port {0} is the uplink: its MTU is fixed at start, set it in the start-up file")]
+    #[error("port {0} is an uplink: its MTU is fixed at start, set it in the start-up file")]
     UplinkMtu(u16),
     /// A worker does not let go of it.
     #[error("a worker does not let go of port {0}")]
@@ -83,9 +83,8 @@ pub(crate) struct Devices {
     workers: Workers,
     pool: Mempool,
     eal: Eal,
-    uplink: Option<PortId>,
-    /// The uplink has an IPv6 address.
-    over_ipv6: bool,
+    /// The uplinks, and whether each has an IPv6 address.
+    uplinks: Vec<(PortId, bool)>,
     portlist: Option<Vec<PortId>>,
 }
 
@@ -97,10 +96,9 @@ impl Devices {
             workers,
             pool,
             eal,
-            uplink: settings.vtep.map(|vtep| vtep.port),
-            over_ipv6: settings
-                .vtep
-                .is_some_and(|vtep| vtep.addresses.v6.is_some()),
+            uplinks: (settings.vteps.iter())
+                .map(|vtep| (vtep.port, vtep.addresses.v6.is_some()))
+                .collect(),
             portlist: settings.portlist.clone(),
         }
     }
@@ -115,11 +113,13 @@ impl Devices {
         &self.eal
     }
 
-    /// Sends a frame of the switch's own by the uplink; see [`Workers::send_by_uplink`]. False also where there is no
+    /// Sends a frame of the switch's own by an uplink; see [`Workers::send_by_uplink`]. False also where there is no
     /// buffer for it.
-    pub(crate) fn send_by_uplink(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn send_by_uplink(&self, uplink: PortId, bytes: &[u8]) -> bool {
         let frame = self.pool.alloc();
-        frame.is_some_and(|mut frame| frame.append(bytes) && self.workers.send_by_uplink(frame))
+        frame.is_some_and(|mut frame| {
+            frame.append(bytes) && self.workers.send_by_uplink(uplink, frame)
+        })
     }
 
     /// Adds a device's port, stopped.
@@ -154,7 +154,7 @@ impl Devices {
 
     /// Sizes a stopped port.
     pub(crate) fn size(&self, id: PortId, item: PortItem, value: u16) -> Result<(), DeviceError> {
-        if item == PortItem::Mtu && Some(id) == self.uplink {
+        if item == PortItem::Mtu && self.uplink(id).is_some() {
             return Err(DeviceError::UplinkMtu(id.get()));
         }
         self.with(id, |device| {
@@ -300,10 +300,16 @@ impl Devices {
             txd: settings.txd,
             mtu: settings.mtu,
             // Guests have MACs that their devices know nothing of; an uplink is spoken to by its own.
-            promisc: settings.promisc.unwrap_or(Some(id) != self.uplink),
-            groups: self.over_ipv6 && Some(id) == self.uplink,
+            promisc: settings.promisc.unwrap_or(self.uplink(id).is_none()),
+            groups: self.uplink(id) == Some(true),
             one_pool: true,
         }
+    }
+
+    /// Of an uplink, whether it has an IPv6 address.
+    fn uplink(&self, id: PortId) -> Option<bool> {
+        let mut uplinks = self.uplinks.iter();
+        uplinks.find_map(|(port, over_ipv6)| (*port == id).then_some(*over_ipv6))
     }
 
     fn with<T>(

@@ -237,7 +237,7 @@ impl Operator {
         let rows = self.each(Ports::All, |port| {
             let info = self.info(port)?;
             let row = described(&info["port"]).unwrap_or(&Value::Null);
-            let role = if Some(port) == self.settings.vtep.map(|vtep| vtep.port) {
+            let role = if self.settings.uplinks().any(|uplink| uplink == port) {
                 "uplink"
             } else if Some(port) == self.settings.host_port {
                 "host"
@@ -245,6 +245,8 @@ impl Operator {
                 "tenant"
             };
             let guest = role == "tenant";
+            let out = self.underlay.as_ref().is_some_and(|it| it.is_out(port));
+            let other = if out { "not used: no link" } else { "ready" };
             let rules = self.devices.rules(port)?;
             let guarded = rules.anti_spoofing.unwrap_or(self.settings.anti_spoofing);
             let state = row
@@ -262,7 +264,7 @@ impl Operator {
                 "id": row["id"],
                 "vlan": guest.then_some(if rules.takes_tags { "pass" } else { "drop" }),
                 "anti_spoofing": guest.then_some(if guarded { "on" } else { "off" }),
-                "state": if guest { state } else { "ready".into() },
+                "state": if guest { state } else { other.into() },
                 "dhcp": row["dhcp"],
                 "dhcpv6": row["dhcpv6"],
             }))
@@ -272,14 +274,13 @@ impl Operator {
 
     /// Says what holds at guests' ports.
     async fn rule(&self, ports: Ports, rule: PortRule) -> Result<Output, ExecError> {
-        let no_guests = [
-            self.settings.vtep.map(|vtep| vtep.port),
-            self.settings.host_port,
-        ];
+        let no_guests: Vec<_> = (self.settings.uplinks())
+            .chain(self.settings.host_port)
+            .collect();
         // What a worker does not see yet is done, and holds up no other port.
         let mut unseen = Ok(());
         for port in block_in_place(|| self.chosen(ports)) {
-            if ports == Ports::All && no_guests.contains(&Some(port)) {
+            if ports == Ports::All && no_guests.contains(&port) {
                 continue;
             }
             let mut rules = block_in_place(|| self.devices.rules(port))?;

@@ -32,7 +32,7 @@ pub(crate) struct Workers {
     forward: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     punt: Option<PuntSide>,
-    uplink: Option<PortId>,
+    uplinks: Vec<PortId>,
     /// How others than the port's workers send by it.
     handoffs: Mutex<HashMap<PortId, Handoff<Mbuf>>>,
 }
@@ -100,7 +100,6 @@ impl Workers {
     ) -> Result<Self, BringUpError> {
         let mut punt = punt.then(PuntSide::default);
         let forward = Arc::new(AtomicBool::new(false));
-        let uplink = settings.vtep.map(|vtep| vtep.port);
         let (mut seats, mut threads) = (Vec::new(), Vec::new());
         for (number, &core) in cores.iter().enumerate() {
             let name = format!("worker{number}");
@@ -136,7 +135,7 @@ impl Workers {
             forward,
             threads: Mutex::new(threads),
             punt,
-            uplink,
+            uplinks: settings.uplinks().collect(),
             handoffs: Mutex::default(),
         })
     }
@@ -151,7 +150,7 @@ impl Workers {
         self.punt.as_ref()
     }
 
-    /// Has workers tell from now on what they hear on the uplink: by worker.
+    /// Has workers tell from now on what they hear on uplinks: by worker.
     pub(super) fn hear(&self) -> Vec<Hearing> {
         let hearing = self.seats.iter().map(|seat| {
             let hearing = Hearing::new(ArrayQueue::new(HEARD_CAPACITY));
@@ -163,11 +162,11 @@ impl Workers {
         hearing
     }
 
-    /// Sends a frame of the switch's own by the uplink: a worker does so in its next round. False: it is dropped, since the
+    /// Sends a frame of the switch's own by an uplink: a worker does so in its next round. False: it is dropped, since the
     /// uplink is stopped or its workers do not look.
-    pub(super) fn send_by_uplink(&self, frame: Mbuf) -> bool {
+    pub(super) fn send_by_uplink(&self, uplink: PortId, frame: Mbuf) -> bool {
         let handoffs = lock(&self.handoffs);
-        let handoff = self.uplink.and_then(|uplink| handoffs.get(&uplink));
+        let handoff = handoffs.get(&uplink);
         handoff.is_some_and(|handoff| handoff.push((frame, None)).is_ok())
     }
 
@@ -206,7 +205,7 @@ impl Workers {
         poll: bool,
     ) -> Result<(), PortError> {
         let info = port.info();
-        let shared = Some(id) == self.uplink || usize::from(info.txq) < self.seats.len();
+        let shared = self.uplinks.contains(&id) || usize::from(info.txq) < self.seats.len();
         let handoff = shared.then(|| Handoff::new(ArrayQueue::new(HANDOFF_CAPACITY)));
         let queues = usize::from(info.txq);
         let mut links = links(port, queues, self.seats.len(), handoff.as_ref())?.into_iter();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! Who has which address on the uplink's link, and who is to be asked when: ARP (RFC 826) and neighbor discovery (RFC 4861)
+//! Who has which address on an uplink's link, and who is to be asked when: ARP (RFC 826) and neighbor discovery (RFC 4861)
 //! without the wire, a clock or a thread.
 //!
 //! Only addresses that the goal state needs are in it, and they are asked for as soon as it names them, not when a packet
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use hashbrown::{HashMap, HashSet};
 use serde_json::{Value, json};
 use vswitch::stage::link::Heard;
+use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
 /// How long a host that answered is not asked again: what Linux takes as mean of its own.
@@ -111,11 +112,12 @@ impl Resolver {
     }
 
     /// `show underlay`.
-    pub(crate) fn rows(&self, now: Instant) -> Value {
+    pub(crate) fn rows(&self, uplink: PortId, now: Instant) -> Vec<Value> {
         let mut hosts: Vec<_> = self.hosts.iter().collect();
         hosts.sort_unstable_by_key(|(ip, _)| **ip);
         let rows = hosts.into_iter().map(|(ip, host)| {
             json!({
+                "uplink": uplink.get(),
                 "address": ip.to_string(),
                 "mac": host.mac.map(|mac| mac.to_string()),
                 "heard_s": host.heard.map(|heard| now.duration_since(heard).as_secs()),
@@ -138,11 +140,16 @@ mod tests {
         Mac::new([2, 0, 0, 0, 0, n])
     }
 
+    fn uplink() -> PortId {
+        PortId::new(3).unwrap()
+    }
+
     fn says(ip: IpAddr, mac: Mac) -> Heard {
         Heard {
+            uplink: uplink(),
             ip,
             mac,
-            asks: false,
+            asks: None,
             overrides: true,
         }
     }
@@ -182,12 +189,12 @@ mod tests {
         assert_eq!(all, [(0, known), (100, known), (300, known), (700, None)]);
         assert_eq!(resolver.heard(later, says(HOST, mac(3))), Some(mac(3)));
         assert_eq!(questions(&mut resolver, later, 30_000), []);
-        let rows = resolver.rows(later + Duration::from_secs(7));
+        let rows = resolver.rows(uplink(), later + Duration::from_secs(7));
         assert_eq!(
             rows,
-            json!([{
-                "address": "192.0.2.2", "mac": "02:00:00:00:00:03", "heard_s": 7, "unanswered": 0,
-            }])
+            [json!({
+                "uplink": 3, "address": "192.0.2.2", "mac": "02:00:00:00:00:03", "heard_s": 7, "unanswered": 0,
+            })]
         );
     }
 
@@ -212,7 +219,7 @@ mod tests {
     fn nobody_is_learned_who_is_not_needed_and_no_group_is_a_host() {
         let (mut resolver, now) = (Resolver::default(), Instant::now());
         assert_eq!(resolver.heard(now, says(HOST, mac(2))), None);
-        assert_eq!(resolver.rows(now), json!([]));
+        assert!(resolver.rows(uplink(), now).is_empty());
         resolver.want(now, HOST);
         for wrong in [Mac::new([0xff; 6]), Mac::new([0; 6])] {
             assert_eq!(resolver.heard(now, says(HOST, wrong)), None);

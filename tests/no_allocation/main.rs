@@ -13,6 +13,7 @@ mod meanwhile;
 mod net;
 mod over_ipv6;
 mod traffic;
+mod uplinks;
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -154,12 +155,15 @@ fn the_counter_counts_what_this_thread_does() {
 #[test]
 fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
     let (mut reasons, mut was_told) = (BTreeSet::new(), false);
-    for mut scene in [
-        traffic::with_host_port(),
-        traffic::without_host_port(),
-        traffic::in_a_vlan(),
-        over_ipv6::scene(),
-    ] {
+    let scenes: [fn() -> traffic::Scene; 5] = [
+        traffic::with_host_port,
+        traffic::without_host_port,
+        traffic::in_a_vlan,
+        over_ipv6::scene,
+        uplinks::scene,
+    ];
+    for scene in scenes {
+        let mut scene = scene(); // one at a time: workers are large
         let kinds = scene.arrivals.clone();
         let bursts = kinds
             .iter()

@@ -138,6 +138,7 @@ pub(crate) fn without_host_port() -> Scene {
         vtep: Some(VTEP.into()),
         vtep6: None,
         uplink: UPLINK,
+        second: None,
         host_port: None,
         tunnel: Tunnel::default(),
     }));
@@ -156,6 +157,7 @@ pub(crate) fn in_a_vlan() -> Scene {
         vtep: Some(VTEP.into()),
         vtep6: None,
         uplink: UPLINK,
+        second: None,
         host_port: Some(HOST),
         tunnel: Tunnel {
             vlan: Some(100),

@@ -49,6 +49,7 @@ fn lab(dscp: Option<u8>) -> (Lab, Subnet) {
         vtep: Some(VTEP.into()),
         vtep6: None,
         uplink: UPLINK,
+        second: None,
         host_port: None,
         tunnel,
     })))

@@ -81,6 +81,7 @@ impl Lab {
             vtep: Some(VTEP.into()),
             vtep6: None,
             uplink: UPLINK,
+            second: None,
             host_port: Some(HOST),
             tunnel: Tunnel::default(),
         };
@@ -93,6 +94,7 @@ impl Lab {
             vtep: Some(VTEP.into()),
             vtep6: Some(VTEP6.into()),
             uplink: UPLINK,
+            second: None,
             host_port,
             tunnel,
         }))

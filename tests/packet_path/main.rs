@@ -20,6 +20,7 @@ mod routing;
 mod tags;
 mod tunnel;
 mod underlay;
+mod uplinks;
 mod vxlan;
 
 use lab::*;

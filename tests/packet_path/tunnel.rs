@@ -16,6 +16,7 @@ fn lab(tunnel: Tunnel, host_port: Option<vswitch::tables::PortId>) -> (Lab, Subn
         vtep: Some(VTEP.into()),
         vtep6: None,
         uplink: UPLINK,
+        second: None,
         host_port,
         tunnel,
     })))
@@ -172,7 +173,7 @@ fn without_a_host_port_what_has_another_tag_has_nowhere_to_go() {
     let heard: Vec<_> = std::iter::from_fn(|| told.pop())
         .map(|it| it.asks)
         .collect();
-    assert_eq!(heard, [true]);
+    assert_eq!(heard, [Some(VTEP.into())]);
     assert_eq!(lab.totals(UPLINK).answered, 1);
 }
 

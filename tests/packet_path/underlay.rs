@@ -124,6 +124,7 @@ fn without_a_host_port_the_hosts_traffic_is_counted() {
         vtep: Some(VTEP.into()),
         vtep6: None,
         uplink: UPLINK,
+        second: None,
         host_port: None,
         tunnel: Tunnel::default(),
     };
@@ -145,9 +146,10 @@ fn arp(operation: u8, sender: ([u8; 6], [u8; 4]), target: ([u8; 6], [u8; 4])) ->
 }
 
 const PEER_ASKS: Heard = Heard {
+    uplink: UPLINK,
     ip: std::net::IpAddr::V4(std::net::Ipv4Addr::from_octets(PEER)),
     mac: Mac::new(PEER_MAC),
-    asks: true,
+    asks: Some(std::net::IpAddr::V4(std::net::Ipv4Addr::from_octets(VTEP))),
     overrides: true,
 };
 
@@ -155,7 +157,7 @@ const PEER_ASKS: Heard = Heard {
 fn what_is_said_by_arp_of_this_host_is_told_and_nothing_else_is() {
     let told = Hearing::new(ArrayQueue::new(2));
     let says = Heard {
-        asks: false,
+        asks: None,
         ..PEER_ASKS
     };
     let (peer, us) = ((PEER_MAC, PEER), (UPLINK_MAC, VTEP));
@@ -183,6 +185,7 @@ fn what_is_said_by_arp_of_this_host_is_told_and_nothing_else_is() {
             vtep: Some(VTEP.into()),
             vtep6: None,
             uplink: UPLINK,
+            second: None,
             host_port,
             tunnel: Tunnel::default(),
         }));
@@ -208,6 +211,7 @@ fn what_is_said_while_nobody_listens_is_the_hosts_or_dropped() {
         vtep: Some(VTEP.into()),
         vtep6: None,
         uplink: UPLINK,
+        second: None,
         host_port: None,
         tunnel: Tunnel::default(),
     }));

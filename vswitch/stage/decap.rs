@@ -15,7 +15,7 @@ use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::{Checksum, Frame, Frames};
 use crate::stage::{neighbor, over_ipv6, vlan};
-use crate::tables::{Neighbors, Tables, Underlay};
+use crate::tables::{Neighbors, PortId, Tables, Underlay};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, Vni, VxlanHdr, ethernet, ipv4};
 
 /// The outer header of nearly all VXLAN packets: IPv4 without options.
@@ -31,17 +31,18 @@ struct Outer {
 
 /// What a frame from the underlay is.
 pub(super) enum Arrival {
-    /// VXLAN for this VTEP; its outer header has so many bytes.
+    /// VXLAN for a VTEP of this host; its outer header has so many bytes.
     Tunnel { outer_len: usize, vxlan: VxlanHdr },
     /// Anything else.
     Stranger,
 }
 
-/// Runs the stage over one burst from an uplink. Strangers end up in `strangers`, which must be empty, if there is a host
+/// Runs the stage over one burst from the uplink `from`, where VXLAN for a VTEP of another uplink is ours too. Strangers end up in `strangers`, which must be empty, if there is a host
 /// port that they leave by, or if they are `heard`; else they are dropped. Never blocks, allocates or logs.
 #[inline]
 pub fn run<F: Frame>(
     burst: &mut Burst<F>,
+    from: PortId,
     tables: &Tables,
     heard: bool,
     strangers: &mut Frames<F>,
@@ -54,7 +55,7 @@ pub fn run<F: Frame>(
         vlan::take_off(burst, vlan);
     }
     let set_aside = heard || underlay.host_port.is_some();
-    let found_strangers = match underlay.vtep {
+    let found_strangers = match underlay.uplink_at(from).vtep {
         Some(vtep) => sort(burst, tables, set_aside, |frame, meta| {
             classify(frame, underlay, vtep, meta)
         }),
@@ -65,7 +66,7 @@ pub fn run<F: Frame>(
     }
 }
 
-/// The same for a host whose VTEP is of IPv6 only.
+/// The same from an uplink whose VTEP is of IPv6 only.
 #[cold]
 #[inline(never)]
 fn without_ipv4<F: Frame>(
@@ -123,7 +124,10 @@ fn classify<F: Frame>(
         && !outer.ip.is_later_fragment()
         && outer.udp.dst_port() == underlay.tunnel.udp_port;
     if !ours {
-        return Ok(Arrival::Stranger);
+        return match underlay.second {
+            None => Ok(Arrival::Stranger),
+            Some(_) => general(frame, underlay, meta), // it may be for the other uplink's VTEP
+        };
     }
     check_ip(frame.checksum(), outer.ip.checksum_is_right(), &outer.ip)?;
     let total = outer.ip.total_len();
@@ -147,9 +151,11 @@ fn general<F: Frame>(
     let len = frame.len();
     let head = frame.head();
     let (ethernet, rest) = EthernetHdr::ref_from_prefix(head).map_err(|_| DropReason::Truncated)?;
-    match (ethernet.ethertype(), underlay.vtep6) {
-        (ethernet::IPV4, _) => {}
-        (ethernet::IPV6, Some(vtep)) => return over_ipv6::classify(frame, underlay, vtep, meta),
+    match ethernet.ethertype() {
+        ethernet::IPV4 => {}
+        ethernet::IPV6 if underlay.uplinks().any(|it| it.vtep6.is_some()) => {
+            return over_ipv6::classify(frame, underlay, meta);
+        }
         _ => return Ok(Arrival::Stranger),
     }
     let (ip, _) = Ipv4Hdr::ref_from_prefix(rest).map_err(|_| DropReason::Truncated)?;
@@ -157,7 +163,7 @@ fn general<F: Frame>(
     if !ip.is_v4() || header < Ipv4Hdr::LEN {
         return Err(DropReason::Malformed);
     }
-    let is_ours = underlay.vtep.is_some_and(|vtep| ip.dst() == vtep.to_bits());
+    let is_ours = underlay.has(Ipv4Addr::from_bits(ip.dst()).into());
     if !is_ours || ip.protocol() != ipv4::UDP || ip.is_later_fragment() {
         return Ok(Arrival::Stranger);
     }

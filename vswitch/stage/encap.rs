@@ -6,6 +6,9 @@
 //! Writes `meta.out`, `len`, and the frame: MACs and TTL, or hop limit, when routed, the outer header (RFC 7348 section 5).
 //! Drops `NoHeadroom`, `TooBig`, and those of [`deliver::local`].
 //!
+//! With two uplinks that are live, the flow's hash chooses one. With one that is, nothing is chosen: the snapshot has the next
+//! hops by that one.
+//!
 //! What goes over IPv6 is too long for a template of IPv4, and tried again by [`over_ipv6`].
 //!
 //! What is too long for its way is cut by [`fragment`](crate::stage::fragment) where that is wanted and allowed, which for
@@ -17,7 +20,7 @@ use crate::io::Frame;
 use crate::stage::edge::Edge;
 use crate::stage::fragment::{Cut, Large};
 use crate::stage::{deliver, over_ipv6};
-use crate::tables::neighbors::Template;
+use crate::tables::neighbors::{NextHops, Template};
 use crate::tables::{Hop, Tables, TenantPort};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, VxlanHdr, ipv4, vxlan};
 
@@ -33,12 +36,45 @@ pub fn run<F: Frame>(
     edge: &mut Edge<'_, F>,
     large: &mut Large<F>,
 ) {
+    let neighbors = &tables.neighbors;
+    match neighbors.other_hops {
+        None => onward(burst, tables, edge, large, |_| &neighbors.hops),
+        Some(_) => by_both(burst, tables, edge, large),
+    }
+}
+
+/// The same while both uplinks are live: each flow by one of them.
+#[inline(never)]
+fn by_both<F: Frame>(
+    burst: &mut Burst<F>,
+    tables: &Tables,
+    edge: &mut Edge<'_, F>,
+    large: &mut Large<F>,
+) {
+    let neighbors = &tables.neighbors;
+    for (_, meta) in burst.iter() {
+        if let Hop::Remote(hop) = meta.neighbor.hop() {
+            neighbors.hops_of(meta.flow).prefetch(hop);
+        }
+    }
+    onward(burst, tables, edge, large, |flow| neighbors.hops_of(flow));
+}
+
+/// `hops` says how a flow reaches remote hosts.
+#[inline(always)]
+fn onward<'a, F: Frame>(
+    burst: &mut Burst<F>,
+    tables: &Tables,
+    edge: &mut Edge<'_, F>,
+    large: &mut Large<F>,
+    hops: impl Fn(u32) -> &'a NextHops,
+) {
     let (from, limits, host_dvr) = (edge.from, edge.limits, host_dvr(edge.guest));
     let decide = |frame: &mut F, meta: &mut Meta| match meta.neighbor.hop() {
         Hop::Local(to) if !limits.takes(to, meta.len) => Err(DropReason::TooBig),
         Hop::Local(to) => deliver::local(frame.head_mut(), meta, from, to, tables),
         Hop::Remote(hop) => {
-            let template = tables.neighbors.hops.template(hop);
+            let template = hops(meta.flow).template(hop);
             if meta.len > template.longest_over_ipv4() {
                 return Err(DropReason::TooBig);
             }
@@ -48,10 +84,9 @@ pub fn run<F: Frame>(
             encapsulate(frame, meta, &template)
         }
     };
-    let hops = &tables.neighbors.hops;
     let again = |frame: &mut F, meta: &mut Meta, reason| match (reason, meta.neighbor.hop()) {
         (DropReason::TooBig, Hop::Remote(hop)) => {
-            over_ipv6::carry(frame, meta, &hops.template(hop), host_dvr)
+            over_ipv6::carry(frame, meta, &hops(meta.flow).template(hop), host_dvr)
         }
         _ => Err(reason),
     };

@@ -179,7 +179,7 @@ fn fragments<F: Frame>(
                 let dvr = encap::host_dvr(guest).unwrap_or(meta.dst_mac);
                 deliver::reroute(frame.head_mut(), meta, dvr);
             }
-            Some(tables.neighbors.hops.template(hop))
+            Some(tables.neighbors.hops_of(meta.flow).template(hop))
         }
     };
     let mut fragments = cut.make(frame).ok_or(DropReason::NoBuffers)?;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-//! The uplink's own link: what is said there by ARP (RFC 826) and by neighbor discovery (RFC 4861) is told to the control
+//! An uplink's own link: what is said there by ARP (RFC 826) and by neighbor discovery (RFC 4861) is told to the control
 //! side, which asks and answers for this host's VTEPs. A worker keeps nothing of it.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 use zerocopy::FromBytes;
 
-use crate::tables::Underlay;
+use crate::tables::{PortId, Underlay};
 use crate::wire::nd::{self, NeighborHdr, option};
 use crate::wire::{ArpHdr, Mac};
 
@@ -22,37 +22,42 @@ pub type Hearing = Arc<ArrayQueue<Heard>>;
 /// What a message says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Heard {
+    /// The uplink on whose link it is said.
+    pub uplink: PortId,
     /// Who says so; unspecified for who is about to take an address (RFC 5227, RFC 4862 section 5.4).
     pub ip: IpAddr,
     /// Its MAC, by its own account.
     pub mac: Mac,
-    /// It asks who has this host's VTEP address, of the same version of IP.
-    pub asks: bool,
+    /// The VTEP address of this host that it asks for.
+    pub asks: Option<IpAddr>,
     /// It counts even if another MAC is known already.
     pub overrides: bool,
 }
 
 impl Heard {
-    /// What a frame says that concerns this host: a question about its VTEP, an answer to it, or an announcement. `head`
+    /// What a frame that arrived on `uplink` says that concerns this host: a question about its VTEP, an answer to it, or an announcement. `head`
     /// begins with the Ethernet header.
-    pub fn of(head: &[u8], underlay: &Underlay) -> Option<Self> {
-        let by_arp = Self::by_arp(head, underlay);
-        by_arp.or_else(|| Self::by_discovery(head, underlay.vtep6?))
+    pub fn of(head: &[u8], uplink: PortId, underlay: &Underlay) -> Option<Self> {
+        let by_arp = Self::by_arp(head, uplink, underlay);
+        by_arp.or_else(|| Self::by_discovery(head, uplink, underlay))
     }
 
-    fn by_arp(head: &[u8], underlay: &Underlay) -> Option<Self> {
+    fn by_arp(head: &[u8], uplink: PortId, underlay: &Underlay) -> Option<Self> {
         let arp = ArpHdr::in_frame(head)?;
-        let to_us = Some(arp.target_ip()) == underlay.vtep;
+        let target = IpAddr::from(arp.target_ip());
+        let to_us = underlay.has(target);
         let concerns = arp.is_of_ipv4() && (to_us || arp.is_announcement());
         concerns.then(|| Self {
+            uplink,
             ip: arp.sender_ip().into(),
             mac: arp.sender_mac(),
-            asks: to_us && arp.is_request(),
+            asks: (to_us && arp.is_request()).then_some(target),
             overrides: true,
         })
     }
 
-    fn by_discovery(head: &[u8], vtep: Ipv6Addr) -> Option<Self> {
+    fn by_discovery(head: &[u8], uplink: PortId, underlay: &Underlay) -> Option<Self> {
+        underlay.uplinks().find_map(|it| it.vtep6)?;
         let (ethernet, ip, message) = nd::sound(head, NeighborHdr::LEN)?;
         let (header, options) = NeighborHdr::ref_from_prefix(message).ok()?;
         // Who leaves the option out, as one may in an answer to who knows it, sends from the MAC that it would have.
@@ -62,19 +67,24 @@ impl Heard {
             of_it.map_or(Some(ethernet.src()), |(_, option)| nd::mac_in(option))
         };
         // Who has no address yet asks the group (section 7.1.1), and who is answered is so alone (7.1.2).
-        let probes_group = !ip.src().is_unspecified() || ip.dst() == nd::solicited_node(vtep);
+        let probes_group =
+            !ip.src().is_unspecified() || ip.dst() == nd::solicited_node(header.target());
         let answers_one = !header.is_solicited() || !ip.dst().is_multicast();
         match header.kind() {
-            nd::NEIGHBOR_SOLICITATION if header.target() == vtep && probes_group => Some(Self {
-                ip: ip.src().into(),
-                mac: mac(option::SOURCE)?,
-                asks: true,
-                overrides: true,
-            }),
+            nd::NEIGHBOR_SOLICITATION if underlay.has(header.target().into()) && probes_group => {
+                Some(Self {
+                    uplink,
+                    ip: ip.src().into(),
+                    mac: mac(option::SOURCE)?,
+                    asks: Some(header.target().into()),
+                    overrides: true,
+                })
+            }
             nd::NEIGHBOR_ADVERTISEMENT if answers_one => Some(Self {
+                uplink,
                 ip: header.target().into(),
                 mac: mac(option::TARGET)?,
-                asks: false,
+                asks: None,
                 overrides: header.overrides(),
             }),
             _ => None,

@@ -5,8 +5,6 @@
 //! Reads and writes what these two do.
 //! Drops `NoHeadroom`, `TooBig`; `Truncated`, `Malformed`, `BadChecksum`, `OuterFragment`.
 
-use std::net::Ipv6Addr;
-
 use zerocopy::FromBytes;
 
 use crate::burst::Meta;
@@ -119,7 +117,6 @@ fn udp_sum<F: Frame>(frame: &F, ip: &Ipv6Hdr) -> u16 {
 pub(super) fn classify<F: Frame>(
     frame: &mut F,
     underlay: &Underlay,
-    vtep: Ipv6Addr,
     meta: &mut Meta,
 ) -> Result<Arrival, DropReason> {
     let len = frame.len();
@@ -129,7 +126,7 @@ pub(super) fn classify<F: Frame>(
         return Err(DropReason::Malformed);
     }
     let rest = match ip.next_header() {
-        _ if ip.dst() != vtep => return Ok(Arrival::Stranger),
+        _ if !underlay.has(ip.dst().into()) => return Ok(Arrival::Stranger),
         ipv4::UDP => rest,
         ipv6::FRAGMENT => match ipv6::upper_layer(ip, packet) {
             Some((ipv4::UDP, datagram)) => datagram,

@@ -42,8 +42,8 @@ struct Way<T: TxQueue> {
 /// A worker's ways out.
 pub struct Egress<T: TxQueue> {
     ways: [Option<Way<T>>; MAX_PORTS],
-    /// The port whose frames are tagged, and the VLAN.
-    tagged: Option<(PortId, u16)>,
+    /// Bit per port: its frames are tagged; and the VLAN.
+    tagged: Option<(u32, u16)>,
     /// Bit per port: other workers hand over what is for it.
     shared: u32,
     waiting: Box<[Frames<T::Frame>; MAX_PORTS]>,
@@ -53,8 +53,8 @@ pub struct Egress<T: TxQueue> {
 const _: () = assert!(MAX_PORTS == u32::BITS as usize);
 
 impl<T: TxQueue> Egress<T> {
-    /// None yet. On all that leaves by the port of `tagged` goes the tag of that VLAN.
-    pub fn new(tagged: Option<(PortId, u16)>) -> Self {
+    /// None yet. On all that leaves by the ports of `tagged`, a bit each, goes the tag of that VLAN.
+    pub fn new(tagged: Option<(u32, u16)>) -> Self {
         Self {
             ways: std::array::from_fn(|_| None),
             tagged,
@@ -73,7 +73,7 @@ impl<T: TxQueue> Egress<T> {
         };
         let vlan = self
             .tagged
-            .and_then(|(to, vlan)| (to == port).then_some(vlan));
+            .and_then(|(ports, vlan)| (ports & bit != 0).then_some(vlan));
         self.ways[port.index()] = link.map(|link| Way { link, vlan });
     }
 

@@ -40,6 +40,9 @@ pub use vnis::{MAX_VNIS, VniTable};
 /// Most ports of one switch. DPDK's own limit in Debian's build (RTE_MAX_ETHPORTS) is 32.
 pub const MAX_PORTS: usize = 32;
 
+/// Most uplinks: of a host that is connected to two switches of the network.
+pub const MAX_UPLINKS: usize = 2;
+
 /// Most subnets one tenant port can have addresses in.
 pub const MAX_ATTACHMENTS: usize = 8;
 
@@ -118,6 +121,10 @@ pub struct NextHop {
     /// The longest IP packet that gets there, the outer one, in bytes.
     pub mtu: u16,
 }
+
+/// The ways to a remote VTEP, one by each uplink, in the order of [`Underlay::uplinks`]. By an uplink that has none it is the
+/// other's.
+pub type Ways = [NextHop; MAX_UPLINKS];
 
 /// The outer addresses of a tunnel, which decide what IP it runs over.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -215,15 +222,28 @@ pub enum Role {
     Tenant(Arc<TenantPort>),
 }
 
+/// An uplink and its VTEP addresses, of which it has one at least.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Uplink {
+    /// Its port.
+    pub port: PortId,
+    /// Its address of IPv4.
+    pub vtep: Option<Ipv4Addr>,
+    /// Its address of IPv6.
+    pub vtep6: Option<Ipv6Addr>,
+}
+
 /// This host's place in the underlay. Fixed at start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Underlay {
-    /// This host's VTEP address of IPv4, if it has one.
+    /// The first uplink's VTEP address of IPv4, if it has one.
     pub vtep: Option<Ipv4Addr>,
     /// The same of IPv6. It has one of the two at least.
     pub vtep6: Option<Ipv6Addr>,
-    /// The uplink that has it.
+    /// The first uplink.
     pub uplink: PortId,
+    /// The second uplink, if there is one.
+    pub second: Option<Uplink>,
     /// Where traffic of the underlay that is not ours goes, if there is a host port.
     pub host_port: Option<PortId>,
     /// What the outer headers of this host have besides addresses.
@@ -233,11 +253,40 @@ pub struct Underlay {
 impl Underlay {
     /// Bytes that an outer packet has in front of the inner one, by whichever IP takes more of those that this host has a
     /// VTEP of: what guests are told has to fit on every way.
-    pub const fn encapsulation(&self) -> u16 {
-        if self.vtep6.is_some() {
+    pub fn encapsulation(&self) -> u16 {
+        if self.uplinks().any(|uplink| uplink.vtep6.is_some()) {
             ENCAPSULATION6
         } else {
             ENCAPSULATION
+        }
+    }
+
+    /// The uplinks, in order: one, or two.
+    pub fn uplinks(&self) -> impl Iterator<Item = Uplink> + use<> {
+        std::iter::once(self.first()).chain(self.second)
+    }
+
+    /// The uplink at a port; the first for any other.
+    #[inline]
+    pub fn uplink_at(&self, port: PortId) -> Uplink {
+        let second = self.second.filter(|second| second.port == port);
+        second.unwrap_or(self.first())
+    }
+
+    /// True for a VTEP address of this host, of any uplink.
+    pub fn has(&self, ip: IpAddr) -> bool {
+        self.uplinks().any(|uplink| match ip {
+            IpAddr::V4(ip) => uplink.vtep == Some(ip),
+            IpAddr::V6(ip) => uplink.vtep6 == Some(ip),
+        })
+    }
+
+    #[inline]
+    const fn first(&self) -> Uplink {
+        Uplink {
+            port: self.uplink,
+            vtep: self.vtep,
+            vtep6: self.vtep6,
         }
     }
 }

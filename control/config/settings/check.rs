@@ -3,13 +3,14 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use vswitch::tables::{ENCAPSULATION, MAX_PORTS, PortId};
 use vswitch::wire::ipv6;
 
 use super::super::line::Line;
-use super::Conflict;
-use super::fold::{Fold, gateway_key, vtep_key};
-use crate::southbound::field::is_link_local;
+use super::fold::{Fold, gateway_key};
+use super::site::is_on_link;
+use super::{Conflict, Vtep};
 
 /// Least MTU of an uplink: IPv4's least (RFC 791 section 3.2), and VXLAN around it.
 const LEAST_UPLINK: u16 = 68 + ENCAPSULATION;
@@ -27,15 +28,18 @@ impl Fold<'_> {
     }
 
     fn check_sizes(&mut self) {
-        let uplink = self.settings.vtep.map(|vtep| vtep.port);
-        let mtu = uplink.and_then(|port| self.settings.ports.get(port.index())?.mtu);
-        if let (Some(port), Some(mtu)) = (uplink, mtu) {
+        // The least of all uplinks' counts.
+        let over_ipv6 = (self.settings.vteps.iter()).find(|vtep| vtep.addresses.v6.is_some());
+        let over_ipv6 = over_ipv6.copied();
+        for Vtep { port, .. } in self.settings.vteps.clone() {
+            let Some(mtu) = self.settings.ports.get(port.index()).and_then(|it| it.mtu) else {
+                continue;
+            };
             let at = self.line(&format!("port config {} mtu", port.get()));
-            let over_ipv6 = self.settings.vtep.and_then(|vtep| vtep.addresses.v6);
             if mtu < LEAST_UPLINK {
                 self.error(at, Conflict::ShortUplink(mtu), &[]);
-            } else if over_ipv6.is_some() && mtu < ipv6::LEAST_MTU {
-                let vtep = (self.uplink_line(), "the tunnel endpoint");
+            } else if let Some(vtep) = over_ipv6.filter(|_| mtu < ipv6::LEAST_MTU) {
+                let vtep = (self.uplink_line_of(&vtep), "the tunnel endpoint");
                 self.error(at, Conflict::ShortUplink6(mtu), &[vtep]);
             }
         }
@@ -77,35 +81,53 @@ impl Fold<'_> {
 
     fn check_underlay(&mut self) {
         let neighbors: Vec<_> = self.settings.underlay_neighbors.keys().copied().collect();
-        let gateways: Vec<_> = self.settings.underlay_gateways.iter().copied().collect();
-        let addresses = self.settings.vtep.map(|vtep| vtep.addresses);
-        let addresses = addresses.unwrap_or_default();
-        if self.settings.vtep.is_none() {
-            self.needs(self.line("set host port"), Conflict::NeedsVtep);
+        let host_port = self.line("set host port");
+        match self.settings.vteps.len() {
+            0 => self.needs(host_port, Conflict::NeedsVtep),
+            1 => {}
+            _ => self.needs(host_port, Conflict::HostPortOfSeveral),
         }
         for ip in neighbors {
             let at = self.line(&format!("set underlay neighbor {ip}"));
-            match addresses.like(ip) {
-                None => self.needs(at, self.no_vtep_like(ip)),
-                Some(own) if own.addr() == ip => self.is_own(at, ip),
-                Some(_) => {}
+            let like: Vec<_> = self.addresses_like(ip);
+            match &like[..] {
+                [] => self.needs(at, self.no_vtep_like(ip)),
+                all if all.iter().any(|own| own.addr() == ip) => self.is_own(at, ip),
+                _ => {}
             }
         }
-        for (gateway, _) in gateways {
-            let at = self.line(gateway_key(gateway));
-            match addresses.like(gateway) {
-                None => self.needs(at, self.no_vtep_like(gateway)),
-                Some(own) if own.addr() == gateway => self.is_own(at, gateway),
-                // Of a link of one address nothing else is, and the gateway is reached by its MAC alone.
-                Some(own) if own.prefix_len() == own.max_prefix_len() => {}
-                Some(own) if own.contains(&gateway) || is_link_local(gateway) => {}
-                Some(own) => {
+        let mut served: Vec<(&Line, Vec<IpNet>)> = Vec::new();
+        let gateways = self.settings.underlay_gateways.clone();
+        for ((gateway, _), line) in gateways.into_iter().zip(self.gateways.clone()) {
+            let (at, like) = (Some(line), self.addresses_like(gateway));
+            let mut links = like.clone();
+            links.retain(|own| is_on_link(*own, gateway));
+            match (&like[..], &links[..]) {
+                ([], _) => self.needs(at, self.no_vtep_like(gateway)),
+                (all, _) if all.iter().any(|own| own.addr() == gateway) => self.is_own(at, gateway),
+                ([own, ..], []) => {
                     let link = own.trunc();
-                    let vtep = (self.line(vtep_key(gateway)), "the tunnel endpoint");
+                    let vtep = (self.vtep_line(own.addr()), "the tunnel endpoint");
                     self.error(at, Conflict::GatewayOffLink { gateway, link }, &[vtep]);
                 }
+                _ => {}
             }
+            let first = served
+                .iter()
+                .find(|(_, others)| links.iter().any(|link| others.contains(link)));
+            if let Some((first, _)) = first {
+                let twice = Conflict::Twice(gateway_key(gateway).to_owned());
+                self.error(at, twice, &[(Some(*first), "first here")]);
+            }
+            served.push((line, links));
         }
+    }
+
+    /// This host's addresses of the same version of IP.
+    fn addresses_like(&self, ip: IpAddr) -> Vec<IpNet> {
+        let all = self.settings.addresses().copied();
+        all.filter(|own| own.addr().is_ipv4() == ip.is_ipv4())
+            .collect()
     }
 
     fn needs(&mut self, at: Option<&Line>, what: Conflict) {
@@ -115,14 +137,14 @@ impl Fold<'_> {
     }
 
     fn no_vtep_like(&self, ip: IpAddr) -> Conflict {
-        match self.settings.vtep {
-            None => Conflict::NeedsVtep,
-            Some(_) => Conflict::NeedsVtepLike(ip),
+        match self.settings.vteps.is_empty() {
+            true => Conflict::NeedsVtep,
+            false => Conflict::NeedsVtepLike(ip),
         }
     }
 
     fn is_own(&mut self, at: Option<&Line>, ip: IpAddr) {
-        let vtep = (self.line(vtep_key(ip)), "the tunnel endpoint");
+        let vtep = (self.vtep_line(ip), "the tunnel endpoint");
         self.error(at, Conflict::OwnAddress(ip), &[vtep]);
     }
 
@@ -140,28 +162,31 @@ impl Fold<'_> {
     }
 
     fn check_roles(&mut self) {
-        let uplink = self.settings.vtep.map(|vtep| vtep.port);
+        let uplinks: Vec<_> = (self.settings.vteps.iter())
+            .map(|vtep| (vtep.port, self.uplink_line_of(vtep)))
+            .collect();
+        let uplink_at = |port| uplinks.iter().find(|(uplink, _)| *uplink == port);
         let host = self.settings.host_port;
-        let (uplink_line, host_line) = (self.uplink_line(), self.line("set host port"));
+        let host_line = self.line("set host port");
         let mut roles: Vec<(PortId, Option<&Line>)> = Vec::new();
-        roles.extend(uplink.map(|port| (port, uplink_line)));
+        roles.extend(&uplinks);
         roles.extend(host.map(|port| (port, host_line)));
-        if let (Some(port), true) = (host, host == uplink) {
+        if let Some((port, uplink_line)) = host.and_then(uplink_at) {
             self.error(
                 host_line,
                 Conflict::TwoRoles(port.get()),
-                &[(uplink_line, "here it is the uplink")],
+                &[(*uplink_line, "here it is the uplink")],
             );
         }
         for port in (0..MAX_PORTS as u16).filter_map(PortId::new) {
             let Some(at) = self.line(&format!("port bind {}", port.get())) else {
                 continue;
             };
-            if Some(port) == uplink {
+            if let Some((_, uplink_line)) = uplink_at(port) {
                 self.error(
                     Some(at),
                     Conflict::TwoRoles(port.get()),
-                    &[(uplink_line, "here it is the uplink")],
+                    &[(*uplink_line, "here it is the uplink")],
                 );
             } else if Some(port) == host {
                 self.error(

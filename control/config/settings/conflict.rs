@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use vswitch::tables::{ENCAPSULATION, MAX_PORTS};
+use vswitch::tables::{ENCAPSULATION, MAX_PORTS, MAX_UPLINKS};
 use vswitch::wire::ipv6;
 
 use crate::southbound::field::version;
@@ -38,9 +38,12 @@ pub(crate) enum Conflict {
     /// A device among the arguments of `eal`.
     #[error("`eal {0}` would add ports outside the numbering")]
     DeviceInEal(String),
-    /// A second uplink.
-    #[error("there is one uplink, and this is a second")]
-    TwoUplinks,
+    /// Too many uplinks.
+    #[error("there are {MAX_UPLINKS} uplinks at most, and this is another")]
+    TooManyUplinks,
+    /// A host port, which stands for one uplink.
+    #[error("with several uplinks there is no host port: it could stand for one of them only")]
+    HostPortOfSeveral,
     /// Fewer cores than workers.
     #[error("{cores} cores for {workers} workers")]
     FewCores {

@@ -2,10 +2,10 @@
 //! Folds a start-up file's commands into [`Settings`]. Finds all contradictions, each with the lines concerned.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
-use vswitch::tables::{MAX_PORTS, PortId};
+use vswitch::tables::{MAX_PORTS, MAX_UPLINKS, PortId};
 
 use super::super::command::{Command, Ports, Setting};
 use super::super::error::{ConfigError, ConfigErrors, Note};
@@ -70,6 +70,8 @@ pub(super) struct Fold<'a> {
     said: Said<'a>,
     /// `set nbcore`.
     pub(super) workers: Option<u16>,
+    /// `set underlay gateway`: a line each.
+    pub(super) gateways: Vec<&'a Line>,
     errors: Vec<ConfigError>,
 }
 
@@ -210,7 +212,7 @@ impl<'a> Fold<'a> {
             Setting::OnDemand(item) => self.once(line, format!("set on-demand{}", item.word())),
             Setting::Vxlan(item) => self.once(line, format!("set vxlan {}", item.word())),
             Setting::Vtep { address, port } => return self.vtep(line, *address, *port),
-            Setting::UnderlayGateway { ip, .. } => self.once(line, gateway_key(*ip)),
+            Setting::UnderlayGateway { .. } => self.gateways.push(line),
             other => self.once(line, key(other)),
         }
         let settings = &mut self.settings;
@@ -235,7 +237,7 @@ impl<'a> Fold<'a> {
                 settings.underlay_neighbors.insert(*ip, *mac);
             }
             Setting::UnderlayGateway { ip, mac } => {
-                *settings.underlay_gateways.place_like(*ip) = Some((*ip, *mac));
+                settings.underlay_gateways.push((*ip, *mac));
             }
             Setting::Vxlan(item) => vxlan::set(&mut settings.tunnel, *item),
             Setting::Southbound(address) => settings.southbound = *address,
@@ -263,32 +265,58 @@ impl<'a> Fold<'a> {
     }
 
     fn vtep(&mut self, line: &'a Line, address: IpNet, port: PortId) {
-        let first = self.uplink_line();
-        match self.settings.vtep {
-            Some(vtep) if vtep.port != port => {
-                return self.error(
-                    Some(line),
-                    Conflict::TwoUplinks,
-                    &[(first, "the first uplink")],
-                );
-            }
-            _ => self.once(line, vtep_key(address.addr())),
+        let (ip, first) = (address.addr(), self.uplink_line());
+        let key = vtep_key(ip, port);
+        let vteps = &self.settings.vteps;
+        if vteps.len() == MAX_UPLINKS && vteps.iter().all(|vtep| vtep.port != port) {
+            let notes = [(first, "the first uplink")];
+            return self.error(Some(line), Conflict::TooManyUplinks, &notes);
+        }
+        let elsewhere = self.vtep_line(ip).filter(|_| !self.said.contains_key(&key));
+        if elsewhere.is_some() {
+            let notes = [(elsewhere, "the tunnel endpoint")];
+            self.error(Some(line), Conflict::OwnAddress(ip), &notes);
+        }
+        if let Some(&first) = self.said.get(&key) {
+            let what = match ip {
+                IpAddr::V4(_) => "set vtep",
+                IpAddr::V6(_) => "set vtep IPV6/LEN",
+            };
+            let notes = [(Some(first), "first here")];
+            self.error(Some(line), Conflict::Twice(what.to_owned()), &notes);
+        } else {
+            self.said.insert(key, line);
         }
         if !is_a_hosts(address) {
             self.error(Some(line), Conflict::NotAHost(address), &[]);
         }
-        let vtep = self.settings.vtep.get_or_insert(Vtep {
-            addresses: Families::default(),
-            port,
+        let vteps = &mut self.settings.vteps;
+        let at = vteps.iter().position(|vtep| vtep.port == port);
+        let at = at.unwrap_or_else(|| {
+            let addresses = Families::default();
+            vteps.push(Vtep { addresses, port });
+            vteps.len() - 1
         });
-        *vtep.addresses.place_like(address.addr()) = Some(address);
+        *vteps[at].addresses.place_like(ip) = Some(address);
         self.each_port(line, Ports::One(port), |_| ());
     }
 
-    /// The line that named the uplink.
+    /// The line that named the first uplink.
     pub(super) fn uplink_line(&self) -> Option<&'a Line> {
-        let keys = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        keys.into_iter().find_map(|ip| self.line(vtep_key(ip)))
+        self.uplink_line_of(self.settings.vteps.first()?)
+    }
+
+    /// The line that named an uplink.
+    pub(super) fn uplink_line_of(&self, vtep: &Vtep) -> Option<&'a Line> {
+        let mut addresses = vtep.addresses.iter();
+        addresses.find_map(|own| self.line(&vtep_key(own.addr(), vtep.port)))
+    }
+
+    /// The line that said this host's address.
+    pub(super) fn vtep_line(&self, ip: IpAddr) -> Option<&'a Line> {
+        let has = |vtep: &&Vtep| vtep.addresses.like(ip).is_some_and(|own| own.addr() == ip);
+        let vtep = self.settings.vteps.iter().find(has)?;
+        self.line(&vtep_key(ip, vtep.port))
     }
 }
 
@@ -300,15 +328,13 @@ fn is_a_hosts(address: IpNet) -> bool {
     long || address.addr() != address.network() && !is_all
 }
 
-/// What says this host's address like `ip`: one of each version of IP.
-pub(super) const fn vtep_key(ip: IpAddr) -> &'static str {
-    match ip {
-        IpAddr::V4(_) => "set vtep",
-        IpAddr::V6(_) => "set vtep IPV6/LEN",
-    }
+/// What says the address like `ip` of this host's uplink: one of each version of IP.
+fn vtep_key(ip: IpAddr, port: PortId) -> String {
+    let version = if ip.is_ipv4() { 4 } else { 6 };
+    format!("set vtep IPv{version} port {}", port.get())
 }
 
-/// The same of the router.
+/// What names a router like `ip`.
 pub(super) const fn gateway_key(ip: IpAddr) -> &'static str {
     match ip {
         IpAddr::V4(_) => "set underlay gateway",

@@ -66,7 +66,7 @@ pub(crate) struct PortSettings {
     pub(crate) id: Option<String>,
 }
 
-/// This host's VXLAN tunnel endpoint.
+/// This host's VXLAN tunnel endpoint at one uplink.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Vtep {
     /// Its addresses, of which it has one at least, and the prefix lengths of its link.
@@ -90,14 +90,14 @@ pub(crate) struct Settings {
     pub(crate) burst: u16,
     /// The ports that workers poll; `None`: all.
     pub(crate) portlist: Option<Vec<PortId>>,
-    /// This host's tunnel endpoint.
-    pub(crate) vtep: Option<Vtep>,
+    /// This host's tunnel endpoints: by uplink, [`vswitch::tables::MAX_UPLINKS`] at most.
+    pub(crate) vteps: Vec<Vtep>,
     /// The port towards the host's network stack.
     pub(crate) host_port: Option<PortId>,
     /// MACs of other hosts on the underlay.
     pub(crate) underlay_neighbors: BTreeMap<IpAddr, Mac>,
     /// The underlay's routers.
-    pub(crate) underlay_gateways: Families<(IpAddr, Option<Mac>)>,
+    pub(crate) underlay_gateways: Vec<(IpAddr, Option<Mac>)>,
     /// What outer headers have besides addresses.
     pub(crate) tunnel: Tunnel,
     /// Where goal states arrive; `None`: nowhere.
@@ -149,10 +149,10 @@ impl Default for Settings {
             corelist: None,
             burst: DEFAULT_BURST,
             portlist: None,
-            vtep: None,
+            vteps: Vec::new(),
             host_port: None,
             underlay_neighbors: BTreeMap::new(),
-            underlay_gateways: Families::default(),
+            underlay_gateways: Vec::new(),
             tunnel: Tunnel::default(),
             southbound: Some(DEFAULT_SOUTHBOUND),
             revisions: Revisions::default(),
@@ -203,7 +203,7 @@ impl Settings {
     /// What contradicts in where the controller connects.
     pub(crate) fn listening_conflict(&self) -> Option<Conflict> {
         let southbound = self.southbound?;
-        if self.vtep.is_none() {
+        if self.vteps.is_empty() {
             return Some(Conflict::NoVtep);
         }
         let overlaps = |other: &SocketAddr| {
@@ -230,11 +230,16 @@ impl Settings {
     /// The address that the controller is asked from: as said, or a VTEP's, of the kind that the controller's is if there is
     /// one.
     pub(crate) fn asking_source(&self) -> Option<IpAddr> {
-        let addresses = self.vtep.map(|vtep| vtep.addresses).unwrap_or_default();
-        let like = |ncm: SocketAddr| addresses.like(ncm.ip());
+        let addresses = || self.addresses().map(IpNet::addr);
+        let like = |ncm: SocketAddr| addresses().find(|own| own.is_ipv4() == ncm.is_ipv4());
         let own = self.on_demand.ncm.and_then(like);
-        let own = own.or_else(|| addresses.iter().next());
-        self.on_demand.source.or(own.map(IpNet::addr))
+        let own = own.or_else(|| addresses().next());
+        self.on_demand.source.or(own)
+    }
+
+    /// All tunnel endpoints' addresses and links.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &IpNet> {
+        self.vteps.iter().flat_map(|vtep| vtep.addresses.iter())
     }
 
     /// Commands that make these settings: defaults are left out, but what was chosen is in.
@@ -312,7 +317,7 @@ impl Settings {
             .map(Setting::Portlist)
             .into_iter()
             .collect();
-        if let Some(Vtep { addresses, port }) = self.vtep {
+        for &Vtep { addresses, port } in &self.vteps {
             let vtep = |&address: &IpNet| Setting::Vtep { address, port };
             all.extend(addresses.iter().map(vtep));
         }

@@ -9,24 +9,26 @@ use vswitch::stage::limits::Limits;
 use vswitch::tables::{PortId, Underlay};
 use vswitch::wire::Mac;
 
-use super::{PortSettings, Settings};
+use super::{PortSettings, Settings, Vtep};
 use crate::core::{Link, Site, Uplink};
 use crate::families::Families;
+use crate::southbound::field::is_link_local;
 
 impl Settings {
-    /// This host's place in the network; `link` says the uplink's MAC and MTU.
+    /// This host's place in the network; `link` says an uplink's MAC and MTU, of which the least counts.
     ///
     /// # Errors
     /// `link`'s.
     pub(crate) fn site<E>(
         &self,
-        link: impl FnOnce(PortId) -> Result<(Mac, u16), E>,
+        link: impl Fn(PortId) -> Result<(Mac, u16), E>,
     ) -> Result<Site, E> {
-        let underlay = self.vtep.map(|vtep| {
+        let uplink = |vtep: &Vtep| {
             let (mac, mtu) = link(vtep.port)?;
             let link = |vtep: IpNet| Link {
                 vtep,
-                gateway: self.underlay_gateways.like(vtep.addr()).copied(),
+                gateway: (self.underlay_gateways.iter().copied())
+                    .find(|(gateway, _)| is_on_link(vtep, *gateway)),
             };
             Ok(Uplink {
                 links: Families {
@@ -41,9 +43,22 @@ impl Settings {
                     .collect(),
                 learned: HashMap::new(),
             })
-        });
+        };
+        let uplinks: Result<Vec<_>, E> = self.vteps.iter().map(uplink).collect();
+        let mut uplinks = uplinks?;
+        let mtu = uplinks.iter().map(|uplink| uplink.mtu).min();
+        let all = uplinks.clone();
+        for uplink in &mut uplinks {
+            uplink.mtu = mtu.unwrap_or(uplink.mtu);
+            // A host's MAC means something on its own link; one that is on nobody's is found behind any.
+            let port = uplink.port;
+            uplink.neighbors.retain(|host, _| {
+                let mut near = all.iter().filter(|it| it.holds(*host)).peekable();
+                near.peek().is_none() || near.any(|it| it.port == port)
+            });
+        }
         Ok(Site {
-            underlay: underlay.transpose()?,
+            uplinks,
             host_port: self.host_port,
             anti_spoofing: self.anti_spoofing,
             rules: (self.ports_by_number())
@@ -54,21 +69,34 @@ impl Settings {
 
     /// This host in the underlay, as workers see it.
     pub(crate) fn underlay(&self) -> Option<Underlay> {
-        let vtep = self.vtep?;
-        let mut underlay = Underlay {
-            vtep: None,
-            vtep6: None,
-            uplink: vtep.port,
+        let mut uplinks = self.vteps.iter().map(|vtep| {
+            let mut uplink = vswitch::tables::Uplink {
+                port: vtep.port,
+                vtep: None,
+                vtep6: None,
+            };
+            for address in vtep.addresses.iter() {
+                match address.addr() {
+                    IpAddr::V4(ip) => uplink.vtep = Some(ip),
+                    IpAddr::V6(ip) => uplink.vtep6 = Some(ip),
+                }
+            }
+            uplink
+        });
+        let first = uplinks.next()?;
+        Some(Underlay {
+            vtep: first.vtep,
+            vtep6: first.vtep6,
+            uplink: first.port,
+            second: uplinks.next(),
             host_port: self.host_port,
             tunnel: self.tunnel,
-        };
-        for address in vtep.addresses.iter() {
-            match address.addr() {
-                IpAddr::V4(ip) => underlay.vtep = Some(ip),
-                IpAddr::V6(ip) => underlay.vtep6 = Some(ip),
-            }
-        }
-        Some(underlay)
+        })
+    }
+
+    /// The uplinks.
+    pub(crate) fn uplinks(&self) -> impl Iterator<Item = PortId> {
+        self.vteps.iter().map(|vtep| vtep.port)
     }
 
     /// What workers do with packets that are too long, before they know of any port.
@@ -88,4 +116,11 @@ impl Settings {
     fn ports_by_number(&self) -> impl Iterator<Item = (PortId, &PortSettings)> {
         (0..).filter_map(PortId::new).zip(&self.ports)
     }
+}
+
+/// True for a gateway on a VTEP's link. On a link of one address nothing else is, and the gateway is reached by its MAC alone.
+pub(super) fn is_on_link(vtep: IpNet, gateway: IpAddr) -> bool {
+    let alone = vtep.prefix_len() == vtep.max_prefix_len();
+    let like = vtep.addr().is_ipv4() == gateway.is_ipv4();
+    like && (alone || vtep.contains(&gateway) || is_link_local(gateway))
 }

@@ -41,7 +41,14 @@ pub(super) const ROWS: &[Spec] = &[
 The address is the one that the controller knows this host by (host_ip_address of its neighbors). Frames for it that \
 are not VXLAN go to `set host port`. Given twice, with an IPv4 and an IPv6 address and the same port, the host has both, and \
 each neighbor is reached by the one of its own host's kind. Packets over IPv6 have 20 bytes less for guests: with an IPv6 \
-address all guests are told the MTU of that.",
+address all guests are told the MTU of that.
+
+With another port it is a second uplink, of two at most, with addresses of its own: flows are spread over the uplinks that \
+have a link and a way to the neighbor's host, and what arrives by one for the address of the other is taken. A link that is \
+lost, or `port stop` of an uplink, moves all flows to the other within a fraction of a second; one that is back is used again \
+when it has been up for a second. While one is out, the other answers for its address if that is of its own prefix, and \
+announces it. The least MTU of both counts for both, and there is no host port. `show ports` says which are used; drivers differ \
+in what they know of a link (`show port info`).",
         build: make!([Value::AddressPrefix(address), Value::Port(port)] => Command::Set(Setting::Vtep { address: *address, port: *port })),
     },
     Spec {
@@ -76,7 +83,8 @@ Used for neighbors whose goal state has no host_mac_address. A MAC in the goal s
         parts: &[Is("set"), Is("underlay"), Is("gateway"), IP, MAC],
         when: When::Start,
         summary: "Names the underlay's router and its MAC: the way to all hosts that are not named otherwise",
-        details: "Of its own version of IP; there may be one of each.",
+        details: "\
+Of its own version of IP; there may be one of each on each uplink's link, and a link-local address is on all.",
         build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayGateway { ip: *ip, mac: Some(*mac) })),
     },
     Spec {

@@ -25,7 +25,7 @@ fn every_example_is_right_as_it_stands() {
             let settings = read(&path, Settings::default())
                 .unwrap_or_else(|errors| panic!("{}", errors.lines()));
             assert!(
-                !settings.ports.is_empty() && settings.vtep.is_some(),
+                !settings.ports.is_empty() && !settings.vteps.is_empty(),
                 "{}",
                 path.display()
             );
@@ -39,7 +39,7 @@ fn every_example_is_right_as_it_stands() {
 fn the_hosts_of_the_pair_know_each_other() {
     let [a, b] = ["host-a.conf", "host-b.conf"]
         .map(|name| read(&configs().join(name), Settings::default()).unwrap());
-    let address = |settings: &Settings| settings.vtep.unwrap().addresses.v4.unwrap().addr();
+    let address = |settings: &Settings| settings.vteps[0].addresses.v4.unwrap().addr();
     assert!(
         a.underlay_neighbors.contains_key(&address(&b))
             && b.underlay_neighbors.contains_key(&address(&a))
@@ -59,9 +59,9 @@ fn the_reference_has_the_defaults() {
         eal: settings.eal.clone(),
         ports: vec![port],
         portlist: settings.portlist.clone(),
-        vtep: settings.vtep,
+        vteps: settings.vteps.clone(),
         underlay_neighbors: settings.underlay_neighbors.clone(),
-        underlay_gateways: settings.underlay_gateways,
+        underlay_gateways: settings.underlay_gateways.clone(),
         ..Settings::default()
     };
     assert_eq!(settings, defaults);

@@ -7,3 +7,4 @@ mod grammar;
 mod properties;
 mod start_up;
 mod underlay;
+mod uplinks;

@@ -4,7 +4,7 @@
 use vswitch::wire::Mac;
 
 use super::goal::*;
-use super::world::{PORT_A, World};
+use super::world::{PORT_A, UPLINK, World};
 use crate::core::Request;
 use crate::core::Show;
 use crate::core::watchdog::GRACE;
@@ -195,10 +195,10 @@ fn machines_behind_a_router_of_the_underlay_wait_for_its_mac() {
     assert_eq!(world.reasons(), ["no underlay MAC for 198.51.100.7"]);
     assert_eq!(
         world.core.program.needed(&world.core.wanted),
-        [router].into()
+        [(UPLINK, router)].into()
     );
     assert!(world.guest(PORT_A).unwrap().attachments[0].group.is_none());
-    let learned = vec![(router, Mac::new([2, 0, 0, 0, 0, 9]))];
+    let learned = vec![((UPLINK, router), Mac::new([2, 0, 0, 0, 0, 9]))];
     assert!(world.core.begin(Request::Learned(learned)).is_none());
     world.core.settle(GRACE);
     world.check();

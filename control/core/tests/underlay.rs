@@ -7,9 +7,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use vswitch::wire::Mac;
 
 use super::goal::*;
-use super::world::World;
-use crate::core::Request;
+use super::world::{UPLINK, World};
 use crate::core::watchdog::GRACE;
+use crate::core::{OnLink, Request};
 use crate::proto::schema::NeighborType::L2;
 use crate::proto::schema::OperationStatus::{Pending, Success};
 
@@ -20,7 +20,7 @@ fn mac(n: u8) -> Mac {
 }
 
 /// A subnet with a port here; who is told what is needed.
-fn lab() -> (World, UnboundedReceiver<IpAddr>) {
+fn lab() -> (World, UnboundedReceiver<OnLink>) {
     let mut world = World::new();
     world.succeed([
         vpc("v", 7),
@@ -47,7 +47,12 @@ impl World {
     fn learned(&mut self, learned: &[(IpAddr, Mac)]) {
         assert!(
             self.core
-                .begin(Request::Learned(learned.to_vec()))
+                .begin(Request::Learned(
+                    learned
+                        .iter()
+                        .map(|&(ip, mac)| ((UPLINK, ip), mac))
+                        .collect()
+                ))
                 .is_none()
         );
         self.core.settle(GRACE);
@@ -60,7 +65,7 @@ fn a_host_without_a_mac_is_needed_once_and_its_neighbors_are_there_when_it_is_le
     let (mut world, mut needed) = lab();
     assert_eq!(world.put([unnamed(1), unnamed(2)]), [Pending, Pending]);
     world.core.settle(GRACE);
-    assert_eq!(needed.try_recv(), Ok(HOST));
+    assert_eq!(needed.try_recv(), Ok((UPLINK, HOST)));
     assert!(needed.try_recv().is_err());
     let before = world.see();
     world.learned(&[(IpAddr::from([192, 0, 2, 8]), mac(8))]);
@@ -79,7 +84,10 @@ fn a_host_without_a_mac_is_needed_once_and_its_neighbors_are_there_when_it_is_le
     let moved = world.find("10.7.1.3").unwrap();
     assert!(moved.ends_with("host 192.0.2.9 mac ..:01"), "{moved}");
     assert!(needed.try_recv().is_err());
-    assert_eq!(world.core.program.needed(&world.core.wanted), [HOST].into());
+    assert_eq!(
+        world.core.program.needed(&world.core.wanted),
+        [(UPLINK, HOST)].into()
+    );
     world.succeed([1, 2, 3].map(|n| deleted(unnamed(n))));
     assert!(world.core.program.needed(&world.core.wanted).is_empty());
     assert_eq!(
@@ -88,7 +96,7 @@ fn a_host_without_a_mac_is_needed_once_and_its_neighbors_are_there_when_it_is_le
         "forgotten, and asked for anew"
     );
     world.core.settle(GRACE);
-    assert_eq!(needed.try_recv(), Ok(HOST));
+    assert_eq!(needed.try_recv(), Ok((UPLINK, HOST)));
 }
 
 /// Guest `n` at a host of IPv6.
@@ -153,7 +161,7 @@ fn hosts_of_ipv6_are_learned_as_those_of_ipv4_are() {
     world.core.settle(GRACE);
     let mut asked = [needed.try_recv().unwrap(), needed.try_recv().unwrap()];
     asked.sort_unstable();
-    assert_eq!(asked, [HOST, host]);
+    assert_eq!(asked, [(UPLINK, HOST), (UPLINK, host)]);
     world.learned(&[(host, mac(9))]);
     let found = world.find("10.7.1.1").unwrap();
     assert!(found.ends_with("host ..::9 mac ..:09"), "{found}");

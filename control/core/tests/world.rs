@@ -71,7 +71,7 @@ pub(super) fn site() -> Site {
         learned: HashMap::new(),
     };
     Site {
-        underlay: Some(uplink),
+        uplinks: vec![uplink],
         host_port: None,
         anti_spoofing: true,
         rules: HashMap::new(),
@@ -81,7 +81,7 @@ pub(super) fn site() -> Site {
 /// The same with a VTEP of IPv6 too: 2001:db8:ff::1/64.
 pub(super) fn dual_site() -> Site {
     let mut site = site();
-    let uplink = site.underlay.as_mut().unwrap();
+    let uplink = &mut site.uplinks[0];
     uplink.links.v6 = Some(Link {
         vtep: IpNet::new(VTEP6.into(), 64).unwrap(),
         gateway: None,
@@ -117,12 +117,13 @@ impl World {
     }
 
     fn at(site: Site, capacity: usize) -> Self {
-        let has_ipv6 = site.underlay.as_ref().unwrap().links.v6.is_some();
+        let has_ipv6 = site.uplinks[0].links.v6.is_some();
         let (writer, registrar) = tables(
             Some(Underlay {
                 vtep: Some(VTEP),
                 vtep6: has_ipv6.then_some(VTEP6),
                 uplink: UPLINK,
+                second: None,
                 host_port: None,
                 tunnel: Tunnel::default(),
             }),

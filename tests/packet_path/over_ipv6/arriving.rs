@@ -125,6 +125,7 @@ fn without_a_vtep_of_ipv6_all_of_it_is_the_hosts() {
         vtep: None,
         vtep6: Some(VTEP6.into()),
         uplink: UPLINK,
+        second: None,
         host_port: Some(HOST),
         tunnel: Tunnel::default(),
     };

@@ -40,11 +40,12 @@ fn option(kind: u8, mac: [u8; 6]) -> Vec<u8> {
 #[test]
 fn what_is_said_by_neighbor_discovery_of_this_host_is_told_and_nothing_else_is() {
     let (peer, other) = (Ipv6Addr::from(PEER6), [2, 0xbb, 0, 0, 0, 9]);
-    let heard = |ip: Ipv6Addr, mac, asks, overrides| {
+    let heard = |ip: Ipv6Addr, mac, asks: bool, overrides| {
         Some(Heard {
+            uplink: UPLINK,
             ip: IpAddr::V6(ip),
             mac: Mac::new(mac),
-            asks,
+            asks: asks.then_some(IpAddr::from(VTEP6)),
             overrides,
         })
     };

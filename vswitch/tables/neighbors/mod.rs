@@ -43,8 +43,10 @@ pub struct Neighbors {
     pub by_ip: Arc<NeighborTable>,
     /// By VPC and IPv6 address.
     pub by_ip6: Arc<NeighborTable<Wide>>,
-    /// Where remote neighbors are reached.
+    /// How remote neighbors are reached by the uplink that is live, or the first of both.
     pub hops: Arc<NextHops>,
+    /// The same by the other one, while both are live: flows are spread over them.
+    pub other_hops: Option<Arc<NextHops>>,
 }
 
 impl Neighbors {
@@ -76,6 +78,17 @@ impl Neighbors {
     pub fn of_mac_key(key: u64) -> Option<(DomainId, Mac)> {
         let domain = NonZeroU16::new((key >> 48) as u16)?;
         Some((DomainId(domain), Mac::from_word(key)))
+    }
+
+    /// How a flow reaches remote neighbors: by one uplink, always the same while the same ones are live.
+    #[inline]
+    pub fn hops_of(&self, flow: u32) -> &NextHops {
+        // Other bits than those that choose among a route's next hops and the UDP source port by which the network spreads.
+        let second = flow.wrapping_mul(0x9e37_79b9) >> 31 != 0;
+        match &self.other_hops {
+            Some(other) if second => other,
+            _ => &self.hops,
+        }
     }
 
     /// Looks a MAC up, for callers that do not work in bursts.

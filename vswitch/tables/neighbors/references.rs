@@ -12,13 +12,13 @@ use hashbrown::HashMap;
 
 use super::hops::{MAX_NEXT_HOPS, NextHops};
 use crate::tables::sync::{Fault, fault};
-use crate::tables::{Full, HopId, NextHop, TableFull};
+use crate::tables::{Full, HopId, TableFull, Ways};
 
 /// No record.
 const NONE: u32 = u32::MAX;
 
 struct Record {
-    hop: NextHop,
+    ways: Ways,
     count: u32,
     /// Idle: the number of the commit that lets go of it.
     since: u64,
@@ -29,8 +29,9 @@ struct Record {
 
 /// Counts references to next hops. Equal next hops are one.
 pub(in crate::tables) struct References {
-    hops: Arc<NextHops>,
-    ids: HashMap<NextHop, HopId>,
+    /// By uplink.
+    hops: Vec<Arc<NextHops>>,
+    ids: HashMap<Ways, HopId>,
     /// By id.
     records: Vec<Record>,
     oldest: u32,
@@ -40,7 +41,7 @@ pub(in crate::tables) struct References {
 }
 
 impl References {
-    pub(in crate::tables) fn new(hops: Arc<NextHops>, capacity: usize) -> Self {
+    pub(in crate::tables) fn new(hops: Vec<Arc<NextHops>>, capacity: usize) -> Self {
         let capacity = capacity.min(MAX_NEXT_HOPS);
         let ids = HashMap::default();
         Self {
@@ -57,10 +58,10 @@ impl References {
     /// Adds a reference. All commits up to number `settled` are settled.
     pub(in crate::tables) fn acquire(
         &mut self,
-        hop: NextHop,
+        ways: Ways,
         settled: u64,
     ) -> Result<HopId, TableFull> {
-        if let Some(&id) = self.ids.get(&hop) {
+        if let Some(&id) = self.ids.get(&ways) {
             let count = self.records[id.0 as usize].count;
             let count_after = count.checked_add(1).ok_or_else(|| self.full())?;
             if count == 0 {
@@ -71,7 +72,7 @@ impl References {
         }
         let id = self.free_slot(settled).ok_or_else(|| self.full())?;
         let record = Record {
-            hop,
+            ways,
             count: 1,
             since: 0,
             older: NONE,
@@ -81,8 +82,10 @@ impl References {
             Some(old) => *old = record,
             None => self.records.push(record),
         }
-        self.hops.write(id, &hop);
-        self.ids.insert(hop, id);
+        for (hops, hop) in self.hops.iter().zip(&ways) {
+            hops.write(id, hop);
+        }
+        self.ids.insert(ways, id);
         Ok(id)
     }
 
@@ -108,6 +111,11 @@ impl References {
         }
     }
 
+    /// Templates, by uplink.
+    pub(in crate::tables) fn hops(&self) -> &[Arc<NextHops>] {
+        &self.hops
+    }
+
     /// Next hops that are referred to.
     pub(in crate::tables) fn in_use(&self) -> usize {
         self.records.len() - self.idle
@@ -126,7 +134,7 @@ impl References {
             .get(oldest.0 as usize)
             .filter(|record| record.since <= settled || fault(Fault::HopReusedAtOnce))
         {
-            self.ids.remove(&record.hop);
+            self.ids.remove(&record.ways);
             self.unlink(oldest);
             return Some(oldest);
         }

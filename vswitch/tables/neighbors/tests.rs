@@ -251,15 +251,15 @@ proptest! {
     #[test]
     fn a_next_hop_keeps_its_slot_until_nobody_can_refer_to_it(steps in prop::collection::vec(step(), 0..300)) {
         const CAPACITY: usize = 8;
-        let hops = Arc::new(NextHops::new(Tunnel::default()));
-        let mut references = References::new(Arc::clone(&hops), CAPACITY);
+        let [hops, others] = [(); 2].map(|()| Arc::new(NextHops::new(Tunnel::default())));
+        let mut references = References::new(vec![Arc::clone(&hops), Arc::clone(&others)], CAPACITY);
         let (mut committed, mut settled) = (0, 0);
         let mut held: Vec<(u8, HopId)> = Vec::new();
         // Whose the slot is until which commit is settled.
         let mut lingering: HashMap<HopId, (u8, u64)> = HashMap::new();
         for step in steps {
             match step {
-                Step::Acquire(host) => match references.acquire(next_hop(host), settled) {
+                Step::Acquire(host) => match references.acquire([next_hop(host), next_hop(!host)], settled) {
                     Ok(id) => {
                         for (other, same) in &held {
                             prop_assert_eq!(*other == host, *same == id);
@@ -290,6 +290,7 @@ proptest! {
             }
             for (host, id) in &held {
                 prop_assert_eq!(hops.template(*id), Template::new(&next_hop(*host), &Tunnel::default()));
+                prop_assert_eq!(others.template(*id), Template::new(&next_hop(!*host), &Tunnel::default()));
             }
         }
     }

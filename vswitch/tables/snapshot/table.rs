@@ -233,12 +233,17 @@ impl All {
     }
 
     /// As they are to be published.
-    pub(super) fn snapshot(&self, hops: &Arc<NextHops>) -> Arc<Neighbors> {
+    pub(super) fn snapshot(
+        &self,
+        hops: &Arc<NextHops>,
+        other_hops: Option<&Arc<NextHops>>,
+    ) -> Arc<Neighbors> {
         Arc::new(Neighbors {
             by_mac: Arc::clone(self.by_mac.newest()),
             by_ip: Arc::clone(self.by_ip.newest()),
             by_ip6: Arc::clone(self.by_ip6.newest()),
             hops: Arc::clone(hops),
+            other_hops: other_hops.cloned(),
         })
     }
 }

@@ -13,8 +13,8 @@ use super::table::{All, AnyTable};
 use crate::tables::neighbors::{Ip6Key, MAX_NEXT_HOPS, Neighbors, NextHops, References};
 use crate::tables::rcu::{self, Lagging};
 use crate::tables::{
-    Attachment, DomainId, Full, HopId, MAX_PORTS, Neighbor, NextHop, PortId, Role, TableFull,
-    TenantPort, Tunnel, Underlay, VniTable, VpcId,
+    Attachment, DomainId, Full, HopId, MAX_PORTS, MAX_UPLINKS, Neighbor, NextHop, PortId, Role,
+    TableFull, TenantPort, Tunnel, Underlay, VniTable, VpcId, Ways,
 };
 use crate::wire::Mac;
 
@@ -107,13 +107,14 @@ impl Writer {
         let capacity = capacity.clamp(1, MAX_NEIGHBORS);
         let seed = (random(), random());
         let neighbors = All::new(capacity, seed);
-        let hops = Arc::new(NextHops::new(
-            underlay.map_or_else(Tunnel::default, |underlay| underlay.tunnel),
-        ));
+        let tunnel = underlay.map_or_else(Tunnel::default, |underlay| underlay.tunnel);
+        let uplinks = underlay.map_or(1, |underlay| underlay.uplinks().count());
+        let hops = || Arc::new(NextHops::new(tunnel));
+        let hops: Vec<_> = std::iter::repeat_with(hops).take(uplinks).collect();
         let next = Tables {
             ports: std::array::from_fn(|_| Role::Unbound),
             vnis: VniTable::default(),
-            neighbors: neighbors.snapshot(&hops),
+            neighbors: neighbors.snapshot(&hops[0], hops.get(1)),
             underlay,
         };
         let (rcu, registry) = rcu::new(next.clone());
@@ -210,7 +211,34 @@ impl Writer {
     /// The id of a next hop, for neighbors to name; equal next hops have one id. Each call is a reference,
     /// to be given back by [`Writer::release_hop`].
     pub fn acquire_hop(&mut self, hop: NextHop) -> Result<HopId, TableFull> {
-        self.references.acquire(hop, self.leaving.settled())
+        self.acquire_ways([hop; MAX_UPLINKS])
+    }
+
+    /// The same of one that is reached by each uplink in its own way.
+    pub fn acquire_ways(&mut self, ways: Ways) -> Result<HopId, TableFull> {
+        self.references.acquire(ways, self.leaving.settled())
+    }
+
+    /// Says which uplinks are live, from the next commit on: all remote neighbors are reached by these. None: it is as if all
+    /// were, and what they cannot send is counted where they drop it.
+    pub fn set_live(&mut self, live: &[PortId]) {
+        let Some(underlay) = &self.next.underlay else {
+            return;
+        };
+        let is_live =
+            |port| live.contains(&port) || !underlay.uplinks().any(|it| live.contains(&it.port));
+        let all = underlay.uplinks().zip(self.references.hops());
+        let mut chosen = all.filter(|(it, _)| is_live(it.port)).map(|(_, hops)| hops);
+        let (Some(first), other) = (chosen.next(), chosen.next()) else {
+            return;
+        };
+        let present = &self.next.neighbors;
+        let same =
+            Arc::ptr_eq(first, &present.hops) && other.is_some() == present.other_hops.is_some();
+        if !same {
+            self.next.neighbors = self.neighbors.snapshot(first, other);
+            self.snapshot_changed = true;
+        }
     }
 
     /// Gives a reference back with the next commit, after which no neighbor may need it.
@@ -279,7 +307,7 @@ impl Writer {
             entries: self.references.in_use(),
             leaving: self.references.touched() - self.references.in_use(),
             capacity: MAX_NEXT_HOPS,
-            bytes: self.references.touched() * 64,
+            bytes: self.references.touched() * 64 * self.references.hops().len(),
         };
         let old = self.rcu.reclaim();
         let tables = self.neighbors.each();
@@ -295,12 +323,20 @@ impl Writer {
     /// The newest tables by address.
     #[cfg(all(test, vswitch_loom))]
     pub(super) fn neighbors(&self) -> Arc<Neighbors> {
-        self.neighbors.snapshot(&self.next.neighbors.hops)
+        self.newest()
+    }
+
+    /// The newest tables, and the next hops by the uplinks that are live.
+    fn newest(&self) -> Arc<Neighbors> {
+        let Neighbors {
+            hops, other_hops, ..
+        } = &*self.next.neighbors;
+        self.neighbors.snapshot(hops, other_hops.as_ref())
     }
 
     fn publish(&mut self) -> rcu::Ticket {
         if !self.neighbors.are_published() {
-            self.next.neighbors = self.neighbors.snapshot(&self.next.neighbors.hops);
+            self.next.neighbors = self.newest();
         }
         if self.snapshot_changed {
             self.next.vnis = vnis(&self.next.ports);

@@ -77,6 +77,7 @@ impl Switch {
             vtep: Some(vtep),
             vtep6: None,
             uplink,
+            second: None,
             host_port: None,
             tunnel: Tunnel::default(),
         };
@@ -115,7 +116,7 @@ impl Switch {
             learned: HashMap::new(),
         };
         let site = Site {
-            underlay: Some(uplink),
+            uplinks: vec![uplink],
             host_port: None,
             anti_spoofing: true,
             rules: HashMap::new(),
