@@ -15,6 +15,7 @@ mod mtu;
 mod on_demand;
 mod routing;
 mod tags;
+mod trunk;
 mod tunnel;
 mod underlay;
 mod vxlan;

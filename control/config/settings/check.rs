@@ -5,6 +5,7 @@ use vswitch::stage::limits::ENCAPSULATION;
 use vswitch::tables::{MAX_PORTS, PortId};
 
 use super::super::line::Line;
+use super::super::subport::SubportError;
 use super::fold::Fold;
 use super::{Conflict, Vtep};
 
@@ -19,6 +20,7 @@ impl Fold<'_> {
         self.check_underlay();
         self.check_ncm();
         self.check_roles();
+        self.check_subports();
         self.check_rules();
         self.check_sizes();
     }
@@ -118,6 +120,29 @@ impl Fold<'_> {
         }
     }
 
+    /// The uplink and the host port neither are subports nor have any.
+    fn check_subports(&mut self) {
+        let roles = [
+            (self.settings.vtep.map(|vtep| vtep.port), "set vtep"),
+            (self.settings.host_port, "set host port"),
+        ];
+        for (role, what) in roles {
+            let Some(role) = role else { continue };
+            let at = self.line(what);
+            let ports = (0..).filter_map(PortId::new).zip(&self.settings.ports);
+            let found = ports.filter_map(|(port, settings)| {
+                let subport = settings.subport()?;
+                match subport.parent == role {
+                    true => Some(SubportError::NoGuest(subport).into()),
+                    false => (port == role).then_some(Conflict::SubportRole(port.get())),
+                }
+            });
+            for conflict in found.collect::<Vec<Conflict>>() {
+                self.error(at, conflict, &[]);
+            }
+        }
+    }
+
     fn check_roles(&mut self) {
         let uplink = self.settings.vtep.map(|vtep| vtep.port);
         let host = self.settings.host_port;
@@ -154,7 +179,15 @@ impl Fold<'_> {
         let Some(polled) = self.settings.portlist.clone() else {
             return;
         };
-        for (port, at) in roles.into_iter().filter(|(port, _)| !polled.contains(port)) {
+        let has_device = |port: PortId| {
+            let settings = self.settings.ports.get(port.index());
+            let subport = settings.and_then(|settings| settings.subport());
+            subport.map_or(port, |subport| subport.parent)
+        };
+        let unpolled: Vec<_> = (roles.into_iter())
+            .filter(|(port, _)| !polled.contains(&has_device(*port)))
+            .collect();
+        for (port, at) in unpolled {
             let note = (self.line("set portlist"), "the ports that are polled");
             self.error(at, Conflict::NotPolled(port.get()), &[note]);
         }

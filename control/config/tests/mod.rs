@@ -6,3 +6,4 @@ mod files;
 mod grammar;
 mod properties;
 mod start_up;
+mod subports;

@@ -8,7 +8,7 @@ use crate::config::{Level, Settings, Vtep, parse_text};
 use crate::core::PortRules;
 
 /// A file's settings, or its errors, one line each.
-fn settings(text: &str) -> Result<Settings, Vec<String>> {
+pub(super) fn settings(text: &str) -> Result<Settings, Vec<String>> {
     let commands = parse_text("f", text)
         .map_err(|errors| errors.lines())
         .unwrap();
@@ -17,7 +17,7 @@ fn settings(text: &str) -> Result<Settings, Vec<String>> {
 }
 
 /// The only error of a file that is right but for `text`.
-fn error(text: &str) -> String {
+pub(super) fn error(text: &str) -> String {
     let all = settings(&format!("{text}\nset southbound off")).unwrap_err();
     assert_eq!(all.len(), 1, "{all:#?}");
     all[0].clone()

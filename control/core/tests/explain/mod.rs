@@ -18,6 +18,7 @@ fn links() -> Links {
     Links {
         limits: Limits::NONE,
         started: (0..4).filter_map(PortId::new).collect(),
+        subports: Vec::new(),
     }
 }
 
