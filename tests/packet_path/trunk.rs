@@ -382,29 +382,36 @@ fn a_worker_without_the_parents_tx_queue_hands_tagged_frames_over() {
         add_subports(&mut worker);
         worker
     });
-    // Of two networks, from two ports, in turn.
-    let (to_red, to_blue) = (switched(&red, 5, 1), switched(&blue, 2, 1));
-    let also_red = from_peer(8, 0, &switched(&red, 9, 4));
+    // Of two networks, from three ports, in turn; one port's go to two subports.
+    let (to_red, to_also) = (switched(&red, 5, 1), switched(&red, 5, 4));
+    let (to_blue, remote) = (switched(&blue, 2, 1), switched(&red, 9, 4));
     for _ in 0..3 {
         lab.inject(port(5), &to_red);
+        lab.inject(port(5), &to_also);
         lab.inject(B, &to_blue);
-        lab.inject(UPLINK, &also_red);
+        lab.inject(UPLINK, &from_peer(8, 0, &remote));
         second.poll();
     }
-    assert_eq!((handoff.len(), lab.tx[A.index()].len()), (9, 0));
+    assert_eq!((handoff.len(), lab.tx[A.index()].len()), (12, 0));
     first.poll();
     let mut sent: Vec<_> = std::iter::from_fn(|| lab.tx[A.index()].pop())
         .map(|frame| frame.to_vec())
         .collect();
     sent.sort();
-    let [red_tagged, also_tagged] = [vlan(101, &to_red), vlan(4094, &switched(&red, 9, 4))];
-    let mut expected = [vec![red_tagged; 3], vec![also_tagged; 3], vec![to_blue; 3]].concat();
+    let kinds = [
+        vlan(101, &to_red),
+        vlan(4094, &to_also),
+        vlan(4094, &remote),
+        to_blue,
+    ];
+    let mut expected = kinds.map(|frame| vec![frame; 3]).concat();
     expected.sort();
     assert_eq!(sent, expected);
     let totals = |at| total(&counters, at);
-    for (at, tag) in [(A, 0), (RED, 4), (ALSO_RED, 4)] {
-        let len = switched(&red, 5, 1).len() as u64 + tag;
-        assert_eq!((totals(at).tx, totals(at).tx_bytes), (3, 3 * len), "{at:?}");
+    let len = to_red.len() as u64;
+    for (at, count, bytes) in [(A, 3, len), (RED, 3, len + 4), (ALSO_RED, 6, len + 4)] {
+        let tx = (totals(at).tx, totals(at).tx_bytes);
+        assert_eq!(tx, (count, count * bytes), "{at:?}");
     }
     let all: Vec<_> = (0..PORTS).map(|i| totals(port(i))).collect();
     assert!(all.iter().all(|at| at.is_balanced()));
