@@ -193,7 +193,8 @@ impl Trace {
             worker.punt_to(Arc::clone(&held));
         }
         let arriving = wire(1);
-        let subport = links.subports().get(from);
+        let subports = links.subports();
+        let subport = subports.get(from);
         let at = subport.map_or(from, |subport| subport.parent);
         if !links.started.contains(&at) {
             return Err(ExplainError::Stopped(at.get()));
@@ -207,14 +208,9 @@ impl Trace {
         for (port, subport) in &links.subports {
             worker.add_subport(*port, *subport);
         }
-        let is_subport = |port: &PortId| links.subports.iter().any(|(it, _)| it == port);
+        let has_device = |port: &PortId| subports.get(*port).is_none();
         let sent = Sent::default();
-        for to in links
-            .started
-            .iter()
-            .copied()
-            .filter(|port| !is_subport(port))
-        {
+        for to in links.started.into_iter().filter(has_device) {
             let queues = match to == at {
                 true => vec![MemoryRx(Arc::clone(&arriving))],
                 false => Vec::new(),
@@ -223,7 +219,11 @@ impl Trace {
         }
         worker.poll();
         let seen = worker.into_observer().0;
-        let outcome = outcome(&total(&[counters], from), &held);
+        let counters = [counters];
+        // What is too short for a tag arrived on the parent.
+        let arrived = [from, at].map(|port| total(&counters, port));
+        let arrived = arrived.iter().find(|port| port.rx != 0);
+        let outcome = outcome(&arrived.copied().unwrap_or_default(), &held);
         let sent = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Self {
             seen,
