@@ -116,6 +116,9 @@ fn ordinary_user(settings: Settings) -> Settings {
 fn recorded_packets(settings: &Settings) -> Result<u64, ReplayError> {
     let mut packets = 0;
     for (number, port) in settings.ports.iter().enumerate() {
+        if port.subport().is_some() {
+            continue; // what is in its parent's recording
+        }
         if !port.device.starts_with("net_pcap") {
             return Err(ReplayError::NotRecorded(number));
         }

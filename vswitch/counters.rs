@@ -56,8 +56,8 @@ drop_reasons! {
     SpoofedArp = "spoofed_arp",
     /// A guest played DHCP server or router, or hid what it sent behind IPv6 headers.
     RogueServer = "rogue_server",
-    /// A guest's frame has a VLAN tag, and the port it came from, or would leave by, takes none (RFC 7348 section 6.1); or two
-    /// tags, which anti-spoofing does not look behind.
+    /// A guest's frame has a VLAN tag, and the port it came from, or would leave by, takes none (RFC 7348 section 6.1), or has a
+    /// subport in that VLAN; or two tags, which anti-spoofing does not look behind.
     VlanTagged = "vlan_tagged",
     /// Broadcast or multicast: this switch never floods.
     NotFlooded = "not_flooded",
@@ -101,7 +101,7 @@ drop_reasons! {
     EcnIllegal = "ecn_illegal",
     /// A fragment of an outer packet: VXLAN is not reassembled (RFC 7348 section 4.3).
     OuterFragment = "outer_fragment",
-    /// The buffer has no room for the outer header, the underlay's tag, or an answer.
+    /// The buffer has no room for the outer header, the underlay's tag or a subport's, or an answer.
     NoHeadroom = "no_headroom",
     /// It is longer than its way takes, and was not to be fragmented; its sender is told what fits, if ICMP is for it.
     TooBig = "too_big",

@@ -14,9 +14,11 @@ use crate::stage::limits::Limits;
 use crate::stage::link::{Heard, Hearing};
 use crate::stage::observe::{Observer, Stage, Unobserved};
 use crate::stage::punt::{Miss, PuntQueues};
+use crate::stage::trunk::{Apart, Subport};
 use crate::stage::{decap, deliver, encap, guard, mss, neighbor, parse, route, tagged, transmit};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
+use crate::wire::ethernet::TAG;
 
 /// One lcore's share of the switch: the rx queues it polls, its ways out, its view of the tables.
 pub struct Worker<R: RxQueue, T: TxQueue<Frame = R::Frame>, O = Unobserved> {
@@ -34,6 +36,7 @@ struct Lane<T: TxQueue, O> {
     limiter: Limiter,
     limits: Limits,
     large: Large<T::Frame>,
+    apart: Apart<T::Frame>,
     egress: transmit::Egress<T>,
     counters: Arc<WorkerCounters>,
     punt: Option<Arc<PuntQueues<T::Frame>>>,
@@ -69,6 +72,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             limiter: Limiter::default(),
             limits: Limits::NONE,
             large: Large::default(),
+            apart: Apart::default(),
             egress: transmit::Egress::new(tagged),
             counters,
             punt: None,
@@ -110,6 +114,11 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
         self.lane.egress.set(port, link);
     }
 
+    /// Makes a VLAN of a port a port of its own, `port`. Not while it polls.
+    pub fn add_subport(&mut self, port: PortId, subport: Subport) {
+        self.lane.egress.subports_mut().set(port, Some(subport));
+    }
+
     /// Sends what other workers have handed over: before a port or the worker goes, and after those workers stopped
     /// handing frames over.
     pub fn drain(&mut self) {
@@ -122,6 +131,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
         self.drain();
         self.queues.retain(|(of, _)| *of != port);
         self.lane.egress.set(port, None);
+        self.lane.egress.subports_mut().set(port, None);
     }
 
     /// Polls until `running` is false, then gives the worker back, offline.
@@ -150,6 +160,10 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             }
             arrived += received;
             let bytes = prefetch(self.lane.burst.frames_mut());
+            if self.lane.egress.subports().has(*port) {
+                self.lane.forward_trunk(*port, bytes, &tables);
+                continue;
+            }
             self.lane.counters.port(*port).add_rx(received, bytes);
             self.lane.forward(*port, &tables);
         }
@@ -180,6 +194,25 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             Role::Unbound => self.burst.drop_all(DropReason::PortUnbound),
         }
         self.burst.settle(self.counters.port(from));
+    }
+
+    /// A burst of so many bytes that came from a port with subports: first what is its own, then what is each subport's.
+    #[cold]
+    #[inline(never)]
+    fn forward_trunk(&mut self, parent: PortId, bytes: usize, tables: &Tables) {
+        let (frames, subports) = (self.burst.frames_mut(), self.egress.subports());
+        let theirs = self.apart.fill(frames, parent, subports);
+        if !self.burst.is_empty() {
+            let own = self.counters.port(parent);
+            own.add_rx(self.burst.len(), bytes - theirs);
+            self.forward(parent, tables);
+        }
+        while let Some(subport) = self.apart.next(self.burst.frames_mut()) {
+            let bytes: usize = self.burst.iter().map(|(frame, _)| frame.len() + TAG).sum();
+            let counters = self.counters.port(subport);
+            counters.add_rx(self.burst.len(), bytes);
+            self.forward(subport, tables);
+        }
     }
 
     #[inline]
@@ -250,7 +283,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         neighbor::run_or_offer(&mut self.burst, &tables.neighbors, &mut edge, any_ipv6);
         self.observer.after(Stage::Neighbor, &self.burst);
         if tagged {
-            tagged::run(&mut self.burst, tables);
+            tagged::run(&mut self.burst, tables, self.egress.subports());
         }
         if self.limits.clamp_mss {
             mss::from_guest(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
@@ -277,7 +310,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         neighbor::run(&mut self.burst, &tables.neighbors);
         self.observer.after(Stage::Neighbor, &self.burst);
         if tagged {
-            tagged::run(&mut self.burst, tables);
+            tagged::run(&mut self.burst, tables, self.egress.subports());
         }
         if self.limits.clamp_mss {
             mss::from_underlay(&mut self.burst, from, &self.limits, tables);

@@ -4,6 +4,7 @@
 //!
 //! * [`table`] says which commands there are: **start there**. [`argument`] what their arguments may be.
 //! * [`lexer`] line to words; [`parse`] words to a [`Command`] ([`rule`] has those of guests' ports); [`mod@file`] files to commands, `load` included.
+//! * [`subport`] ports that are VLANs of others.
 //! * [`settings`] a start-up file's commands to one [`Settings`], contradictions found.
 //! * [`help`] and [`complete`] explain and complete, from the table.
 //! * [`line`](mod@line) a place in a file; [`error`] every error has its file, line and column; all of a file are reported, and nothing of it is applied.
@@ -19,6 +20,7 @@ pub(crate) mod line;
 pub(crate) mod parse;
 pub(crate) mod rule;
 pub(crate) mod settings;
+pub(crate) mod subport;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ pub(crate) use settings::Vtep;
 pub(crate) use settings::{
     Conflict, DEFAULT_SOUTHBOUND, NCM_PORT, OnDemand, PortSettings, Settings,
 };
+pub(crate) use subport::SubportError;
 
 /// The settings that a start-up file makes of `base`.
 ///

@@ -33,8 +33,11 @@ impl Core {
             Packet::Words(text) => &self.program.packet(&self.wanted, from, text)?,
             Packet::Bytes(bytes) => bytes,
         };
-        let trace = Trace::of(registrar, *asks, links, from, frame)?;
-        Ok(self.program.explain(&self.wanted, from, frame, trace))
+        let (from, frame) = links.arrival(from, frame);
+        let subports = links.subports.clone();
+        let trace = Trace::of(registrar, *asks, links, from, &frame)?;
+        let program = &self.program;
+        Ok(program.explain(&self.wanted, from, &frame, trace, &subports))
     }
 
     /// Applies one goal state as [`Core::apply`] does, and says only which resources were not taken, and why.

@@ -20,9 +20,11 @@ use vswitch::stage::link::Hearing;
 use vswitch::stage::observe::{Observer, Stage};
 use vswitch::stage::punt::{Destination, PuntQueues};
 use vswitch::stage::transmit::Link;
+use vswitch::stage::trunk::{Subport, Subports};
 use vswitch::tables::PortId;
 use vswitch::tables::rcu::TooManyReaders;
 use vswitch::tables::snapshot::Registrar;
+use vswitch::wire::ethernet;
 use vswitch::worker::Worker;
 
 use crate::proto::schema::ResourceType;
@@ -44,8 +46,32 @@ pub(crate) enum Packet {
 pub(crate) struct Links {
     /// The workers' limits.
     pub(crate) limits: Limits,
-    /// Ports that are started.
+    /// Ports that are started, subports too.
     pub(crate) started: Vec<PortId>,
+    /// Subports that are started.
+    pub(crate) subports: Vec<(PortId, Subport)>,
+}
+
+impl Links {
+    fn subports(&self) -> Subports {
+        let mut all = Subports::default();
+        for (port, subport) in &self.subports {
+            all.set(*port, Some(*subport));
+        }
+        all
+    }
+
+    /// Where a frame that is to arrive on `from` counts as arrived, and as what: with a subport's tag, on that.
+    pub(crate) fn arrival(&self, from: PortId, frame: &[u8]) -> (PortId, Vec<u8>) {
+        let mut frame = frame.to_vec();
+        match self.subports().of(from, &frame) {
+            Some(subport) => {
+                frame.drain(ethernet::ADDRESSES..ethernet::ADDRESSES + ethernet::TAG);
+                (subport, frame)
+            }
+            None => (from, frame),
+        }
+    }
 }
 
 /// A packet's way in words.
@@ -55,7 +81,7 @@ pub(crate) struct Explanation {
     pub(crate) steps: Vec<Step>,
     /// What became of it.
     pub(crate) outcome: Outcome,
-    /// What left because of it, by which port, and what that is.
+    /// What left because of it, by which device's port, and what that is.
     pub(crate) sent: Vec<(PortId, Vec<u8>)>,
     /// The UDP port of VXLAN.
     pub(crate) vxlan_port: u16,
@@ -104,7 +130,7 @@ pub(crate) struct Trace {
     pub(crate) seen: Vec<Seen>,
     /// What became of it.
     pub(crate) outcome: Outcome,
-    /// What left because of it, and by which ports.
+    /// What left because of it, and by which devices' ports.
     pub(crate) sent: Vec<(PortId, Vec<u8>)>,
 }
 
@@ -161,17 +187,32 @@ impl Trace {
         let counters = Arc::new(WorkerCounters::default());
         let reader = registrar.reader("explain")?;
         let mut worker = Worker::observed(reader, Arc::clone(&counters), 1, Notes::default());
-        *worker.limits_mut() = links.limits;
+        *worker.limits_mut() = links.limits.clone();
         worker.tell(Hearing::new(ArrayQueue::new(1)));
         let held = Arc::new(PuntQueues::default());
         if asks {
             worker.punt_to(Arc::clone(&held));
         }
         let arriving = wire(1);
-        let _ = arriving.push(MemoryFrame::new(frame));
+        let subports = links.subports();
+        let subport = subports.get(from);
+        let at = subport.map_or(from, |subport| subport.parent);
+        if !links.started.contains(&at) {
+            return Err(ExplainError::Stopped(at.get()));
+        }
+        let mut frame = frame.to_vec();
+        if let Some(subport) = subport {
+            let behind = ethernet::ADDRESSES.min(frame.len());
+            frame.splice(behind..behind, ethernet::vlan_tag(subport.vlan));
+        }
+        let _ = arriving.push(MemoryFrame::new(&frame));
+        for (port, subport) in &links.subports {
+            worker.add_subport(*port, *subport);
+        }
+        let has_device = |port: &PortId| subports.get(*port).is_none();
         let sent = Sent::default();
-        for to in links.started {
-            let queues = match to == from {
+        for to in links.started.into_iter().filter(has_device) {
+            let queues = match to == at {
                 true => vec![MemoryRx(Arc::clone(&arriving))],
                 false => Vec::new(),
             };
@@ -179,7 +220,11 @@ impl Trace {
         }
         worker.poll();
         let seen = worker.into_observer().0;
-        let outcome = outcome(&total(&[counters], from), &held);
+        let counters = [counters];
+        // What is too short for a tag arrived on the parent.
+        let arrived = [from, at].map(|port| total(&counters, port));
+        let arrived = arrived.iter().find(|port| port.rx != 0);
+        let outcome = outcome(&arrived.copied().unwrap_or_default(), &held);
         let sent = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Self {
             seen,

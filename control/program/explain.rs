@@ -12,6 +12,7 @@ use vswitch::burst::{Meta, Payload};
 use vswitch::counters::DropReason;
 use vswitch::stage::observe::Stage;
 use vswitch::stage::punt::Sought;
+use vswitch::stage::trunk::Subport;
 use vswitch::tables::{Hop, Neighbor, Neighbors, PortId, Role, TenantPort};
 use vswitch::wire::{Mac, ethernet};
 
@@ -29,6 +30,7 @@ struct Explainer<'a> {
     program: &'a Program,
     wanted: &'a Wanted,
     from: PortId,
+    subports: &'a [(PortId, Subport)],
 }
 
 impl Program {
@@ -40,11 +42,13 @@ impl Program {
         from: PortId,
         frame: &[u8],
         trace: Trace,
+        subports: &[(PortId, Subport)],
     ) -> Explanation {
         let explainer = Explainer {
             program: self,
             wanted,
             from,
+            subports,
         };
         let mut steps = vec![explainer.arrival(frame)];
         let mut before = None;
@@ -79,6 +83,7 @@ impl Program {
             program: self,
             wanted,
             from,
+            subports: &[],
         };
         let mut frame = packet(text, &sender)?;
         let tables = self.writer.published();
@@ -100,7 +105,7 @@ impl<'a> Explainer<'a> {
     }
 
     fn arrival(&self, frame: &[u8]) -> Step {
-        let (port, what) = (self.from.get(), summary(frame, self.vxlan_port()));
+        let (port, what) = (self.place(self.from), summary(frame, self.vxlan_port()));
         let text = match self.program.writer.published().role(self.from) {
             Role::Tenant(guest) => format!("from the guest {} at port {port}: {what}", guest.mac),
             Role::Uplink => format!("from the underlay at port {port}: {what}"),
@@ -108,6 +113,15 @@ impl<'a> Explainer<'a> {
             Role::Unbound => format!("at port {port}, where nobody is: {what}"),
         };
         step("port", text, self.port_at(self.from))
+    }
+
+    /// A port's number, and what it is a subport of.
+    fn place(&self, port: PortId) -> String {
+        let subport = self.subports.iter().find(|(it, _)| *it == port);
+        let number = port.get();
+        subport.map_or(number.to_string(), |(_, Subport { parent, vlan })| {
+            format!("{number} (VLAN {vlan} of port {})", parent.get())
+        })
     }
 
     /// A stage that let the packet pass, with what is known of it since, and its bytes; `before`: the one that it came from.
@@ -135,7 +149,7 @@ impl<'a> Explainer<'a> {
             Stage::Encap | Stage::Deliver => {
                 let to = meta.out;
                 let what = summary(head, self.vxlan_port());
-                let text = format!("leaves by port {}: {what}", to.get());
+                let text = format!("leaves by port {}: {what}", self.place(to));
                 step(name(stage), text, self.port_at(to))
             }
         }

@@ -3,11 +3,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use vswitch::dpdk::{Eal, Mempool, Port, PortConfig, PortError};
+use vswitch::dpdk::{Eal, Mempool, Port, PortConfig, PortError, PortStats};
+use vswitch::stage::trunk::Subport;
 use vswitch::tables::{MAX_PORTS, PortId};
 
 use super::workers::Workers;
-use crate::config::{PortItem, PortSettings, Settings};
+use crate::config::subport::next_subport;
+use crate::config::{PortItem, PortSettings, Settings, SubportError};
 use crate::core::{ETHERNET_MTU, PortRules};
 
 /// Least MTU that is believed of a device: every IPv4 host takes packets of 576 bytes (RFC 791).
@@ -54,6 +56,9 @@ pub(crate) enum DeviceError {
         /// The number that the configuration counts on.
         expected: u16,
     },
+    /// It cannot be a subport, or as one not do this.
+    #[error(transparent)]
+    Subport(#[from] SubportError),
     /// More than [`MAX_PORTS`].
     #[error("there are {MAX_PORTS} ports already, the most that the switch can have")]
     Full,
@@ -73,8 +78,24 @@ pub(crate) enum DeviceError {
 
 /// A port and how it is to be set up.
 struct Device {
-    port: Port,
+    port: Kind,
     settings: PortSettings,
+}
+
+/// What a port is.
+enum Kind {
+    Own(Port),
+    /// A VLAN of a port with a device. It is started, or not.
+    Subport(Subport, bool),
+}
+
+impl Kind {
+    fn is_started(&self) -> bool {
+        match self {
+            Self::Own(port) => port.is_started(),
+            Self::Subport(_, started) => *started,
+        }
+    }
 }
 
 /// All ports, by number, and the workers that poll them.
@@ -85,6 +106,7 @@ pub(crate) struct Devices {
     eal: Eal,
     /// The uplinks, and whether each has an IPv6 address.
     uplinks: Vec<(PortId, bool)>,
+    host_port: Option<PortId>,
     portlist: Option<Vec<PortId>>,
 }
 
@@ -99,6 +121,7 @@ impl Devices {
             uplinks: (settings.vteps.iter())
                 .map(|vtep| (vtep.port, vtep.addresses.v6.is_some()))
                 .collect(),
+            host_port: settings.host_port,
             portlist: settings.portlist.clone(),
         }
     }
@@ -122,7 +145,7 @@ impl Devices {
         })
     }
 
-    /// Adds a device's port, stopped.
+    /// Adds a device's port or a subport, stopped.
     pub(crate) fn attach(&self, settings: PortSettings) -> Result<PortId, DeviceError> {
         let mut ports = self.lock();
         let next = u16::try_from(ports.len())
@@ -130,6 +153,17 @@ impl Devices {
             .and_then(PortId::new)
             .ok_or(DeviceError::Full)?;
         let device = || settings.device.clone();
+        let before = ports.iter().map(|device| &device.settings);
+        let uplinks = self.uplinks.iter().map(|(port, _)| *port);
+        let no_guests: Vec<_> = uplinks.chain(self.host_port).collect();
+        if let Some(subport) = next_subport(&settings.device, before, &no_guests)? {
+            let port = Kind::Subport(subport, false);
+            ports.push(Device { port, settings });
+            return Ok(next);
+        }
+        // DPDK numbers devices; subports have none.
+        let devices = ports.iter().filter(|it| matches!(it.port, Kind::Own(_)));
+        let expected = u16::try_from(devices.count()).unwrap_or(u16::MAX);
         let mut made =
             Port::attach(&self.eal, &settings.device).map_err(|error| DeviceError::Attach {
                 device: device(),
@@ -141,13 +175,14 @@ impl Devices {
                 made: made.len() + 1,
             });
         };
-        if port.id() != next.get() {
+        if port.id() != expected {
             return Err(DeviceError::Taken {
                 device: device(),
                 got: port.id(),
-                expected: next.get(),
+                expected,
             });
         }
+        let port = Kind::Own(port);
         ports.push(Device { port, settings });
         Ok(next)
     }
@@ -158,6 +193,7 @@ impl Devices {
             return Err(DeviceError::UplinkMtu(id.get()));
         }
         self.with(id, |device| {
+            device.own(id)?;
             if device.port.is_started() {
                 return Err(DeviceError::Started(id.get()));
             }
@@ -168,20 +204,33 @@ impl Devices {
 
     /// Sets a port up, starts it and gives it to the workers. A started one stays as it is.
     pub(crate) fn start(&self, id: PortId) -> Result<(), DeviceError> {
-        self.with(id, |device| {
-            if device.port.is_started() {
-                return Ok(());
+        let mut ports = self.lock();
+        // Before it is set up: what is configured counts, else what the device comes with.
+        let mtu = mtu_of(&ports, id)?;
+        let device = of(&mut ports, id)?;
+        if device.port.is_started() {
+            return Ok(());
+        }
+        match &mut device.port {
+            Kind::Subport(_, started) => *started = true,
+            Kind::Own(port) => {
+                let config = self.port_config(id, &device.settings, port);
+                let poll = self.portlist.as_ref().is_none_or(|list| list.contains(&id));
+                let started = port
+                    .configure(&config, &self.pool)
+                    .and_then(|()| port.start())
+                    .and_then(|()| self.workers.add_port(id, port, mtu, poll));
+                started.map_err(|error| device.failed(id, error))?;
             }
-            let config = self.port_config(id, &device.settings, &device.port);
-            let mtu = device.mtu();
-            let poll = self.portlist.as_ref().is_none_or(|list| list.contains(&id));
-            device
-                .port
-                .configure(&config, &self.pool)
-                .and_then(|()| device.port.start())
-                .and_then(|()| self.workers.add_port(id, &mut device.port, mtu, poll))
-                .map_err(|error| device.failed(id, error))
-        })
+        }
+        // Also where its parent has started again: that may have another MTU.
+        for (port, subport) in subports(&ports) {
+            if port == id || subport.parent == id {
+                self.workers
+                    .add_subport(port, subport, mtu_of(&ports, port)?);
+            }
+        }
+        Ok(())
     }
 
     /// Takes a port from the workers and stops it. A stopped one stays as it is.
@@ -193,18 +242,22 @@ impl Devices {
             if !self.workers.remove_port(id) {
                 return Err(DeviceError::Held(id.get()));
             }
-            device.port.stop().map_err(|error| device.failed(id, error))
+            match &mut device.port {
+                Kind::Subport(_, started) => {
+                    *started = false;
+                    Ok(())
+                }
+                Kind::Own(port) => port.stop().map_err(|error| device.failed(id, error)),
+            }
         })
     }
 
     /// Switches promiscuous mode.
     pub(crate) fn set_promiscuous(&self, id: PortId, on: bool) -> Result<(), DeviceError> {
         self.with(id, |device| {
+            let set = device.own(id)?.set_promiscuous(on);
             device.settings.promisc = Some(on);
-            device
-                .port
-                .set_promiscuous(on)
-                .map_err(|error| device.failed(id, error))
+            set.map_err(|error| device.failed(id, error))
         })
     }
 
@@ -233,18 +286,45 @@ impl Devices {
         })
     }
 
-    /// Reads something off a port.
+    /// Whether a port is started.
+    pub(crate) fn is_started(&self, id: PortId) -> Result<bool, DeviceError> {
+        self.with(id, |device| Ok(device.port.is_started()))
+    }
+
+    /// Reads something off a port's device; a subport's is its parent's.
     pub(crate) fn read<T>(
         &self,
         id: PortId,
         read: impl FnOnce(&Port) -> T,
     ) -> Result<T, DeviceError> {
-        self.with(id, |device| Ok(read(&device.port)))
+        let ports = self.lock();
+        hardware(&ports, id).map(|(port, _)| read(port))
+    }
+
+    /// A port's device's counters. A subport has none of its own.
+    pub(crate) fn stats(&self, id: PortId) -> Result<PortStats, DeviceError> {
+        match self.subport(id)? {
+            Some(_) => Ok(PortStats::default()),
+            None => self.read(id, Port::stats),
+        }
+    }
+
+    /// What a port is a subport of; `None`: it has a device.
+    pub(crate) fn subport(&self, id: PortId) -> Result<Option<Subport>, DeviceError> {
+        self.with(id, |device| match device.port {
+            Kind::Own(_) => Ok(None),
+            Kind::Subport(subport, _) => Ok(Some(subport)),
+        })
+    }
+
+    /// The subports that are started.
+    pub(crate) fn subports(&self) -> Vec<(PortId, Subport)> {
+        subports(&self.lock()).collect()
     }
 
     /// The longest packet that a port takes, in bytes.
     pub(crate) fn mtu(&self, id: PortId) -> Result<u16, DeviceError> {
-        self.with(id, |device| Ok(device.mtu()))
+        mtu_of(&self.lock(), id)
     }
 
     /// The numbers of all ports.
@@ -267,9 +347,12 @@ impl Devices {
     pub(super) fn end(self) {
         self.workers.end();
         let mut ports = std::mem::take(&mut *self.lock());
-        for device in ports.iter_mut().filter(|device| device.port.is_started()) {
-            if let Err(error) = device.port.stop() {
-                tracing::warn!("`{}` does not stop: {error}", device.settings.device);
+        for Device { port, settings } in &mut ports {
+            if let Kind::Own(port) = port
+                && port.is_started()
+                && let Err(error) = port.stop()
+            {
+                tracing::warn!("`{}` does not stop: {error}", settings.device);
             }
         }
         let Self {
@@ -317,10 +400,7 @@ impl Devices {
         id: PortId,
         body: impl FnOnce(&mut Device) -> Result<T, DeviceError>,
     ) -> Result<T, DeviceError> {
-        self.lock()
-            .get_mut(id.index())
-            .ok_or(DeviceError::Unknown(id.get()))
-            .and_then(body)
+        of(&mut self.lock(), id).and_then(body)
     }
 
     /// Whoever held the lock and panicked left the ports as they were.
@@ -329,12 +409,53 @@ impl Devices {
     }
 }
 
+fn of(ports: &mut [Device], id: PortId) -> Result<&mut Device, DeviceError> {
+    let device = ports.get_mut(id.index());
+    device.ok_or(DeviceError::Unknown(id.get()))
+}
+
+/// Those that are started.
+fn subports(ports: &[Device]) -> impl Iterator<Item = (PortId, Subport)> {
+    let numbered = (0..).filter_map(PortId::new).zip(ports);
+    numbered.filter_map(|(port, device)| match device.port {
+        Kind::Subport(subport, true) => Some((port, subport)),
+        _ => None,
+    })
+}
+
+/// The device that a port has, or its parent.
+fn hardware(ports: &[Device], id: PortId) -> Result<(&Port, &PortSettings), DeviceError> {
+    let device = ports.get(id.index()).and_then(|device| match &device.port {
+        Kind::Own(_) => Some(device),
+        Kind::Subport(subport, _) => ports.get(subport.parent.index()),
+    });
+    match device {
+        Some(Device {
+            port: Kind::Own(port),
+            settings,
+        }) => Ok((port, settings)),
+        _ => Err(DeviceError::Unknown(id.get())),
+    }
+}
+
+/// As configured, since some drivers have no MTU to set; else the device's own, if that makes sense.
+fn mtu_of(ports: &[Device], id: PortId) -> Result<u16, DeviceError> {
+    let (port, settings) = hardware(ports, id)?;
+    let believed = |mtu: &u16| (LEAST_MTU..u16::MAX).contains(mtu);
+    let own = Some(port.mtu()).filter(believed);
+    Ok(settings.mtu.or(own).unwrap_or(ETHERNET_MTU))
+}
+
 impl Device {
-    /// As configured, since some drivers have no MTU to set; else the device's own, if that makes sense.
-    fn mtu(&self) -> u16 {
-        let believed = |mtu: &u16| (LEAST_MTU..u16::MAX).contains(mtu);
-        let own = Some(self.port.mtu()).filter(believed);
-        self.settings.mtu.or(own).unwrap_or(ETHERNET_MTU)
+    /// Its own device.
+    fn own(&mut self, id: PortId) -> Result<&mut Port, DeviceError> {
+        match &mut self.port {
+            Kind::Own(port) => Ok(port),
+            Kind::Subport(subport, _) => {
+                let (port, subport) = (id.get(), *subport);
+                Err(SubportError::NoDevice { port, subport }.into())
+            }
+        }
     }
 
     fn failed(&self, id: PortId, error: PortError) -> DeviceError {

@@ -150,7 +150,7 @@ impl Switch {
     pub(crate) fn totals(&self) -> Result<Vec<Totals>, DeviceError> {
         let workers = self.devices.workers().counters();
         let totals = |port| {
-            let device = self.devices.read(port, Port::stats)?;
+            let device = self.devices.stats(port)?;
             Ok(Totals {
                 port,
                 switch: counters::total(&workers, port),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
 use vswitch::counters::{self, PortTotals};
-use vswitch::dpdk::{Mbuf, Port, PortStats, tsc, tsc_hz};
+use vswitch::dpdk::{Mbuf, PortStats, tsc, tsc_hz};
 use vswitch::tables::PortId;
 
 use super::workers::Seat;
@@ -76,11 +76,16 @@ impl Operator {
         let (mut limits, mut started) = (self.settings.limits(), Vec::new());
         for port in self.devices.ids() {
             limits.set_mtu(port, self.devices.mtu(port)?);
-            if self.devices.read(port, Port::is_started)? {
+            if self.devices.is_started(port)? {
                 started.push(port);
             }
         }
-        Ok(Links { limits, started })
+        let subports = self.devices.subports();
+        Ok(Links {
+            limits,
+            started,
+            subports,
+        })
     }
 
     async fn show(&self, show: Show) -> Result<Output, ExecError> {
@@ -165,6 +170,20 @@ impl Operator {
         Ok(Output::Done)
     }
 
+    /// The same with what devices have: `all` leaves subports out.
+    fn all_devices(
+        &self,
+        ports: Ports,
+        act: impl Fn(PortId) -> Result<(), DeviceError>,
+    ) -> Result<Output, ExecError> {
+        self.all(ports, |port| {
+            match ports == Ports::All && self.devices.subport(port)?.is_some() {
+                true => Ok(()),
+                false => act(port),
+            }
+        })
+    }
+
     /// A port's counters since they were cleared.
     fn totals(&self, port: PortId) -> Result<Totals, DeviceError> {
         let (mut switch, mut device) = self.raw(port)?;
@@ -175,7 +194,7 @@ impl Operator {
             .get(&port)
         {
             switch = switch.since(zero);
-            device = since(&device, device_zero);
+            device = report::since(&device, device_zero);
         }
         Ok(Totals {
             port,
@@ -185,7 +204,7 @@ impl Operator {
     }
 
     fn raw(&self, port: PortId) -> Result<(PortTotals, PortStats), DeviceError> {
-        let device = self.devices.read(port, Port::stats)?;
+        let device = self.devices.stats(port)?;
         Ok((
             counters::total(&self.devices.workers().counters(), port),
             device,
@@ -204,7 +223,12 @@ impl Operator {
     /// A port's device, with the MTU that counts.
     fn info(&self, port: PortId) -> Result<Value, DeviceError> {
         let mtu = self.devices.mtu(port)?;
-        self.devices.read(port, |device| report::info(device, mtu))
+        let subport = self.devices.subport(port)?;
+        let mut row = (self.devices).read(port, |device| report::info(port, device, mtu))?;
+        if let Some(subport) = subport {
+            report::make_subport(&mut row, subport, self.devices.is_started(port)?);
+        }
+        Ok(row)
     }
 
     /// The settings in force, as commands.
@@ -259,7 +283,7 @@ impl Operator {
                 "link": info["link"],
                 "role": role,
                 "mac": if guest { &row["mac"] } else { &info["mac"] },
-                "mtu": if guest { least(&row["mtu"], &info["mtu"]) } else { &info["mtu"] },
+                "mtu": if guest { report::least(&row["mtu"], &info["mtu"]) } else { &info["mtu"] },
                 "addresses": row["addresses"],
                 "id": row["id"],
                 "vlan": guest.then_some(if rules.takes_tags { "pass" } else { "drop" }),
@@ -367,7 +391,7 @@ impl Executor for Operator {
             Command::PortConfig { ports, item, value } => {
                 let value = u16::try_from(value)
                     .map_err(|_| ExecError::Failed(format!("{value} is too large")))?;
-                self.all(ports, |port| self.devices.size(port, item, value))
+                self.all_devices(ports, |port| self.devices.size(port, item, value))
             }
             Command::PortStart(ports) => self.all(ports, |port| self.devices.start(port)),
             Command::PortStop(ports) => self.all(ports, |port| self.devices.stop(port)),
@@ -388,7 +412,7 @@ impl Executor for Operator {
                     .map(|()| Output::Done)?)
             }
             Command::Set(Setting::Promisc { ports, on }) => {
-                self.all(ports, |port| self.devices.set_promiscuous(port, on))
+                self.all_devices(ports, |port| self.devices.set_promiscuous(port, on))
             }
             Command::Set(Setting::Revisions(revisions)) => {
                 let set = self.core.set_revisions(revisions).await;
@@ -413,25 +437,5 @@ fn done(result: Result<Result<(), core::BindError>, Gone>) -> Result<(), ExecErr
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(ExecError::Failed(error.to_string())),
         Err(Gone) => Err(ExecError::ShuttingDown),
-    }
-}
-
-/// What the device lost since `zero`.
-fn since(stats: &PortStats, zero: &PortStats) -> PortStats {
-    PortStats {
-        rx_missed: stats.rx_missed.saturating_sub(zero.rx_missed),
-        rx_errors: stats.rx_errors.saturating_sub(zero.rx_errors),
-        rx_nombuf: stats.rx_nombuf.saturating_sub(zero.rx_nombuf),
-        tx_errors: stats.tx_errors.saturating_sub(zero.tx_errors),
-        tx_unsendable: stats.tx_unsendable.saturating_sub(zero.tx_unsendable),
-        ..*stats
-    }
-}
-
-/// The lesser number of two rows, or the first one where there is none.
-fn least<'a>(a: &'a Value, b: &'a Value) -> &'a Value {
-    match (a.as_u64(), b.as_u64()) {
-        (Some(first), Some(second)) if second < first => b,
-        _ => a,
     }
 }

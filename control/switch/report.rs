@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use vswitch::counters::{DropReason, PortTotals};
 use vswitch::dpdk::{Port, PortStats};
+use vswitch::stage::trunk::Subport;
 use vswitch::tables::PortId;
 
 /// A port's counters: the switch's own and, where the driver has any, what the device lost.
@@ -61,10 +62,10 @@ impl Totals {
 }
 
 /// `show port info`. `mtu`: the one that counts.
-pub(crate) fn info(port: &Port, mtu: u16) -> Value {
+pub(crate) fn info(number: PortId, port: &Port, mtu: u16) -> Value {
     let info = port.info();
     json!({
-        "port": info.id,
+        "port": number.get(),
         "device": info.name,
         "driver": info.driver,
         "mac": info.mac.to_string(),
@@ -81,4 +82,46 @@ pub(crate) fn info(port: &Port, mtu: u16) -> Value {
         "offloads": info.offloads.join("; "),
         "fallbacks": info.fallbacks.join("; "),
     })
+}
+
+/// Makes of its parent's row a subport's.
+pub(crate) fn make_subport(row: &mut Value, subport: Subport, started: bool) {
+    row["device"] = subport.to_string().into();
+    row["driver"] = "802.1Q".into();
+    if !started {
+        row["link"] = "down".into();
+    }
+    for no_device in [
+        "socket",
+        "rxq",
+        "max_rxq",
+        "rxd",
+        "txq",
+        "max_txq",
+        "txd",
+        "offloads",
+        "fallbacks",
+    ] {
+        row[no_device] = Value::Null;
+    }
+}
+
+/// What the device lost since `zero`.
+pub(super) fn since(stats: &PortStats, zero: &PortStats) -> PortStats {
+    PortStats {
+        rx_missed: stats.rx_missed.saturating_sub(zero.rx_missed),
+        rx_errors: stats.rx_errors.saturating_sub(zero.rx_errors),
+        rx_nombuf: stats.rx_nombuf.saturating_sub(zero.rx_nombuf),
+        tx_errors: stats.tx_errors.saturating_sub(zero.tx_errors),
+        tx_unsendable: stats.tx_unsendable.saturating_sub(zero.tx_unsendable),
+        ..*stats
+    }
+}
+
+/// The lesser number of two rows, or the first one where there is none.
+pub(super) fn least<'a>(a: &'a Value, b: &'a Value) -> &'a Value {
+    match (a.as_u64(), b.as_u64()) {
+        (Some(first), Some(second)) if second < first => b,
+        _ => a,
+    }
 }

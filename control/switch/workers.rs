@@ -14,7 +14,8 @@ use vswitch::counters::WorkerCounters;
 use vswitch::dpdk::{Eal, Mbuf, Port, PortError, PortRx, PortTx};
 use vswitch::stage::link::{HEARD_CAPACITY, Hearing};
 use vswitch::stage::punt::PuntQueues;
-use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
+use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handed, Handoff, Link};
+use vswitch::stage::trunk::Subport;
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::Registrar;
 use vswitch::worker::Worker;
@@ -73,6 +74,11 @@ enum Change {
     Remove {
         port: PortId,
         done: SyncSender<()>,
+    },
+    AddSubport {
+        port: PortId,
+        subport: Subport,
+        mtu: u16,
     },
     Tell(Hearing),
 }
@@ -166,8 +172,13 @@ impl Workers {
     /// uplink is stopped or its workers do not look.
     pub(super) fn send_by_uplink(&self, uplink: PortId, frame: Mbuf) -> bool {
         let handoffs = lock(&self.handoffs);
+        let handed = Handed {
+            frame,
+            from: None,
+            out: uplink,
+        };
         let handoff = handoffs.get(&uplink);
-        handoff.is_some_and(|handoff| handoff.push((frame, None)).is_ok())
+        handoff.is_some_and(|handoff| handoff.push(handed).is_ok())
     }
 
     /// What the workers count, and the control side for them.
@@ -230,6 +241,14 @@ impl Workers {
         }
         self.wake();
         Ok(())
+    }
+
+    /// Tells the workers of a subport, and its MTU.
+    pub(super) fn add_subport(&self, port: PortId, subport: Subport, mtu: u16) {
+        for seat in &self.seats {
+            lock(&seat.mail).push(Change::AddSubport { port, subport, mtu });
+        }
+        self.wake();
     }
 
     /// Takes a port's queues from the workers. False: one did not give them back in time.
@@ -299,6 +318,10 @@ fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, forward: &AtomicBool,
                 } => {
                     worker.limits_mut().set_mtu(port, mtu);
                     worker.add_port(port, queues, link);
+                }
+                Change::AddSubport { port, subport, mtu } => {
+                    worker.limits_mut().set_mtu(port, mtu);
+                    worker.add_subport(port, subport);
                 }
                 Change::Tell(hearing) => worker.tell(hearing),
                 Change::Remove { port, done } => {

@@ -24,6 +24,7 @@ use vswitch::counters::{DropReason, PortTotals, WorkerCounters, total};
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, wire};
 use vswitch::stage::punt::{PORT_SHARE, PuntQueues};
 use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
+use vswitch::stage::trunk::Subport;
 use vswitch::tables::PortId;
 use vswitch::worker::Worker;
 
@@ -238,6 +239,36 @@ fn fragments() -> BTreeSet<&'static str> {
     // The option of the inner TCP header, behind 50 bytes: 576 less these and 40.
     assert_eq!(sent[50 + 54..50 + 58], [2, 4, 0x01, 0xe6]);
     BTreeSet::from([DropReason::NoBuffers.name()])
+}
+
+#[test]
+fn subports_allocate_nothing() {
+    let mut lab = Lab::new();
+    let subnets = [Subnet::new(7, 1, 1, 0), Subnet::new(8, 2, 2, 0)];
+    let (parent, subport) = (port(2), port(4));
+    for (at, n, subnet) in [(parent, 1, 0), (subport, 1, 1), (port(3), 2, 1)] {
+        lab.guest(at, n, std::slice::from_ref(&subnets[subnet]));
+    }
+    lab.remote(9, &subnets[1]);
+    lab.commit();
+    lab.worker.remove_port(subport);
+    let vlan = 101;
+    lab.worker.add_subport(subport, Subport { parent, vlan });
+    let red = |from, to| {
+        let macs = [from, to].map(|n| guest_mac(8, n));
+        udp(macs[0], macs[1], subnets[1].ip(from), subnets[1].ip(to))
+    };
+    let in_vlan = |frame: &[u8]| [&frame[..12], &[0x81, 0, 0, 101], &frame[12..]].concat();
+    for _ in 0..40 {
+        lab.inject(parent, &in_vlan(&red(1, 9))); // to another host
+        lab.inject(parent, &in_vlan(&red(1, 77))); // to nobody
+        lab.inject(parent, &red(1, 9)); // in the other network, to nobody
+        lab.inject(port(3), &red(2, 1));
+    }
+    let (_, counts) = counted(|| while lab.worker.poll() != 0 {});
+    assert_eq!((counts.allocations, counts.frees), (0, 80));
+    assert_eq!((lab.out(UPLINK).len(), lab.out(parent).len()), (40, 40));
+    lab.balanced();
 }
 
 /// Frames that lack a neighbor, to the control side and back. Why some were dropped.

@@ -18,6 +18,7 @@ mod on_demand;
 mod over_ipv6;
 mod routing;
 mod tags;
+mod trunk;
 mod tunnel;
 mod underlay;
 mod uplinks;

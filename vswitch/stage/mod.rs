@@ -20,4 +20,5 @@ pub mod punt;
 pub mod route;
 pub mod tagged;
 pub mod transmit;
+pub mod trunk;
 pub mod vlan;

@@ -10,19 +10,24 @@ use zerocopy::FromBytes;
 use crate::burst::Burst;
 use crate::counters::DropReason;
 use crate::io::Frame;
+use crate::stage::trunk::Subports;
 use crate::tables::{Hop, Role, Tables};
 use crate::wire::{EthernetHdr, ethernet};
 
-/// Runs the stage over one burst whose neighbors are known. Never blocks, allocates or logs.
+/// Runs the stage over one burst whose neighbors are known. A VLAN that is a subport is another network's, so nobody reaches it
+/// by its parent. Never blocks, allocates or logs.
 #[cold]
 #[inline(never)]
-pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables) {
+pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables, subports: &Subports) {
     burst.keep(|frame, meta| {
         let Hop::Local(to) = meta.neighbor.hop() else {
             return Ok(());
         };
         match tables.role(to) {
             Role::Tenant(guest) if !guest.takes_tags && is_tagged(frame.head()) => {
+                Err(DropReason::VlanTagged)
+            }
+            Role::Tenant(_) if subports.of(to, frame.head()).is_some() => {
                 Err(DropReason::VlanTagged)
             }
             _ => Ok(()),

@@ -2,7 +2,7 @@
 //! Out: gives frames to their ports, grouped by port, in bulk.
 //!
 //! Reads `meta.out`, `len`.
-//! Drops `TxFull`, and `NoHeadroom` of what has no room for the underlay's tag.
+//! Drops `TxFull`, and `NoHeadroom` of what has no room for the underlay's tag or a subport's.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, TxQueue};
+use crate::stage::trunk::Subports;
 use crate::stage::vlan;
 use crate::tables::{MAX_PORTS, PortId};
 
@@ -18,9 +19,18 @@ use crate::tables::{MAX_PORTS, PortId};
 /// owner sends in a few polls; more only adds delay.
 pub const HANDOFF_CAPACITY: usize = 1024;
 
-/// Frames on their way to the worker that owns a port's tx queue, with the port each arrived on; `None`: they are the
-/// switch's own.
-pub type Handoff<F> = Arc<ArrayQueue<(F, Option<PortId>)>>;
+/// Frames on their way to the worker that owns a port's tx queue.
+pub type Handoff<F> = Arc<ArrayQueue<Handed<F>>>;
+
+/// One of them, as it is to be on the wire but for the underlay's tag.
+pub struct Handed<F> {
+    /// The frame.
+    pub frame: F,
+    /// The port it arrived on; `None`: it is the switch's own.
+    pub from: Option<PortId>,
+    /// The port it counts as sent by: the queue's, or a subport of that.
+    pub out: PortId,
+}
 
 /// How one worker reaches one port.
 pub enum Link<T: TxQueue> {
@@ -39,9 +49,17 @@ struct Way<T: TxQueue> {
     vlan: Option<u16>,
 }
 
+/// By port.
+struct Ways<T: TxQueue> {
+    /// Of ports that have a device.
+    own: [Option<Way<T>>; MAX_PORTS],
+    /// Ports that leave by their parents' ways.
+    subports: Subports,
+}
+
 /// A worker's ways out.
 pub struct Egress<T: TxQueue> {
-    ways: [Option<Way<T>>; MAX_PORTS],
+    ways: Ways<T>,
     /// Bit per port: its frames are tagged; and the VLAN.
     tagged: Option<(u32, u16)>,
     /// Bit per port: other workers hand over what is for it.
@@ -56,7 +74,10 @@ impl<T: TxQueue> Egress<T> {
     /// None yet. On all that leaves by the ports of `tagged`, a bit each, goes the tag of that VLAN.
     pub fn new(tagged: Option<(u32, u16)>) -> Self {
         Self {
-            ways: std::array::from_fn(|_| None),
+            ways: Ways {
+                own: std::array::from_fn(|_| None),
+                subports: Subports::default(),
+            },
             tagged,
             shared: 0,
             waiting: Box::new(std::array::from_fn(|_| Frames::new())),
@@ -74,7 +95,18 @@ impl<T: TxQueue> Egress<T> {
         let vlan = self
             .tagged
             .and_then(|(ports, vlan)| (ports & bit != 0).then_some(vlan));
-        self.ways[port.index()] = link.map(|link| Way { link, vlan });
+        self.ways.own[port.index()] = link.map(|link| Way { link, vlan });
+    }
+
+    /// The ports that leave by others' ways.
+    #[inline(always)]
+    pub const fn subports(&self) -> &Subports {
+        &self.ways.subports
+    }
+
+    /// The same, to say which those are.
+    pub const fn subports_mut(&mut self) -> &mut Subports {
+        &mut self.ways.subports
     }
 
     /// Sends a burst that arrived on `from`, each frame by the port in its metadata, in order per port. Leaves
@@ -90,8 +122,8 @@ impl<T: TxQueue> Egress<T> {
             one_port &= meta.out == first;
         }
         if one_port {
-            let way = &mut self.ways[first.index()];
-            transmit(way, burst.frames_mut(), bytes, first, Some(from), counters);
+            let ways = &mut self.ways;
+            transmit(ways, burst.frames_mut(), bytes, first, Some(from), counters);
             return;
         }
         let outs: arrayvec::ArrayVec<PortId, MAX_BURST> =
@@ -133,16 +165,14 @@ impl<T: TxQueue> Egress<T> {
         counters: &WorkerCounters,
     ) -> usize {
         let bytes = frames.iter().map(Frame::len).sum();
-        let way = &mut self.ways[out.index()];
-        transmit(way, frames, bytes, out, from, counters)
+        transmit(&mut self.ways, frames, bytes, out, from, counters)
     }
 
     fn flush(&mut self, from: PortId, counters: &WorkerCounters) {
         for out in ports(std::mem::take(&mut self.touched)) {
             let frames = &mut self.waiting[out.index()];
             let bytes = frames.iter().map(Frame::len).sum();
-            let way = &mut self.ways[out.index()];
-            transmit(way, frames, bytes, out, Some(from), counters);
+            transmit(&mut self.ways, frames, bytes, out, Some(from), counters);
         }
     }
 
@@ -151,30 +181,33 @@ impl<T: TxQueue> Egress<T> {
     #[inline]
     pub fn send_handed_over(&mut self, counters: &WorkerCounters) -> usize {
         let mut sent = 0;
-        for out in ports(self.shared) {
+        for port in ports(self.shared) {
             let Some(Way {
                 link: Link::Shared(tx, handoff),
                 vlan,
-            }) = &mut self.ways[out.index()]
+            }) = &mut self.ways.own[port.index()]
             else {
                 continue;
             };
             let mut frames = Frames::new();
             let mut bytes = 0;
-            let mut arrived_on = None;
-            for (frame, from) in std::iter::from_fn(|| handoff.pop()).take(MAX_BURST) {
-                if from != arrived_on && !frames.is_empty() {
-                    // Each port's counters must balance, so frames that arrived on one are sent together.
-                    give(tx, *vlan, &mut frames, bytes, out, arrived_on, counters);
+            let mut alike = (None, port);
+            for Handed { frame, from, out } in std::iter::from_fn(|| handoff.pop()).take(MAX_BURST)
+            {
+                if (from, out) != alike && !frames.is_empty() {
+                    // Each port's counters must balance, so frames that count alike are sent together.
+                    let (from, out) = alike;
+                    give(tx, *vlan, &mut frames, bytes, out, from, counters);
                     bytes = 0;
                 }
-                arrived_on = from;
+                alike = (from, out);
                 bytes += frame.len();
                 frames.push(frame);
                 sent += 1;
             }
             if !frames.is_empty() {
-                give(tx, *vlan, &mut frames, bytes, out, arrived_on, counters);
+                let (from, out) = alike;
+                give(tx, *vlan, &mut frames, bytes, out, from, counters);
             }
         }
         sent
@@ -194,28 +227,65 @@ fn ports(mut bits: u32) -> impl Iterator<Item = PortId> {
 /// Returns how many frames were refused, and dropped.
 #[inline]
 fn transmit<T: TxQueue>(
-    way: &mut Option<Way<T>>,
+    ways: &mut Ways<T>,
     frames: &mut Frames<T::Frame>,
     bytes: usize,
     out: PortId,
     from: Option<PortId>,
     counters: &WorkerCounters,
 ) -> usize {
-    let Some(Way { link, vlan }) = way else {
-        return refuse(frames, out, from, counters);
+    let Some(Way { link, vlan }) = &mut ways.own[out.index()] else {
+        return transmit_by_parent(ways, frames, out, from, counters);
     };
     match link {
         Link::Own(tx) | Link::Shared(tx, _) => give(tx, *vlan, frames, bytes, out, from, counters),
-        Link::Borrowed(handoff) => {
-            let mut refused = Frames::new();
-            for frame in frames.drain(..) {
-                if let Err((frame, _)) = handoff.push((frame, from)) {
-                    refused.push(frame);
-                }
+        Link::Borrowed(handoff) => hand_over(handoff, frames, out, from, counters),
+    }
+}
+
+/// The same for a port without a way of its own. What is for a subport gets its tag here, leaves by its parent's way, and
+/// counts as sent by the subport.
+#[cold]
+#[inline(never)]
+fn transmit_by_parent<T: TxQueue>(
+    ways: &mut Ways<T>,
+    frames: &mut Frames<T::Frame>,
+    out: PortId,
+    from: Option<PortId>,
+    counters: &WorkerCounters,
+) -> usize {
+    let subport = ways.subports.get(out);
+    let parent = subport.and_then(|it| Some((it.vlan, ways.own[it.parent.index()].as_mut()?)));
+    let Some((vlan, Way { link, .. })) = parent else {
+        return refuse(frames, out, from, counters);
+    };
+    let on = |frame: &mut T::Frame| vlan::push(frame, vlan);
+    let (unfit, bytes) = tag(frames, on, out, from, counters);
+    unfit
+        + match link {
+            Link::Own(tx) | Link::Shared(tx, _) => {
+                give(tx, None, frames, bytes, out, from, counters)
             }
-            refuse(&mut refused, out, from, counters)
+            Link::Borrowed(handoff) => hand_over(handoff, frames, out, from, counters),
+        }
+}
+
+/// Leaves frames with the worker that has the tx queue. Returns how many it did not take, and were dropped.
+#[inline]
+fn hand_over<F: Frame>(
+    handoff: &Handoff<F>,
+    frames: &mut Frames<F>,
+    out: PortId,
+    from: Option<PortId>,
+    counters: &WorkerCounters,
+) -> usize {
+    let mut refused = Frames::new();
+    for frame in frames.drain(..) {
+        if let Err(Handed { frame, .. }) = handoff.push(Handed { frame, from, out }) {
+            refused.push(frame);
         }
     }
+    refuse(&mut refused, out, from, counters)
 }
 
 /// Gives frames to the device and counts: what it refused is dropped at once, since waiting for a full ring
@@ -232,7 +302,10 @@ fn give<T: TxQueue>(
 ) -> usize {
     let (unfit, bytes) = match vlan {
         None => (0, bytes),
-        Some(vlan) => tag(frames, vlan, out, from, counters),
+        Some(vlan) => {
+            let on = |frame: &mut T::Frame| vlan::put_on(frame, vlan);
+            tag(frames, on, out, from, counters)
+        }
     };
     let sent = tx.tx_burst(frames);
     let refused: usize = frames.iter().map(Frame::len).sum();
@@ -248,17 +321,17 @@ fn give<T: TxQueue>(
     unfit + refuse(frames, out, from, counters)
 }
 
-/// Tags frames; drops those that have no room for it. Returns how many those were, and the bytes of the others.
+/// Tags frames by `on`; drops those that have no room for it. Returns how many those were, and the bytes of the others.
 #[inline(never)]
 fn tag<F: Frame>(
     frames: &mut Frames<F>,
-    vlan: u16,
+    on: impl FnMut(&mut F) -> bool,
     out: PortId,
     from: Option<PortId>,
     counters: &WorkerCounters,
 ) -> (usize, usize) {
     let all = frames.len();
-    frames.retain(|frame| vlan::put_on(frame, vlan));
+    frames.retain(on);
     let unfit = all - frames.len();
     count_lost(unfit, DropReason::NoHeadroom, out, from, counters);
     (unfit, frames.iter().map(Frame::len).sum())

@@ -22,15 +22,13 @@ const NUMBER: u16 = 0xfff;
 #[inline(never)]
 pub(super) fn take_off<F: Frame>(burst: &mut Burst<F>, vlan: u16) {
     burst.keep(|frame, _| {
-        let head = frame.head_mut();
-        let (_, tag) = head
+        let (_, tag) = (frame.head())
             .split_at_checked(ADDRESSES)
             .ok_or(DropReason::Truncated)?;
         let &[a, b, c, d] = tag.first_chunk().ok_or(DropReason::Truncated)?;
         match u16::from_be_bytes([a, b]) {
             ethernet::VLAN if u16::from_be_bytes([c, d]) & NUMBER == vlan => {
-                head.copy_within(..ADDRESSES, TAG);
-                frame.trim_front(TAG); // which are there
+                strip(frame);
                 Ok(())
             }
             other if ethernet::is_tag(other) => Ok(()),
@@ -46,10 +44,28 @@ pub(super) fn put_on<F: Frame>(frame: &mut F, vlan: u16) -> bool {
     let Ok((header, _)) = EthernetHdr::ref_from_prefix(frame.head()) else {
         return false;
     };
-    if ethernet::is_tag(header.ethertype()) {
-        return true;
+    ethernet::is_tag(header.ethertype()) || push(frame, vlan)
+}
+
+/// The VLAN of a frame's tag, if it has one of IEEE 802.1Q.
+pub(super) fn number(head: &[u8]) -> Option<u16> {
+    match *head.get(ADDRESSES..)?.first_chunk()? {
+        [a, b, c, d] if u16::from_be_bytes([a, b]) == ethernet::VLAN => {
+            Some(u16::from_be_bytes([c, d]) & NUMBER)
+        }
+        _ => None,
     }
-    if frame.prepend::<TAG>().is_none() {
+}
+
+/// Takes off a frame the tag that it has.
+pub(super) fn strip<F: Frame>(frame: &mut F) {
+    frame.head_mut().copy_within(..ADDRESSES, TAG);
+    frame.trim_front(TAG); // which are there
+}
+
+/// Puts a tag on a frame, in front of those that it has. False: there is no room in front of it, or it is no frame.
+pub(super) fn push<F: Frame>(frame: &mut F, vlan: u16) -> bool {
+    if frame.head().len() < ADDRESSES || frame.prepend::<TAG>().is_none() {
         return false;
     }
     let head = frame.head_mut();

@@ -46,7 +46,7 @@ pub const MAX_UPLINKS: usize = 2;
 /// Most subnets one tenant port can have addresses in.
 pub const MAX_ATTACHMENTS: usize = 8;
 
-/// A port's number, as DPDK counts them: below [`MAX_PORTS`].
+/// A port's number, by the order in which ports are attached: below [`MAX_PORTS`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct PortId(u16);
 

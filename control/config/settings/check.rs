@@ -8,6 +8,7 @@ use vswitch::tables::{ENCAPSULATION, MAX_PORTS, PortId};
 use vswitch::wire::ipv6;
 
 use super::super::line::Line;
+use super::super::subport::SubportError;
 use super::fold::{Fold, gateway_key};
 use super::site::is_on_link;
 use super::{Conflict, Vtep};
@@ -23,6 +24,7 @@ impl Fold<'_> {
         self.check_underlay();
         self.check_ncm();
         self.check_roles();
+        self.check_subports();
         self.check_rules();
         self.check_sizes();
     }
@@ -161,6 +163,27 @@ impl Fold<'_> {
         }
     }
 
+    /// The uplinks and the host port neither are subports nor have any.
+    fn check_subports(&mut self) {
+        let uplinks = self.settings.vteps.iter();
+        let uplinks = uplinks.map(|vtep| (vtep.port, self.uplink_line_of(vtep)));
+        let host_port = self.settings.host_port;
+        let host_port = host_port.map(|port| (port, self.line("set host port")));
+        for (role, at) in uplinks.chain(host_port).collect::<Vec<_>>() {
+            let ports = (0..).filter_map(PortId::new).zip(&self.settings.ports);
+            let found = ports.filter_map(|(port, settings)| {
+                let subport = settings.subport()?;
+                match subport.parent == role {
+                    true => Some(SubportError::NoGuest(subport).into()),
+                    false => (port == role).then_some(Conflict::SubportRole(port.get())),
+                }
+            });
+            for conflict in found.collect::<Vec<Conflict>>() {
+                self.error(at, conflict, &[]);
+            }
+        }
+    }
+
     fn check_roles(&mut self) {
         let uplinks: Vec<_> = (self.settings.vteps.iter())
             .map(|vtep| (vtep.port, self.uplink_line_of(vtep)))
@@ -200,7 +223,15 @@ impl Fold<'_> {
         let Some(polled) = self.settings.portlist.clone() else {
             return;
         };
-        for (port, at) in roles.into_iter().filter(|(port, _)| !polled.contains(port)) {
+        let has_device = |port: PortId| {
+            let settings = self.settings.ports.get(port.index());
+            let subport = settings.and_then(|settings| settings.subport());
+            subport.map_or(port, |subport| subport.parent)
+        };
+        let unpolled: Vec<_> = (roles.into_iter())
+            .filter(|(port, _)| !polled.contains(&has_device(*port)))
+            .collect();
+        for (port, at) in unpolled {
             let note = (self.line("set portlist"), "the ports that are polled");
             self.error(at, Conflict::NotPolled(port.get()), &[note]);
         }

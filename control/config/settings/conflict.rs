@@ -9,6 +9,8 @@ use vswitch::wire::ipv6;
 
 use crate::southbound::field::version;
 
+use super::super::subport::SubportError;
+
 /// A contradiction.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum Conflict {
@@ -32,6 +34,12 @@ pub(crate) enum Conflict {
     /// The same device for two ports.
     #[error("the device `{0}` is attached twice")]
     SameDevice(String),
+    /// No subport, or something that it does not have.
+    #[error(transparent)]
+    Subport(#[from] SubportError),
+    /// The uplink or the host port.
+    #[error("port {0} is a subport: it has no device to be the uplink or the host port")]
+    SubportRole(u16),
     /// The same of the controller's ports for two ports.
     #[error("two ports are bound to `{0}`")]
     SameId(String),

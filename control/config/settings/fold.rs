@@ -10,6 +10,7 @@ use vswitch::tables::{MAX_PORTS, MAX_UPLINKS, PortId};
 use super::super::command::{Command, Ports, Setting};
 use super::super::error::{ConfigError, ConfigErrors, Note};
 use super::super::line::{Line, Place};
+use super::super::subport::{SubportError, next_subport};
 use super::{Conflict, PortSettings, Settings, Vtep, vxlan};
 use crate::families::Families;
 
@@ -125,7 +126,7 @@ impl<'a> Fold<'a> {
                 self.once(line, format!("port config {ports} {}", item.word()));
                 // The grammar's ranges end below 65536.
                 let value = u16::try_from(*value).unwrap_or(u16::MAX);
-                self.each_port(line, *ports, |port| *port.item(*item) = Some(value));
+                self.each_device(line, *ports, |port| *port.item(*item) = Some(value));
             }
             Command::PortRule { ports, rule } => {
                 self.once(line, format!("port config {ports} {}", rule.word()));
@@ -174,6 +175,9 @@ impl<'a> Fold<'a> {
                 &[(Some(first), "first here")],
             );
         }
+        if let Err(error) = next_subport(device, self.settings.ports.iter(), &[]) {
+            self.error(Some(line), error.into(), &[]); // its number is taken all the same
+        }
         if self.settings.ports.len() == MAX_PORTS {
             return self.error(Some(line), Conflict::TooManyPorts, &[]);
         }
@@ -203,6 +207,27 @@ impl<'a> Fold<'a> {
         }
     }
 
+    /// The same for what only devices have: `all` leaves subports out, and to name one is an error.
+    fn each_device(
+        &mut self,
+        line: &Line,
+        ports: Ports,
+        mut change: impl FnMut(&mut PortSettings),
+    ) {
+        let mut none = None;
+        self.each_port(line, ports, |port| match (port.subport(), ports) {
+            (None, _) => change(port),
+            (Some(subport), Ports::One(port)) => {
+                let port = port.get();
+                none = Some(SubportError::NoDevice { port, subport });
+            }
+            (Some(_), Ports::All) => {}
+        });
+        if let Some(error) = none {
+            self.error(Some(line), error.into(), &[]);
+        }
+    }
+
     fn set(&mut self, line: &'a Line, setting: &Setting) {
         match setting {
             Setting::UnderlayNeighbor { ip, .. } => {
@@ -224,10 +249,10 @@ impl<'a> Fold<'a> {
                 settings.portlist = Some(ports.clone());
                 ports
                     .iter()
-                    .for_each(|&port| self.each_port(line, Ports::One(port), |_| ()));
+                    .for_each(|&port| self.each_device(line, Ports::One(port), |_| ()));
             }
             Setting::Promisc { ports, on } => {
-                self.each_port(line, *ports, |port| port.promisc = Some(*on))
+                self.each_device(line, *ports, |port| port.promisc = Some(*on))
             }
             Setting::HostPort(port) => {
                 settings.host_port = Some(*port);

@@ -46,7 +46,7 @@ pub(crate) const AGENT_SUBSCRIBE: SocketAddr =
 /// What a start-up file says of one port. `None`: nothing, the device decides.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct PortSettings {
-    /// The device, with its arguments.
+    /// The device, with its arguments, or a [subport](super::subport).
     pub(crate) device: String,
     /// Receive queues.
     pub(crate) rxq: Option<u16>,

@@ -65,7 +65,7 @@ pub(super) const ROWS: &[Spec] = &[
             arg(
                 "DEVARGS",
                 Kind::Text,
-                "the device: a PCI address or a DPDK virtual device with its arguments",
+                "the device: a PCI address or a DPDK virtual device with its arguments; or a VLAN of another port",
             ),
         ],
         when: When::Always,
@@ -73,7 +73,10 @@ pub(super) const ROWS: &[Spec] = &[
         details: "\
 Examples: `port attach 0000:3b:00.0` (a NIC bound to vfio-pci), `port attach \
 net_vhost0,iface=/run/alkaid/vm1.sock,queues=1` (a virtual machine), `port attach net_tap0,iface=tap0`, \
-`port attach net_af_packet0,iface=veth0`, `port attach net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap`.",
+`port attach net_af_packet0,iface=veth0`, `port attach net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap`. `port attach vlan101@3` \
+makes a subport: what the guest at port 3 sends with the 802.1Q tag of VLAN 101 loses it and arrives on the new port, and what \
+leaves by that leaves by port 3 with the tag. It is bound, guarded and counted as any port; queues, MTU and promiscuous mode \
+are those of port 3.",
         build: make!([Value::Text(device)] => Command::PortAttach(device.clone())),
     },
     port_config!(

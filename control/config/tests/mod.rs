@@ -6,5 +6,6 @@ mod files;
 mod grammar;
 mod properties;
 mod start_up;
+mod subports;
 mod underlay;
 mod uplinks;

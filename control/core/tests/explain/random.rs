@@ -241,7 +241,11 @@ fn links(asks: bool) -> Links {
     limits.set_mtu(PORT_A, 1000);
     let started = PORTS.into_iter().filter(|port| !asks || *port != PORT_B);
     let started = started.collect();
-    Links { limits, started }
+    Links {
+        limits,
+        started,
+        subports: Vec::new(),
+    }
 }
 
 /// A worker like those that forward.
@@ -257,7 +261,9 @@ impl Forwarding {
         let counters = Arc::new(WorkerCounters::default());
         let reader = world.registrar.reader("forwarding").unwrap();
         let mut worker = Worker::new(reader, Arc::clone(&counters), 32);
-        let Links { limits, started } = links(asks);
+        let Links {
+            limits, started, ..
+        } = links(asks);
         *worker.limits_mut() = limits;
         worker.tell(Hearing::new(ArrayQueue::new(1 << 15)));
         let held = Arc::new(PuntQueues::default());
