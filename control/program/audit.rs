@@ -63,16 +63,15 @@ impl Program {
         }
     }
 
-    /// Next hops of rules that nobody has: router, subnet of the rule, next hop.
+    /// Next hops of rules that nobody has: router, subnet of the rule if it is not one of the router's default table, next hop.
     pub(crate) fn unknown_next_hops<'a>(
         &'a self,
         wanted: &'a Wanted,
-    ) -> impl Iterator<Item = (&'a str, SubnetIx, IpAddr)> {
+    ) -> impl Iterator<Item = (&'a str, Option<SubnetIx>, IpAddr)> {
         wanted.routers().flat_map(move |(ix, slot)| {
-            let obstacles = self.router_obstacles(wanted, ix);
-            obstacles.filter_map(move |obstacle| match obstacle {
-                Obstacle::NoNextHop(subnet, hop) => Some((&*slot.id, subnet, hop)),
-                _ => None,
+            let missing = self.missing_hops(wanted, ix);
+            missing.map(move |(is_default, subnet, hop)| {
+                (&*slot.id, (!is_default).then_some(subnet), hop)
             })
         })
     }

@@ -53,7 +53,7 @@ use neighbor::Placement;
 use numbers::Numbers;
 pub(crate) use obstacle::Obstacle;
 use port::ProgrammedPort;
-use routes::SubnetRoutes;
+use routes::{SubnetRoutes, Worked};
 use subnet::Resolved;
 
 /// How many neighbors ahead of the one that is taken in or programmed the tables are prefetched: enough to hide a cache
@@ -181,8 +181,9 @@ impl Program {
         {
             routed.extend(router.value.subnets.keys());
         }
+        let mut worked = Worked::new();
         for subnet in routed {
-            if self.update_routes(wanted, subnet)
+            if self.update_routes(wanted, subnet, &mut worked)
                 && let Some(slot) = wanted.subnet(subnet)
             {
                 ports.extend(&slot.ports);
