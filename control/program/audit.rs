@@ -52,7 +52,7 @@ impl Gap {
 
 impl Program {
     /// Whether workers see the resource as it is wanted, when all that was committed is settled. What leaves no trace of
-    /// its own in their tables (VPCs, subnets, routers) is seen in those of the ports that use it.
+    /// its own in their tables (VPCs, subnets, routers, gateways) is seen in those of the ports that use it.
     pub(crate) fn audit(&self, wanted: &Wanted, subject: &Subject) -> Result<(), Gap> {
         self.state(wanted, subject).map_err(Gap::Obstacle)?;
         match subject {

@@ -199,16 +199,22 @@ impl Program {
             return;
         };
         uplink.learned.extend(learned.iter().copied());
+        let Some(uplink) = &self.site.underlay else {
+            return;
+        };
         let learned: HashSet<_> = learned.iter().map(|(ip, _)| *ip).collect();
-        let leads = |slot: &NeighborSlot| {
-            let way = uplink.way_to(slot.place.host);
+        let leads = |host| {
+            let way = uplink.way_to(host);
             way.is_some_and(|way| learned.contains(&way))
         };
-        let neighbors = wanted.neighbors().filter(|(_, slot)| leads(slot));
-        for ix in neighbors.map(|(ix, _)| ix).collect::<Vec<_>>() {
+        let neighbors = wanted
+            .neighbors()
+            .filter(|(_, slot)| leads(slot.place.host));
+        let neighbors: Vec<_> = neighbors.map(|(ix, _)| ix).collect();
+        let grouped = self.grouped(wanted, leads).collect();
+        for ix in neighbors {
             self.update_neighbor(wanted, ix);
         }
-        let grouped = self.grouped().collect();
         self.look_at(
             wanted,
             Touched {
