@@ -14,8 +14,9 @@ use crate::program::Program;
 use crate::southbound::field::{Quote, is_link_local};
 use crate::state::Wanted;
 use crate::state::id::Id;
-use crate::state::network::{SubnetIx, VpcIx};
+use crate::state::network::{SubnetIx, SubnetSlot, VpcIx};
 use crate::state::resource::NextHop;
+use crate::state::router::RouterIx;
 
 /// What kind of contradiction it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -133,7 +134,11 @@ pub(crate) fn conflicts(wanted: &Wanted, program: &Program) -> Conflicts {
     duplicate_addresses(wanted, program, &mut all);
     overlapping_routes(wanted, &mut all);
     for (router, subnet, hop) in program.unknown_next_hops(wanted) {
-        let place = format!("{hop} in the table of {}", subnet_name(wanted, subnet));
+        let table = match subnet {
+            Some(subnet) => Table::Own(subnet).name(wanted),
+            None => format!("the default table of router {}", Quote(router)),
+        };
+        let place = format!("{hop} in {table}");
         let between = all.entry((Kind::UnknownNextHop, place)).or_default();
         between.insert(format!("router {}", Quote(router)));
     }
@@ -226,17 +231,60 @@ fn duplicate_addresses(wanted: &Wanted, program: &Program, all: &mut Conflicts) 
     }
 }
 
+/// The rules that hold for a subnet.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Table {
+    /// Its own, of all its routers.
+    Own(SubnetIx),
+    /// The default ones of its routers, which other subnets may have, too.
+    Default(Vec<RouterIx>),
+}
+
+impl Table {
+    fn of(wanted: &Wanted, ix: SubnetIx, subnet: &SubnetSlot) -> Self {
+        match wanted.has_own_rules(ix) {
+            true => Self::Own(ix),
+            false => Self::Default(subnet.routers.iter().copied().collect()),
+        }
+    }
+
+    fn name(&self, wanted: &Wanted) -> String {
+        match self {
+            Self::Own(ix) => format!("the table of {}", subnet_name(wanted, *ix)),
+            Self::Default(routers) => {
+                let ids = routers.iter().filter_map(|ix| wanted.router(*ix));
+                let mut ids: Vec<_> = ids.map(|slot| Quote(&slot.id).to_string()).collect();
+                ids.sort_unstable();
+                format!("the default table of router {}", ids.join(" and "))
+            }
+        }
+    }
+}
+
 /// Rules for one destination of which some have no effect: those of another priority than the lowest, and those beside one
 /// that leads to no machine. Machines of one priority share the flows.
 fn overlapping_routes(wanted: &Wanted, all: &mut Conflicts) {
     type Ways = BTreeMap<NextHop, (u32, String)>;
-    let mut ways = HashMap::<(SubnetIx, IpNet), Ways>::new();
-    for (_, slot) in wanted.routers() {
-        let Some(router) = &slot.wanted else { continue };
-        let subnets = router.value.subnets.keys();
-        let tables = subnets.filter_map(|ix| Some((*ix, wanted.rules(&router.value, *ix)?)));
-        for (subnet, rule) in tables.flat_map(|(ix, rules)| rules.values().map(move |it| (ix, it)))
-        {
+    let share = |ways: &Ways| {
+        let first = ways.values().next().map(|(priority, _)| *priority);
+        let mut all = ways.iter();
+        all.all(|(hop, (priority, _))| hop.machine().is_some() && Some(*priority) == first)
+    };
+    let overlap = |ways: &Ways| ways.len() > 1 && !share(ways);
+    let mut tables = HashMap::new();
+    for (ix, slot) in wanted.subnets() {
+        tables
+            .entry(Table::of(wanted, ix, slot))
+            .or_insert((ix, slot));
+    }
+    for (table, (ix, slot)) in tables {
+        let mut ways = HashMap::<IpNet, Ways>::new();
+        let routers = slot.routers.iter().filter_map(|ix| wanted.router(*ix));
+        let rules = routers.filter_map(|slot| {
+            let rules = wanted.rules(&slot.wanted.as_ref()?.value, ix)?;
+            Some(rules.values().map(move |rule| (slot, rule)))
+        });
+        for (slot, rule) in rules.flatten() {
             let hop = match rule.next_hop {
                 NextHop::Link => "the link".to_owned(),
                 NextHop::Via(machine) => machine.to_string(),
@@ -249,7 +297,7 @@ fn overlapping_routes(wanted: &Wanted, all: &mut Conflicts) {
                 hop,
                 rule.priority
             );
-            let ways = ways.entry((subnet, rule.destination.trunc())).or_default();
+            let ways = ways.entry(rule.destination.trunc()).or_default();
             // Of several rules with one next hop, the one that counts.
             let (priority, way) = (rule.priority, ways.entry(rule.next_hop));
             let way = way.or_insert_with(|| (priority, name.clone()));
@@ -257,20 +305,13 @@ fn overlapping_routes(wanted: &Wanted, all: &mut Conflicts) {
                 *way = (priority, name);
             }
         }
-    }
-    let share = |ways: &Ways| {
-        let first = ways.values().next().map(|(priority, _)| *priority);
-        let mut all = ways.iter();
-        all.all(|(hop, (priority, _))| hop.machine().is_some() && Some(*priority) == first)
-    };
-    let overlap = |ways: &Ways| ways.len() > 1 && !share(ways);
-    for ((subnet, destination), ways) in ways.into_iter().filter(|(_, ways)| overlap(ways)) {
-        let table = subnet_name(wanted, subnet);
-        let place = format!("{destination} in the table of {table}");
-        all.insert(
-            (Kind::OverlappingRoute, place),
-            ways.into_values().map(|(_, name)| name).collect(),
-        );
+        for (destination, ways) in ways.into_iter().filter(|(_, ways)| overlap(ways)) {
+            let place = format!("{destination} in {}", table.name(wanted));
+            all.insert(
+                (Kind::OverlappingRoute, place),
+                ways.into_values().map(|(_, name)| name).collect(),
+            );
+        }
     }
 }
 

@@ -49,7 +49,7 @@ impl From<&Goal> for Encoded {
 /// What to list of the goal state.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Show {
-    /// VPCs: id, name, cidr, vni, subnets.
+    /// VPCs: id, name, cidr, vni, subnets, gateways, state.
     Vpcs,
     /// Subnets: id, vpc, cidr, vni, gateway, state.
     Subnets,

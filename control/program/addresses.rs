@@ -5,6 +5,8 @@
 //! to a new port is written after that, by [`Program::follow_up`], and the one that it takes the place of stays until
 //! then: no packet meets a port without a role, nor an address that nobody has for a moment.
 
+use std::collections::BTreeSet;
+
 use vswitch::tables::{Hop, HopId, Neighbor, TableFull};
 
 use super::claims::Rank;
@@ -18,9 +20,14 @@ impl Program {
     pub(crate) fn follow_up(&mut self, wanted: &Wanted) -> bool {
         self.unseen.clear();
         let neighbors = std::mem::take(&mut self.crowded);
+        let mut groups = std::mem::take(&mut self.crowded_groups);
+        if !std::mem::take(&mut self.hops_left) {
+            // Looked at again when a next hop has gone.
+            self.crowded_groups = std::mem::take(&mut groups);
+        }
         let ips = std::mem::take(&mut self.late_ips);
         let macs = std::mem::take(&mut self.late_macs);
-        if neighbors.is_empty() && ips.is_empty() && macs.is_empty() {
+        if neighbors.is_empty() && groups.is_empty() && ips.is_empty() && macs.is_empty() {
             return false;
         }
         for key in ips {
@@ -42,10 +49,18 @@ impl Program {
             }
         }
         for hop in std::mem::take(&mut self.late_hops) {
+            self.hops_left = true;
             self.writer.release_hop(hop);
         }
         for neighbor in neighbors {
             self.update_neighbor(wanted, neighbor);
+        }
+        let mut ports = BTreeSet::new();
+        for vpc in groups {
+            ports.extend(self.update_group(wanted, vpc));
+        }
+        for port in ports {
+            self.update_port(wanted, port);
         }
         self.crowded.clear(); // what has no room now has none
         true
@@ -126,6 +141,7 @@ impl Program {
     /// Gives a next hop back, when no entry of the table names it any more.
     pub(super) fn release_hop(&mut self, hop: HopId) {
         if self.late_ips.is_empty() && self.late_macs.is_empty() {
+            self.hops_left = true;
             self.writer.release_hop(hop);
         } else {
             self.late_hops.push(hop);

@@ -52,7 +52,7 @@ impl Gap {
 
 impl Program {
     /// Whether workers see the resource as it is wanted, when all that was committed is settled. What leaves no trace of
-    /// its own in their tables (VPCs, subnets, routers) is seen in those of the ports that use it.
+    /// its own in their tables (VPCs, subnets, routers, gateways) is seen in those of the ports that use it.
     pub(crate) fn audit(&self, wanted: &Wanted, subject: &Subject) -> Result<(), Gap> {
         self.state(wanted, subject).map_err(Gap::Obstacle)?;
         match subject {
@@ -63,16 +63,15 @@ impl Program {
         }
     }
 
-    /// Next hops of rules that nobody has: router, subnet of the rule, next hop.
+    /// Next hops of rules that nobody has: router, subnet of the rule if it is not one of the router's default table, next hop.
     pub(crate) fn unknown_next_hops<'a>(
         &'a self,
         wanted: &'a Wanted,
-    ) -> impl Iterator<Item = (&'a str, SubnetIx, IpAddr)> {
+    ) -> impl Iterator<Item = (&'a str, Option<SubnetIx>, IpAddr)> {
         wanted.routers().flat_map(move |(ix, slot)| {
-            let obstacles = self.router_obstacles(wanted, ix);
-            obstacles.filter_map(move |obstacle| match obstacle {
-                Obstacle::NoNextHop(subnet, hop) => Some((&*slot.id, subnet, hop)),
-                _ => None,
+            let missing = self.missing_hops(wanted, ix);
+            missing.map(move |(is_default, subnet, hop)| {
+                (&*slot.id, (!is_default).then_some(subnet), hop)
             })
         })
     }

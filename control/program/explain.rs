@@ -14,7 +14,9 @@ use vswitch::stage::observe::Stage;
 use vswitch::stage::punt::Sought;
 use vswitch::stage::trunk::Subport;
 use vswitch::tables::{Hop, Neighbor, Neighbors, PortId, Role, TenantPort};
-use vswitch::wire::{Mac, ethernet};
+use vswitch::wire::nd::{self, NeighborHdr};
+use vswitch::wire::{ArpHdr, Mac, ethernet};
+use zerocopy::FromBytes;
 
 use super::Program;
 use crate::explain::packet::{PacketError, Sender, packet};
@@ -199,7 +201,7 @@ impl<'a> Explainer<'a> {
 
     /// Of a packet that lacks a neighbor, the gateway that is to know it.
     fn left_to_gateway(&self, meta: &Meta, head: &[u8], neighbor: Neighbor) -> Step {
-        let what = match destination(meta, head) {
+        let what = match asked(head).or_else(|| destination(meta, head)) {
             Some(ip) => ip.to_string(),
             None => Mac::from_word(meta.dst_mac).to_string(),
         };
@@ -367,6 +369,16 @@ fn parsed(meta: &Meta, head: &[u8]) -> String {
         }
         None => "neither IPv4 nor IPv6, or behind a VLAN tag".to_owned(),
     }
+}
+
+/// The address that a frame asks for the MAC of, by ARP or a neighbor solicitation.
+fn asked(head: &[u8]) -> Option<IpAddr> {
+    if let Some(arp) = ArpHdr::in_frame(head) {
+        return arp.is_request().then_some(arp.target_ip().into());
+    }
+    let (_, _, message) = nd::sound(head, NeighborHdr::LEN)?;
+    let (message, _) = NeighborHdr::ref_from_prefix(message).ok()?;
+    (message.kind() == nd::NEIGHBOR_SOLICITATION).then_some(message.target().into())
 }
 
 /// The packet's own destination, if it is IP.

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use vswitch::tables::{GatewayGroup, Hop, HopId, MAX_MEMBERS, Neighbor};
 
 use super::{Obstacle, Program};
@@ -17,9 +17,9 @@ use crate::state::port::PortIx;
 /// What is programmed of a VPC's gateways.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// Machines, each once; each holds its next hop.
+    /// Machines by address, each once; each holds its next hop.
     members: Vec<(IpAddr, HopId)>,
-    /// Compiled. Stays the same object as long as the members do.
+    /// Compiled. Stays the same object as long as the members do, and is shared by VPCs with the same.
     pub(super) table: Option<Arc<GatewayGroup>>,
     /// What gateways lack, by their ids.
     lacking: Vec<(Box<str>, Obstacle)>,
@@ -47,11 +47,15 @@ impl Program {
         of_it.map_or(Ok(()), |(_, obstacle)| Err(obstacle.clone()))
     }
 
-    /// Why the VPC is not wholly programmed.
+    /// Why the VPC is not wholly programmed: also for what its gateways lack, whether they came before it or after.
     pub(super) fn vpc_state(&self, wanted: &Wanted, ix: VpcIx) -> Result<(), Obstacle> {
         let mut ids = wanted.gateways_of(ix).into_iter();
-        let missing = ids.find(|id| wanted.gateway(id).is_none());
-        missing.map_or(Ok(()), |id| Err(Obstacle::NoGateway(id.into())))
+        if let Some(missing) = ids.find(|id| wanted.gateway(id).is_none()) {
+            return Err(Obstacle::NoGateway(missing.into()));
+        }
+        let group = self.groups.get(&ix);
+        let lacking = group.and_then(|group| group.lacking.first());
+        lacking.map_or(Ok(()), |(_, obstacle)| Err(obstacle.clone()))
     }
 
     /// The gateways of a subnet's VPC.
@@ -77,9 +81,16 @@ impl Program {
         members.map(|(_, hop)| *hop)
     }
 
-    /// VPCs whose gateways have a place in the tables here, or wait for one.
-    pub(super) fn grouped(&self) -> impl Iterator<Item = VpcIx> {
-        self.groups.keys().copied()
+    /// VPCs with ports here one of whose gateways is a machine of this kind.
+    pub(super) fn grouped<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        is_one: impl Fn(IpAddr) -> bool + 'a,
+    ) -> impl Iterator<Item = VpcIx> + 'a {
+        self.groups.keys().copied().filter(move |vpc| {
+            let mut gateways = Self::machines_of(wanted, *vpc);
+            gateways.any(|(_, gateway)| gateway.value.iter().any(|(ip, _)| is_one(*ip)))
+        })
     }
 
     /// The machines of the gateways that a VPC names, by the ids of the gateways.
@@ -95,6 +106,14 @@ impl Program {
     /// Works the group of a VPC anew. The ports that have to know.
     pub(super) fn update_group(&mut self, wanted: &Wanted, ix: VpcIx) -> Vec<PortIx> {
         let mut new = self.resolve_group(wanted, ix);
+        let is_full = |(_, obstacle): &(_, Obstacle)| matches!(obstacle, Obstacle::Full(_));
+        match new
+            .as_ref()
+            .is_some_and(|new| new.lacking.iter().any(is_full))
+        {
+            true => self.crowded_groups.insert(ix),
+            false => self.crowded_groups.remove(&ix),
+        };
         let old = self.groups.remove(&ix);
         let same = match (&old, &mut new) {
             (None, None) => true,
@@ -103,13 +122,23 @@ impl Program {
                 true
             }
             (_, Some(new)) => {
-                new.table = GatewayGroup::new(&new.members).map(Arc::new);
+                let mut others = self.groups.values();
+                new.table = match others.find(|other| other.members == new.members) {
+                    Some(other) => other.table.clone(),
+                    None => GatewayGroup::new(&new.members).map(Arc::new),
+                };
                 new.table.is_none() && old.as_ref().is_none_or(|old| old.table.is_none())
             }
             (Some(old), None) => old.table.is_none(),
         };
+        let hops_left = self.hops_left;
+        let both = old.as_ref().zip(new.as_ref());
+        let unchanged = both.is_some_and(|(old, new)| old.members == new.members);
         for (_, hop) in old.into_iter().flat_map(|old| old.members) {
             self.release_hop(hop);
+        }
+        if unchanged {
+            self.hops_left = hops_left; // the new group has them all
         }
         self.groups.extend(new.map(|new| (ix, new)));
         match wanted.vpc(ix) {
@@ -130,26 +159,39 @@ impl Program {
             table: None,
             lacking: Vec::new(),
         };
-        let mut seen = HashSet::new();
+        // What is described counts, not what can be reached from here: hosts agree on who is in the group.
+        let mut described = HashSet::new();
+        let mut reached = HashMap::new();
         for (id, gateway) in Self::machines_of(wanted, ix) {
-            let room = group.members.len() + gateway.value.len() <= MAX_MEMBERS;
-            if !room {
-                group
-                    .lacking
-                    .push((id.into(), Obstacle::TooManyMachines(ix)));
+            let ips = gateway.value.iter().map(|(ip, _)| *ip);
+            let more: HashSet<_> = ips.filter(|ip| !described.contains(ip)).collect();
+            if described.len() + more.len() > MAX_MEMBERS {
+                let obstacle = Obstacle::TooManyMachines(ix);
+                group.lacking.push((id.into(), obstacle));
                 continue;
             }
+            described.extend(more);
+            let (mut works, mut lacking) = (false, Vec::new());
             for (ip, mac) in &gateway.value {
                 // What this host itself would be asked for, it has no neighbor for either.
-                if self.site.is_own(*ip) || !seen.insert(*ip) {
+                if self.site.is_own(*ip) {
                     continue;
                 }
-                match self.hop_towards(*ip, Some(*mac)) {
-                    Ok(hop) => group.members.push((*ip, hop)),
-                    Err(obstacle) => group.lacking.push((id.into(), obstacle)),
+                let hop = reached.entry(*ip);
+                match hop.or_insert_with(|| self.hop_towards(*ip, Some(*mac))) {
+                    Ok(_) => works = true,
+                    Err(obstacle) => lacking.push(obstacle.clone()),
                 }
             }
+            // Machines of the version that this host has no VTEP of are other hosts'.
+            lacking.retain(|obstacle| !works || !matches!(obstacle, Obstacle::NoVtepLike(_)));
+            let lacking = lacking.into_iter().map(|obstacle| (id.into(), obstacle));
+            group.lacking.extend(lacking);
         }
+        let members = reached.into_iter();
+        let members = members.filter_map(|(ip, hop)| Some((ip, hop.ok()?)));
+        group.members.extend(members);
+        group.members.sort_unstable_by_key(|(ip, _)| *ip);
         Some(group)
     }
 

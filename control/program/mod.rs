@@ -2,7 +2,7 @@
 //! Wanted state -> edits of the workers' tables -> one publication.
 //!
 //! [`Program::update`] is the way in: it looks at what was touched, in the order in which things depend on
-//! each other: [`subnet`]s (VNI and VPC as numbers), VPCs' gateways ([`group`]), [`routes`], [`port`]s, [`neighbor`]s. Each of
+//! each other: [`subnet`]s (VNI and VPC as numbers), [`routes`], VPCs' gateways ([`group`]), [`port`]s, [`neighbor`]s. Each of
 //! them is worked out anew from the wanted state, compared with what was programmed, and the difference
 //! becomes edits. What lacks something is left out and waits ([`Obstacle`]); it is looked at again when
 //! what it lacks is touched.
@@ -53,7 +53,7 @@ use neighbor::Placement;
 use numbers::Numbers;
 pub(crate) use obstacle::Obstacle;
 use port::ProgrammedPort;
-use routes::SubnetRoutes;
+use routes::{SubnetRoutes, Worked};
 use subnet::Resolved;
 
 /// How many neighbors ahead of the one that is taken in or programmed the tables are prefetched: enough to hide a cache
@@ -94,6 +94,10 @@ pub(crate) struct Program {
     late_hops: Vec<HopId>,
     /// Neighbors that found no room; what leaves may make some.
     crowded: Vec<NeighborIx>,
+    /// VPCs whose gateways found no room for a next hop.
+    crowded_groups: BTreeSet<VpcIx>,
+    /// A next hop was given back, and with the commit after that others may have room.
+    hops_left: bool,
     /// Addresses of the underlay that a MAC is needed for.
     needed: HashSet<OnLink>,
 }
@@ -128,6 +132,8 @@ impl Program {
             late_macs: Vec::new(),
             late_hops: Vec::new(),
             crowded: Vec::new(),
+            crowded_groups: BTreeSet::new(),
+            hops_left: false,
             needed: HashSet::new(),
         }
     }
@@ -181,8 +187,9 @@ impl Program {
         {
             routed.extend(router.value.subnets.keys());
         }
+        let mut worked = Worked::new();
         for subnet in routed {
-            if self.update_routes(wanted, subnet)
+            if self.update_routes(wanted, subnet, &mut worked)
                 && let Some(slot) = wanted.subnet(subnet)
             {
                 ports.extend(&slot.ports);

@@ -197,15 +197,18 @@ impl Program {
                 .extend(there.map(|&((_, ip), mac)| (ip, mac)));
         }
         let learned: HashSet<_> = learned.iter().map(|(who, _)| *who).collect();
-        let leads = |slot: &NeighborSlot| {
-            let mut ways = self.site.ways_to(slot.place.host);
+        let leads = |host| {
+            let mut ways = self.site.ways_to(host);
             ways.any(|way| learned.contains(&way))
         };
-        let neighbors = wanted.neighbors().filter(|(_, slot)| leads(slot));
-        for ix in neighbors.map(|(ix, _)| ix).collect::<Vec<_>>() {
+        let neighbors = wanted
+            .neighbors()
+            .filter(|(_, slot)| leads(slot.place.host));
+        let neighbors: Vec<_> = neighbors.map(|(ix, _)| ix).collect();
+        let grouped = self.grouped(wanted, leads).collect();
+        for ix in neighbors {
             self.update_neighbor(wanted, ix);
         }
-        let grouped = self.grouped().collect();
         self.look_at(
             wanted,
             Touched {

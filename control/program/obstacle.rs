@@ -33,11 +33,11 @@ pub(crate) enum Obstacle {
     NoNextHop(SubnetIx, IpAddr),
     /// The address is said to be in the subnet, which is of the other version of IP.
     OtherVersion(SubnetIx, IpAddr),
-    /// The neighbor is on another host and this one has no VTEP.
+    /// The neighbor, or the gateway, is on another host and this one has no VTEP.
     NoVtep,
-    /// Nobody said which MAC the neighbor's host is reached by.
+    /// Nobody said which MAC the neighbor's host, or the gateway's machine, is reached by.
     NoMac(IpAddr),
-    /// The neighbor's host is reached over the version of IP of which this one has no VTEP.
+    /// The neighbor's host, or the gateway's machine, is reached over the version of IP of which this one has no VTEP.
     NoVtepLike(IpAddr),
     /// No room.
     Full(TableFull),
@@ -172,7 +172,7 @@ impl fmt::Display for Explained<'_> {
                 let version = version(*host);
                 write!(
                     f,
-                    "its host is {host}, and this switch has no {version} VTEP"
+                    "{host} is reached over {version}, and this switch has no {version} VTEP"
                 )
             }
             Obstacle::Full(full) => full.fmt(f),

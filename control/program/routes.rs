@@ -3,11 +3,11 @@
 //! default tables if none are.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 pub(crate) use vswitch::tables::routes::MAX_ROUTES;
 use vswitch::tables::routes::{Route, Target};
@@ -32,8 +32,8 @@ const DEFAULT_DVR_MAC: Mac = Mac::new([0xfe, 0x16, 0x11, 0, 0, 0]);
 #[derive(Clone, Debug)]
 pub(crate) struct SubnetRoutes {
     /// In a fixed order, to compare with.
-    routes: Vec<Route>,
-    /// Compiled. Stays the same object as long as the routes do.
+    routes: Arc<[Route]>,
+    /// Compiled. Stays the same object as long as the routes do, and so do these: subnets of a router with equal ones share both.
     pub table: Arc<RouteTable>,
     /// Source MAC of routed frames that leave this host.
     pub dvr_mac: Mac,
@@ -43,10 +43,21 @@ pub(crate) struct SubnetRoutes {
     cut: bool,
 }
 
+/// Subnets whose routes were just worked out, by what makes others' the same: their routers and their VPC. Those with rules of
+/// their own are not here.
+pub(super) type Worked = HashMap<(BTreeSet<RouterIx>, VpcId), SubnetIx>;
+
 impl SubnetRoutes {
     /// The routes, as the controller's rules make them: also those that lose to an equal prefix.
     pub(crate) fn list(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// True if ports need not know which of the two it is.
+    fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.table, &other.table)
+            && (self.dvr_mac, self.cut) == (other.dvr_mac, other.cut)
+            && self.gateways == other.gateways
     }
 }
 
@@ -64,26 +75,46 @@ impl Program {
             .filter(move |(subnet, _)| is_cut(*subnet))
             .map(|(subnet, _)| Obstacle::TooManyRoutes(*subnet));
         let missing = subnets().filter_map(|(subnet, _)| self.resolved(*subnet).err());
-        let hops = subnets().flat_map(move |(subnet, _)| {
-            let rules = router.and_then(|router| wanted.rules(&router.value, *subnet));
-            rules.map_or_else(Vec::new, |rules| self.missing_hops(*subnet, rules))
-        });
+        let hops = self.missing_hops(wanted, ix);
+        let hops = hops.map(|(_, subnet, hop)| Obstacle::NoNextHop(subnet, hop));
         cut.chain(missing).chain(hops)
     }
 
-    /// Next hops of these rules for the subnet that no port and no neighbor has.
-    fn missing_hops(&self, subnet: SubnetIx, rules: &Rules) -> Vec<Obstacle> {
-        let Some(routes) = self.routes.get(&subnet) else {
-            return Vec::new();
-        };
-        let hops: HashSet<IpAddr> = rules
-            .values()
-            .filter_map(|rule| rule.next_hop.machine())
-            .collect();
+    /// Next hops of the router's rules that no port and no neighbor has, with the first subnet here whose table leads to them, and
+    /// whether that is the router's default one. The default rules of subnets that share their routes are looked at once.
+    pub(super) fn missing_hops<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        ix: RouterIx,
+    ) -> impl Iterator<Item = (bool, SubnetIx, IpAddr)> + 'a {
+        let router = wanted.router(ix).and_then(|slot| slot.wanted.as_ref());
+        let router = router.map(|router| &router.value);
+        let subnets = router.into_iter().flat_map(|router| router.subnets.keys());
+        let (mut default_hops, mut seen) = (None, HashSet::new());
+        subnets.flat_map(move |subnet| {
+            let rules = router.and_then(|router| wanted.rules(router, *subnet));
+            let (Some(routes), Some(rules)) = (self.routes.get(subnet), rules) else {
+                return Vec::new();
+            };
+            if wanted.has_own_rules(*subnet) {
+                let hops = self.missing_of(routes, &machines(rules));
+                return hops.into_iter().map(|hop| (false, *subnet, hop)).collect();
+            }
+            if !seen.insert(Arc::as_ptr(&routes.table)) {
+                return Vec::new();
+            }
+            let hops = default_hops.get_or_insert_with(|| machines(rules));
+            let hops = self.missing_of(routes, hops);
+            hops.into_iter().map(|hop| (true, *subnet, hop)).collect()
+        })
+    }
+
+    /// Those of `hops` that these routes lead to, and nobody has.
+    fn missing_of(&self, routes: &SubnetRoutes, hops: &HashSet<IpAddr>) -> Vec<IpAddr> {
         let missing = routes.routes.iter().filter_map(|route| match route.target {
             Target::Via(vpc, hop) if hops.contains(&hop) => {
                 let nobody = self.by_ip.winner((vpc, hop)).is_none();
-                nobody.then_some(Obstacle::NoNextHop(subnet, hop))
+                nobody.then_some(hop)
             }
             _ => None,
         });
@@ -94,7 +125,7 @@ impl Program {
 
     /// All machines that routes lead by way of.
     pub(crate) fn next_hops(&self) -> HashSet<(VpcId, IpAddr)> {
-        let routes = self.routes.values().flat_map(|routes| &routes.routes);
+        let routes = self.routes.values().flat_map(|routes| routes.list());
         let machines = routes.filter_map(|route| match route.target {
             Target::Via(vpc, hop) => Some((vpc, hop)),
             Target::Connected(_) | Target::Blackhole => None,
@@ -103,50 +134,52 @@ impl Program {
     }
 
     /// Works the subnet's routes out anew. True: ports in it have to know.
-    pub(super) fn update_routes(&mut self, wanted: &Wanted, ix: SubnetIx) -> bool {
-        let Some((mut routes, dvr_mac, gateways)) = self.routes_of(wanted, ix) else {
+    pub(super) fn update_routes(
+        &mut self,
+        wanted: &Wanted,
+        ix: SubnetIx,
+        worked: &mut Worked,
+    ) -> bool {
+        let Some(new) = self.routes_of(wanted, ix, worked) else {
             return self.routes.remove(&ix).is_some();
         };
-        let cut = routes.len() > MAX_ROUTES;
-        routes.truncate(MAX_ROUTES);
         let old = self.routes.get(&ix);
-        let table = match old.filter(|old| old.routes == routes) {
-            Some(old) if (old.dvr_mac, old.cut) == (dvr_mac, cut) && *old.gateways == *gateways => {
-                return false;
-            }
-            Some(old) => old.table.clone(),
-            None => Arc::new(RouteTable::build(&mut routes.clone())),
-        };
-        self.routes.insert(
-            ix,
-            SubnetRoutes {
-                routes,
-                table,
-                dvr_mac,
-                gateways: gateways.into(),
-                cut,
-            },
-        );
+        if old.is_some_and(|old| old.is_like(&new)) {
+            return false;
+        }
+        self.routes.insert(ix, new);
         true
     }
 
     /// Routes, host DVR MAC and gateways of a subnet. `None`: it is in no router, or no port needs them.
-    fn routes_of(&self, wanted: &Wanted, ix: SubnetIx) -> Option<(Vec<Route>, Mac, Vec<IpAddr>)> {
+    fn routes_of(
+        &self,
+        wanted: &Wanted,
+        ix: SubnetIx,
+        worked: &mut Worked,
+    ) -> Option<SubnetRoutes> {
         let slot = wanted.subnet(ix).filter(|slot| !slot.ports.is_empty())?;
         let here = self.resolved(ix).ok()?;
-        let mut routers: Vec<_> = slot
-            .routers
-            .iter()
-            .filter_map(|router| wanted.router(*router))
-            .collect();
-        routers.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        let routers = routers
-            .into_iter()
-            .filter_map(|slot| Some(&slot.wanted.as_ref()?.value));
-        let (mut routes, mut dvr_mac, mut gateways) = (Vec::new(), None, Vec::new());
+        let routers = slot.routers.iter().filter_map(|ix| wanted.router(*ix));
+        let routers = routers.filter_map(|slot| Some((&slot.id, &slot.wanted.as_ref()?.value)));
+        let mut routers: Vec<_> = routers.collect();
+        routers.sort_unstable_by_key(|(id, _)| *id);
+        let routers: Vec<_> = routers.into_iter().map(|(_, router)| router).collect();
+        let dvr_mac = routers.first()?.dvr_mac.unwrap_or(DEFAULT_DVR_MAC);
+        let gateways = self.gateways_of(&routers, ix);
+        let alike = (!wanted.has_own_rules(ix)).then(|| (slot.routers.clone(), here.vpc));
+        let twin = alike.as_ref().and_then(|alike| worked.get(alike));
+        if let Some(twin) = twin.and_then(|twin| self.routes.get(twin)) {
+            return Some(SubnetRoutes {
+                gateways: gateways.into(),
+                ..twin.clone()
+            });
+        }
+        worked.extend(alike.map(|alike| (alike, ix)));
         // The subnet's own first, whatever it is called.
         let mut vpcs = Vpcs::from([(here.vpc, "")]);
-        for router in routers {
+        let mut routes = Vec::new();
+        for router in &routers {
             for subnet in router.subnets.keys() {
                 if let Ok(there) = self.resolved(*subnet)
                     && let Some(vpc) = wanted
@@ -158,19 +191,50 @@ impl Program {
             }
             let rules = wanted.rules(router, ix);
             self.add_routes(router, rules, here.vpc, &vpcs, &mut routes);
-            let there = router.subnets.keys().filter_map(|subnet| {
-                let gateway = self.resolved(*subnet).ok()?.gateway_ip?;
-                (*subnet == ix || !is_link_local(gateway)).then_some(gateway)
-            });
-            gateways.extend(there);
-            dvr_mac = dvr_mac.or(Some(router.dvr_mac.unwrap_or(DEFAULT_DVR_MAC)));
         }
         routes.sort_unstable_by_key(|route| order(route, &vpcs));
         routes.dedup();
+        keep_gateways(&gateways, here.vpc, &mut routes);
+        let cut = routes.len() > MAX_ROUTES;
+        routes.truncate(MAX_ROUTES);
+        let (routes, table) = self.compiled(ix, &routers, routes);
+        Some(SubnetRoutes {
+            routes,
+            table,
+            dvr_mac,
+            gateways: gateways.into(),
+            cut,
+        })
+    }
+
+    /// The routes and their table: what the subnet has already, or another one of its routers, if they are the same.
+    fn compiled(
+        &self,
+        ix: SubnetIx,
+        routers: &[&Router],
+        mut routes: Vec<Route>,
+    ) -> (Arc<[Route]>, Arc<RouteTable>) {
+        let others = routers.iter().flat_map(|router| router.subnets.keys());
+        let mut all = std::iter::once(&ix).chain(others);
+        let same = all.find_map(|ix| self.routes.get(ix).filter(|it| *it.routes == *routes));
+        if let Some(same) = same {
+            return (same.routes.clone(), same.table.clone());
+        }
+        let list = routes.as_slice().into();
+        (list, Arc::new(RouteTable::build(&mut routes)))
+    }
+
+    /// Addresses of the gateways that a subnet's routers connect it to, its own among them.
+    fn gateways_of(&self, routers: &[&Router], ix: SubnetIx) -> Vec<IpAddr> {
+        let subnets = routers.iter().flat_map(|router| router.subnets.keys());
+        let gateways = subnets.filter_map(|subnet| {
+            let gateway = self.resolved(*subnet).ok()?.gateway_ip?;
+            (*subnet == ix || !is_link_local(gateway)).then_some(gateway)
+        });
+        let mut gateways: Vec<_> = gateways.collect();
         gateways.sort_unstable();
         gateways.dedup();
-        keep_gateways(&gateways, here.vpc, &mut routes);
-        Some((routes, dvr_mac?, gateways))
+        gateways
     }
 
     /// Adds the subnets that `router` connects, and `rules` for one of them, which is in `vpc`.
@@ -214,6 +278,12 @@ impl Program {
             }
         }));
     }
+}
+
+/// The machines that rules lead by way of.
+fn machines(rules: &Rules) -> HashSet<IpAddr> {
+    let hops = rules.values().filter_map(|rule| rule.next_hop.machine());
+    hops.collect()
 }
 
 /// Sees to it that no rule leads away what is for a gateway itself, which this switch answers: then its address is routed

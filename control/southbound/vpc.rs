@@ -25,12 +25,16 @@ pub(crate) fn read(
     if !configuration.cidr.is_empty() {
         at.field("cidr").prefix(&configuration.cidr)?;
     }
-    at.field("gateway_ids")
-        .at_most(configuration.gateway_ids.len(), MAX_GATEWAYS)?;
+    let gateways = &mut configuration.gateway_ids;
+    for (i, id) in gateways.iter().enumerate() {
+        at.item("gateway_ids", i).text(id)?;
+    }
     // Their order means nothing.
-    configuration.gateway_ids.sort_unstable();
-    configuration.gateway_ids.dedup();
-    configuration.gateway_ids.retain(|id| !id.is_empty());
+    gateways.retain(|id| !id.is_empty());
+    gateways.sort_unstable();
+    gateways.dedup();
+    at.field("gateway_ids")
+        .at_most(gateways.len(), MAX_GATEWAYS)?;
     let vni = match configuration.tunnel_id {
         0 => None,
         id => Some(Vni::new(id).ok_or_else(|| {

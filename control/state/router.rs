@@ -64,6 +64,14 @@ impl Wanted {
     /// of the subnet's own with a rule in it.
     pub(crate) fn rules<'a>(&'a self, router: &'a Router, subnet: SubnetIx) -> Option<&'a Rules> {
         let own = router.subnets.get(&subnet)?;
+        Some(match self.has_own_rules(subnet) {
+            true => own,
+            false => &router.default,
+        })
+    }
+
+    /// True if a router has a table of the subnet's own with a rule in it.
+    pub(crate) fn has_own_rules(&self, subnet: SubnetIx) -> bool {
         let routers = self
             .subnet(subnet)
             .into_iter()
@@ -73,10 +81,7 @@ impl Wanted {
             let own = router.value.subnets.get(&subnet);
             own.is_some_and(|own| !own.is_empty())
         };
-        Some(match routers.any(has_own) {
-            true => own,
-            false => &router.default,
-        })
+        routers.any(has_own)
     }
 
     pub(super) fn set_router(

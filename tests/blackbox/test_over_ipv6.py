@@ -102,7 +102,7 @@ def test_a_neighbor_waits_where_there_is_no_vtep_of_its_hosts_kind(replay, netwo
     reply = link.switch.push(over_ipv6(THERE))
     assert [status for _, _, status in goal.status_names(reply)] == ["PENDING"]
     (waits,) = link.switch.show("pending")
-    assert waits["reason"] == f"its host is {host_ip6(B)}, and this switch has no IPv6 VTEP"
+    assert waits["reason"] == f"{host_ip6(B)} is reached over IPv6, and this switch has no IPv6 VTEP"
     link.switch.terminate()
 
 

@@ -17,10 +17,11 @@ pub const MAX_MEMBERS: usize = 1024;
 ///
 /// # Contract
 ///
-/// * Immutable; part of a snapshot, and shared by the subnets of a VPC. Its next hops are given back after it.
-/// * Which machine a flow takes depends on the machines' addresses and on nothing else: hosts agree, also after a restart. When
-///   one leaves, its flows move and no others; when one comes, the flows that move are its own from then on (rendezvous
-///   hashing).
+/// * Immutable; part of a snapshot, and shared by the subnets of a VPC, and of VPCs with the same machines. Its next hops are
+///   given back after it.
+/// * Which machine a flow takes depends on the machines' addresses and on nothing else: hosts that reach the same machines, as
+///   those with VTEPs of the same versions of IP do, agree, also after a restart. When one leaves, its flows move and no others;
+///   when one comes, the flows that move are its own from then on (rendezvous hashing).
 /// * **Cost:** a lookup reads one cache line. **Memory:** 16 KiB. To build it takes some microseconds per machine.
 #[derive(Debug)]
 pub struct GatewayGroup {

@@ -333,6 +333,25 @@ fn a_next_hop_that_nobody_has_conflicts() {
 }
 
 #[test]
+fn the_rules_of_a_default_table_conflict_once_for_all_its_subnets() {
+    let all = [("blue", &[][..]), ("red", &[]), ("green", &[])];
+    let mut first = scenario();
+    first.push(router("router", UpdateType::Full, &all));
+    let conflicts = |rules: &[RuleText<'_>]| {
+        let then = router("router", UpdateType::Delta, &[("", rules)]);
+        let (difference, _) = rehearse(first.clone(), vec![then]);
+        difference.conflicts.into_keys().collect::<Vec<_>>()
+    };
+    let way = |id, hop| (id, "203.0.113.0/24", hop, 9);
+    let lost = conflicts(&[way("one", "10.8.3.200")]);
+    let place = "10.8.3.200 in the default table of router \"router\"";
+    assert_eq!(lost, [(Kind::UnknownNextHop, place.to_owned())]);
+    let twice = conflicts(&[way("one", "10.8.3.103"), way("two", "blackhole")]);
+    let place = "203.0.113.0/24 in the default table of router \"router\"";
+    assert_eq!(twice, [(Kind::OverlappingRoute, place.to_owned())]);
+}
+
+#[test]
 fn a_conflict_that_is_there_already_is_only_counted_until_somebody_joins_it() {
     let thief = |id, mac| neighbor(id, L2, mac, "blue", "10.7.1.101", 8);
     let mut first = scenario();

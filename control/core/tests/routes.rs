@@ -2,9 +2,10 @@
 //! Rules that share a destination, rules that lead nowhere, and whose rules hold.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::goal::*;
-use super::world::World;
+use super::world::{PORT_A, PORT_B, World};
 use crate::core::Show;
 use crate::proto::schema::OperationStatus::{InvalidArg, Pending};
 use crate::proto::schema::UpdateType;
@@ -100,6 +101,12 @@ fn a_subnets_own_table_replaces_the_routers_default_one_until_it_is_empty() {
     assert_eq!(ways(&mut world), "blue 203.0.113.0/24, red 198.18.0.0/15");
     world.succeed([deleted(say("another", "red", &[]))]);
     assert_eq!(ways(&mut world), both);
+    let table = |world: &mut World, port| {
+        let guest = world.guest(port).unwrap();
+        guest.attachments[0].routes.clone()
+    };
+    let [one, other] = [PORT_A, PORT_B].map(|port| table(&mut world, port));
+    assert!(Arc::ptr_eq(&one, &other), "compiled once");
     world.succeed([connects]);
     assert_eq!(ways(&mut world), "", "replaced");
     let lost = ("default", "203.0.113.0/24", "10.8.3.77", 9);

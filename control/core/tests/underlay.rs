@@ -125,7 +125,7 @@ fn a_neighbor_is_reached_by_the_vtep_of_its_hosts_kind_and_waits_where_there_is_
     world.succeed(subnet());
     let far = at_ipv6(1, "2001:db8:ff::9", true);
     assert_eq!(world.put([far.clone()]), [Pending]);
-    let why = "its host is 2001:db8:ff::9, and this switch has no IPv6 VTEP";
+    let why = "2001:db8:ff::9 is reached over IPv6, and this switch has no IPv6 VTEP";
     assert!(world.reasons()[0].ends_with(why), "{:?}", world.reasons());
     assert_eq!(world.find("10.7.1.1"), None);
 

@@ -113,6 +113,7 @@ fn each_decision_names_its_entry_and_the_resource_it_comes_from() {
 #[test]
 fn the_gateway_that_a_packet_is_left_to_is_named() {
     let mut world = world(true);
+    world.put(dual_stack());
     world.put([grouped(vpc("vpc", 7), &["zeta"]), zeta("zeta", &[50])]);
     for (words, what) in [
         (
@@ -120,7 +121,8 @@ fn the_gateway_that_a_packet_is_left_to_is_named() {
             "10.7.1.77",
         ),
         ("ip dst=10.7.2.77 / udp dport=53", "10.7.2.77"),
-        ("arp dst=10.7.1.77", "ff:ff:ff:ff:ff:ff"),
+        ("arp dst=10.7.1.77", "10.7.1.77"),
+        ("nd dst=2001:db8:7:1::77", "2001:db8:7:1::77"),
     ] {
         let text = format!(
             "neighbor: nobody told us of {what}: left to the gateway at 192.0.2.50, as it is and in VNI 7 <GATEWAY zeta 1>"
