@@ -313,7 +313,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             tagged::run(&mut self.burst, tables, self.egress.subports());
         }
         if self.limits.clamp_mss {
-            mss::from_underlay(&mut self.burst, from, &self.limits, tables);
+            mss::from_underlay(&mut self.burst, &self.limits, tables);
             self.observer.after(Stage::Mss, &self.burst);
         }
         deliver::run(&mut self.burst, tables, &self.limits);

@@ -115,13 +115,14 @@ impl Site {
             .collect()
     }
 
-    /// The uplinks that lead to a host. If it is on the link of one, another leads there by way of its gateway only: what is
-    /// known of the host's MAC means nothing on its link.
+    /// The uplinks that lead to a host. If it is on the link of one, or behind a gateway there, another leads there only if it
+    /// has a gateway too, or the operator named the host's MAC: what else is known of that means nothing on its link.
     fn leading(&self, host: IpAddr) -> impl Iterator<Item = &Uplink> {
-        let near = self.uplinks.iter().any(|uplink| uplink.holds(host));
+        let leads = move |uplink: &&Uplink| uplink.way_to(host).is_some();
+        let any = self.uplinks.iter().any(|uplink| leads(&uplink));
         self.uplinks
             .iter()
-            .filter(move |uplink| !near || uplink.way_to(host).is_some())
+            .filter(move |uplink| !any || leads(uplink) || uplink.neighbors.contains_key(&host))
     }
 }
 
@@ -378,7 +379,9 @@ mod tests {
             site.ways_to(ip(2))
                 .eq([(port(0), ip(2)), (port(5), router)])
         );
-        assert_eq!(ways(&site, farther, None), Some([(5, mac(254)); 2]));
+        for said in [None, Some(mac(8))] {
+            assert_eq!(ways(&site, farther, said), Some([(5, mac(254)); 2]));
+        }
         // Of a version of IP that one of them has no VTEP of, by the other.
         site.uplinks[0] = dual();
         let six = v6("2001:db8::2");

@@ -147,6 +147,13 @@ fn other_tags_are_the_parents_as_without_subports() {
     lab.expect(B, &vlan(102, &back), A, &vlan(102, &back));
     lab.expect(B, &vlan(0, &back), A, &vlan(0, &back));
     lab.expect_drop(B, &vlan(0x2065, &back), DropReason::VlanTagged);
+    let hidden = vlan(101, &back);
+    let twice = tagged(0x88a8, 0, &vlan(0xe000, &hidden));
+    for hidden in [vlan(0, &hidden), tagged(0x88a8, 0, &hidden), twice] {
+        lab.expect_drop(B, &hidden, DropReason::VlanTagged);
+    }
+    let nothing_in_it = vlan(0, &tagged(0x88a8, 101, &back));
+    lab.expect(B, &nothing_in_it, A, &nothing_in_it);
     let remote = vlan(101, &switched(&blue, 9, 1));
     lab.expect_drop(UPLINK, &from_peer(7, 0, &remote), DropReason::VlanTagged);
 }

@@ -35,15 +35,18 @@ pub fn from_guest<F: Frame>(burst: &mut Burst<F>, from: PortId, limits: &Limits,
     run(burst, mtu_in(limits.longest(from)), limits, hops);
 }
 
-/// The same for a burst from the underlay behind `uplink`.
-pub fn from_underlay<F: Frame>(
-    burst: &mut Burst<F>,
-    uplink: PortId,
-    limits: &Limits,
-    tables: &Tables,
-) {
-    let outer = tables.underlay.map_or(0, |it| it.encapsulation());
-    let back = mtu_in(limits.longest(uplink)).saturating_sub(outer);
+/// The same for a burst from the underlay. What goes back may go by any uplink.
+pub fn from_underlay<F: Frame>(burst: &mut Burst<F>, limits: &Limits, tables: &Tables) {
+    let Some(underlay) = &tables.underlay else {
+        return;
+    };
+    let uplinks = underlay.uplinks();
+    let longest = uplinks
+        .map(|uplink| mtu_in(limits.longest(uplink.port)))
+        .min();
+    let back = longest
+        .unwrap_or(u16::MAX)
+        .saturating_sub(underlay.encapsulation());
     run(burst, back, limits, &tables.neighbors.hops);
 }
 

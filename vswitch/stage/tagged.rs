@@ -27,7 +27,7 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables, subports: &Subports)
             Role::Tenant(guest) if !guest.takes_tags && is_tagged(frame.head()) => {
                 Err(DropReason::VlanTagged)
             }
-            Role::Tenant(_) if subports.of(to, frame.head()).is_some() => {
+            Role::Tenant(_) if subports.pass_for_one(to, frame.head()) => {
                 Err(DropReason::VlanTagged)
             }
             _ => Ok(()),

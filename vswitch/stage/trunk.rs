@@ -62,7 +62,16 @@ impl Subports {
     /// The subport that a frame at a parent is of, by its tag. Priority tags (VLAN 0) and service tags (IEEE 802.1ad) are of
     /// none.
     pub fn of(&self, parent: PortId, head: &[u8]) -> Option<PortId> {
-        let vlan = vlan::number(head)?;
+        self.find(parent, vlan::number(head)?)
+    }
+
+    /// True for a frame that its receiver, a parent, would take for a subport's: also behind priority tags.
+    pub fn pass_for_one(&self, parent: PortId, head: &[u8]) -> bool {
+        let vlan = vlan::number_behind_priorities(head);
+        vlan.is_some_and(|vlan| self.find(parent, vlan).is_some())
+    }
+
+    fn find(&self, parent: PortId, vlan: u16) -> Option<PortId> {
         let wanted = Subport { parent, vlan };
         let mut all = self.all.iter();
         all.find_map(|(port, subport)| (*subport == wanted).then_some(*port))

@@ -57,6 +57,21 @@ pub(super) fn number(head: &[u8]) -> Option<u16> {
     }
 }
 
+/// The same, but a host takes priority tags (VLAN 0), of customers or of services, for nothing: behind any number of them.
+pub(super) fn number_behind_priorities(head: &[u8]) -> Option<u16> {
+    let (tags, _) = head.get(ADDRESSES..)?.as_chunks::<TAG>();
+    for [a, b, c, d] in tags {
+        let ethertype = u16::from_be_bytes([*a, *b]);
+        let number = u16::from_be_bytes([*c, *d]) & NUMBER;
+        match number {
+            _ if !ethernet::is_tag(ethertype) => return None,
+            0 => {}
+            number => return (ethertype == ethernet::VLAN).then_some(number),
+        }
+    }
+    None
+}
+
 /// Takes off a frame the tag that it has.
 pub(super) fn strip<F: Frame>(frame: &mut F) {
     frame.head_mut().copy_within(..ADDRESSES, TAG);

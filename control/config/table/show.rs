@@ -120,7 +120,7 @@ the same have the same."
     show!(
         "underlay",
         Show::Underlay,
-        "Shows hosts and routers of the underlay that are asked for their MAC by ARP or neighbor discovery, by uplink",
+        "Shows hosts and routers of the underlay that are asked for their MAC, by uplink",
         "\
 Those that the goal state needs and neither it nor the configuration names a MAC for. `heard_s` is the time since they said \
 something, `unanswered` how often they were asked since."
