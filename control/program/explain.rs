@@ -16,7 +16,6 @@ use vswitch::stage::trunk::Subport;
 use vswitch::tables::{Hop, Neighbor, Neighbors, PortId, Role, TenantPort};
 use vswitch::wire::nd::{self, NeighborHdr};
 use vswitch::wire::{ArpHdr, Mac, ethernet};
-use zerocopy::FromBytes;
 
 use super::Program;
 use crate::explain::packet::{PacketError, Sender, packet};
@@ -377,7 +376,7 @@ fn asked(head: &[u8]) -> Option<IpAddr> {
         return arp.is_request().then_some(arp.target_ip().into());
     }
     let (_, _, message) = nd::sound(head, NeighborHdr::LEN)?;
-    let (message, _) = NeighborHdr::ref_from_prefix(message).ok()?;
+    let (message, _) = NeighborHdr::in_message(message)?;
     (message.kind() == nd::NEIGHBOR_SOLICITATION).then_some(message.target().into())
 }
 

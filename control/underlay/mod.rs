@@ -40,6 +40,10 @@ const LOOK: Duration = Duration::from_secs(60);
 /// Time between two looks at several uplinks' links.
 const WATCH: Duration = Duration::from_millis(100);
 
+/// When VTEPs are announced again after uplinks were lost or found (RFC 5227 section 2.3 has two announcements, two seconds
+/// apart): a link that just came up may lose the first, and nobody asks for it.
+const ANNOUNCE_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
 /// Least bytes of a frame, without its checksum (IEEE 802.3 clause 3.2.8): not every device fills shorter ones up.
 const LEAST: usize = 60;
 
@@ -100,6 +104,8 @@ pub(crate) struct Underlay {
     watch: Watch,
     /// Who is live is still to be said.
     unsaid: bool,
+    /// When to announce the VTEPs again, in order.
+    again: Vec<Instant>,
     /// Nobody else answers for it.
     answers: bool,
     needed: mpsc::UnboundedReceiver<OnLink>,
@@ -129,6 +135,7 @@ impl Underlay {
             uplinks,
             watch: Watch::new(ports),
             unsaid: false,
+            again: Vec::new(),
             answers,
             needed,
             known,
@@ -154,6 +161,10 @@ impl Underlay {
             if self.uplinks.len() > 1 && now >= watched + WATCH {
                 watched = now;
                 self.watch_links(now);
+            }
+            if self.again.first().is_some_and(|again| now >= *again) {
+                self.again.remove(0);
+                self.announce();
             }
             if self.unsaid
                 && let Some(note) = core.try_note()
@@ -218,6 +229,7 @@ impl Underlay {
             return;
         }
         self.unsaid = true;
+        self.again.clear();
         let ports = self.uplinks.iter().map(|(uplink, _)| uplink.port);
         self.known.lock().out = ports.filter(|port| self.watch.is_out(*port)).collect();
         if self.watch.has_none() {
@@ -240,6 +252,7 @@ impl Underlay {
             }
         }
         self.announce();
+        self.again.extend(ANNOUNCE_AGAIN.map(|after| now + after));
     }
 
     /// Says on each link that is live which VTEPs are reached there: its own, and for as long as another uplink is out, that

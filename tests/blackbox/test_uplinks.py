@@ -161,6 +161,7 @@ def test_when_a_link_is_lost_all_flows_go_by_the_other_and_they_come_back(networ
         taps.until(*("ready" if n == left else "not used: no link" for n in (0, 1)))
         said = set()
         eventually("it is told to all", lambda: said.update(announced(taps.wires[left].receive(1, 0.05))) or (taps.VTEPS[lost], taps.MACS[left]) in said)
+        eventually("and again, for who missed it", lambda: (taps.VTEPS[lost], taps.MACS[left]) in announced(taps.wires[left].receive(1, 0.05)))
         assert taps.flows(left)[left] == FLOWS
         for vtep in (0, 1):
             taps.gets(left, vtep)

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
-use zerocopy::FromBytes;
 
 use crate::tables::{PortId, Underlay};
 use crate::wire::nd::{self, NeighborHdr, option};
@@ -59,7 +58,7 @@ impl Heard {
     fn by_discovery(head: &[u8], uplink: PortId, underlay: &Underlay) -> Option<Self> {
         underlay.uplinks().find_map(|it| it.vtep6)?;
         let (ethernet, ip, message) = nd::sound(head, NeighborHdr::LEN)?;
-        let (header, options) = NeighborHdr::ref_from_prefix(message).ok()?;
+        let (header, options) = NeighborHdr::in_message(message)?;
         // Who leaves the option out, as one may in an answer to who knows it, sends from the MAC that it would have.
         let mac = |which| {
             let mut all = nd::Options(options).flatten();

@@ -85,6 +85,11 @@ impl NeighborHdr {
     /// Bytes without options.
     pub const LEN: usize = size_of::<Self>();
 
+    /// What a message begins with, and its options. `None`: it is shorter.
+    pub fn in_message(message: &[u8]) -> Option<(&Self, &[u8])> {
+        Self::ref_from_prefix(message).ok()
+    }
+
     /// What kind of message it is.
     pub const fn kind(&self) -> u8 {
         self.icmp.kind()
