@@ -223,7 +223,7 @@ impl Parts<'_> {
 fn resources_of(goal: &Encoded, parts: Parts<'_>) -> Result<Vec<Resource>, Malformed> {
     let (rest, neighbors) = (parts.others, parts.neighbors);
     let malformed = |error: prost::DecodeError| Malformed(error.to_string());
-    let (mut all, mut subnet) = (Vec::with_capacity(neighbors.len()), None);
+    let (mut all, mut subnet) = (Vec::with_capacity(parts.states), None);
     match goal.form {
         Form::V1 => {
             let goal = GoalState::decode(rest.as_slice()).map_err(malformed)?;
@@ -267,7 +267,9 @@ fn split(goal: &Encoded) -> Result<Parts<'_>, Malformed> {
         Form::V1 => (5, None),
         Form::V2 => (7, Some(2)),
     };
-    let (mut others, mut neighbors, mut states) = (Vec::new(), Vec::new(), 0);
+    // Room for all, since a neighbor has some 200 bytes.
+    let room = Vec::with_capacity(goal.bytes.len() / 128);
+    let (mut others, mut neighbors, mut states) = (Vec::new(), room, 0);
     let mut fields = Fields::of(&goal.bytes);
     let mut before = fields.rest();
     while let Some(field) = fields.next() {

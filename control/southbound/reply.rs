@@ -11,6 +11,9 @@ pub(crate) const MAX_REPLY: usize = 3 << 20;
 
 /// The reply in as many messages as it needs, at least one; together they hold every status, in order.
 pub(crate) fn split(reply: GoalStateOperationReply) -> Vec<GoalStateOperationReply> {
+    if reply.encoded_len() <= MAX_REPLY {
+        return vec![reply];
+    }
     let head = GoalStateOperationReply {
         operation_statuses: Vec::new(),
         ..reply

@@ -18,6 +18,7 @@ mod sync;
 mod tunnel;
 mod vnis;
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -108,7 +109,7 @@ pub struct Neighbor {
 }
 
 /// A remote VTEP, and how to reach it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NextHop {
     /// The uplink it is reached by.
     pub port: PortId,
@@ -120,6 +121,17 @@ pub struct NextHop {
     pub dst_mac: Mac,
     /// The longest IP packet that gets there, the outer one, in bytes.
     pub mtu: u16,
+}
+
+/// Of what next hops differ by: the rest is the uplink's. A million neighbors each look for theirs.
+impl Hash for NextHop {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.dst_mac.word() | u64::from(self.port.get()) << 48);
+        match self.endpoints {
+            Endpoints::V4 { dst, .. } => state.write_u32(dst.to_bits()),
+            Endpoints::V6 { dst, .. } => state.write_u128(dst.to_bits()),
+        }
+    }
 }
 
 /// The ways to a remote VTEP, one by each uplink, in the order of [`Underlay::uplinks`]. By an uplink that has none it is the
