@@ -267,9 +267,7 @@ fn split(goal: &Encoded) -> Result<Parts<'_>, Malformed> {
         Form::V1 => (5, None),
         Form::V2 => (7, Some(2)),
     };
-    // Room for all, since a neighbor has some 200 bytes.
-    let room = Vec::with_capacity(goal.bytes.len() / 128);
-    let (mut others, mut neighbors, mut states) = (Vec::new(), room, 0);
+    let (mut others, mut neighbors, mut states) = (Vec::new(), Vec::new(), 0);
     let mut fields = Fields::of(&goal.bytes);
     let mut before = fields.rest();
     while let Some(field) = fields.next() {
