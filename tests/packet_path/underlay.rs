@@ -4,7 +4,7 @@
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::DropReason;
 use vswitch::stage::link::{Heard, Hearing};
-use vswitch::tables::{Tunnel, Underlay};
+use vswitch::tables::{PortId, Tunnel, Underlay};
 use vswitch::wire::Mac;
 
 use crate::lab::*;
@@ -153,6 +153,28 @@ const PEER_ASKS: Heard = Heard {
     overrides: true,
 };
 
+/// Frames that arrive at the uplink, and what the control side is told of each; the host gets all of them, if it has a port.
+pub(crate) fn expect_heard(
+    lab: &mut Lab,
+    told: &Hearing,
+    host_port: Option<PortId>,
+    cases: &[(Vec<u8>, Option<Heard>)],
+) {
+    lab.worker.tell(Hearing::clone(told));
+    for (frame, heard) in cases {
+        let before = lab.totals(UPLINK);
+        lab.inject(UPLINK, frame);
+        let sent = lab.out(HOST);
+        assert_eq!(told.pop(), *heard, "{frame:x?}");
+        let counted = lab.totals(UPLINK).since(&before);
+        assert!(counted.is_balanced());
+        let to_host = host_port.map(|_| frame.clone());
+        assert_eq!(sent, to_host.into_iter().collect::<Vec<_>>());
+        let read = u64::from(heard.is_some() && host_port.is_none());
+        assert_eq!((counted.rx, counted.answered), (1, read));
+    }
+}
+
 #[test]
 fn what_is_said_by_arp_of_this_host_is_told_and_nothing_else_is() {
     let told = Hearing::new(ArrayQueue::new(2));
@@ -189,19 +211,7 @@ fn what_is_said_by_arp_of_this_host_is_told_and_nothing_else_is() {
             host_port,
             tunnel: Tunnel::default(),
         }));
-        lab.worker.tell(Hearing::clone(&told));
-        for (frame, heard) in &cases {
-            let before = lab.totals(UPLINK);
-            lab.inject(UPLINK, frame);
-            let sent = lab.out(HOST);
-            assert_eq!(told.pop(), *heard, "{frame:x?}");
-            let counted = lab.totals(UPLINK).since(&before);
-            assert!(counted.is_balanced());
-            let to_host = host_port.map(|_| frame.clone());
-            assert_eq!(sent, to_host.into_iter().collect::<Vec<_>>());
-            let read = u64::from(heard.is_some() && host_port.is_none());
-            assert_eq!((counted.rx, counted.answered), (1, read));
-        }
+        expect_heard(&mut lab, &told, host_port, &cases);
     }
 }
 

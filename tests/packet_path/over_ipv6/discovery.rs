@@ -9,6 +9,7 @@ use vswitch::wire::{Mac, nd};
 
 use super::*;
 use crate::ipv6::net::{ICMP, message, packet};
+use crate::underlay::expect_heard;
 
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
@@ -110,19 +111,7 @@ fn what_is_said_by_neighbor_discovery_of_this_host_is_told_and_nothing_else_is()
     let told = Hearing::new(ArrayQueue::new(2));
     for host_port in [Some(HOST), None] {
         let mut lab = Lab::dual(host_port, Tunnel::default());
-        lab.worker.tell(Hearing::clone(&told));
-        for (frame, heard) in &cases {
-            let before = lab.totals(UPLINK);
-            lab.inject(UPLINK, frame);
-            let sent = lab.out(HOST);
-            assert_eq!(told.pop(), *heard, "{frame:x?}");
-            let counted = lab.totals(UPLINK).since(&before);
-            assert!(counted.is_balanced());
-            let to_host = host_port.map(|_| frame.clone());
-            assert_eq!(sent, to_host.into_iter().collect::<Vec<_>>());
-            let read = u64::from(heard.is_some() && host_port.is_none());
-            assert_eq!((counted.rx, counted.answered), (1, read));
-        }
+        expect_heard(&mut lab, &told, host_port, &cases);
     }
     // Without a VTEP of IPv6 nobody is spoken of.
     let mut lab = Lab::new();
