@@ -15,7 +15,7 @@ import pytest
 import goal
 import tshark
 from alcor.schema import goalstate_pb2, goalstateprovisioner_pb2_grpc
-from frames import read_pcap
+from frames import read_pcap, write_pcap
 from program import DEADLINE, Counters, call, eal, environment, eventually, parse
 
 _count = 0
@@ -118,6 +118,17 @@ class Switch:
 
     def counters(self) -> Counters:
         return Counters(self.show("port stats all"), self.show("drops"))
+
+    def explain(self, port: int, *arguments) -> list[dict]:
+        """What becomes of packets that arrive on a port."""
+        done = self.client("explain", "--port", port, "--json", *arguments)
+        assert done.returncode == 0, done.stderr
+        return [parse(line) for line in done.stdout.splitlines()]
+
+    def explain_frame(self, port: int, frame: bytes) -> dict:
+        write_pcap(self.folder / "explained.pcap", [frame])
+        (explained,) = self.explain(port, "--pcap", self.folder / "explained.pcap")
+        return explained
 
     def settled(self, **arrived: int) -> Counters:
         """Waits until so many packets have arrived on each port (`port0=5`), and what arrived has left or was

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import signal
@@ -18,7 +17,7 @@ from scapy.utils import mac2str
 
 import goal
 import senders
-from frames import assert_frames, write_pcap
+from frames import assert_frames
 from kernel import quiet, run
 from plan import A, Subnet
 from program import DEADLINE, eventually
@@ -163,14 +162,11 @@ def test_a_guest_is_told_what_both_its_port_and_the_underlay_take(replay, tmp_pa
     assert_sound(tmp_path, done.sent[HERE_PORT], ip=1, udp=1)
 
 
-def test_what_is_said_and_whose_word_it_is_can_be_explained(switches, tmp_path):
+def test_what_is_said_and_whose_word_it_is_can_be_explained(switches):
     lines = ["set mbufs 1024", "port attach net_null0", "port attach net_null1", f"port bind 1 {HERE.id}", "set vtep 192.0.2.1/24 port 0", "start"]
     switch = switches(lines)
     switch.accept(*(state for state in STATES if state != goal.port(OTHER)))
-    write_pcap(tmp_path / "discover.pcap", [says("discover", ("param_req_list", ASKED))])
-    done = switch.client("explain", "--port", 1, "--json", "--pcap", tmp_path / "discover.pcap")
-    assert done.returncode == 0, done.stderr
-    explained = json.loads(done.stdout)
+    explained = switch.explain_frame(1, says("discover", ("param_req_list", ASKED)))
     assert explained["outcome"] == "answered"
     assert [(row["port"], bytes.fromhex(row["frame"])) for row in explained["sent"]] == [(1, answer("offer", *TIMES, MASK, *TOLD, yiaddr=HERE.ip))]
     last = explained["steps"][-1]

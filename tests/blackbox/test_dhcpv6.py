@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from scapy.layers.dhcp6 import DHCP6_Advertise, DHCP6_Confirm, DHCP6_Decline, DHCP6_InfoRequest, DHCP6_Rebind, DHCP6_RelayForward, DHCP6_Release
 from scapy.layers.dhcp6 import DHCP6_Renew, DHCP6_Reply, DHCP6_Request, DHCP6_Solicit, DHCP6OptClientFQDN, DHCP6OptClientId, DHCP6OptDNSDomains
@@ -17,7 +15,7 @@ from scapy.layers.l2 import Ether
 
 import goal
 import senders
-from frames import assert_frames, write_pcap
+from frames import assert_frames
 from plan import A, B, Subnet, link_local
 from tshark import assert_sound
 
@@ -207,14 +205,11 @@ def test_routers_say_that_dhcpv6_is_to_be_asked_by_those_whom_it_serves(replay):
         assert (said[ICMPv6NDOptPrefixInfo].L, said[ICMPv6NDOptPrefixInfo].A) == (1, 0)
 
 
-def test_what_is_said_and_whose_word_it_is_can_be_explained(switches, tmp_path):
+def test_what_is_said_and_whose_word_it_is_can_be_explained(switches):
     lines = ["set mbufs 1024", "port attach net_null0", "port attach net_null1", f"port bind 1 {HERE.id}", "set vtep 192.0.2.1/24 port 0", "start"]
     switch = switches(lines)
     switch.accept(*(state for state in STATES if state != goal.port(OTHER)))
-    write_pcap(tmp_path / "solicit.pcap", [says(DHCP6_Solicit(), CLIENT_ID, ASKS, ia())])
-    done = switch.client("explain", "--port", 1, "--json", "--pcap", tmp_path / "solicit.pcap")
-    assert done.returncode == 0, done.stderr
-    explained = json.loads(done.stdout)
+    explained = switch.explain_frame(1, says(DHCP6_Solicit(), CLIENT_ID, ASKS, ia()))
     assert explained["outcome"] == "answered"
     assert [(row["port"], bytes.fromhex(row["frame"])) for row in explained["sent"]] == [(1, answer(DHCP6_Advertise(), PREFERENCE, gives(), *TOLD))]
     last = explained["steps"][-1]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 
 import goal
@@ -16,12 +15,6 @@ NOBODY, NOWHERE = NET.guest(B, 9), Subnet(77).guest(B, 1)
 
 FROM_GUEST = [udp(HERE, THERE), to_gateway(HERE, FAR_THERE), udp(HERE, NOBODY), to_gateway(HERE, NOWHERE)]
 FROM_UNDERLAY = [vxlan(udp(THERE, HERE), 5, src=B), vxlan(udp(THERE, HERE), 99, src=B)]
-
-
-def explained(switch, port: int, *arguments) -> list[dict]:
-    done = switch.client("explain", "--port", port, "--json", *arguments)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def sent(answers: list[dict], port: int) -> list[bytes]:
@@ -50,7 +43,7 @@ def start(switches, tmp_path, *settings):
 
 def test_what_is_explained_is_what_leaves_and_nothing_does_meanwhile(switches, tmp_path):
     switch, guest, underlay = start(switches, tmp_path)
-    answers = explained(switch, 1, "--pcap", guest) + explained(switch, 0, "--pcap", underlay)
+    answers = switch.explain(1, "--pcap", guest) + switch.explain(0, "--pcap", underlay)
     fates = [(answer["outcome"], answer["reason"]) for answer in answers]
     assert fates == [
         ("forwarded", None), ("forwarded", None), ("dropped", "unknown_mac"), ("dropped", "no_route"),
@@ -73,7 +66,7 @@ def test_what_is_explained_is_what_leaves_and_nothing_does_meanwhile(switches, t
 
 def test_each_decision_is_told_with_the_resource_and_its_revision(switches, tmp_path):
     switch, _, _ = start(switches, tmp_path)
-    (answer,) = explained(switch, 1, "--packet", f"ip dst={FAR_THERE.ip} ttl=9 / udp dport=53 / len=10")
+    (answer,) = switch.explain(1, "--packet", f"ip dst={FAR_THERE.ip} ttl=9 / udp dport=53 / len=10")
     assert [step["stage"] for step in answer["steps"]] == ["port", "parse", "route", "neighbor", "encap"]
     because = [(named["kind"], named["id"], named["revision"]) for step in answer["steps"] for named in step["because"]]
     assert because == [
@@ -113,18 +106,18 @@ def test_what_cannot_be_explained_says_why(switches, tmp_path):
 
 def test_the_outer_header_is_as_it_was_set(switches, tmp_path):
     switch, guest, underlay = start(switches, tmp_path, "set vxlan port 8472", "set vxlan dscp 46", "set vxlan vlan 100")
-    answers = explained(switch, 1, "--pcap", guest)
+    answers = switch.explain(1, "--pcap", guest)
     (frame,) = sent(answers[:1], 0)
     bare = frame[:12] + frame[16:]
     assert_frames([frame], [tagged(encapsulated(bare, FROM_GUEST[0], 5, B, dport=8472, dscp=46), 100)])
     summary = answers[0]["sent"][0]["summary"]
     assert ", VLAN 100, " in summary and "> 8472, VNI 5 [" in summary
-    (answer,) = explained(switch, 0, "--pcap", underlay)[:1]
+    (answer,) = switch.explain(0, "--pcap", underlay)[:1]
     assert answer["reason"] == "untagged"
     # What is made of words is in that VLAN, and goes to that port.
     inner = f"eth src={THERE.mac} dst={HERE.mac} / ip src={THERE.ip} dst={HERE.ip} / udp"
     outer = f"eth src=02:00:00:00:00:09 dst=02:00:00:00:00:08 / ip src=192.0.2.2 dst=192.0.2.1 / vxlan vni=5 / {inner}"
-    (answer,) = explained(switch, 0, "--packet", outer)
+    (answer,) = switch.explain(0, "--packet", outer)
     assert answer["outcome"] == "forwarded" and len(sent([answer], 1)) == 1
     shown = switch.execute("show config")
     assert "set vxlan port 8472" in shown and "set vxlan dscp 46" in shown and "set vxlan vlan 100" in shown

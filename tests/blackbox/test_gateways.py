@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 
 import pytest
@@ -165,8 +164,7 @@ def test_what_gateways_and_their_vpcs_are_answered_and_shown(switches, rpc):
         assert answer(goal.gateway("other", 53, kind=kind)) == ["INVALID_ARG"], kind
         assert state("other").startswith("kept, but "), kind
 
-    told = switch.client("explain", "--port", 1, "--json", "--packet", f"eth dst={THERE.mac} / ip dst={THERE.ip} / udp dport=53")
-    told = json.loads(told.stdout)
+    (told,) = switch.explain(1, "--packet", f"eth dst={THERE.mac} / ip dst={THERE.ip} / udp dport=53")
     assert told["outcome"] == "forwarded"
     (step,) = (step for step in told["steps"] if step["stage"] == "neighbor")
     assert step["text"].startswith(f"nobody told us of {THERE.ip}: left to the gateway at 192.0.2.5"), step

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
@@ -136,13 +135,6 @@ def test_polling_is_by_device(trunk):
     assert_frames(sent[4], [udp(IN_RED, ALSO_RED)])
 
 
-def explained(switch, port: int, frame: bytes) -> dict:
-    write_pcap(switch.folder / "explained.pcap", [frame])
-    done = switch.client("explain", "--port", port, "--json", "--pcap", switch.folder / "explained.pcap")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_a_running_switch_shows_and_explains_them(switches, tmp_path):
     switch = switches(config(tmp_path / "ports"))
     switch.accept(*STATES)
@@ -154,25 +146,25 @@ def test_a_running_switch_shows_and_explains_them(switches, tmp_path):
     assert "port attach vlan101@1\n" in switch.execute("show config")
     # Said to arrive there, or with its tag at its parent: it is the same.
     frame = udp(IN_RED, ALSO_RED)
-    as_its_own, at_its_parent = explained(switch, 2, frame), explained(switch, 1, tagged(frame, 101))
+    as_its_own, at_its_parent = switch.explain_frame(2, frame), switch.explain_frame(1, tagged(frame, 101))
     assert as_its_own == at_its_parent and as_its_own["outcome"] == "forwarded"
     assert "port 2 (VLAN 101 of port 1)" in as_its_own["steps"][0]["text"]
     assert [(sent["port"], sent["frame"]) for sent in as_its_own["sent"]] == [(4, frame.hex())]
-    back = explained(switch, 4, udp(ALSO_RED, IN_RED))
+    back = switch.explain_frame(4, udp(ALSO_RED, IN_RED))
     assert [(sent["port"], sent["frame"]) for sent in back["sent"]] == [(1, tagged(udp(ALSO_RED, IN_RED), 101).hex())]
     assert "port 2 (VLAN 101 of port 1)" in back["steps"][-1]["text"]
-    assert explained(switch, 1, tagged(frame, 102))["reason"] == "vlan_tagged"
+    assert switch.explain_frame(1, tagged(frame, 102))["reason"] == "vlan_tagged"
     # What has no device is not set up as one.
     for command in ("port config 2 rxq 1", "port config 2 mtu 1400", "set promisc 2 on"):
         done = switch.client("exec", command)
         assert done.returncode != 0 and "no device" in done.stderr, done.stderr
     switch.execute("set promisc all on")
     switch.execute("port stop 2")
-    assert explained(switch, 1, tagged(frame, 101))["reason"] == "vlan_tagged"
-    assert explained(switch, 4, udp(ALSO_RED, IN_RED))["reason"] == "tx_full"
+    assert switch.explain_frame(1, tagged(frame, 101))["reason"] == "vlan_tagged"
+    assert switch.explain_frame(4, udp(ALSO_RED, IN_RED))["reason"] == "tx_full"
     switch.execute("port stop 1")
     switch.execute("port start all")
-    assert explained(switch, 1, tagged(frame, 101))["outcome"] == "forwarded"
+    assert switch.explain_frame(1, tagged(frame, 101))["outcome"] == "forwarded"
 
 
 def test_they_are_added_while_the_switch_runs(switches, tmp_path):
