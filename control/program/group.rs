@@ -115,9 +115,11 @@ impl Program {
             false => self.crowded_groups.remove(&ix),
         };
         let old = self.groups.remove(&ix);
+        let both = old.as_ref().zip(new.as_ref());
+        let unchanged = both.is_some_and(|(old, new)| old.members == new.members);
         let same = match (&old, &mut new) {
             (None, None) => true,
-            (Some(old), Some(new)) if old.members == new.members => {
+            (Some(old), Some(new)) if unchanged => {
                 new.table.clone_from(&old.table);
                 true
             }
@@ -132,8 +134,6 @@ impl Program {
             (Some(old), None) => old.table.is_none(),
         };
         let hops_left = self.hops_left;
-        let both = old.as_ref().zip(new.as_ref());
-        let unchanged = both.is_some_and(|(old, new)| old.members == new.members);
         for (_, hop) in old.into_iter().flat_map(|old| old.members) {
             self.release_hop(hop);
         }
