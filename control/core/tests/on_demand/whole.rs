@@ -29,6 +29,7 @@ use crate::ondemand::desk::{Desk, Shared};
 use crate::ondemand::engine::{Limits, MAX_CALLS};
 use crate::server;
 use crate::southbound::service;
+use crate::switch::cores;
 
 /// Questions to ask, unless `ALKAID_ONDEMAND_REQUESTS` says otherwise; one first packet is timed for each hundred.
 const REQUESTS: u64 = 5_000;
@@ -66,8 +67,8 @@ struct Switch {
 }
 
 impl Switch {
-    /// Starts it, and a controller; with `knows`, that one knows everybody.
-    async fn start(knows: bool) -> (Self, Ncm) {
+    /// Starts it, with its worker on a core, and a controller; with `knows`, that one knows everybody.
+    async fn start(knows: bool, core: usize) -> (Self, Ncm) {
         let mut world = World::new();
         let guest = |id, n| {
             let (mac, ip) = (format!("02:00:00:00:00:{n:02x}"), format!("10.7.1.{n}"));
@@ -87,7 +88,7 @@ impl Switch {
         let link = Link::Own(Stamps(Arc::clone(&out)));
         worker.add_port(UPLINK, Vec::new(), Some(link));
 
-        let (core, goals) = channel();
+        let (handle, goals) = channel();
         let limits = Limits {
             hold: LIMIT,
             rate: 10_000_000,
@@ -98,7 +99,15 @@ impl Switch {
         let (idle, to_workers) = (Duration::from_secs(60), vec![queues]);
         let tables = world.registrar.reader("on-demand").unwrap();
         let own = Arc::clone(&counters[1]);
-        let desk = Desk::new(limits, idle, to_workers, tables, own, sender, core.clone());
+        let desk = Desk::new(
+            limits,
+            idle,
+            to_workers,
+            tables,
+            own,
+            sender,
+            handle.clone(),
+        );
         let shared = desk.shared();
         let told = Arc::clone(&shared);
         world.core.on_commit(move || told.tables_changed());
@@ -108,18 +117,15 @@ impl Switch {
             thread::spawn(move || world.core.run(goals)),
             thread::spawn(move || desk.run()),
             thread::spawn(move || {
-                let cores = core_affinity::get_core_ids().unwrap_or_default();
-                cores
-                    .last()
-                    .map(|core| core_affinity::set_for_current(*core));
+                cores::pin(core);
                 while until.load(Relaxed) {
                     if worker.poll() == 0 {
-                        thread::yield_now(); // it has no core of its own here
+                        thread::yield_now(); // where there is one core only
                     }
                 }
             }),
         ];
-        let ncm = Self::controller(knows, core).await;
+        let ncm = Self::controller(knows, handle).await;
         let source = "127.0.0.1".parse().unwrap();
         let address = ncm.clone().serve().await;
         let outcomes = Arc::clone(&shared);
@@ -204,9 +210,24 @@ fn packet(guest: usize, ip: Ipv4Addr) -> MemoryFrame {
     MemoryFrame::new(&bytes)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_destination_is_asked_for_and_every_packet_accounted_for() {
-    let (switch, ncm) = Switch::start(false).await;
+/// Runs a test as the program runs: nothing but the worker is on the worker's core, the last.
+fn with_a_core_for_the_worker<F: Future<Output = ()>>(test: impl FnOnce(usize) -> F + Send) {
+    let body = || {
+        let core = cores::choose(1, None).unwrap()[0];
+        cores::leave_to_workers(&[core]);
+        let runtime = tokio::runtime::Runtime::new().unwrap(); // its threads are where this one is
+        runtime.block_on(test(core));
+    };
+    thread::scope(|scope| scope.spawn(body).join().unwrap());
+}
+
+#[test]
+fn every_destination_is_asked_for_and_every_packet_accounted_for() {
+    with_a_core_for_the_worker(ask_for_many);
+}
+
+async fn ask_for_many(core: usize) {
+    let (switch, ncm) = Switch::start(false, core).await;
     let (count, base, answered) = (requests(), 0x0a07_8000u32, Arc::clone(&ncm.answered));
     let begun = Instant::now();
     let switch = tokio::task::spawn_blocking(move || {
@@ -245,9 +266,13 @@ async fn every_destination_is_asked_for_and_every_packet_accounted_for() {
     switch.end();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_first_packet_goes_on_when_its_answer_is_here() {
-    let (switch, ncm) = Switch::start(true).await;
+#[test]
+fn the_first_packet_goes_on_when_its_answer_is_here() {
+    with_a_core_for_the_worker(time_first_packets);
+}
+
+async fn time_first_packets(core: usize) {
+    let (switch, ncm) = Switch::start(true, core).await;
     let count = (requests() / 100).clamp(20, 2_000);
     let switch = tokio::task::spawn_blocking(move || {
         let ours = Mutex::new(Vec::new());
