@@ -36,6 +36,18 @@ release: ## build the program for use: target/release/alkaid
 	@scripts/setup build
 	$(CARGO) build $(LOCKED) --release
 
+.PHONY: deb
+deb: ## build the Debian package, target/debian/alkaid_*.deb, and check what is in it
+	@scripts/setup deb
+	$(CARGO) build $(LOCKED) --release
+	mkdir -p target/package
+	$(TARGET)/release/alkaid completions bash >target/package/alkaid.bash
+	$(TARGET)/release/alkaid completions zsh >target/package/_alkaid
+	$(TARGET)/release/alkaid completions fish >target/package/alkaid.fish
+	$(TARGET)/release/alkaid man target/package/man
+	$(CARGO) deb $(LOCKED) --no-build
+	$(PYTHON) -m pytest -q tests/package
+
 .PHONY: demo
 demo: ## show two switches carrying packets between their guests
 	@scripts/setup demo

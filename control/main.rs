@@ -16,6 +16,7 @@ mod config;
 mod core;
 mod dataset;
 mod dhcp;
+mod doctor;
 mod explain;
 mod families;
 mod goal_watch;

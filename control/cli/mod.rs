@@ -7,11 +7,13 @@ pub(crate) mod agent;
 mod client;
 mod console;
 mod dataset;
+mod doctor;
 mod dry_run;
 mod exec;
 mod explain;
 pub(crate) mod goal;
 mod goal_state;
+mod manual;
 mod push;
 
 use std::io::Write;
@@ -19,6 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::config::{ClientTls, Settings, TlsFiles};
 use agent::AgentFlags;
@@ -114,6 +117,11 @@ pub(crate) enum Client {
     ///
     /// Reports every wrong line and every contradiction between lines, as `alkaid run` would.
     Check(CheckArgs),
+    /// Examine this machine: is it fit for a configuration, what is wrong, and what mends it
+    ///
+    /// Looks at the kernel, huge pages, cores, and what the configured ports need: drivers, IOMMU, NUMA nodes, interfaces,
+    /// folders. Changes nothing. Exits with 1 if something keeps the switch from working.
+    Doctor(DoctorArgs),
     /// Give a running switch one command
     ///
     /// The commands are those of the configuration file; `alkaid exec help` lists them.
@@ -167,6 +175,29 @@ Examples:
     /// The messages that each host of a made-up cloud gets, as files in protobuf's binary form, and a manifest. For
     /// benchmarks and tests of this switch and of other agents; `alkaid push DIR/host-000000` sends those of a host.
     Dataset(dataset::DatasetArgs),
+    /// Print a shell's completions
+    ///
+    /// For bash: `source <(alkaid completions bash)`. The Debian package installs them.
+    Completions(CompletionsArgs),
+    /// Write the manual's pages into a folder
+    #[command(hide = true)]
+    Man(ManArgs),
+}
+
+/// Arguments of `alkaid completions`.
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Arguments of `alkaid man`.
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// The folder, which is made if it is not there
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 /// Arguments of `alkaid check`.
@@ -175,6 +206,17 @@ pub(crate) struct CheckArgs {
     /// The configuration file
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+/// Arguments of `alkaid doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// The configuration file [default: /etc/alkaid/alkaid.conf, if there is one]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Arguments of `alkaid exec`.
@@ -302,6 +344,7 @@ impl Client {
         let streams = &mut Streams::standard();
         let code = match self {
             Self::Check(args) => check(&args, streams),
+            Self::Doctor(args) => doctor::run(&args, streams),
             Self::Exec(args) => exec::run(&args.command, args.json, &args.socket, streams),
             Self::Show(args) => {
                 let words = std::iter::once("show".to_owned()).chain(args.what);
@@ -312,6 +355,8 @@ impl Client {
             Self::Push(args) if args.dry_run => dry_run::run(&args, streams),
             Self::Push(args) => push::run(&args, streams),
             Self::Dataset(args) => dataset::run(&args, streams),
+            Self::Completions(args) => manual::completions(args.shell, streams),
+            Self::Man(args) => manual::pages(&args.folder, streams),
         };
         ExitCode::from(code)
     }
