@@ -13,8 +13,8 @@ use super::table::{All, AnyTable};
 use crate::tables::neighbors::{Ip6Key, MAX_NEXT_HOPS, Neighbors, NextHops, References};
 use crate::tables::rcu::{self, Lagging};
 use crate::tables::{
-    Attachment, DomainId, Full, HopId, MAX_PORTS, MAX_UPLINKS, Neighbor, NextHop, PortId, Role,
-    TableFull, TenantPort, Tunnel, Underlay, VniTable, VpcId, Ways,
+    Attachment, DomainId, Full, HopId, Live, MAX_PORTS, MAX_UPLINKS, Neighbor, NextHop, PortId,
+    Role, TableFull, TenantPort, Tunnel, Underlay, VniTable, VpcId, Ways,
 };
 use crate::wire::Mac;
 
@@ -60,6 +60,7 @@ pub struct Writer {
     neighbors_changed: bool,
     neighbors: All,
     references: References,
+    live: Arc<Live>,
     leaving: Leaving,
     /// The number of the last commit.
     committed: u64,
@@ -111,10 +112,11 @@ impl Writer {
         let uplinks = underlay.map_or(1, |underlay| underlay.uplinks().count());
         let hops = || Arc::new(NextHops::new(tunnel));
         let hops: Vec<_> = std::iter::repeat_with(hops).take(uplinks).collect();
+        let live = Arc::new(Live::new(underlay.as_ref()));
         let next = Tables {
             ports: std::array::from_fn(|_| Role::Unbound),
             vnis: VniTable::default(),
-            neighbors: neighbors.snapshot(&hops[0], hops.get(1)),
+            neighbors: neighbors.snapshot(&hops, &live),
             underlay,
         };
         let (rcu, registry) = rcu::new(next.clone());
@@ -125,6 +127,7 @@ impl Writer {
             neighbors_changed: false,
             neighbors,
             references: References::new(hops, MAX_NEXT_HOPS),
+            live,
             leaving: Leaving::default(),
             committed: 0,
             publications: 0,
@@ -326,12 +329,9 @@ impl Writer {
         self.newest()
     }
 
-    /// The newest tables, and the next hops by the uplinks that are live.
     fn newest(&self) -> Arc<Neighbors> {
-        let Neighbors {
-            hops, other_hops, ..
-        } = &*self.next.neighbors;
-        self.neighbors.snapshot(hops, other_hops.as_ref())
+        let hops = self.references.hops();
+        self.neighbors.snapshot(hops, &self.live)
     }
 
     fn publish(&mut self) -> rcu::Ticket {
