@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::DropReason;
-use vswitch::stage::link::{Heard, Hearing};
+use vswitch::stage::link::{Heard, Hearing, Weight};
 use vswitch::tables::{Endpoints, Hop, NextHop, PortId, Role, Tunnel, Underlay, Uplink, Ways};
 use vswitch::wire::Mac;
 
@@ -331,7 +331,7 @@ fn who_is_heard_is_told_with_the_uplink() {
                 ip: PEER.into(),
                 mac: Mac::new(PEER_MAC),
                 asks: Some(vtep.into()),
-                overrides: true,
+                weight: Weight::Overrides,
             };
             assert_eq!(told.pop(), Some(heard));
         }
