@@ -266,7 +266,7 @@ impl Program {
                 .router_obstacles(wanted, *ix)
                 .next()
                 .map_or(Ok(()), Err),
-            Subject::Port(ix) => self.port_state(*ix),
+            Subject::Port(ix) => self.port_state(wanted, *ix),
             Subject::Neighbor(all) => all
                 .iter()
                 .try_for_each(|ix| self.neighbor_state(wanted, *ix)),
