@@ -215,6 +215,20 @@ impl Program {
                 ..Touched::default()
             },
         );
+        self.moving.extend(neighbors);
+        self.move_on(wanted);
+    }
+
+    /// Has neighbors take their new way as long as there is room for one: tens of thousands of hosts may be behind a router whose
+    /// MAC has changed, and the next hops of the old way are free only after a commit. True if any does.
+    pub(super) fn move_on(&mut self, wanted: &Wanted) -> bool {
+        let waiting = self.moving.len();
+        while self.writer.has_room_for_hop()
+            && let Some(ix) = self.moving.pop()
+        {
+            self.update_neighbor(wanted, ix);
+        }
+        self.moving.len() < waiting
     }
 
     /// The addresses of the underlay that lead to a neighbor or a gateway. What was learned of others is forgotten.

@@ -222,26 +222,20 @@ impl Writer {
         self.references.acquire(ways, self.leaving.settled())
     }
 
-    /// Says which uplinks are live, from the next commit on: all remote neighbors are reached by these. None: it is as if all
-    /// were, and what they cannot send is counted where they drop it.
-    pub fn set_live(&mut self, live: &[PortId]) {
-        let Some(underlay) = &self.next.underlay else {
-            return;
-        };
-        let is_live =
-            |port| live.contains(&port) || !underlay.uplinks().any(|it| live.contains(&it.port));
-        let all = underlay.uplinks().zip(self.references.hops());
-        let mut chosen = all.filter(|(it, _)| is_live(it.port)).map(|(_, hops)| hops);
-        let (Some(first), other) = (chosen.next(), chosen.next()) else {
-            return;
-        };
-        let present = &self.next.neighbors;
-        let same =
-            Arc::ptr_eq(first, &present.hops) && other.is_some() == present.other_hops.is_some();
-        if !same {
-            self.next.neighbors = self.neighbors.snapshot(first, other);
-            self.snapshot_changed = true;
-        }
+    /// True if a next hop that is not there yet finds room now.
+    pub fn has_room_for_hop(&self) -> bool {
+        self.references.has_room(self.leaving.settled())
+    }
+
+    /// True if there is, or will be when what was released has gone, room for less than a sixteenth of what there is room for
+    /// in all.
+    pub fn is_nearly_full_of_hops(&self) -> bool {
+        self.references.is_nearly_full()
+    }
+
+    /// Which uplinks are used. It may be set from any thread, and no commit is needed.
+    pub fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live)
     }
 
     /// Gives a reference back with the next commit, after which no neighbor may need it.
