@@ -103,47 +103,48 @@ fn a_host_without_a_mac_is_needed_once_and_its_neighbors_are_there_when_it_is_le
 
 #[test]
 fn neighbors_behind_a_router_whose_mac_changes_are_there_all_the_time_while_there_is_room() {
-    for hosts in [MAX_NEXT_HOPS as u32 * 5 / 8, MAX_NEXT_HOPS as u32] {
-        let mut world = World::unbound(1 << 18);
-        let router = IpAddr::from([192, 0, 2, 254]);
-        world.core.program.route_underlay_by(router);
-        world.bind(PORT_A, "port-a");
-        world.succeed([
-            vpc("v", 7),
-            subnet("s", "v", "10.0.0.0/8", 0, 0),
-            port("port-a", "02:00:00:00:00:0a", &[("s", "10.7.1.10")]),
-        ]);
-        let far = |n: u32| {
-            let [_, a, b, c] = n.to_be_bytes();
-            let (mac, ip) = (
-                format!("02:00:01:{a:02x}:{b:02x}:{c:02x}"),
-                format!("10.{}.{b}.{c}", a + 100),
-            );
-            let mut state = neighbor(&n.to_string(), L2, &mac, "s", &ip, 9);
-            if let State::Neighbor(state) = &mut state {
-                let configuration = state.configuration.as_mut().unwrap();
-                configuration.host_ip_address = format!("198.{}.{b}.{c}", a + 18);
-            }
-            state
-        };
-        world.put((0..hosts).map(far));
-        let entries = |world: &mut World| world.core.program.usage()[1];
-        assert_eq!(entries(&mut world), 1, "the guest here");
-        for n in [1, 2] {
-            let learned = vec![((UPLINK, router), mac(n))];
-            assert!(world.core.begin(Request::Learned(learned)).is_none());
-            if n == 2 {
-                assert_eq!(entries(&mut world), hosts as usize + 1);
-            }
-            world.core.settle(GRACE);
-            world.check();
-            assert_eq!(entries(&mut world), hosts as usize + 1);
-            for ip in ["10.100.0.0", "10.101.0.0"] {
-                let found = world.find(ip).unwrap();
-                assert!(found.ends_with(&format!("mac ..:{n:02x}")), "{found}");
-            }
+    let mut world = World::unbound(1 << 18);
+    let router = IpAddr::from([192, 0, 2, 254]);
+    world.core.program.route_underlay_by(router);
+    world.bind(PORT_A, "port-a");
+    world.succeed([
+        vpc("v", 7),
+        subnet("s", "v", "10.0.0.0/8", 0, 0),
+        port("port-a", "02:00:00:00:00:0a", &[("s", "10.7.1.10")]),
+    ]);
+    let far = |n: u32| {
+        let [_, a, b, c] = n.to_be_bytes();
+        let (mac, ip) = (
+            format!("02:00:01:{a:02x}:{b:02x}:{c:02x}"),
+            format!("10.{}.{b}.{c}", a + 100),
+        );
+        let mut state = neighbor(&n.to_string(), L2, &mac, "s", &ip, 9);
+        if let State::Neighbor(state) = &mut state {
+            let configuration = state.configuration.as_mut().unwrap();
+            configuration.host_ip_address = format!("198.{}.{b}.{c}", a + 18);
+        }
+        state
+    };
+    // First there is room for some of the new ways, then for none.
+    let (some, all) = (MAX_NEXT_HOPS as u32 * 5 / 8, MAX_NEXT_HOPS as u32);
+    world.put((0..some).map(far));
+    let entries = |world: &mut World| world.core.program.usage()[1] as u32 - 1; // the guest here
+    assert_eq!(entries(&mut world), 0);
+    for (hosts, n) in [(some, 1), (some, 2), (all, 3)] {
+        if hosts == all {
+            world.put((some..all).map(far));
+        }
+        let learned = vec![((UPLINK, router), mac(n))];
+        assert!(world.core.begin(Request::Learned(learned)).is_none());
+        assert!(n == 1 || entries(&mut world) == hosts);
+        world.core.settle(GRACE);
+        assert_eq!(entries(&mut world), hosts);
+        for ip in ["10.100.0.0", "10.101.63.255"] {
+            let found = world.find(ip).unwrap();
+            assert!(found.ends_with(&format!("mac ..:{n:02x}")), "{found}");
         }
     }
+    world.check();
 }
 
 /// Guest `n` at a host of IPv6.
