@@ -15,6 +15,7 @@
 mod applied;
 mod audit;
 mod keep;
+mod links;
 mod metrics;
 mod on_demand;
 mod request;
@@ -34,7 +35,7 @@ use vswitch::tables::snapshot::{Commit, Registrar, Writer};
 pub(crate) use metrics::TARGET as METRICS;
 pub(crate) use on_demand::{Aged, SETTLE};
 pub(crate) use request::{
-    BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
+    BindError, CoreHandle, Goal, Gone, MAX_ROWS, Need, NotApplied, Request, Show, channel,
 };
 pub(crate) use rules::PortRules;
 pub(crate) use site::{ETHERNET_MTU, Link, OnLink, Site, Uplink};
@@ -91,7 +92,7 @@ pub(crate) struct Core {
     on_commit: Option<Box<dyn Fn() + Send>>,
     explain_by: Option<(Registrar, bool)>,
     /// Told which addresses of the underlay need a MAC.
-    resolve_by: Option<mpsc::UnboundedSender<OnLink>>,
+    resolve_by: Option<mpsc::UnboundedSender<Need>>,
 }
 
 /// Who is told when a commit is visible.
@@ -138,12 +139,6 @@ impl Core {
     /// Has `told` called after each commit, when all workers that do not lag see it.
     pub(crate) fn on_commit(&mut self, told: impl Fn() + Send + 'static) {
         self.on_commit = Some(Box::new(told));
-    }
-
-    /// Tells the receiver, from now on, which addresses of the underlay need a MAC: each when it is needed first, and
-    /// maybe again.
-    pub(crate) fn resolve_by(&mut self, needs: mpsc::UnboundedSender<OnLink>) {
-        self.resolve_by = Some(needs);
     }
 
     /// This host's place in the network.
@@ -223,10 +218,7 @@ impl Core {
 
     /// Says that workers may see more than before, and what they could see if it were known.
     fn tell(&mut self) {
-        let needed = self.program.take_needed();
-        if let Some(needs) = &self.resolve_by {
-            needed.into_iter().for_each(|who| _ = needs.send(who));
-        }
+        self.tell_new_needs();
         if let Some(told) = &self.on_commit {
             told();
         }
@@ -295,13 +287,8 @@ impl Core {
                 self.unsettled = true; // as above
                 None
             }
-            Request::Live(live) => {
-                self.program.set_live(&live);
-                self.unsettled = true; // as above
-                None
-            }
-            Request::Needed { reply } => {
-                drop(reply.send(self.program.needed(&self.wanted)));
+            Request::Needed => {
+                self.tell_all_needs();
                 None
             }
             Request::Age { idle, reply } => {

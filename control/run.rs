@@ -40,6 +40,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
     let store = match kept.transpose() {
         Ok(store) => store,
         Err(error) => {
+            drop(underlay); // it looks at the ports
             switch.shut_down();
             return Err(error);
         }
@@ -172,13 +173,6 @@ async fn serve(
             Err::<(), _>("the thread that asks the controller has ended")
         });
     }
-    if let Some(underlay) = underlay {
-        let core = core.clone();
-        tasks.until_quit(async move {
-            underlay.run(core).await;
-            Ok::<(), String>(())
-        });
-    }
     let resync = Duration::from_secs(switch.settings().resync.into());
     if !resync.is_zero() && switch.settings().store.is_some() {
         let core = core.clone();
@@ -198,11 +192,18 @@ async fn serve(
         });
     }
     if let Some(listener) = doors.southbound {
-        tasks.door("goal states", listener, service::routes(core), &doors.keys)?;
+        let routes = service::routes(core.clone());
+        tasks.door("goal states", listener, routes, &doors.keys)?;
     }
     if let Some(listener) = doors.subscribe {
         let routes = subscribe::routes(subscriptions);
         tasks.door("subscriptions", listener, routes, &doors.keys)?;
+    }
+    if let Some(underlay) = underlay {
+        let quit = quit.subscribe();
+        // A thread, which the end of the runtime waits for.
+        let run = move || underlay.run(&core, || *quit.borrow());
+        tasks.until_quit(tokio::task::spawn_blocking(run));
     }
     tracing::info!("serving operators on {}", path.display());
     let stop = ended(quit.subscribe());

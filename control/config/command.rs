@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
+use super::gateway::Gateway;
 use super::lexer::quoted;
 use super::rule::PortRule;
 use crate::state::Revisions;
@@ -88,12 +89,7 @@ pub(crate) enum Setting {
         mac: Mac,
     },
     /// The router of the underlay.
-    UnderlayGateway {
-        /// Its address.
-        ip: IpAddr,
-        /// Its MAC; `None`: it is asked for.
-        mac: Option<Mac>,
-    },
+    UnderlayGateway(Gateway),
     /// What outer headers have besides addresses.
     Vxlan(VxlanSetting),
     /// Where the controller's goal states arrive; `None` is off.
@@ -433,10 +429,7 @@ impl fmt::Display for Setting {
             Self::Vtep { address, port } => write!(f, "vtep {address} port {}", port.get()),
             Self::HostPort(port) => write!(f, "host port {}", port.get()),
             Self::UnderlayNeighbor { ip, mac } => write!(f, "underlay neighbor {ip} {mac}"),
-            Self::UnderlayGateway { ip, mac: None } => write!(f, "underlay gateway {ip}"),
-            Self::UnderlayGateway { ip, mac: Some(mac) } => {
-                write!(f, "underlay gateway {ip} {mac}")
-            }
+            Self::UnderlayGateway(gateway) => write!(f, "underlay gateway {gateway}"),
             Self::Vxlan(item) => write!(f, "vxlan {item}"),
             Self::Southbound(Some(address)) => write!(f, "southbound listen {address}"),
             Self::Southbound(None) => f.write_str("southbound off"),

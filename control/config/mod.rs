@@ -4,7 +4,7 @@
 //!
 //! * [`table`] says which commands there are: **start there**. [`argument`] what their arguments may be.
 //! * [`lexer`] line to words; [`parse`] words to a [`Command`] ([`rule`] has those of guests' ports); [`mod@file`] files to commands, `load` included.
-//! * [`subport`] ports that are VLANs of others.
+//! * [`subport`] ports that are VLANs of others; [`gateway`] routers of the underlay.
 //! * [`settings`] a start-up file's commands to one [`Settings`], contradictions found.
 //! * [`help`] and [`complete`] explain and complete, from the table.
 //! * [`line`](mod@line) a place in a file; [`error`] every error has its file, line and column; all of a file are reported, and nothing of it is applied.
@@ -14,6 +14,7 @@ pub(crate) mod command;
 pub(crate) mod complete;
 pub(crate) mod error;
 pub(crate) mod file;
+pub(crate) mod gateway;
 pub(crate) mod help;
 pub(crate) mod lexer;
 pub(crate) mod line;

@@ -77,6 +77,15 @@ pub(crate) enum Show {
 /// out. Keeps the control thread from spending seconds on a list of a million that nobody reads.
 pub(crate) const MAX_ROWS: usize = 10_000;
 
+/// What the control thread says to who asks for MACs on the uplinks' links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// This address needs a MAC.
+    Mac(OnLink),
+    /// Of all addresses that were said to, only these still do.
+    Only(HashSet<OnLink>),
+}
+
 /// Why a port cannot be bound or unbound.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BindError {
@@ -212,13 +221,8 @@ pub(crate) enum Request {
     Wake(Vec<Sought>),
     /// Hosts and routers of the underlay said who they are.
     Learned(Vec<(OnLink, Mac)>),
-    /// Only these uplinks are to be used; none: all.
-    Live(Vec<PortId>),
-    /// Says which addresses of the underlay lead to a neighbor; the others are forgotten.
-    Needed {
-        /// All of them.
-        reply: oneshot::Sender<HashSet<OnLink>>,
-    },
+    /// Tells who asks for MACs ([`Core::resolve_by`](super::Core::resolve_by)) which addresses of the underlay still need one.
+    Needed,
     /// Looks for entries that came in answer to a question and that nobody may have used for long.
     Age {
         /// For so long.
@@ -242,9 +246,9 @@ impl Note<'_> {
         self.0.send(Request::Learned(learned));
     }
 
-    /// These uplinks are live.
-    pub(crate) fn live(self, live: Vec<PortId>) {
-        self.0.send(Request::Live(live));
+    /// It is to be said which addresses still need a MAC.
+    pub(crate) fn needed(self) {
+        self.0.send(Request::Needed);
     }
 
     /// These were, and whether the controller says that it tells them.
@@ -389,11 +393,6 @@ impl CoreHandle {
             .try_send(Request::Age { idle, reply })
             .ok()
             .map(|()| answer)
-    }
-
-    /// The addresses of the underlay that lead to a neighbor; see [`Request::Needed`].
-    pub(crate) async fn needed(&self) -> Result<HashSet<OnLink>, Gone> {
-        self.ask(|reply| Request::Needed { reply }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Gone> {

@@ -27,7 +27,8 @@ impl Program {
         }
         let ips = std::mem::take(&mut self.late_ips);
         let macs = std::mem::take(&mut self.late_macs);
-        if neighbors.is_empty() && groups.is_empty() && ips.is_empty() && macs.is_empty() {
+        let none = neighbors.is_empty() && groups.is_empty() && ips.is_empty() && macs.is_empty();
+        if none && self.moving.is_empty() {
             return false;
         }
         for key in ips {
@@ -63,7 +64,15 @@ impl Program {
             self.update_port(wanted, port);
         }
         self.crowded.clear(); // what has no room now has none
-        true
+        let mut moved = self.move_on(wanted);
+        if self.writer.is_nearly_full_of_hops() {
+            // A few at a time would take as many commits: they leave the old way, and take the new one with the next commit.
+            for neighbor in std::mem::take(&mut self.moving) {
+                moved = true;
+                self.update_neighbor(wanted, neighbor);
+            }
+        }
+        !none || moved
     }
 
     /// Claims an address, and says in the table who has it. On an error the claim is void.

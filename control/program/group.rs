@@ -58,6 +58,15 @@ impl Program {
         lacking.map_or(Ok(()), |(_, obstacle)| Err(obstacle.clone()))
     }
 
+    /// What the gateways of a port's VPC lack: they are made when the VPC has a port, and that may come last.
+    pub(super) fn group_obstacle(&self, wanted: &Wanted, ix: PortIx) -> Option<Obstacle> {
+        let port = &wanted.port(ix)?.wanted.as_ref()?.value;
+        let subnets = port.fixed_ips.iter();
+        let vpcs = subnets.filter_map(|(subnet, _)| Self::vpc_of(wanted, *subnet));
+        let mut lacking = vpcs.filter_map(|vpc| self.groups.get(&vpc)?.lacking.first());
+        lacking.next().map(|(_, obstacle)| obstacle.clone())
+    }
+
     /// The gateways of a subnet's VPC.
     pub(super) fn group_of(&self, vpc: VpcIx) -> Option<Arc<GatewayGroup>> {
         self.groups.get(&vpc)?.table.clone()

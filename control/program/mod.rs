@@ -94,6 +94,8 @@ pub(crate) struct Program {
     late_hops: Vec<HopId>,
     /// Neighbors that found no room; what leaves may make some.
     crowded: Vec<NeighborIx>,
+    /// Neighbors whose way has changed with what was learned, and that stay on the old one until there is room for the new.
+    moving: Vec<NeighborIx>,
     /// VPCs whose gateways found no room for a next hop.
     crowded_groups: BTreeSet<VpcIx>,
     /// A next hop was given back, and with the commit after that others may have room.
@@ -132,6 +134,7 @@ impl Program {
             late_macs: Vec::new(),
             late_hops: Vec::new(),
             crowded: Vec::new(),
+            moving: Vec::new(),
             crowded_groups: BTreeSet::new(),
             hops_left: false,
             needed: HashSet::new(),
@@ -266,7 +269,7 @@ impl Program {
                 .router_obstacles(wanted, *ix)
                 .next()
                 .map_or(Ok(()), Err),
-            Subject::Port(ix) => self.port_state(*ix),
+            Subject::Port(ix) => self.port_state(wanted, *ix),
             Subject::Neighbor(all) => all
                 .iter()
                 .try_for_each(|ix| self.neighbor_state(wanted, *ix)),

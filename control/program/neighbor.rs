@@ -2,10 +2,11 @@
 //! Neighbors: where each is reached, and its claims on its address and its MAC.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hashbrown::HashSet;
 use vswitch::stage::punt::Sought;
-use vswitch::tables::{DomainId, Hop, HopId, Neighbor, PortId, VpcId};
+use vswitch::tables::{DomainId, Hop, HopId, Live, Neighbor, VpcId};
 use vswitch::wire::Mac;
 
 use super::claims::Rank;
@@ -206,9 +207,7 @@ impl Program {
             .filter(|(_, slot)| leads(slot.place.host));
         let neighbors: Vec<_> = neighbors.map(|(ix, _)| ix).collect();
         let grouped = self.grouped(wanted, leads).collect();
-        for ix in neighbors {
-            self.update_neighbor(wanted, ix);
-        }
+        // Gateways first: they are few.
         self.look_at(
             wanted,
             Touched {
@@ -216,6 +215,20 @@ impl Program {
                 ..Touched::default()
             },
         );
+        self.moving.extend(neighbors);
+        self.move_on(wanted);
+    }
+
+    /// Has neighbors take their new way as long as there is room for one: tens of thousands of hosts may be behind a router whose
+    /// MAC has changed, and the next hops of the old way are free only after a commit. True if any does.
+    pub(super) fn move_on(&mut self, wanted: &Wanted) -> bool {
+        let waiting = self.moving.len();
+        while self.writer.has_room_for_hop()
+            && let Some(ix) = self.moving.pop()
+        {
+            self.update_neighbor(wanted, ix);
+        }
+        self.moving.len() < waiting
     }
 
     /// The addresses of the underlay that lead to a neighbor or a gateway. What was learned of others is forgotten.
@@ -240,9 +253,9 @@ impl Program {
         std::mem::take(&mut self.needed)
     }
 
-    /// Only these uplinks are used from the next commit on; none of them: all are.
-    pub(crate) fn set_live(&mut self, live: &[PortId]) {
-        self.writer.set_live(live);
+    /// Which uplinks are used, for who watches their links.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        self.writer.live()
     }
 
     /// Claims address and MAC, or neither.

@@ -68,11 +68,10 @@ struct PortClaims {
 
 impl Program {
     /// Why the port is not, or not wholly, programmed.
-    pub(super) fn port_state(&self, ix: PortIx) -> Result<(), Obstacle> {
-        match self.ports.get(&ix).and_then(|port| port.obstacle.clone()) {
-            Some(obstacle) => Err(obstacle),
-            None => Ok(()),
-        }
+    pub(super) fn port_state(&self, wanted: &Wanted, ix: PortIx) -> Result<(), Obstacle> {
+        let own = self.ports.get(&ix).and_then(|port| port.obstacle.clone());
+        let obstacle = own.or_else(|| self.group_obstacle(wanted, ix));
+        obstacle.map_or(Ok(()), Err)
     }
 
     /// Works the port out anew and programs the difference.

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use vswitch::dpdk::{Eal, Mempool, Port, PortConfig, PortError, PortStats};
+use vswitch::dpdk::{Eal, LinkWatch, Mempool, Port, PortConfig, PortError, PortStats};
 use vswitch::stage::trunk::Subport;
 use vswitch::tables::{MAX_PORTS, PortId};
 
@@ -299,6 +299,11 @@ impl Devices {
     ) -> Result<T, DeviceError> {
         let ports = self.lock();
         hardware(&ports, id).map(|(port, _)| read(port))
+    }
+
+    /// A port's link, to be looked at without waiting for who changes ports.
+    pub(crate) fn watch_link(&self, id: PortId) -> Result<LinkWatch, DeviceError> {
+        self.read(id, Port::watch_link)
     }
 
     /// A port's device's counters. A subport has none of its own.

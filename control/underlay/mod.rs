@@ -7,7 +7,9 @@
 //!   core ── needed ──► resolver ── question ──► uplink      worker ── heard ──► resolver ── learned ──► core
 //! ```
 //!
-//! [`resolver`] decides who is asked when, on each link; [`watch`] which uplinks are live, [`own`] what is said.
+//! [`resolver`] decides who is asked when, on each link; [`watch`] which uplinks are live, [`own`] what is said. All of it is
+//! done by a thread of its own that waits for nobody: whatever the control thread, operators and stuck workers are at, who asks
+//! for a VTEP is answered, and a lost link is acted upon.
 
 mod own;
 mod resolver;
@@ -19,14 +21,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::task::block_in_place;
-use tokio::time::{MissedTickBehavior, interval};
-use vswitch::dpdk::Port;
+use vswitch::dpdk::LinkWatch;
 use vswitch::stage::link::{HEARD_CAPACITY, Heard, Hearing};
-use vswitch::tables::PortId;
+use vswitch::tables::{Live, PortId};
 use vswitch::wire::Mac;
 
-use crate::core::{Core, CoreHandle, OnLink, Uplink};
+use crate::core::{Core, CoreHandle, Need, OnLink, Uplink};
 use crate::switch::{Devices, Switch};
 use own::Own;
 use resolver::Resolver;
@@ -83,6 +83,23 @@ impl Sides {
         let mut all = self.resolvers.iter_mut();
         all.find_map(|(port, resolver)| (*port == uplink).then_some(resolver))
     }
+
+    /// The control thread's needs, in the order in which it says them.
+    fn take(&mut self, now: Instant, need: Need) {
+        match need {
+            Need::Mac((uplink, ip)) => {
+                if let Some(resolver) = self.resolver(uplink) {
+                    resolver.want(now, ip);
+                }
+            }
+            Need::Only(needed) => {
+                for (port, resolver) in &mut self.resolvers {
+                    let there = needed.iter().filter(|(uplink, _)| uplink == port);
+                    resolver.keep(&there.map(|(_, ip)| *ip).collect());
+                }
+            }
+        }
+    }
 }
 
 /// The uplinks' links.
@@ -91,14 +108,15 @@ pub(crate) struct Underlay {
     hearing: Vec<Hearing>,
     /// This host on each.
     uplinks: Vec<(Uplink, Own)>,
+    links: Vec<(PortId, LinkWatch)>,
     watch: Watch,
-    /// Who is live is still to be said.
-    unsaid: bool,
+    /// Where workers look which are live.
+    live: Arc<Live>,
     /// When to announce the VTEPs again, in order.
     again: Vec<Instant>,
     /// Nobody else answers for it.
     answers: bool,
-    needed: mpsc::UnboundedReceiver<OnLink>,
+    needed: mpsc::UnboundedReceiver<Need>,
     known: Known,
     /// What the control thread is to be told.
     learned: Vec<(OnLink, Mac)>,
@@ -114,6 +132,10 @@ impl Underlay {
         if ports.is_empty() {
             return None;
         }
+        let devices = switch.devices();
+        // They are there: the site has their MACs.
+        let link = |&port: &PortId| Some((port, devices.watch_link(port).ok()?));
+        let links = ports.iter().filter_map(link).collect();
         let known = Known::default();
         known.lock().resolvers = ports.iter().map(|&it| (it, Resolver::default())).collect();
         let answers = core.site().host_port.is_none();
@@ -121,10 +143,11 @@ impl Underlay {
         core.resolve_by(needs);
         Some(Self {
             hearing: switch.hear(),
-            devices: switch.devices(),
+            links,
+            devices,
             uplinks,
             watch: Watch::new(ports),
-            unsaid: false,
+            live: core.live(),
             again: Vec::new(),
             answers,
             needed,
@@ -139,13 +162,11 @@ impl Underlay {
         self.known.clone()
     }
 
-    /// Asks, answers and tells what it learns. Does not end.
-    pub(crate) async fn run(mut self, core: CoreHandle) {
-        let mut rounds = interval(ROUND);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Asks, answers and tells what it learns, until the end is called. The body of a thread.
+    pub(crate) fn run(mut self, core: &CoreHandle, ended: impl Fn() -> bool) {
         let (mut looked, mut watched) = (Instant::now(), Instant::now());
-        loop {
-            rounds.tick().await;
+        while !ended() {
+            std::thread::sleep(ROUND);
             let now = Instant::now();
             self.round(now);
             if self.uplinks.len() > 1 && now >= watched + WATCH {
@@ -156,20 +177,11 @@ impl Underlay {
                 self.again.remove(0);
                 self.announce();
             }
-            if self.unsaid
+            if now >= looked + LOOK
                 && let Some(note) = core.try_note()
             {
-                self.unsaid = false;
-                note.live(self.watch.live().to_vec());
-            }
-            if now >= looked + LOOK
-                && let Ok(needed) = core.needed().await
-            {
                 looked = now;
-                for (port, resolver) in &mut self.known.lock().resolvers {
-                    let there = needed.iter().filter(|(uplink, _)| uplink == port);
-                    resolver.keep(&there.map(|(_, ip)| *ip).collect());
-                }
+                note.needed();
             }
             if !self.learned.is_empty()
                 && let Some(note) = core.try_note()
@@ -182,10 +194,8 @@ impl Underlay {
     fn round(&mut self, now: Instant) {
         let known = self.known.clone();
         let mut sides = known.lock();
-        while let Ok((uplink, ip)) = self.needed.try_recv() {
-            if let Some(resolver) = sides.resolver(uplink) {
-                resolver.want(now, ip);
-            }
+        while let Ok(need) = self.needed.try_recv() {
+            sides.take(now, need);
         }
         let queues = self.hearing.iter();
         let said = queues.flat_map(|queue| std::iter::from_fn(|| queue.pop()).take(HEARD_CAPACITY));
@@ -210,15 +220,12 @@ impl Underlay {
     }
 
     fn watch_links(&mut self, now: Instant) {
-        let is_up = |port| {
-            let read = |port: &Port| port.is_started() && port.link().up;
-            self.devices.read(port, read).unwrap_or(false)
-        };
+        let is_up = |port| (self.links.iter()).any(|(of, link)| *of == port && link.is_up());
         let before = self.watch.live().to_vec();
-        if !block_in_place(|| self.watch.look(now, is_up)) {
+        if !self.watch.look(now, is_up) {
             return;
         }
-        self.unsaid = true;
+        self.live.set(self.watch.live());
         self.again.clear();
         let ports = self.uplinks.iter().map(|(uplink, _)| uplink.port);
         self.known.lock().out = ports.filter(|port| self.watch.is_out(*port)).collect();

@@ -119,6 +119,7 @@ impl Own {
 
 #[cfg(test)]
 mod tests {
+    use vswitch::stage::link::Weight;
     use vswitch::tables::PortId;
 
     use super::*;
@@ -178,7 +179,7 @@ mod tests {
             ip: ip.parse().unwrap(),
             mac: PEER,
             asks: Some(vtep),
-            overrides: true,
+            weight: Weight::Overrides,
         };
         let (src, dst, ips, message) = read(&own().answer(asks("2001:db8::2"), vtep).unwrap());
         assert_eq!((src, dst), (MAC, PEER));

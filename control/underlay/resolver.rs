@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::{HashMap, HashSet};
 use serde_json::{Value, json};
-use vswitch::stage::link::Heard;
+use vswitch::stage::link::{Heard, Weight};
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
@@ -80,9 +80,11 @@ impl Resolver {
     pub(crate) fn heard(&mut self, now: Instant, heard: Heard) -> Option<Mac> {
         let Heard { ip, mac, .. } = heard;
         let host = self.hosts.get_mut(&ip).filter(|_| mac.is_unicast())?;
-        if !heard.overrides && host.mac.is_some_and(|known| known != mac) {
-            return None;
-        }
+        let mac = match (heard.weight, host.mac) {
+            (Weight::New, Some(known)) if known != mac => return None,
+            (Weight::Silent, known) => known?,
+            _ => mac,
+        };
         self.due.remove(&(host.due, ip));
         host.due = now + AGE;
         host.heard = Some(now);
@@ -150,7 +152,7 @@ mod tests {
             ip,
             mac,
             asks: None,
-            overrides: true,
+            weight: Weight::Overrides,
         }
     }
 
@@ -204,7 +206,7 @@ mod tests {
         let host = IpAddr::from([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
         resolver.want(now, host);
         let meek = |n| Heard {
-            overrides: false,
+            weight: Weight::New,
             ..says(host, mac(n))
         };
         assert_eq!(resolver.heard(now, meek(2)), Some(mac(2)));
@@ -213,6 +215,25 @@ mod tests {
         let later = now + AGE;
         assert_eq!(resolver.heard(later, meek(3)), None, "known, and heard");
         assert_eq!(resolver.asks(later), []);
+    }
+
+    #[test]
+    fn what_says_no_mac_is_a_sign_of_life_of_who_is_known_and_nothing_else() {
+        let (mut resolver, now) = (Resolver::default(), Instant::now());
+        resolver.want(now, HOST);
+        let silent = |n| Heard {
+            weight: Weight::Silent,
+            ..says(HOST, mac(n))
+        };
+        assert_eq!(resolver.heard(now, silent(2)), None);
+        assert_eq!(resolver.asks(now), [Ask { ip: HOST, at: None }]);
+        assert_eq!(resolver.heard(now, says(HOST, mac(2))), Some(mac(2)));
+        let later = now + AGE;
+        assert_eq!(resolver.heard(later, silent(3)), None);
+        assert_eq!(questions(&mut resolver, later, 30_000), [], "it lives");
+        let known = resolver.asks(later + AGE);
+        let at = Some(mac(2));
+        assert_eq!(known, [Ask { ip: HOST, at }], "where it was");
     }
 
     #[test]

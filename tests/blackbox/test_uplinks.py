@@ -134,7 +134,8 @@ class Taps:
         self.clear(uplink)
         question = ARP(op=1, hwsrc=host_mac(B), psrc=host_ip(B), hwdst="00:00:00:00:00:00", pdst=self.VTEPS[vtep])
         self.wires[uplink].send([bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=host_mac(B)) / question).ljust(60, b"\0")])
-        came = [Ether(frame)[ARP] for frame in self.wires[uplink].receive(1, 0.3) if ARP in Ether(frame)]
+        # Announcements may come first.
+        came = [Ether(frame)[ARP] for frame in self.wires[uplink].receive(1000, 0.5) if ARP in Ether(frame)]
         return [answer.hwsrc for answer in came if (answer.op, answer.psrc) == (2, self.VTEPS[vtep])]
 
 

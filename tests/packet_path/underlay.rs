@@ -3,7 +3,7 @@
 
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::DropReason;
-use vswitch::stage::link::{Heard, Hearing};
+use vswitch::stage::link::{Heard, Hearing, Weight};
 use vswitch::tables::{PortId, Tunnel, Underlay};
 use vswitch::wire::Mac;
 
@@ -150,7 +150,7 @@ const PEER_ASKS: Heard = Heard {
     ip: std::net::IpAddr::V4(std::net::Ipv4Addr::from_octets(PEER)),
     mac: Mac::new(PEER_MAC),
     asks: Some(std::net::IpAddr::V4(std::net::Ipv4Addr::from_octets(VTEP))),
-    overrides: true,
+    weight: Weight::Overrides,
 };
 
 /// Frames that arrive at the uplink, and what the control side is told of each; the host gets all of them, if it has a port.

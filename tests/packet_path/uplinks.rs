@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::DropReason;
-use vswitch::stage::link::{Heard, Hearing};
+use vswitch::stage::link::{Heard, Hearing, Weight};
 use vswitch::tables::{Endpoints, Hop, NextHop, PortId, Role, Tunnel, Underlay, Uplink, Ways};
 use vswitch::wire::Mac;
 
@@ -107,9 +107,8 @@ fn sent(lab: &mut Lab, frame: &[u8], inner: &[u8]) -> PortId {
     }
 }
 
-fn set_live(lab: &mut Lab, live: &[PortId]) {
-    lab.writer.set_live(live);
-    lab.commit();
+fn set_live(lab: &Lab, live: &[PortId]) {
+    lab.writer.live().set(live);
 }
 
 #[test]
@@ -167,32 +166,34 @@ fn a_burst_of_many_flows_leaves_by_both_in_order() {
 }
 
 #[test]
-fn one_publication_moves_all_flows_and_another_brings_them_back() {
+fn a_lost_link_moves_all_flows_without_a_commit_or_a_worker_that_stands_still() {
     let (mut lab, subnet) = lab();
+    let mut stuck = lab.registrar.reader("stuck").unwrap();
+    let _held = stuck.pin();
+    lab.guest(A, 1, std::slice::from_ref(&subnet));
+    let commit = lab.writer.commit();
     let uplinks = |lab: &mut Lab| -> Vec<PortId> {
         let flows = (0..64).map(|flow| of_flow(flow, switched(&subnet, 1, 9)));
         flows.map(|frame| sent(lab, &frame, &frame)).collect()
     };
     let before = uplinks(&mut lab);
-    let published = lab.writer.publications();
     for uplink in [SECOND, UPLINK] {
-        set_live(&mut lab, &[uplink]);
+        set_live(&lab, &[uplink, A]);
         assert_eq!(uplinks(&mut lab), [uplink; 64]);
     }
-    set_live(&mut lab, &[UPLINK, A]);
-    assert_eq!(lab.writer.publications(), published + 2, "nothing changed");
+    assert!(!lab.writer.settled(&commit), "it still stands");
     // Without any it is as with all.
     for live in [&[SECOND, UPLINK][..], &[], &[A]] {
-        set_live(&mut lab, live);
+        set_live(&lab, live);
         assert_eq!(uplinks(&mut lab), before);
-        set_live(&mut lab, &[SECOND]);
+        set_live(&lab, &[SECOND]);
     }
 }
 
 #[test]
 fn who_is_live_survives_growing_tables() {
     let (mut lab, subnet) = lab();
-    set_live(&mut lab, &[SECOND]);
+    set_live(&lab, &[SECOND]);
     for n in 10..250 {
         reach(&mut lab, &subnet, n, ways(u16::MAX));
     }
@@ -200,7 +201,7 @@ fn who_is_live_survives_growing_tables() {
         let frame = of_flow(flow, switched(&subnet, 1, 9));
         assert_eq!(sent(&mut lab, &frame, &frame), SECOND);
     }
-    set_live(&mut lab, &[UPLINK]);
+    set_live(&lab, &[UPLINK]);
     let frame = switched(&subnet, 1, 200);
     assert_eq!(sent(&mut lab, &frame, &frame), UPLINK);
 }
@@ -209,7 +210,7 @@ fn who_is_live_survives_growing_tables() {
 fn who_is_reached_by_one_uplink_only_is_by_all_flows() {
     let (mut lab, subnet) = lab();
     for live in [&[][..], &[UPLINK], &[SECOND]] {
-        set_live(&mut lab, live);
+        set_live(&lab, live);
         for flow in 0..32 {
             let frame = of_flow(flow, switched(&subnet, 1, 8));
             assert_eq!(sent(&mut lab, &frame, &frame), SECOND);
@@ -305,7 +306,7 @@ fn both_uplinks_are_in_the_vlan() {
     };
     let (mut lab, subnet) = lab_of(tunnel);
     for uplink in [UPLINK, SECOND] {
-        set_live(&mut lab, &[uplink]);
+        set_live(&lab, &[uplink]);
         lab.inject(A, &switched(&subnet, 1, 9));
         let out = lab.out(uplink);
         assert_eq!(out.len(), 1);
@@ -330,7 +331,7 @@ fn who_is_heard_is_told_with_the_uplink() {
                 ip: PEER.into(),
                 mac: Mac::new(PEER_MAC),
                 asks: Some(vtep.into()),
-                overrides: true,
+                weight: Weight::Overrides,
             };
             assert_eq!(told.pop(), Some(heard));
         }

@@ -23,4 +23,4 @@ pub use error::Errno;
 pub use lcore::{LcoreGuard, ThreadError};
 pub use mbuf::Mbuf;
 pub use pool::{MAX_CACHE, Mempool, PoolError};
-pub use port::{Link, Port, PortConfig, PortError, PortInfo, PortRx, PortStats, PortTx};
+pub use port::{Link, LinkWatch, Port, PortConfig, PortError, PortInfo, PortRx, PortStats, PortTx};

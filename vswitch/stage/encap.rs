@@ -6,8 +6,7 @@
 //! Writes `meta.out`, `len`, and the frame: MACs and TTL, or hop limit, when routed, the outer header (RFC 7348 section 5).
 //! Drops `NoHeadroom`, `TooBig`, and those of [`deliver::local`].
 //!
-//! With two uplinks that are live, the flow's hash chooses one. With one that is, nothing is chosen: the snapshot has the next
-//! hops by that one.
+//! With two uplinks that are live, the flow's hash chooses one. A burst asks once which are.
 //!
 //! What goes over IPv6 is too long for a template of IPv4, and tried again by [`over_ipv6`].
 //!
@@ -39,25 +38,27 @@ pub fn run<F: Frame>(
     let neighbors = &tables.neighbors;
     match neighbors.other_hops {
         None => onward(burst, tables, edge, large, |_| &neighbors.hops),
-        Some(_) => by_both(burst, tables, edge, large),
+        Some(_) => by_two(burst, tables, edge, large),
     }
 }
 
-/// The same while both uplinks are live: each flow by one of them.
+/// The same with two uplinks: each flow by one of those that are live.
 #[inline(never)]
-fn by_both<F: Frame>(
+fn by_two<F: Frame>(
     burst: &mut Burst<F>,
     tables: &Tables,
     edge: &mut Edge<'_, F>,
     large: &mut Large<F>,
 ) {
     let neighbors = &tables.neighbors;
+    let live = neighbors.live.get();
+    let hops = |flow| neighbors.hops_by(live, flow);
     for (_, meta) in burst.iter() {
         if let Hop::Remote(hop) = meta.neighbor.hop() {
-            neighbors.hops_of(meta.flow).prefetch(hop);
+            hops(meta.flow).prefetch(hop);
         }
     }
-    onward(burst, tables, edge, large, |flow| neighbors.hops_of(flow));
+    onward(burst, tables, edge, large, hops);
 }
 
 /// `hops` says how a flow reaches remote hosts.

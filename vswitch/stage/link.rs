@@ -25,12 +25,23 @@ pub struct Heard {
     pub uplink: PortId,
     /// Who says so; unspecified for who is about to take an address (RFC 5227, RFC 4862 section 5.4).
     pub ip: IpAddr,
-    /// Its MAC, by its own account.
+    /// Its MAC, by its own account or where its frame comes from: see [`Weight`].
     pub mac: Mac,
     /// The VTEP address of this host that it asks for.
     pub asks: Option<IpAddr>,
-    /// It counts even if another MAC is known already.
-    pub overrides: bool,
+    /// What it says of its MAC.
+    pub weight: Weight,
+}
+
+/// What a message says of its sender's MAC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Weight {
+    /// It counts even if another one is known already.
+    Overrides,
+    /// It counts if no other one is known.
+    New,
+    /// Nothing: it is no more than a sign of life of who is known (RFC 4861 section 7.2.5).
+    Silent,
 }
 
 impl Heard {
@@ -51,7 +62,7 @@ impl Heard {
             ip: arp.sender_ip().into(),
             mac: arp.sender_mac(),
             asks: (to_us && arp.is_request()).then_some(target),
-            overrides: true,
+            weight: Weight::Overrides,
         })
     }
 
@@ -59,11 +70,14 @@ impl Heard {
         underlay.uplinks().find_map(|it| it.vtep6)?;
         let (ethernet, ip, message) = nd::sound(head, NeighborHdr::LEN)?;
         let (header, options) = NeighborHdr::in_message(message)?;
-        // Who leaves the option out, as one may in an answer to who knows it, sends from the MAC that it would have.
-        let mac = |which| {
+        // One may leave the option out when one speaks to a machine that knows it (sections 4.3 and 4.4): that is answered where
+        // it comes from, and believed to be there of nobody.
+        let says = |which, weight| {
             let mut all = nd::Options(options).flatten();
             let of_it = all.find(|(kind, _)| *kind == which);
-            of_it.map_or(Some(ethernet.src()), |(_, option)| nd::mac_in(option))
+            of_it.map_or(Some((ethernet.src(), Weight::Silent)), |(_, option)| {
+                Some((nd::mac_in(option)?, weight))
+            })
         };
         // Who has no address yet asks the group (section 7.1.1), and who is answered is so alone (7.1.2).
         let probes_group =
@@ -71,21 +85,31 @@ impl Heard {
         let answers_one = !header.is_solicited() || !ip.dst().is_multicast();
         match header.kind() {
             nd::NEIGHBOR_SOLICITATION if underlay.has(header.target().into()) && probes_group => {
+                let (mac, weight) = says(option::SOURCE, Weight::Overrides)?;
                 Some(Self {
                     uplink,
                     ip: ip.src().into(),
-                    mac: mac(option::SOURCE)?,
+                    mac,
                     asks: Some(header.target().into()),
-                    overrides: true,
+                    weight,
                 })
             }
-            nd::NEIGHBOR_ADVERTISEMENT if answers_one => Some(Self {
-                uplink,
-                ip: header.target().into(),
-                mac: mac(option::TARGET)?,
-                asks: None,
-                overrides: header.overrides(),
-            }),
+            nd::NEIGHBOR_ADVERTISEMENT if answers_one => {
+                let weight = match header.overrides() {
+                    true => Weight::Overrides,
+                    false => Weight::New,
+                };
+                let (mac, weight) = says(option::TARGET, weight)?;
+                // Unasked, and without a MAC, it says nothing at all.
+                let says_any = header.is_solicited() || weight != Weight::Silent;
+                says_any.then(|| Self {
+                    uplink,
+                    ip: header.target().into(),
+                    mac,
+                    asks: None,
+                    weight,
+                })
+            }
             _ => None,
         }
     }

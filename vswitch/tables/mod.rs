@@ -9,6 +9,7 @@ mod group;
 mod guard;
 mod lease;
 mod lease6;
+mod live;
 pub mod neighbors;
 #[allow(unsafe_code)]
 pub mod rcu;
@@ -32,6 +33,7 @@ pub use group::{GatewayGroup, MAX_MEMBERS};
 pub use guard::{AddressPair, Guard};
 pub use lease::{Lease, LeaseOptions};
 pub use lease6::Lease6;
+pub use live::{Choice, Live};
 pub use neighbors::{Neighbors, prefetch};
 pub use routes::RouteTable;
 pub use snapshot::Tables;

@@ -10,7 +10,6 @@ use vswitch::wire::ipv6;
 use super::super::line::Line;
 use super::super::subport::SubportError;
 use super::fold::{Fold, gateway_key};
-use super::site::is_on_link;
 use super::{Conflict, Vtep};
 
 /// Least MTU of an uplink: IPv4's least (RFC 791 section 3.2), and VXLAN around it.
@@ -98,27 +97,46 @@ impl Fold<'_> {
                 _ => {}
             }
         }
+        self.check_gateways();
+    }
+
+    fn check_gateways(&mut self) {
         let mut served: Vec<(&Line, Vec<IpNet>)> = Vec::new();
         let gateways = self.settings.underlay_gateways.clone();
-        for ((gateway, _), line) in gateways.into_iter().zip(self.gateways.clone()) {
-            let (at, like) = (Some(line), self.addresses_like(gateway));
-            let mut links = like.clone();
-            links.retain(|own| is_on_link(*own, gateway));
-            match (&like[..], &links[..]) {
-                ([], _) => self.needs(at, self.no_vtep_like(gateway)),
-                (all, _) if all.iter().any(|own| own.addr() == gateway) => self.is_own(at, gateway),
-                ([own, ..], []) => {
-                    let link = own.trunc();
+        let vteps = self.settings.vteps.clone();
+        for (gateway, line) in gateways.into_iter().zip(self.gateways.clone()) {
+            let (at, ip) = (Some(line), gateway.ip);
+            let all = vteps.iter().flat_map(|vtep| {
+                let addresses = vtep.addresses.iter();
+                addresses.map(|own| (*own, vtep.port))
+            });
+            let (links, of): (Vec<_>, Vec<_>) = all
+                .filter(|(own, port)| gateway.is_of(*own, *port))
+                .partition(|(own, port)| gateway.is_on_link(*own, *port));
+            let no_uplink = gateway
+                .port
+                .filter(|port| vteps.iter().all(|it| it.port != *port));
+            match (no_uplink, &links[..], &of[..]) {
+                _ if self.addresses_like(ip).iter().any(|own| own.addr() == ip) => {
+                    self.is_own(at, ip);
+                }
+                (Some(port), ..) if !vteps.is_empty() => {
+                    self.error(at, Conflict::NoUplink(port.get()), &[]);
+                }
+                (_, [], []) => self.needs(at, self.no_vtep_like(ip)),
+                (_, [], [(own, _), ..]) => {
+                    let (link, gateway) = (own.trunc(), ip);
                     let vtep = (self.vtep_line(own.addr()), "the tunnel endpoint");
                     self.error(at, Conflict::GatewayOffLink { gateway, link }, &[vtep]);
                 }
                 _ => {}
             }
+            let links: Vec<_> = links.into_iter().map(|(own, _)| own).collect();
             let first = served
                 .iter()
                 .find(|(_, others)| links.iter().any(|link| others.contains(link)));
             if let Some((first, _)) = first {
-                let twice = Conflict::Twice(gateway_key(gateway).to_owned());
+                let twice = Conflict::Twice(gateway_key(ip).to_owned());
                 self.error(at, twice, &[(Some(*first), "first here")]);
             }
             served.push((line, links));

@@ -125,6 +125,9 @@ pub(crate) enum Conflict {
         /// The link.
         link: IpNet,
     },
+    /// The way to it is no uplink.
+    #[error("port {0} is no uplink: no `set vtep` names it")]
+    NoUplink(u16),
     /// A command for a running switch.
     #[error("`{0}` is for a running switch, not for the file it starts with")]
     NotAtStart(String),

@@ -237,7 +237,7 @@ impl<'a> Fold<'a> {
             Setting::OnDemand(item) => self.once(line, format!("set on-demand{}", item.word())),
             Setting::Vxlan(item) => self.once(line, format!("set vxlan {}", item.word())),
             Setting::Vtep { address, port } => return self.vtep(line, *address, *port),
-            Setting::UnderlayGateway { .. } => self.gateways.push(line),
+            Setting::UnderlayGateway(_) => self.gateways.push(line),
             other => self.once(line, key(other)),
         }
         let settings = &mut self.settings;
@@ -261,8 +261,8 @@ impl<'a> Fold<'a> {
             Setting::UnderlayNeighbor { ip, mac } => {
                 settings.underlay_neighbors.insert(*ip, *mac);
             }
-            Setting::UnderlayGateway { ip, mac } => {
-                settings.underlay_gateways.push((*ip, *mac));
+            Setting::UnderlayGateway(gateway) => {
+                settings.underlay_gateways.push(*gateway);
             }
             Setting::Vxlan(item) => vxlan::set(&mut settings.tunnel, *item),
             Setting::Southbound(address) => settings.southbound = *address,
@@ -378,7 +378,7 @@ fn key(setting: &Setting) -> &'static str {
         Setting::Vtep { .. } => "set vtep",
         Setting::HostPort(_) => "set host port",
         Setting::UnderlayNeighbor { .. } => "set underlay neighbor",
-        Setting::UnderlayGateway { .. } => "set underlay gateway",
+        Setting::UnderlayGateway(_) => "set underlay gateway",
         Setting::Vxlan(_) => "set vxlan",
         Setting::Southbound(_) => "set southbound",
         Setting::Revisions(_) => "set revisions",

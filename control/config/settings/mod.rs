@@ -18,6 +18,7 @@ use vswitch::tables::{PortId, Tunnel};
 use vswitch::wire::Mac;
 
 use super::command::{ClientTls, Command, Level, PortItem, Ports, ServerTls, Setting};
+use super::gateway::Gateway;
 use super::rule::PortRule;
 
 use crate::core::PortRules;
@@ -97,7 +98,7 @@ pub(crate) struct Settings {
     /// MACs of other hosts on the underlay.
     pub(crate) underlay_neighbors: BTreeMap<IpAddr, Mac>,
     /// The underlay's routers.
-    pub(crate) underlay_gateways: Vec<(IpAddr, Option<Mac>)>,
+    pub(crate) underlay_gateways: Vec<Gateway>,
     /// What outer headers have besides addresses.
     pub(crate) tunnel: Tunnel,
     /// Where goal states arrive; `None`: nowhere.
@@ -330,7 +331,7 @@ impl Settings {
         all.extend(
             self.underlay_gateways
                 .iter()
-                .map(|&(ip, mac)| Setting::UnderlayGateway { ip, mac }),
+                .map(|gateway| Setting::UnderlayGateway(*gateway)),
         );
         all
     }

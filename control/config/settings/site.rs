@@ -12,7 +12,6 @@ use vswitch::wire::Mac;
 use super::{PortSettings, Settings, Vtep};
 use crate::core::{Link, Site, Uplink};
 use crate::families::Families;
-use crate::southbound::field::is_link_local;
 
 impl Settings {
     /// This host's place in the network; `link` says an uplink's MAC and MTU, of which the least counts.
@@ -24,18 +23,20 @@ impl Settings {
         link: impl Fn(PortId) -> Result<(Mac, u16), E>,
     ) -> Result<Site, E> {
         let uplink = |vtep: &Vtep| {
-            let (mac, mtu) = link(vtep.port)?;
+            let port = vtep.port;
+            let (mac, mtu) = link(port)?;
             let link = |vtep: IpNet| Link {
                 vtep,
-                gateway: (self.underlay_gateways.iter().copied())
-                    .find(|(gateway, _)| is_on_link(vtep, *gateway)),
+                gateway: (self.underlay_gateways.iter())
+                    .find(|gateway| gateway.is_on_link(vtep, port))
+                    .map(|gateway| (gateway.ip, gateway.mac)),
             };
             Ok(Uplink {
                 links: Families {
                     v4: vtep.addresses.v4.map(link),
                     v6: vtep.addresses.v6.map(link),
                 },
-                port: vtep.port,
+                port,
                 mac,
                 mtu,
                 neighbors: (self.underlay_neighbors.iter())
@@ -116,11 +117,4 @@ impl Settings {
     fn ports_by_number(&self) -> impl Iterator<Item = (PortId, &PortSettings)> {
         (0..).filter_map(PortId::new).zip(&self.ports)
     }
-}
-
-/// True for a gateway on a VTEP's link. On a link of one address nothing else is, and the gateway is reached by its MAC alone.
-pub(super) fn is_on_link(vtep: IpNet, gateway: IpAddr) -> bool {
-    let alone = vtep.prefix_len() == vtep.max_prefix_len();
-    let like = vtep.addr().is_ipv4() == gateway.is_ipv4();
-    like && (alone || vtep.contains(&gateway) || is_link_local(gateway))
 }

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT
 //! Rows for the underlay, the controller and the neighbors.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+
+use vswitch::tables::PortId;
+use vswitch::wire::Mac;
 
 use super::super::argument::{Kind, Value};
 use super::super::command::{Command, Setting};
+use super::super::gateway::Gateway;
 use super::Part::Is;
 use super::{Part, Spec, When, arg};
 use crate::state::Revisions;
@@ -17,6 +22,11 @@ const MAX_RESYNC: u32 = 86_400;
 
 const IP: Part = arg("IP", Kind::Address, "its address in the underlay");
 const MAC: Part = arg("MAC", Kind::Mac, "its MAC");
+const UPLINK: Part = arg("PORT", Kind::Port, "the uplink that it is reached by");
+
+const fn gateway(ip: IpAddr, mac: Option<Mac>, port: Option<PortId>) -> Command {
+    Command::Set(Setting::UnderlayGateway(Gateway { ip, mac, port }))
+}
 
 pub(super) const ROWS: &[Spec] = &[
     Spec {
@@ -84,15 +94,45 @@ Used for neighbors whose goal state has no host_mac_address. A MAC in the goal s
         when: When::Start,
         summary: "Names the underlay's router and its MAC: the way to all hosts that are not named otherwise",
         details: "\
-Of its own version of IP; there may be one of each on each uplink's link, and a link-local address is on all.",
-        build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayGateway { ip: *ip, mac: Some(*mac) })),
+Of its own version of IP; there may be one of each on each uplink's link, and a link-local address is on all, as is any where \
+the VTEP has a prefix of its own address alone (/32, /128): there `port` says whose router it is.",
+        build: make!([Value::Address(ip), Value::Mac(mac)] => gateway(*ip, Some(*mac), None)),
     },
     Spec {
         parts: &[Is("set"), Is("underlay"), Is("gateway"), IP],
         when: When::Start,
         summary: "Names the underlay's router, which is asked for its MAC: the way to hosts beyond the VTEP's prefix",
         details: "",
-        build: make!([Value::Address(ip)] => Command::Set(Setting::UnderlayGateway { ip: *ip, mac: None })),
+        build: make!([Value::Address(ip)] => gateway(*ip, None, None)),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("underlay"),
+            Is("gateway"),
+            IP,
+            MAC,
+            Is("port"),
+            UPLINK,
+        ],
+        when: When::Start,
+        summary: "Names the router of one uplink, and its MAC",
+        details: "",
+        build: make!([Value::Address(ip), Value::Mac(mac), Value::Port(port)] => gateway(*ip, Some(*mac), Some(*port))),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("underlay"),
+            Is("gateway"),
+            IP,
+            Is("port"),
+            UPLINK,
+        ],
+        when: When::Start,
+        summary: "Names the router of one uplink, which is asked for its MAC",
+        details: "",
+        build: make!([Value::Address(ip), Value::Port(port)] => gateway(*ip, None, Some(*port))),
     },
     Spec {
         parts: &[

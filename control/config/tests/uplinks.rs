@@ -103,6 +103,25 @@ fn a_gateway_is_of_the_uplink_whose_link_it_is_on() {
     assert!(wrong(&gateway("198.51.100.1")).contains("own address"));
     let twice = wrong(&(gateway(second) + &gateway("198.51.100.253")));
     assert!(twice.contains("`set underlay gateway` is given twice (f:6:1: first here)"));
+    // A link of one address alone is everybody's: which router is whose is to be said.
+    let alone = |more: &str| {
+        let alone = TWO.replace("/24", "/32");
+        settings(&format!("{PORTS}{alone}{more}"))
+    };
+    let at = |ip: &str, port: u16| format!("set underlay gateway {ip} port {port}\n");
+    let site = alone(&(at(second, 2) + &at(first, 0))).unwrap();
+    let again: Vec<_> = site.commands().iter().map(ToString::to_string).collect();
+    assert_eq!(settings(&again.join("\n")).unwrap(), site);
+    let site = site.site(|_| Ok::<_, ()>((Mac::default(), 1500))).unwrap();
+    let found = site.uplinks.iter().map(|it| it.links.v4.unwrap().gateway);
+    assert!(found.eq([first, second].map(|it| Some((ip(it), None)))));
+    assert!(alone(&(gateway(second) + &at(first, 0))).is_err());
+    assert_eq!(
+        wrong(&at(first, 1)),
+        "f:6:1: port 1 is no uplink: no `set vtep` names it"
+    );
+    assert!(wrong(&at(first, 2)).contains("not on the uplink's link 198.51.100.0/24"));
+    assert!(wrong(&at("fe80::1", 2)).contains("reached from an IPv6 address only"));
     let own = wrong("set underlay neighbor 198.51.100.1 02:00:00:00:00:01");
     assert!(own.contains("own address (f:5:1: the tunnel endpoint)"));
 }

@@ -199,7 +199,7 @@ fn a_vpc_has_so_many_gateways_and_these_so_many_machines() {
         [Failure],
         "also those that are none here count"
     );
-    assert_eq!(world.reasons().len(), 2, "of the VPC and of the gateway");
+    assert_eq!(world.reasons().len(), 3, "of VPC, gateway and port");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn machines_over_ip_of_a_version_without_a_vtep_are_other_hosts_to_reach() {
     assert_eq!(world.reasons(), [""; 0]);
     assert_eq!(world.put([at("zeta", [six].into_iter())]), [Pending]);
     let why = "2001:db8:ff::50 is reached over IPv6, and this switch has no IPv6 VTEP";
-    assert_eq!(world.reasons(), [why, why], "of the VPC and of the gateway");
+    assert_eq!(world.reasons(), [why; 3], "of VPC, gateway and port");
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_gateway_that_finds_no_room_is_there_when_a_neighbor_makes_some() {
     let all = world.put((0..MAX_NEXT_HOPS as u32).map(far));
     assert!(all.iter().all(|status| *status == Success));
     world.put([zeta("zeta", &[50, 51])]);
-    assert_eq!(world.put(guest(&["zeta"])), [Failure, Success, Success]);
+    assert_eq!(world.put(guest(&["zeta"])), [Failure, Success, Failure]);
     assert!(world.guest(PORT_A).unwrap().attachments[0].group.is_none());
     world.succeed([deleted(far(0))]);
     assert!(world.guest(PORT_A).unwrap().attachments[0].group.is_some());
@@ -297,14 +297,21 @@ fn machines_behind_a_router_of_the_underlay_wait_for_its_mac() {
     world.put(guest(&["far"]));
     assert_eq!(world.put([far.clone()]), [Pending]);
     let why = "no underlay MAC for 198.51.100.7";
-    assert_eq!(world.reasons(), [why, why], "of the VPC and of the gateway");
+    assert_eq!(world.reasons(), [why; 3], "of VPC, gateway and port");
     let seen = world.see();
     let mut first = World::new();
     first.core.program.route_underlay_by(router);
-    first.put([far]);
+    first.put([far.clone()]);
     let states = first.put(guest(&["far"]));
-    assert_eq!(states, [Pending, Success, Success], "the gateway first");
-    assert_eq!((first.see(), first.reasons().len()), (seen, 2));
+    assert_eq!(states, [Pending, Success, Pending], "the gateway first");
+    assert_eq!((first.see(), first.reasons().len()), (seen.clone(), 3));
+    let mut last = World::new();
+    last.core.program.route_underlay_by(router);
+    let [vpc, subnet, port] = guest(&["far"]);
+    last.put([vpc, subnet]);
+    last.succeed([far]);
+    assert_eq!(last.put([port]), [Pending], "the port last");
+    assert_eq!((last.see(), last.reasons().len()), (seen, 3));
     assert_eq!(
         world.core.program.needed(&world.core.wanted),
         [(UPLINK, router)].into()

@@ -4,12 +4,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use vswitch::tables::neighbors::MAX_NEXT_HOPS;
 use vswitch::wire::Mac;
 
 use super::goal::*;
-use super::world::{UPLINK, World};
+use super::world::{PORT_A, UPLINK, World};
 use crate::core::watchdog::GRACE;
-use crate::core::{OnLink, Request};
+use crate::core::{Need, Request};
 use crate::proto::schema::NeighborType::L2;
 use crate::proto::schema::OperationStatus::{Pending, Success};
 
@@ -20,7 +21,7 @@ fn mac(n: u8) -> Mac {
 }
 
 /// A subnet with a port here; who is told what is needed.
-fn lab() -> (World, UnboundedReceiver<OnLink>) {
+fn lab() -> (World, UnboundedReceiver<Need>) {
     let mut world = World::new();
     world.succeed([
         vpc("v", 7),
@@ -65,7 +66,7 @@ fn a_host_without_a_mac_is_needed_once_and_its_neighbors_are_there_when_it_is_le
     let (mut world, mut needed) = lab();
     assert_eq!(world.put([unnamed(1), unnamed(2)]), [Pending, Pending]);
     world.core.settle(GRACE);
-    assert_eq!(needed.try_recv(), Ok((UPLINK, HOST)));
+    assert_eq!(needed.try_recv(), Ok(Need::Mac((UPLINK, HOST))));
     assert!(needed.try_recv().is_err());
     let before = world.see();
     world.learned(&[(IpAddr::from([192, 0, 2, 8]), mac(8))]);
@@ -84,19 +85,66 @@ fn a_host_without_a_mac_is_needed_once_and_its_neighbors_are_there_when_it_is_le
     let moved = world.find("10.7.1.3").unwrap();
     assert!(moved.ends_with("host 192.0.2.9 mac ..:01"), "{moved}");
     assert!(needed.try_recv().is_err());
-    assert_eq!(
-        world.core.program.needed(&world.core.wanted),
-        [(UPLINK, HOST)].into()
-    );
+    let mut only = |world: &mut World| {
+        assert!(world.core.begin(Request::Needed).is_none());
+        needed.try_recv()
+    };
+    assert_eq!(only(&mut world), Ok(Need::Only([(UPLINK, HOST)].into())));
     world.succeed([1, 2, 3].map(|n| deleted(unnamed(n))));
-    assert!(world.core.program.needed(&world.core.wanted).is_empty());
+    assert_eq!(only(&mut world), Ok(Need::Only([].into())));
     assert_eq!(
         world.put([unnamed(1)]),
         [Pending],
         "forgotten, and asked for anew"
     );
     world.core.settle(GRACE);
-    assert_eq!(needed.try_recv(), Ok((UPLINK, HOST)));
+    assert_eq!(needed.try_recv(), Ok(Need::Mac((UPLINK, HOST))));
+}
+
+#[test]
+fn neighbors_behind_a_router_whose_mac_changes_are_there_all_the_time_while_there_is_room() {
+    let mut world = World::unbound(1 << 18);
+    let router = IpAddr::from([192, 0, 2, 254]);
+    world.core.program.route_underlay_by(router);
+    world.bind(PORT_A, "port-a");
+    world.succeed([
+        vpc("v", 7),
+        subnet("s", "v", "10.0.0.0/8", 0, 0),
+        port("port-a", "02:00:00:00:00:0a", &[("s", "10.7.1.10")]),
+    ]);
+    let far = |n: u32| {
+        let [_, a, b, c] = n.to_be_bytes();
+        let (mac, ip) = (
+            format!("02:00:01:{a:02x}:{b:02x}:{c:02x}"),
+            format!("10.{}.{b}.{c}", a + 100),
+        );
+        let mut state = neighbor(&n.to_string(), L2, &mac, "s", &ip, 9);
+        if let State::Neighbor(state) = &mut state {
+            let configuration = state.configuration.as_mut().unwrap();
+            configuration.host_ip_address = format!("198.{}.{b}.{c}", a + 18);
+        }
+        state
+    };
+    // First there is room for some of the new ways, then for none.
+    let (some, all) = (MAX_NEXT_HOPS as u32 * 5 / 8, MAX_NEXT_HOPS as u32);
+    world.put((0..some).map(far));
+    let entries = |world: &mut World| world.core.program.usage()[1] as u32 - 1; // the guest here
+    assert_eq!(entries(&mut world), 0);
+    for (hosts, n) in [(some, 1), (some, 2), (all, 3)] {
+        if hosts == all {
+            world.put((some..all).map(far));
+        }
+        let learned = vec![((UPLINK, router), mac(n))];
+        assert!(world.core.begin(Request::Learned(learned)).is_none());
+        assert!(n == 1 || entries(&mut world) == hosts);
+        world.core.settle(GRACE);
+        assert_eq!(entries(&mut world), hosts);
+        for ip in ["10.100.0.0", "10.101.63.255"] {
+            let found = world.find(ip).unwrap();
+            assert!(found.ends_with(&format!("mac ..:{n:02x}")), "{found}");
+        }
+    }
+    world.check();
 }
 
 /// Guest `n` at a host of IPv6.
@@ -159,9 +207,10 @@ fn hosts_of_ipv6_are_learned_as_those_of_ipv4_are() {
     let waiting = [at_ipv6(1, "2001:db8:ff::9", false), unnamed(2)];
     assert_eq!(world.put(waiting), [Pending, Pending]);
     world.core.settle(GRACE);
-    let mut asked = [needed.try_recv().unwrap(), needed.try_recv().unwrap()];
-    asked.sort_unstable();
-    assert_eq!(asked, [(UPLINK, HOST), (UPLINK, host)]);
+    let asked = [needed.try_recv().unwrap(), needed.try_recv().unwrap()];
+    for who in [HOST, host] {
+        assert!(asked.contains(&Need::Mac((UPLINK, who))));
+    }
     world.learned(&[(host, mac(9))]);
     let found = world.find("10.7.1.1").unwrap();
     assert!(found.ends_with("host ..::9 mac ..:09"), "{found}");

@@ -26,6 +26,7 @@ use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
 use crate::southbound::decode::Encoded;
 
 pub(super) const UPLINK: PortId = PortId::new(0).unwrap();
+pub(super) const SECOND: PortId = PortId::new(4).unwrap();
 pub(super) const PORT_A: PortId = PortId::new(1).unwrap();
 pub(super) const PORT_B: PortId = PortId::new(2).unwrap();
 
@@ -89,6 +90,23 @@ pub(super) fn dual_site() -> Site {
     site
 }
 
+/// With a second uplink at port 4: 198.51.100.1/24 and a router there that knows all, or, with `six`, 2001:db8:ff::1/64.
+pub(super) fn two_uplinks(six: bool) -> Site {
+    let mut site = if six { dual_site() } else { site() };
+    let mut second = site.uplinks[0].clone();
+    (second.port, second.mac) = (SECOND, Mac::new([2, 0xaa, 0, 0, 0, 2]));
+    second.links.v4 = (!six).then(|| Link {
+        vtep: "198.51.100.1/24".parse().unwrap(),
+        gateway: Some((
+            [198, 51, 100, 254].into(),
+            Some(Mac::new([2, 0xaa, 0, 0, 1, 0xfe])),
+        )),
+    });
+    site.uplinks[0].links.v6 = None;
+    site.uplinks.push(second);
+    site
+}
+
 pub(super) struct World {
     pub(super) core: Core,
     pub(super) registrar: Registrar,
@@ -116,19 +134,33 @@ impl World {
         Self::at(site(), capacity)
     }
 
-    fn at(site: Site, capacity: usize) -> Self {
-        let has_ipv6 = site.uplinks[0].links.v6.is_some();
-        let (writer, registrar) = tables(
-            Some(Underlay {
-                vtep: Some(VTEP),
-                vtep6: has_ipv6.then_some(VTEP6),
-                uplink: UPLINK,
-                second: None,
-                host_port: None,
-                tunnel: Tunnel::default(),
-            }),
-            capacity,
-        );
+    /// At this place, without ports bound.
+    pub(super) fn at(site: Site, capacity: usize) -> Self {
+        let mut uplinks = site.uplinks.iter().map(|uplink| {
+            let (mut vtep, mut vtep6) = (None, None);
+            for own in uplink.vteps() {
+                match own {
+                    IpAddr::V4(own) => vtep = Some(own),
+                    IpAddr::V6(own) => vtep6 = Some(own),
+                }
+            }
+            vswitch::tables::Uplink {
+                port: uplink.port,
+                vtep,
+                vtep6,
+            }
+        });
+        let first = uplinks.next().unwrap();
+        let underlay = Underlay {
+            vtep: first.vtep,
+            vtep6: first.vtep6,
+            uplink: first.port,
+            second: uplinks.next(),
+            host_port: None,
+            tunnel: Tunnel::default(),
+        };
+        drop(uplinks);
+        let (writer, registrar) = tables(Some(underlay), capacity);
         let mut core = Core::new(site, writer);
         core.make_visible(GRACE);
         let mut reader = registrar.reader("test").unwrap();

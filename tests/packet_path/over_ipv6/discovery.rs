@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crossbeam_queue::ArrayQueue;
-use vswitch::stage::link::{Heard, Hearing};
+use vswitch::stage::link::{Heard, Hearing, Weight};
 use vswitch::wire::{Mac, nd};
 
 use super::*;
@@ -41,13 +41,13 @@ fn option(kind: u8, mac: [u8; 6]) -> Vec<u8> {
 #[test]
 fn what_is_said_by_neighbor_discovery_of_this_host_is_told_and_nothing_else_is() {
     let (peer, other) = (Ipv6Addr::from(PEER6), [2, 0xbb, 0, 0, 0, 9]);
-    let heard = |ip: Ipv6Addr, mac, asks: bool, overrides| {
+    let heard = |ip: Ipv6Addr, mac, asks: bool, weight| {
         Some(Heard {
             uplink: UPLINK,
             ip: IpAddr::V6(ip),
             mac: Mac::new(mac),
             asks: asks.then_some(IpAddr::from(VTEP6)),
-            overrides,
+            weight,
         })
     };
     let asks = discovery(SOLICITATION, peer, VTEP6, 0, &option(1, other));
@@ -60,23 +60,39 @@ fn what_is_said_by_neighbor_discovery_of_this_host_is_told_and_nothing_else_is()
     let unspecified = Ipv6Addr::UNSPECIFIED;
     let (group, all_nodes) = (nd::solicited_node(VTEP6.into()), nd::ALL_NODES);
     let cases = [
-        (asks.clone(), heard(peer, other, true, true)),
+        (asks.clone(), heard(peer, other, true, Weight::Overrides)),
         (
             discovery(SOLICITATION, peer, VTEP6, 0, &[]),
-            heard(peer, PEER_MAC, true, true),
+            heard(peer, PEER_MAC, true, Weight::Silent),
         ),
         (
             discovery_to(group, SOLICITATION, unspecified, VTEP6, 0, &[]),
-            heard(unspecified, PEER_MAC, true, true),
+            heard(unspecified, PEER_MAC, true, Weight::Silent),
+        ),
+        (
+            discovery_to(
+                all_nodes,
+                ADVERTISEMENT,
+                peer,
+                PEER6,
+                0x20,
+                &option(2, other),
+            ),
+            heard(peer, other, false, Weight::Overrides),
+        ),
+        (says.clone(), heard(peer, other, false, Weight::Overrides)),
+        (
+            discovery(ADVERTISEMENT, peer, PEER6, 0x40, &option(2, other)),
+            heard(peer, other, false, Weight::New),
+        ),
+        // Without its MAC: of use to who knows it, if it answers.
+        (
+            discovery(ADVERTISEMENT, peer, PEER6, 0x60, &[]),
+            heard(peer, PEER_MAC, false, Weight::Silent),
         ),
         (
             discovery_to(all_nodes, ADVERTISEMENT, peer, PEER6, 0x20, &[]),
-            heard(peer, PEER_MAC, false, true),
-        ),
-        (says.clone(), heard(peer, other, false, true)),
-        (
-            discovery(ADVERTISEMENT, peer, PEER6, 0x40, &[]),
-            heard(peer, PEER_MAC, false, false),
+            None,
         ),
         // To others than it has to be for.
         (discovery(SOLICITATION, unspecified, VTEP6, 0, &[]), None),

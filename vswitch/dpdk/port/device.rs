@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::PortError;
 use crate::dpdk::eal::Eal;
@@ -27,6 +27,8 @@ pub(super) struct Device {
     id: u16,
     name: String,
     started: AtomicBool,
+    /// Held by who starts or stops it, or looks at its link: the latter may be another thread.
+    link: Mutex<()>,
     /// Frames that a driver without multi-segment send could not be given, see `PortTx`.
     pub(super) unsendable: AtomicU64,
     _eal: Eal,
@@ -129,6 +131,7 @@ impl Device {
             id,
             name: name(id),
             started: AtomicBool::new(false),
+            link: Mutex::default(),
             unsendable: AtomicU64::new(0),
             _eal: eal.clone(),
         })
@@ -175,7 +178,13 @@ impl Device {
         u32::try_from(unsafe { sys::rte_eth_dev_socket_id(self.id) }).ok()
     }
 
+    /// Until it is dropped, nobody else starts or stops the port or looks at its link.
+    pub(super) fn lock_link(&self) -> MutexGuard<'_, ()> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn start(&self) -> Result<(), PortError> {
+        let _alone = self.lock_link();
         // SAFETY: the port is ours, configured and not started, and nobody has a queue of it.
         Errno::check(unsafe { sys::rte_eth_dev_start(self.id) })
             .map_err(|errno| self.refused("start", errno))?;
@@ -184,11 +193,14 @@ impl Device {
     }
 
     pub(super) fn stop(&self) -> Result<(), PortError> {
-        // SAFETY: the port is ours and nobody has a queue of it.
-        Errno::check(unsafe { sys::rte_eth_dev_stop(self.id) })
-            .map_err(|errno| self.refused("stop", errno))?;
+        // Before: who looks at the link does not wait for a driver that takes its time.
         self.started.store(false, Relaxed);
-        Ok(())
+        let _alone = self.lock_link();
+        // SAFETY: the port is ours and nobody has a queue of it.
+        let stopped = Errno::check(unsafe { sys::rte_eth_dev_stop(self.id) });
+        self.started.store(stopped.is_err(), Relaxed);
+        let stopped = stopped.map_err(|errno| self.refused("stop", errno));
+        stopped.map(|_| ())
     }
 
     pub(super) fn set_promiscuous(&self, on: bool) -> Result<(), Errno> {

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::config::Setup;
@@ -97,7 +98,21 @@ pub struct PortInfo {
     pub fallbacks: Vec<&'static str>,
 }
 
+/// A port's link, for another thread than the one that has the port.
+#[derive(Clone, Debug)]
+pub struct LinkWatch(pub(super) Arc<Device>);
+
+impl LinkWatch {
+    /// True if the port is started and its link is up. Waits for nobody who configures or starts the port, nor for a change
+    /// of another.
+    pub fn is_up(&self) -> bool {
+        // Who stops it meanwhile has said so before the link is looked at, or after.
+        self.0.is_started() && link(&self.0).up && self.0.is_started()
+    }
+}
+
 pub(super) fn link(device: &Device) -> Link {
+    let _alone = device.lock_link();
     let mut link = MaybeUninit::zeroed();
     // SAFETY: writes the struct; on failure it stays zero, which is "down".
     unsafe { sys::rte_eth_link_get_nowait(device.id(), link.as_mut_ptr()) };

@@ -24,7 +24,7 @@ pub use config::PortConfig;
 use config::Setup;
 use device::Device;
 pub use error::PortError;
-pub use info::{Link, PortInfo, PortStats};
+pub use info::{Link, LinkWatch, PortInfo, PortStats};
 pub use queue::{PortRx, PortTx};
 
 /// A device's port, and the right to change it. Belongs to the control side; workers get its queues.
@@ -191,6 +191,11 @@ impl Port {
     /// The state of its link, as far as known: never waits for it.
     pub fn link(&self) -> Link {
         info::link(&self.device)
+    }
+
+    /// The same for another thread. The device closes after it is dropped.
+    pub fn watch_link(&self) -> LinkWatch {
+        LinkWatch(Arc::clone(&self.device))
     }
 
     /// The device's counters. They are the driver's: what they leave out, nobody knows.

@@ -8,7 +8,8 @@
 //! Drops what was to be dropped anyway, `ForGateway`, `BadNd`, `NoLease`, `BadDhcp`, `DhcpQuiet`, `DhcpDeclined`,
 //! `NoHeadroom`, and those of `punt`.
 //!
-//! All of it is off the path of frames that are forwarded.
+//! All of it is off the path of frames that are forwarded. Answers have no limit of their own, other than errors ([`Limiter`]):
+//! each takes the place of its question, and leaves by the port that this came from.
 
 pub(super) mod arp;
 mod dhcp;

@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::{DomainId, VpcId};
+use super::{Choice, DomainId, Live, VpcId};
 use crate::wire::Mac;
 
 pub use bucket::{Bucket, Key, Mark, Zeroed};
@@ -43,10 +43,12 @@ pub struct Neighbors {
     pub by_ip: Arc<NeighborTable>,
     /// By VPC and IPv6 address.
     pub by_ip6: Arc<NeighborTable<Wide>>,
-    /// How remote neighbors are reached by the uplink that is live, or the first of both.
+    /// How remote neighbors are reached by the first uplink.
     pub hops: Arc<NextHops>,
-    /// The same by the other one, while both are live: flows are spread over them.
+    /// The same by the second one, if there are two.
     pub other_hops: Option<Arc<NextHops>>,
+    /// Which of the two are used.
+    pub live: Arc<Live>,
 }
 
 impl Neighbors {
@@ -83,10 +85,14 @@ impl Neighbors {
     /// How a flow reaches remote neighbors: by one uplink, always the same while the same ones are live.
     #[inline]
     pub fn hops_of(&self, flow: u32) -> &NextHops {
-        // Other bits than those that choose among a route's next hops and the UDP source port by which the network spreads.
-        let second = flow.wrapping_mul(0x9e37_79b9) >> 31 != 0;
+        self.hops_by(self.live.get(), flow)
+    }
+
+    /// The same given which are live.
+    #[inline]
+    pub fn hops_by(&self, live: Choice, flow: u32) -> &NextHops {
         match &self.other_hops {
-            Some(other) if second => other,
+            Some(other) if live.is_second(flow) => other,
             _ => &self.hops,
         }
     }

@@ -116,6 +116,17 @@ impl References {
         &self.hops
     }
 
+    /// True if a next hop that is not there yet finds a slot now. All commits up to number `settled` are settled.
+    pub(in crate::tables) fn has_room(&self, settled: u64) -> bool {
+        let oldest = self.records.get(self.oldest as usize);
+        self.records.len() < self.capacity || oldest.is_some_and(|it| it.since <= settled)
+    }
+
+    /// True if fewer than one slot in sixteen is not referred to.
+    pub(in crate::tables) fn is_nearly_full(&self) -> bool {
+        self.capacity - self.in_use() < self.capacity / 16
+    }
+
     /// Next hops that are referred to.
     pub(in crate::tables) fn in_use(&self) -> usize {
         self.records.len() - self.idle

@@ -13,7 +13,7 @@ use crate::tables::neighbors::{
     Wide,
 };
 use crate::tables::sync::{Fault, fault};
-use crate::tables::{Full, Neighbor, TableFull};
+use crate::tables::{Full, Live, Neighbor, TableFull};
 
 /// What leaves with one commit.
 struct Batch<K> {
@@ -232,18 +232,15 @@ impl All {
         self.each().iter().all(|table| table.nothing_staged())
     }
 
-    /// As they are to be published.
-    pub(super) fn snapshot(
-        &self,
-        hops: &Arc<NextHops>,
-        other_hops: Option<&Arc<NextHops>>,
-    ) -> Arc<Neighbors> {
+    /// As they are to be published, with the next hops by each uplink.
+    pub(super) fn snapshot(&self, hops: &[Arc<NextHops>], live: &Arc<Live>) -> Arc<Neighbors> {
         Arc::new(Neighbors {
             by_mac: Arc::clone(self.by_mac.newest()),
             by_ip: Arc::clone(self.by_ip.newest()),
             by_ip6: Arc::clone(self.by_ip6.newest()),
-            hops: Arc::clone(hops),
-            other_hops: other_hops.cloned(),
+            hops: Arc::clone(&hops[0]),
+            other_hops: hops.get(1).cloned(),
+            live: Arc::clone(live),
         })
     }
 }

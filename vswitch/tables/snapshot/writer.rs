@@ -13,8 +13,8 @@ use super::table::{All, AnyTable};
 use crate::tables::neighbors::{Ip6Key, MAX_NEXT_HOPS, Neighbors, NextHops, References};
 use crate::tables::rcu::{self, Lagging};
 use crate::tables::{
-    Attachment, DomainId, Full, HopId, MAX_PORTS, MAX_UPLINKS, Neighbor, NextHop, PortId, Role,
-    TableFull, TenantPort, Tunnel, Underlay, VniTable, VpcId, Ways,
+    Attachment, DomainId, Full, HopId, Live, MAX_PORTS, MAX_UPLINKS, Neighbor, NextHop, PortId,
+    Role, TableFull, TenantPort, Tunnel, Underlay, VniTable, VpcId, Ways,
 };
 use crate::wire::Mac;
 
@@ -60,6 +60,7 @@ pub struct Writer {
     neighbors_changed: bool,
     neighbors: All,
     references: References,
+    live: Arc<Live>,
     leaving: Leaving,
     /// The number of the last commit.
     committed: u64,
@@ -111,10 +112,11 @@ impl Writer {
         let uplinks = underlay.map_or(1, |underlay| underlay.uplinks().count());
         let hops = || Arc::new(NextHops::new(tunnel));
         let hops: Vec<_> = std::iter::repeat_with(hops).take(uplinks).collect();
+        let live = Arc::new(Live::new(underlay.as_ref()));
         let next = Tables {
             ports: std::array::from_fn(|_| Role::Unbound),
             vnis: VniTable::default(),
-            neighbors: neighbors.snapshot(&hops[0], hops.get(1)),
+            neighbors: neighbors.snapshot(&hops, &live),
             underlay,
         };
         let (rcu, registry) = rcu::new(next.clone());
@@ -125,6 +127,7 @@ impl Writer {
             neighbors_changed: false,
             neighbors,
             references: References::new(hops, MAX_NEXT_HOPS),
+            live,
             leaving: Leaving::default(),
             committed: 0,
             publications: 0,
@@ -219,26 +222,20 @@ impl Writer {
         self.references.acquire(ways, self.leaving.settled())
     }
 
-    /// Says which uplinks are live, from the next commit on: all remote neighbors are reached by these. None: it is as if all
-    /// were, and what they cannot send is counted where they drop it.
-    pub fn set_live(&mut self, live: &[PortId]) {
-        let Some(underlay) = &self.next.underlay else {
-            return;
-        };
-        let is_live =
-            |port| live.contains(&port) || !underlay.uplinks().any(|it| live.contains(&it.port));
-        let all = underlay.uplinks().zip(self.references.hops());
-        let mut chosen = all.filter(|(it, _)| is_live(it.port)).map(|(_, hops)| hops);
-        let (Some(first), other) = (chosen.next(), chosen.next()) else {
-            return;
-        };
-        let present = &self.next.neighbors;
-        let same =
-            Arc::ptr_eq(first, &present.hops) && other.is_some() == present.other_hops.is_some();
-        if !same {
-            self.next.neighbors = self.neighbors.snapshot(first, other);
-            self.snapshot_changed = true;
-        }
+    /// True if a next hop that is not there yet finds room now.
+    pub fn has_room_for_hop(&self) -> bool {
+        self.references.has_room(self.leaving.settled())
+    }
+
+    /// True if there is, or will be when what was released has gone, room for less than a sixteenth of what there is room for
+    /// in all.
+    pub fn is_nearly_full_of_hops(&self) -> bool {
+        self.references.is_nearly_full()
+    }
+
+    /// Which uplinks are used. It may be set from any thread, and no commit is needed.
+    pub fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live)
     }
 
     /// Gives a reference back with the next commit, after which no neighbor may need it.
@@ -326,12 +323,9 @@ impl Writer {
         self.newest()
     }
 
-    /// The newest tables, and the next hops by the uplinks that are live.
     fn newest(&self) -> Arc<Neighbors> {
-        let Neighbors {
-            hops, other_hops, ..
-        } = &*self.next.neighbors;
-        self.neighbors.snapshot(hops, other_hops.as_ref())
+        let hops = self.references.hops();
+        self.neighbors.snapshot(hops, &self.live)
     }
 
     fn publish(&mut self) -> rcu::Ticket {

@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use vswitch::tables::PortId;
 
-use super::super::world::{PORT_A, PORT_B, UPLINK};
+use super::super::world::{PORT_A, PORT_B, SECOND, UPLINK};
 use super::dhcp::Question;
 use crate::explain::Packet;
 
-/// Where packets of the property arrive: an uplink, two guests, nobody.
-pub(super) const PORTS: [PortId; 4] = [UPLINK, PORT_A, PORT_B, PortId::new(3).unwrap()];
+/// Where packets of the property arrive: an uplink, two guests, nobody, another uplink if there is one.
+pub(super) const PORTS: [PortId; 5] = [UPLINK, PORT_A, PORT_B, PortId::new(3).unwrap(), SECOND];
 
 const MACS: [&str; 12] = [
     "02:00:00:00:00:0a",
@@ -141,7 +141,7 @@ fn inner(honest: bool) -> impl Strategy<Value = String> {
 /// One from another host, or of the underlay.
 fn outer() -> impl Strategy<Value = String> {
     let vni = select(vec![7, 7, 7, 8, 9]);
-    let to = prop_oneof![9 => Just("192.0.2.1"), 1 => Just("192.0.2.7")];
+    let to = prop_oneof![6 => Just("192.0.2.1"), 3 => Just("198.51.100.1"), 1 => Just("192.0.2.7")];
     let inner = || prop_oneof![2 => inner(false), 1 => inner6(false)];
     let tunnel = (vni, to, 0..4_u8, inner()).prop_map(|(vni, to, ecn, inner)| {
         format!(
@@ -208,6 +208,7 @@ pub(super) fn arrival() -> impl Strategy<Value = (PortId, Packet, Damage)> {
         1 => (guest(), ipv6),
         1 => (Just(PORTS[3]), inner(false).prop_map(Packet::Words)),
         3 => (Just(UPLINK), outer().prop_map(Packet::Words)),
+        1 => (Just(SECOND), outer().prop_map(Packet::Words)),
     ];
     let changes = prop_oneof![
         3 => Just(Vec::new()),

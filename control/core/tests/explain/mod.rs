@@ -32,7 +32,13 @@ const NOBODY: PortId = PortId::new(3).unwrap();
 
 /// A world in which packets can be explained.
 fn world(asks: bool) -> World {
-    let mut world = World::new();
+    populated(World::unbound(1 << 16), asks)
+}
+
+/// The same at some place where no ports are bound yet.
+fn populated(mut world: World, asks: bool) -> World {
+    world.bind(PORT_A, "port-a");
+    world.bind(PORT_B, "port-b");
     world.succeed(scenario());
     world.succeed([dhcp_state("lease", "blue", GUEST_A, "10.7.1.10")]);
     world.core.explain_by(world.registrar.clone(), asks);

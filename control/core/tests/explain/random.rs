@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! What random packets are said to become is what they become.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
@@ -18,12 +19,13 @@ use vswitch::tables::PortId;
 use vswitch::wire::nd;
 use vswitch::worker::Worker;
 
-use super::super::goal::{dual_stack, grouped, vpc, zeta};
-use super::super::world::{PORT_A, PORT_B, UPLINK, World};
+use super::super::goal::{State, dual_stack, grouped, neighbor, vpc, zeta};
+use super::super::world::{PORT_A, PORT_B, SECOND, UPLINK, World, two_uplinks};
 use super::arrivals::{Damage, PORTS, arrival};
 use super::dhcp::answer;
-use super::{told, world};
+use super::{populated, told, world};
 use crate::explain::{ExplainError, Links, Outcome, Packet};
+use crate::proto::schema::NeighborType::L2;
 
 /// How long frames may be: some are too long. In one case of two these are cut, and a guest's port is stopped.
 fn links(asks: bool) -> Links {
@@ -117,15 +119,16 @@ fn at_once(mut sent: Vec<(PortId, Vec<u8>)>) -> Vec<(PortId, Vec<u8>)> {
     sent
 }
 
-/// `asks`: the controller is asked for what is unknown. `gateways`: they know it.
-fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8]) {
-    let mut world = world(asks);
-    world.succeed(dual_stack());
-    if !gateways.is_empty() {
-        world.put([grouped(vpc("vpc", 7), &["zeta"]), zeta("zeta", gateways)]);
-    }
+/// `asks`: the controller is asked for what is unknown. `uplinks`: those that are live, in turns. How often it was what.
+fn is_explained_as_it_is_forwarded(
+    world: World,
+    asks: bool,
+    uplinks: &[&[PortId]],
+) -> BTreeMap<String, u32> {
+    let live = world.core.live();
     let forwarding = RefCell::new(Forwarding::new(&world, asks));
-    let outcomes = RefCell::new(std::collections::BTreeMap::new());
+    let outcomes = RefCell::new(BTreeMap::new());
+    let turn = Cell::new(0);
     let config = Config {
         cases: 10_000,
         failure_persistence: None,
@@ -133,6 +136,10 @@ fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8]) {
     };
     let mut runner = TestRunner::new(config);
     let ran = runner.run(&arrival(), |(port, packet, Damage { changes, cut })| {
+        if let Some(uplinks) = uplinks.get(turn.get() % uplinks.len().max(1)) {
+            live.set(uplinks);
+        }
+        turn.set(turn.get() + 1);
         let core = &world.core;
         let frame = match packet {
             Packet::Words(words) => core.program.packet(&core.wanted, port, &words),
@@ -162,6 +169,10 @@ fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8]) {
         if kind.starts_with("DHCP ") {
             prop_assert!(told(&explained).contains(&kind), "{}", told(&explained));
         }
+        if sent.iter().any(|(port, _)| *port == SECOND) {
+            let kind = "by the second uplink".to_owned();
+            *outcomes.borrow_mut().entry(kind).or_insert(0) += 1;
+        }
         let told = told(&explained);
         if let Some((_, gateway)) = told.split_once("left to the gateway at 192.0.2.") {
             const OUTER_DESTINATION: usize = 33;
@@ -183,7 +194,7 @@ fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8]) {
     });
     ran.unwrap();
     let outcomes = outcomes.into_inner();
-    let seen = |kind: &str| outcomes.get(kind).copied().unwrap_or(0) > 5;
+    let seen = |kind: &str| often(&outcomes, kind);
     let expected = [
         "Forwarded",
         "Answered",
@@ -201,11 +212,6 @@ fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8]) {
         "IPv6 Dropped(SpoofedIp)",
     ];
     assert!(expected.into_iter().all(seen), "{outcomes:?}");
-    assert_eq!(
-        !gateways.is_empty(),
-        seen("left to a gateway"),
-        "{outcomes:?}"
-    );
     // What is too long is cut where it may be, and nothing is refused by ports that are all started. The guest without a
     // lease is at the one that is not.
     let others: &[_] = if asks {
@@ -219,19 +225,63 @@ fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8]) {
         outcomes.keys().any(|kind| kind.starts_with("Held")),
         "{outcomes:?}"
     );
+    outcomes
+}
+
+/// With guests of both versions of IP.
+fn dual(mut world: World) -> World {
+    world.succeed(dual_stack());
+    world
+}
+
+/// More than by chance.
+fn often(outcomes: &BTreeMap<String, u32>, kind: &str) -> bool {
+    outcomes.get(kind).copied().unwrap_or(0) > 5
 }
 
 #[test]
 fn ten_thousand_random_packets_become_what_is_explained() {
-    is_explained_as_it_is_forwarded(false, &[]);
+    let outcomes = is_explained_as_it_is_forwarded(dual(world(false)), false, &[]);
+    for kind in ["left to a gateway", "by the second uplink"] {
+        assert!(!outcomes.contains_key(kind), "{outcomes:?}");
+    }
 }
 
 #[test]
 fn so_they_do_when_the_controller_is_asked() {
-    is_explained_as_it_is_forwarded(true, &[]);
+    is_explained_as_it_is_forwarded(dual(world(true)), true, &[]);
 }
 
 #[test]
 fn so_they_do_when_a_gateway_knows_what_is_unknown() {
-    is_explained_as_it_is_forwarded(false, &[50, 51, 52]);
+    let mut world = dual(world(false));
+    world.put([
+        grouped(vpc("vpc", 7), &["zeta"]),
+        zeta("zeta", &[50, 51, 52]),
+    ]);
+    let outcomes = is_explained_as_it_is_forwarded(world, false, &[]);
+    assert!(often(&outcomes, "left to a gateway"), "{outcomes:?}");
+}
+
+/// Any of two uplinks has a link, or all have.
+const IN_TURNS: &[&[PortId]] = &[&[UPLINK, SECOND], &[UPLINK], &[SECOND]];
+
+#[test]
+fn so_they_do_with_two_uplinks_that_lose_their_links_in_turns() {
+    let world = dual(populated(World::at(two_uplinks(false), 1 << 16), false));
+    let outcomes = is_explained_as_it_is_forwarded(world, false, IN_TURNS);
+    assert!(often(&outcomes, "by the second uplink"), "{outcomes:?}");
+}
+
+#[test]
+fn so_they_do_with_an_uplink_of_each_version_of_ip() {
+    let mut world = dual(populated(World::at(two_uplinks(true), 1 << 16), false));
+    let mut far = neighbor("n6", L2, "02:00:00:00:01:99", "blue", "10.7.1.200", 9);
+    if let State::Neighbor(state) = &mut far {
+        let configuration = state.configuration.as_mut().unwrap();
+        configuration.host_ip_address = "2001:db8:ff::9".into();
+    }
+    world.succeed([far]);
+    let outcomes = is_explained_as_it_is_forwarded(world, false, IN_TURNS);
+    assert!(often(&outcomes, "by the second uplink"), "{outcomes:?}");
 }

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""A lost link is acted upon, and who asks for a VTEP answered, whatever else the switch is at."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+
+import goal
+from frames import udp
+from plan import B
+from program import DEADLINE, eventually
+from test_uplinks import HERE, STATES, SUBNET, Taps, vxlans
+
+AT_ONCE = 2.0
+"""Seconds. A link is looked at ten times in one; the rest is for a machine that others use."""
+
+MESSAGES, MANY = 8, 40_000
+"""Goal states that are under way, and neighbors of each."""
+
+
+def ready(networks, switches, *config: str) -> Taps:
+    taps = Taps(networks, switches, *config)
+    taps.switch.accept(*STATES)
+    taps.until("ready", "ready")
+    assert all(taps.flows(0, 1))
+    return taps
+
+
+def loses(taps: Taps, lost: int) -> None:
+    """The link is down, and all flows go by the other at once; the other answers for both."""
+    left = 1 - lost
+    taps.set(lost, "down")
+    begun = time.monotonic()
+    flows = [udp(HERE, SUBNET.guest(B), sport=1000 + n) for n in range(64)]
+    came: set[bytes] = set()
+    while came != set(flows):
+        assert time.monotonic() < begun + AT_ONCE, f"{len(came)} of {len(flows)} flows have moved"
+        taps.wires[2].send(flows)
+        came.update(frame[50:] for frame in vxlans(taps.wires[left].receive(len(flows), 0.05)))
+    eventually("the other answers for it", lambda: taps.answers(left, lost) == [taps.MACS[left]], AT_ONCE)
+
+
+def neighbors(first: int):
+    """A goal state of many neighbors."""
+    state, message = goal.neighbor(SUBNET.guest(B)), goal.v1()
+    for n in range(first, first + MANY):
+        one = message.neighbor_states.add()
+        one.CopyFrom(state)
+        one.configuration.id = f"many-{n}"
+        bytes = n >> 16, n >> 8 & 255, n & 255
+        one.configuration.mac_address = "02:01:00:" + ":".join(f"{byte:02x}" for byte in bytes)
+        one.configuration.fixed_ips[0].ip_address = f"10.{16 + bytes[0]}.{bytes[1]}.{bytes[2]}"
+    return message
+
+
+def test_while_goal_states_are_applied(networks, switches):
+    taps = ready(networks, switches)
+    pushes = [taps.switch.controller.PushNetworkResourceStates.future(neighbors(n * MANY), timeout=10 * DEADLINE) for n in range(MESSAGES)]
+    # The control thread has gone on to those behind the first.
+    eventually("one is answered", lambda: any(push.done() for push in pushes), 10 * DEADLINE)
+    loses(taps, 0)
+    assert not all(push.done() for push in pushes), "they came to an end before"
+    for push in pushes:
+        push.result()
+    eventually("all is programmed", lambda: taps.switch.show("pending") == [])
+    taps.switch.terminate()
+
+
+def test_while_a_port_takes_its_time(networks, switches):
+    taps = ready(networks, switches)
+    path = taps.switch.folder / "late.sock"
+    # DPDK waits for the virtual machine's side, and holds all that is done with ports.
+    attaching = threading.Thread(target=taps.switch.client, args=("exec", f"port attach net_virtio_user0,path={path},server=1"))
+    attaching.start()
+    eventually("it waits", path.exists)
+    loses(taps, 1)
+    assert attaching.is_alive()
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as machine:
+        machine.connect(str(path))
+    attaching.join(DEADLINE)
+    assert not attaching.is_alive()
+    taps.switch.terminate()
