@@ -17,6 +17,7 @@ pub(crate) mod file;
 pub(crate) mod help;
 pub(crate) mod lexer;
 pub(crate) mod line;
+mod log;
 pub(crate) mod parse;
 pub(crate) mod rule;
 pub(crate) mod settings;
@@ -33,6 +34,7 @@ pub(crate) use command::{
 pub(crate) use error::ConfigErrors;
 pub(crate) use file::{parse_command, parse_file, parse_text};
 pub(crate) use line::Line;
+pub(crate) use log::LogFormat;
 #[cfg(test)]
 pub(crate) use settings::Vtep;
 pub(crate) use settings::{
