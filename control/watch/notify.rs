@@ -37,11 +37,12 @@ pub(crate) async fn run(watch: Arc<Watch>) {
         tokio::time::sleep(PAUSE).await;
     }
     tell(&[Ready]);
-    let period = sd_notify::watchdog_enabled().map_or(PERIOD, |it| it / SIGNS);
+    let watchdog = sd_notify::watchdog_enabled();
+    let period = watchdog.map_or(PERIOD, |it| it / SIGNS);
     loop {
         let (status, lives) = watch.sign_of_life(period).await;
         tell(&[Status(&status)]);
-        if lives {
+        if lives && watchdog.is_some() {
             tell(&[Watchdog]);
         }
         tokio::time::sleep(period).await;
