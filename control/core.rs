@@ -160,11 +160,6 @@ impl Core {
         self.resolve_by = Some(needs);
     }
 
-    /// What goal states were answered, from now on.
-    pub(crate) fn replies(&self) -> Replies {
-        self.replies.clone()
-    }
-
     /// This host's place in the network.
     pub(crate) const fn site(&self) -> &Site {
         self.program.site()
@@ -323,10 +318,7 @@ impl Core {
                 drop(reply.send(self.program.needed(&self.wanted)));
                 None
             }
-            Request::Figures { reply } => {
-                drop(reply.send(self.figures()));
-                None
-            }
+            Request::Figures { reply } => self.tell_figures(reply),
             Request::Age { idle, reply } => {
                 let (wanted, program) = (&mut self.wanted, &mut self.program);
                 let (aged, forgotten) = self.on_demand.age(wanted, program, idle, Instant::now());

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use vswitch::tables::snapshot::Memory;
 
-use super::Core;
+use super::{Answer, Core, Replies};
 use crate::program::census::Census;
 
 /// Least time between two counts of all resources.
@@ -47,7 +48,18 @@ pub(super) struct Counted {
 }
 
 impl Core {
-    pub(super) fn figures(&mut self) -> Figures {
+    /// What goal states were answered, from now on.
+    pub(crate) fn replies(&self) -> Replies {
+        self.replies.clone()
+    }
+
+    /// Answers at once.
+    pub(super) fn tell_figures(&mut self, reply: oneshot::Sender<Figures>) -> Option<Answer> {
+        drop(reply.send(self.figures()));
+        None
+    }
+
+    fn figures(&mut self) -> Figures {
         Figures {
             census: self.census(),
             memory: self.program.memory(),

@@ -47,7 +47,7 @@ fn an_empty_file_has_the_defaults_that_help_names() {
         "default {}",
         Settings::default().southbound.unwrap()
     )));
-    assert!(help("set log").contains("default info"));
+    assert!(help("set log LEVEL").contains("default info"));
 }
 
 #[test]
