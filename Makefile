@@ -95,6 +95,12 @@ bench-control: ## measure a million neighbors by gRPC into a switch that forward
 	@$(CARGO) build $(LOCKED) --release
 	@ALKAID=$(TARGET)/release/alkaid $(CARGO) run --quiet $(LOCKED) --release --example bench-control
 
+.PHONY: bench-metrics
+bench-metrics: ## measure what 1000 scrapes a second cost the packet path; root; reserves huge pages; see benches/metrics
+	@scripts/setup bench
+	@$(CARGO) build $(LOCKED) --release
+	@ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/metrics
+
 .PHONY: restart-time
 restart-time: ## measure how long packets stand still when the switch is killed and started again; root
 	@scripts/setup test

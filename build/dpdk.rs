@@ -29,7 +29,7 @@ const FUNCTIONS: &[&str] = &[
 const CONSTANTS: &[&str] = &[
     "ALKAID_.*",
     "RTE_ETH_NAME_MAX_LEN",
-    "RTE_LOG_ERR",
+    "RTE_LOG_(ERR|WARNING|NOTICE|INFO)",
     "RTE_MAX_ETHPORTS",
     "RTE_MEMPOOL_CACHE_MAX_SIZE",
     "RTE_PTYPE_TUNNEL_MASK",

@@ -14,10 +14,12 @@
 
 mod applied;
 mod audit;
+mod figures;
 mod keep;
 mod links;
 mod metrics;
 mod on_demand;
+mod replies;
 mod request;
 mod rules;
 mod site;
@@ -32,8 +34,12 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Registrar, Writer};
 
+pub(crate) use figures::Figures;
+#[cfg(test)]
+pub(crate) use figures::Kept;
 pub(crate) use metrics::TARGET as METRICS;
 pub(crate) use on_demand::{Aged, SETTLE};
+pub(crate) use replies::Replies;
 pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, Need, NotApplied, Request, Show, channel,
 };
@@ -46,12 +52,16 @@ use crate::program::{AHEAD, Program};
 use crate::proto::schema::GoalStateOperationReply;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
+use crate::state::Wanted;
 use crate::state::parts::Position;
-use crate::state::{Revisions, Wanted};
 use crate::store::Store;
 use applied::{Applied, Refusal, not_kept};
+use figures::Counted;
 use on_demand::OnDemand;
 use watchdog::{GRACE, Watchdog};
+
+/// How long a worker stands still before the control thread says that it is stuck.
+pub(crate) const STUCK: Duration = GRACE;
 
 /// How long requests are gathered for one commit once there is work: short against a controller's round trip.
 const GATHER: Duration = Duration::from_millis(5);
@@ -93,6 +103,8 @@ pub(crate) struct Core {
     explain_by: Option<(Registrar, bool)>,
     /// Told which addresses of the underlay need a MAC.
     resolve_by: Option<mpsc::UnboundedSender<Need>>,
+    replies: Replies,
+    counted: Option<Counted>,
 }
 
 /// Who is told when a commit is visible.
@@ -127,6 +139,8 @@ impl Core {
             on_commit: None,
             explain_by: None,
             resolve_by: None,
+            replies: Replies::default(),
+            counted: None,
         }
     }
 
@@ -291,6 +305,7 @@ impl Core {
                 self.tell_all_needs();
                 None
             }
+            Request::Figures { reply } => self.tell_figures(reply),
             Request::Age { idle, reply } => {
                 let (wanted, program) = (&mut self.wanted, &mut self.program);
                 let (aged, forgotten) = self.on_demand.age(wanted, program, idle, Instant::now());
@@ -339,27 +354,6 @@ impl Core {
         let (wanted, program) = (&self.wanted, &mut self.program);
         self.on_demand.tell_apart(wanted, program, before, received);
         applied
-    }
-
-    /// Binds a port; visible with the next goal state.
-    pub(crate) fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
-        if !self.program.is_tenant(port) {
-            return Err(BindError::NotTenant(port.get()));
-        }
-        self.wanted.bind(port, id)?;
-        self.program.update(&mut self.wanted);
-        Ok(())
-    }
-
-    /// Says what to make of revisions that go back.
-    pub(crate) fn set_revisions(&mut self, revisions: Revisions) {
-        self.wanted.set_revisions(revisions);
-    }
-
-    fn unbind(&mut self, port: PortId) -> Result<(), BindError> {
-        self.wanted.unbind(port)?;
-        self.program.update(&mut self.wanted);
-        Ok(())
     }
 
     /// Commits, and waits until all workers see it. False: one does not let go for as long as `patience`, or is known
@@ -447,6 +441,7 @@ impl Core {
         match answer {
             Answer::Applied(applied, reply) => {
                 let answer = applied.reply(&self.wanted, &self.program, visible);
+                self.replies.note(&answer, visible);
                 match &self.store {
                     None => drop(reply.send(answer)),
                     Some(store) => {

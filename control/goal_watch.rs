@@ -76,7 +76,7 @@ async fn apply(file: PathBuf, core: &CoreHandle) -> Result<(), Gone> {
         }
     };
     let resources = reply.operation_statuses.len();
-    tracing::info!("{source}: a goal state of {resources} resources was applied");
+    tracing::info!(%source, resources, "a goal state was applied");
     Ok(())
 }
 

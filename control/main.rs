@@ -34,6 +34,7 @@ mod store;
 mod switch;
 mod tls;
 mod underlay;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -41,8 +42,9 @@ use clap::Parser;
 
 use cli::agent::{Agent, AgentFlags};
 use cli::{Cli, EXIT_FAILED, EXIT_OK, EXIT_USAGE, Subcommands};
-use config::{Level, Settings};
+use config::{Level, LogFormat, Settings};
 use tracing_subscriber::EnvFilter;
+use vswitch::dpdk::Severity;
 
 /// A decoded goal state is many small pieces; this allocator frees them several times faster than the system's.
 #[cfg(not(test))] // tests count
@@ -115,10 +117,28 @@ fn log_to_stderr(settings: &Settings) {
     if let Ok(directive) = format!("{}={metrics}", core::METRICS).parse() {
         filter = filter.add_directive(directive);
     }
-    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(terminal)
-        .init();
+        .with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => {
+            let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            log.with_ansi(terminal).init();
+        }
+        LogFormat::Json => {
+            log.json().flatten_event(true).init();
+            vswitch::dpdk::log_to(log_of_dpdk);
+            std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+        }
+    }
+}
+
+/// A line of DPDK's log, as one of ours.
+fn log_of_dpdk(severity: Severity, line: &str) {
+    match severity {
+        Severity::Error => tracing::error!(target: "dpdk", "{line}"),
+        Severity::Warning => tracing::warn!(target: "dpdk", "{line}"),
+        Severity::Info => tracing::info!(target: "dpdk", "{line}"),
+        Severity::Debug => tracing::debug!(target: "dpdk", "{line}"),
+    }
 }

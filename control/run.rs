@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 
 use crate::config::Settings;
-use crate::core::{Core, CoreHandle, ETHERNET_MTU, channel};
+use crate::core::{Core, CoreHandle, ETHERNET_MTU, Replies, channel};
 use crate::northbound::{Socket, socket};
 use crate::ondemand::OnDemand;
 use crate::southbound::service;
@@ -23,6 +23,7 @@ use crate::store::{Journal, Store};
 use crate::switch::{Operator, Switch, cores};
 use crate::tls::{self, ServerKeys};
 use crate::underlay::Underlay;
+use crate::watch::{self as watching, Watch};
 use crate::{goal_watch, northbound, ondemand, server};
 
 /// Threads of the gRPC runtime: one decodes a large goal state while the other answers an operator.
@@ -46,6 +47,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
         }
     };
     cores::leave_to_workers(&switch.worker_cores());
+    let replies = core.replies();
     let (on_demand, client) = OnDemand::start(&switch, &mut core, &handle)?.unzip();
     let control = std::thread::Builder::new()
         .name("control".to_owned())
@@ -54,7 +56,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
         .worker_threads(RPC_THREADS)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(&switch, handle, doors, client, underlay));
+    let served = runtime.block_on(serve(&switch, handle, replies, doors, client, underlay));
     drop(runtime);
     if let Some(on_demand) = on_demand {
         on_demand.end();
@@ -105,6 +107,7 @@ fn keep(
 struct Doors {
     southbound: Option<std::net::TcpListener>,
     subscribe: Option<std::net::TcpListener>,
+    metrics: Option<std::net::TcpListener>,
     keys: Option<Arc<ServerKeys>>,
 }
 
@@ -120,6 +123,7 @@ impl Doors {
         Ok(Self {
             southbound: settings.southbound.map(listen).transpose()?,
             subscribe: settings.subscribe.map(listen).transpose()?,
+            metrics: settings.metrics.map(listen).transpose()?,
             keys: tls.map(ServerKeys::load).transpose()?,
         })
     }
@@ -136,6 +140,7 @@ fn listen(address: SocketAddr) -> Result<std::net::TcpListener, String> {
 async fn serve(
     switch: &Switch,
     core: CoreHandle,
+    replies: Replies,
     doors: Doors,
     client: Option<ondemand::Client>,
     underlay: Option<Underlay>,
@@ -158,11 +163,15 @@ async fn serve(
     }
     let (quit, _) = watch::channel(false);
     let subscriptions = Arc::<Subscriptions>::default();
+    let asked = client.as_ref().map(ondemand::Client::shared);
+    let known = underlay.as_ref().map(Underlay::known);
+    let watch = Watch::new(switch, core.clone(), replies, asked.clone(), known.clone());
     let operator = Arc::new(Operator::new(
         switch,
         core.clone(),
-        client.as_ref().map(ondemand::Client::shared),
-        underlay.as_ref().map(Underlay::known),
+        asked,
+        known,
+        Arc::clone(&watch),
         Arc::clone(&subscriptions),
         quit.clone(),
     ));
@@ -205,9 +214,25 @@ async fn serve(
         let run = move || underlay.run(&core, || *quit.borrow());
         tasks.until_quit(tokio::task::spawn_blocking(run));
     }
-    tracing::info!("serving operators on {}", path.display());
+    if let Some(listener) = doors.metrics {
+        let listener = TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        tracing::info!(service = "metrics", %address, "serving metrics on {address}");
+        let stop = ended(quit.subscribe());
+        tasks.spawn(watching::http::serve(Arc::clone(&watch), listener, stop));
+    }
+    let looking = Arc::clone(&watch);
+    tasks.until_quit(async move {
+        looking.look().await;
+        Ok::<(), String>(())
+    });
+    tracing::info!(service = "operators", path = %path.display(), "serving operators on {}", path.display());
     let stop = ended(quit.subscribe());
     tasks.spawn(northbound::serve(local, operator, stop));
+    tasks.until_quit(async move {
+        watching::notify::run(watch).await;
+        Ok::<(), String>(())
+    });
     let failure = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
@@ -215,6 +240,7 @@ async fn serve(
         ended = tasks.next() => ended,
     };
     tracing::info!("shutting down");
+    watching::notify::stopping();
     let _ = quit.send(true);
     let mut result = failure.unwrap_or(Ok(()));
     while let Some(ended) = tasks.next().await {
@@ -265,7 +291,8 @@ impl<'a> Tasks<'a> {
     ) -> std::io::Result<()> {
         let listener = TcpListener::from_std(listener)?;
         let how = if keys.is_some() { " over TLS" } else { "" };
-        tracing::info!("serving {what} on {}{how}", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        tracing::info!(service = what, %address, "serving {what} on {address}{how}");
         let stop = ended(self.quit.subscribe());
         self.spawn(server::serve(routes, listener, keys.clone(), stop));
         Ok(())

@@ -11,6 +11,10 @@ use crossbeam_utils::CachePadded;
 
 use crate::tables::{MAX_PORTS, PortId};
 
+pub use load::{BURST_SIZES, Load};
+
+mod load;
+
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
         /// Why a packet that was received does not leave. Each packet is counted under exactly one.
@@ -245,15 +249,15 @@ impl PortCounters {
 pub struct WorkerCounters {
     /// Per port, by [`PortId::index`].
     pub ports: [CachePadded<PortCounters>; MAX_PORTS],
-    /// Polls that found nothing to do, and all polls: how busy the worker is.
-    polls: CachePadded<[AtomicU64; 2]>,
+    /// How busy the worker is.
+    pub load: CachePadded<Load>,
 }
 
 impl Default for WorkerCounters {
     fn default() -> Self {
         Self {
             ports: std::array::from_fn(|_| CachePadded::default()),
-            polls: CachePadded::default(),
+            load: CachePadded::default(),
         }
     }
 }
@@ -263,18 +267,6 @@ impl WorkerCounters {
     #[inline]
     pub fn port(&self, port: PortId) -> &PortCounters {
         &self.ports[port.index()]
-    }
-
-    /// One round over the worker's queues ended; `idle` when nothing had arrived.
-    #[inline]
-    pub fn add_poll(&self, idle: bool) {
-        add(&self.polls[0], u64::from(idle));
-        add(&self.polls[1], 1);
-    }
-
-    /// Rounds over the worker's queues since start: those that found nothing, and all.
-    pub fn polls(&self) -> (u64, u64) {
-        (self.polls[0].load(Relaxed), self.polls[1].load(Relaxed))
     }
 }
 

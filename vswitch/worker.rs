@@ -42,6 +42,9 @@ struct Lane<T: TxQueue, O> {
     punt: Option<Arc<PuntQueues<T::Frame>>>,
     hearing: Option<Hearing>,
     observer: O,
+    clock: fn() -> u64,
+    /// Something arrived in the last round.
+    busy: bool,
 }
 
 impl<R: RxQueue, T: TxQueue<Frame = R::Frame>> Worker<R, T> {
@@ -78,6 +81,8 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             punt: None,
             hearing: None,
             observer,
+            clock: || 0,
+            busy: false,
         };
         Self {
             queues: Vec::new(),
@@ -100,6 +105,11 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
     /// Lets it tell the control side what it hears by ARP and neighbor discovery on uplinks.
     pub fn tell(&mut self, hearing: Hearing) {
         self.lane.hearing = Some(hearing);
+    }
+
+    /// Has it tell by this clock how long it is busy. Not while it polls.
+    pub fn time_by(&mut self, clock: fn() -> u64) {
+        self.lane.clock = clock;
     }
 
     /// How long packets may be by its ports, and what becomes of longer ones. Not while it polls.
@@ -136,9 +146,11 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
 
     /// Polls until `running` is false, then gives the worker back, offline.
     pub fn run(mut self, running: &AtomicBool) -> Self {
+        self.lane.turn_idle();
         while running.load(Ordering::Relaxed) {
             self.poll();
         }
+        self.lane.rest();
         self.tables.offline();
         self
     }
@@ -153,12 +165,19 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             let most = returned.min(self.burst_size);
             arrived += self.lane.forward_returned(most, &tables);
         }
+        if !self.lane.busy && arrived != 0 {
+            self.lane.turn_busy();
+        }
         for (port, queue) in &mut self.queues {
             let received = queue.rx_burst(self.lane.burst.frames_mut(), self.burst_size);
             if received == 0 {
                 continue;
             }
             arrived += received;
+            if !self.lane.busy {
+                self.lane.turn_busy();
+            }
+            self.lane.counters.load.add_burst(received);
             let bytes = prefetch(self.lane.burst.frames_mut());
             if self.lane.egress.subports().has(*port) {
                 self.lane.forward_trunk(*port, bytes, &tables);
@@ -167,7 +186,10 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             self.lane.counters.port(*port).add_rx(received, bytes);
             self.lane.forward(*port, &tables);
         }
-        self.lane.counters.add_poll(arrived == 0);
+        if self.lane.busy && arrived == 0 {
+            self.lane.turn_idle();
+        }
+        self.lane.counters.load.add_poll(arrived == 0);
         arrived
     }
 }
@@ -213,6 +235,25 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             counters.add_rx(self.burst.len(), bytes);
             self.forward(subport, tables);
         }
+    }
+
+    /// Something arrived: told before it is worked on, since it may be all there is for a while.
+    #[cold]
+    fn turn_busy(&mut self) {
+        self.busy = true;
+        self.counters.load.begin_work((self.clock)());
+    }
+
+    #[cold]
+    fn turn_idle(&mut self) {
+        self.busy = false;
+        self.counters.load.begin_idling((self.clock)());
+    }
+
+    #[cold]
+    fn rest(&mut self) {
+        self.busy = false;
+        self.counters.load.rest((self.clock)());
     }
 
     #[inline]

@@ -11,6 +11,7 @@ use vswitch::wire::Mac;
 
 use super::gateway::Gateway;
 use super::lexer::quoted;
+use super::log::LogFormat;
 use super::rule::PortRule;
 use crate::state::Revisions;
 
@@ -112,6 +113,8 @@ pub(crate) enum Setting {
     GoalStateWatch(PathBuf),
     /// Whether the log has the agent's `[METRICS]` lines.
     MetricsLog(bool),
+    /// Where figures and health are told; `None` is off.
+    Metrics(Option<SocketAddr>),
     /// `set anti-spoofing`.
     AntiSpoofing(bool),
     /// Whether packets that are too long are fragmented.
@@ -132,6 +135,8 @@ pub(crate) enum Setting {
     Mbufs(u32),
     /// How much is logged.
     Log(Level),
+    /// What the log's lines look like.
+    LogFormat(LogFormat),
 }
 
 /// What `set vxlan` sets.
@@ -232,6 +237,8 @@ pub(crate) enum Show {
     OnDemand,
     /// Each worker: its core, its queues, how busy it is.
     Workers,
+    /// Whether the switch does what it is for, and why not.
+    Health,
     /// The topics that the controller subscribed this host to.
     Subscriptions,
     /// The settings in force, as commands.
@@ -461,6 +468,8 @@ impl fmt::Display for Setting {
             Self::Fragment(on) => write!(f, "fragment {}", on_off(*on)),
             Self::ClampMss(on) => write!(f, "clamp-mss {}", on_off(*on)),
             Self::MetricsLog(on) => write!(f, "metrics-log {}", on_off(*on)),
+            Self::Metrics(Some(address)) => write!(f, "metrics listen {address}"),
+            Self::Metrics(None) => f.write_str("metrics off"),
             Self::ControlSocket(path) => {
                 write!(f, "control socket {}", quoted(&path.to_string_lossy()))
             }
@@ -470,6 +479,7 @@ impl fmt::Display for Setting {
             Self::NeighborsReserve(n) => write!(f, "neighbors reserve {n}"),
             Self::Mbufs(n) => write!(f, "mbufs {n}"),
             Self::Log(level) => write!(f, "log {}", level.word()),
+            Self::LogFormat(format) => write!(f, "log format {}", format.word()),
         }
     }
 }
@@ -496,6 +506,7 @@ impl fmt::Display for Show {
             Self::Underlay => "underlay",
             Self::OnDemand => "on-demand",
             Self::Workers => "workers",
+            Self::Health => "health",
             Self::Subscriptions => "subscriptions",
             Self::Config => "config",
         };

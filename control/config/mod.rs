@@ -18,6 +18,7 @@ pub(crate) mod gateway;
 pub(crate) mod help;
 pub(crate) mod lexer;
 pub(crate) mod line;
+mod log;
 pub(crate) mod parse;
 pub(crate) mod rule;
 pub(crate) mod settings;
@@ -34,6 +35,7 @@ pub(crate) use command::{
 pub(crate) use error::ConfigErrors;
 pub(crate) use file::{parse_command, parse_file, parse_text};
 pub(crate) use line::Line;
+pub(crate) use log::LogFormat;
 #[cfg(test)]
 pub(crate) use settings::Vtep;
 pub(crate) use settings::{

@@ -176,12 +176,10 @@ fn status_of_refusal(refusal: &Refusal) -> OperationStatus {
 fn log(source: &str, item: &Item, status: OperationStatus, reason: &dyn Display) {
     let (kind, id) = (item.kind.as_str_name(), Quote(&item.id));
     if status == OperationStatus::Pending {
-        tracing::info!("{kind} {id} from {source}: PENDING: {reason}");
+        tracing::info!(%kind, %id, %source, status = %"PENDING", "a resource waits: {reason}");
     } else {
-        tracing::warn!(
-            "{kind} {id} from {source}: {}: {reason}",
-            status.as_str_name()
-        );
+        let status = status.as_str_name();
+        tracing::warn!(%kind, %id, %source, %status, "a resource is refused: {reason}");
     }
 }
 

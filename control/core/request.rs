@@ -14,7 +14,7 @@ use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
-use super::{Aged, OnLink, PortRules, metrics};
+use super::{Aged, Figures, OnLink, PortRules, metrics};
 use crate::audit::part::Part;
 use crate::explain::{ExplainError, Explanation, Links, Packet};
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
@@ -223,6 +223,11 @@ pub(crate) enum Request {
     Learned(Vec<(OnLink, Mac)>),
     /// Tells who asks for MACs ([`Core::resolve_by`](super::Core::resolve_by)) which addresses of the underlay still need one.
     Needed,
+    /// Says what is there, in figures.
+    Figures {
+        /// As of now.
+        reply: oneshot::Sender<Figures>,
+    },
     /// Looks for entries that came in answer to a question and that nobody may have used for long.
     Age {
         /// For so long.
@@ -393,6 +398,16 @@ impl CoreHandle {
             .try_send(Request::Age { idle, reply })
             .ok()
             .map(|()| answer)
+    }
+
+    /// What is there, in figures; see [`Request::Figures`].
+    pub(crate) async fn figures(&self) -> Result<Figures, Gone> {
+        self.ask(|reply| Request::Figures { reply }).await
+    }
+
+    /// Requests that wait in the queue.
+    pub(crate) fn queued(&self) -> usize {
+        self.requests.max_capacity() - self.requests.capacity()
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Gone> {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-//! What the operator says of guests' ports, each on its own. The controller has no word for it.
+//! What the operator says: which of the controller's ports a port is, what holds for its guest, what to make of revisions. The
+//! controller has no word for it.
 
 use vswitch::tables::PortId;
 
 use super::{BindError, Core, Site};
+use crate::state::Revisions;
 
 /// What holds at one port, whichever of the controller's ports it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,6 +30,31 @@ impl Site {
 }
 
 impl Core {
+    /// Binds a port; visible with the next goal state.
+    pub(crate) fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
+        if !self.program.is_tenant(port) {
+            return Err(BindError::NotTenant(port.get()));
+        }
+        self.wanted.bind(port, id)?;
+        self.program.update(&mut self.wanted);
+        Ok(())
+    }
+
+    /// Says what to make of revisions that go back.
+    pub(crate) fn set_revisions(&mut self, revisions: Revisions) {
+        self.wanted.set_revisions(revisions);
+    }
+
+    /// Takes that back.
+    ///
+    /// # Errors
+    /// Nothing is bound to it.
+    pub(super) fn unbind(&mut self, port: PortId) -> Result<(), BindError> {
+        self.wanted.unbind(port)?;
+        self.program.update(&mut self.wanted);
+        Ok(())
+    }
+
     /// Says what holds at a port from now on; visible with the next commit.
     ///
     /// # Errors

@@ -41,7 +41,11 @@ impl Watchdog {
                 .any(|worker| worker.name == watched.worker && worker.at == watched.at);
             if !stands && watched.reported.is_some() {
                 let stuck = (now - watched.since).as_secs_f64();
-                tracing::info!("worker {} goes on after {stuck:.1} s", watched.worker);
+                tracing::info!(
+                    worker = watched.worker,
+                    stuck_seconds = stuck,
+                    "a worker goes on"
+                );
             }
             stands
         });
@@ -82,7 +86,13 @@ impl Watchdog {
 
     /// True if a worker has been standing still for longer than [`GRACE`].
     pub(super) fn stuck(&self) -> bool {
-        self.0.iter().any(|watched| watched.reported.is_some())
+        self.stuck_workers().next().is_some()
+    }
+
+    /// The workers that have been.
+    pub(super) fn stuck_workers(&self) -> impl Iterator<Item = &str> {
+        let stuck = self.0.iter().filter(|watched| watched.reported.is_some());
+        stuck.map(|watched| &*watched.worker)
     }
 }
 

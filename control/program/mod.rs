@@ -9,10 +9,11 @@
 //!
 //! [`addresses`] says in the tables who has an address; [`claims`] and [`ips`] decide between resources that want
 //! the same one; [`numbers`] gives VPCs and VNIs short names; [`obstacle`] says what is missing; [`audit`] looks whether it is
-//! all there.
+//! all there, and [`census`] counts it.
 
 pub(crate) mod addresses;
 pub(crate) mod audit;
+pub(crate) mod census;
 #[cfg(test)]
 mod check;
 mod claimant;

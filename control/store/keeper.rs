@@ -21,8 +21,6 @@ pub(super) struct Keeper {
     shared: Arc<Shared>,
     wake: Box<dyn Fn() + Send>,
     compaction: Option<Compaction>,
-    /// Everything that was recorded is on the disk, or in what a compaction wrote since.
-    sound: bool,
     /// When it was last tried to make it so again.
     tried: Option<Instant>,
     /// Bytes recorded since the last compaction began, or read at start; and bytes that it wrote.
@@ -39,7 +37,6 @@ impl Keeper {
             shared,
             wake,
             compaction: None,
-            sound: true,
             tried: None,
             recorded,
             compacted: 0,
@@ -91,14 +88,14 @@ impl Keeper {
             }
         }
         self.write(&mut batch);
-        then.into_iter().for_each(|then| then(self.sound));
+        then.into_iter().for_each(|then| then(self.is_sound()));
         self.shared.queued.fetch_sub(bytes, SeqCst);
     }
 
     /// Asks for a compaction if there is a reason, after a failure of the journal as soon as it is open again.
     fn look_after(&mut self) {
         let due = self.tried.is_none_or(|tried| tried.elapsed() >= RETRY);
-        let again = !self.sound && due;
+        let again = !self.is_sound() && due;
         if again {
             self.tried = Some(Instant::now());
             let result = self.journal.reopen();
@@ -130,9 +127,9 @@ impl Keeper {
     fn end_compaction(&mut self) {
         if let Some(compaction) = self.compaction.take() {
             let result = self.journal.end_compaction(&compaction);
-            if result.is_ok() && !self.sound {
+            if result.is_ok() && !self.is_sound() {
                 tracing::info!("goal states are kept again");
-                self.sound = true;
+                self.shared.unsound.store(false, SeqCst);
             }
             self.report(result);
         }
@@ -147,7 +144,12 @@ impl Keeper {
 
     /// Something is not kept. What was to replace it is not whole either.
     fn give_up(&mut self) {
-        self.sound = false;
+        self.shared.unsound.store(true, SeqCst);
         self.compaction = None;
+    }
+
+    /// True if everything that was recorded is on the disk, or in what a compaction wrote since.
+    fn is_sound(&self) -> bool {
+        !self.shared.unsound.load(SeqCst)
     }
 }

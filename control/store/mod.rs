@@ -65,6 +65,8 @@ struct Shared {
     /// Set by the control thread when it drops what it should have recorded, and taken back when the other one knows.
     lost: AtomicBool,
     wants_compaction: AtomicBool,
+    /// Something that was handed over is not on the disk. Set and taken back by the thread that writes.
+    unsound: AtomicBool,
 }
 
 /// The way to the thread that writes. The thread ends, when all is written, after this is dropped.
@@ -156,6 +158,16 @@ impl Store {
     /// Those were all.
     pub(crate) fn end_compaction(&self) {
         self.send(Job::EndCompaction);
+    }
+
+    /// Bytes that wait for the disk.
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.shared.queued.load(SeqCst)
+    }
+
+    /// True if what was answered SUCCESS is on the disk, as far as is known.
+    pub(crate) fn keeps(&self) -> bool {
+        !self.is_lost() && !self.shared.unsound.load(SeqCst)
     }
 
     fn is_lost(&self) -> bool {

@@ -145,6 +145,11 @@ impl Devices {
         })
     }
 
+    /// Packet buffers: in use, and free.
+    pub(crate) fn buffers(&self) -> (u32, u32) {
+        (self.pool.in_use(), self.pool.available())
+    }
+
     /// Adds a device's port or a subport, stopped.
     pub(crate) fn attach(&self, settings: PortSettings) -> Result<PortId, DeviceError> {
         let mut ports = self.lock();

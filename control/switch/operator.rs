@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
 use vswitch::counters::{self, PortTotals};
-use vswitch::dpdk::{Mbuf, PortStats, tsc, tsc_hz};
+use vswitch::dpdk::{Mbuf, PortStats};
 use vswitch::tables::PortId;
 
-use super::workers::Seat;
 use super::{DeviceError, Devices, Switch, Totals, report};
 use crate::audit::part::Part;
 use crate::config::rule::PortRule;
@@ -24,6 +23,7 @@ use crate::southbound::subscribe::Subscriptions;
 use crate::state::Revisions;
 use crate::state::parts::Position;
 use crate::underlay;
+use crate::watch::Watch;
 
 /// The running switch, for operators.
 pub(crate) struct Operator {
@@ -35,6 +35,7 @@ pub(crate) struct Operator {
     revisions: Mutex<Revisions>,
     on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
     underlay: Option<underlay::Known>,
+    watch: Arc<Watch>,
     subscriptions: Arc<Subscriptions>,
     /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
     zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
@@ -54,6 +55,7 @@ impl Operator {
         core: CoreHandle,
         on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
         underlay: Option<underlay::Known>,
+        watch: Arc<Watch>,
         subscriptions: Arc<Subscriptions>,
         quit: watch::Sender<bool>,
     ) -> Self {
@@ -65,6 +67,7 @@ impl Operator {
             core,
             on_demand,
             underlay,
+            watch,
             subscriptions,
             zero: Mutex::default(),
             quit,
@@ -106,7 +109,8 @@ impl Operator {
                     .collect()
             }
             Show::Ports => self.show_ports().await?,
-            Show::Workers => block_in_place(|| self.show_workers()),
+            Show::Workers => block_in_place(|| report::workers(&self.devices)),
+            Show::Health => self.watch.health().await.rows(),
             Show::Subscriptions => self.subscriptions.rows(),
             Show::GoalState => {
                 let why = "a goal state is too long for one answer: ask with the call GoalState";
@@ -261,13 +265,7 @@ impl Operator {
         let rows = self.each(Ports::All, |port| {
             let info = self.info(port)?;
             let row = described(&info["port"]).unwrap_or(&Value::Null);
-            let role = if self.settings.uplinks().any(|uplink| uplink == port) {
-                "uplink"
-            } else if Some(port) == self.settings.host_port {
-                "host"
-            } else {
-                "tenant"
-            };
+            let role = self.settings.role(port);
             let guest = role == "tenant";
             let out = self.underlay.as_ref().is_some_and(|it| it.is_out(port));
             let other = if out { "not used: no link" } else { "ready" };
@@ -319,37 +317,6 @@ impl Operator {
             }
         }
         unseen.map(|()| Output::Done)
-    }
-
-    fn show_workers(&self) -> Value {
-        let workers = self.devices.workers();
-        let row = |(number, seat): (usize, &Arc<Seat>)| {
-            let queues: Vec<_> = seat
-                .queues()
-                .iter()
-                .map(|(port, queue)| format!("{}/{queue}", port.get()))
-                .collect();
-            let (idle, polls) = seat.counters.polls();
-            let counters = std::slice::from_ref(&seat.counters);
-            let rx: u64 = self
-                .devices
-                .ids()
-                .into_iter()
-                .map(|port| counters::total(counters, port).rx)
-                .sum();
-            json!({
-                "worker": number,
-                "core": seat.core,
-                "forwarding": workers.forwarding(),
-                "queues": queues.join(" "),
-                "rx_packets": rx,
-                "polls": polls,
-                "idle_polls": idle,
-                "tsc": tsc(),
-                "tsc_hz": tsc_hz(self.devices.eal()),
-            })
-        };
-        workers.seats().iter().enumerate().map(row).collect()
     }
 }
 

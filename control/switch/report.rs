@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 //! What operators see of ports and workers: rows, whose keys are column names in order.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use vswitch::counters::{DropReason, PortTotals};
-use vswitch::dpdk::{Port, PortStats};
+use vswitch::counters::{self, DropReason, PortTotals};
+use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
 use vswitch::stage::trunk::Subport;
 use vswitch::tables::PortId;
+
+use super::Devices;
+use super::workers::Seat;
 
 /// A port's counters: the switch's own and, where the driver has any, what the device lost.
 pub(crate) struct Totals {
@@ -104,6 +109,38 @@ pub(crate) fn make_subport(row: &mut Value, subport: Subport, started: bool) {
     ] {
         row[no_device] = Value::Null;
     }
+}
+
+/// `show workers`.
+pub(super) fn workers(devices: &Devices) -> Value {
+    let row = |(number, seat): (usize, &Arc<Seat>)| {
+        let queues: Vec<_> = seat
+            .queues()
+            .iter()
+            .map(|(port, queue)| format!("{}/{queue}", port.get()))
+            .collect();
+        let (idle, polls) = seat.counters.load.polls();
+        let now = tsc();
+        let (busy_tsc, idle_tsc) = seat.counters.load.times(now);
+        let counters = std::slice::from_ref(&seat.counters);
+        let ports = devices.ids().into_iter();
+        let rx: u64 = ports.map(|port| counters::total(counters, port).rx).sum();
+        json!({
+            "worker": number,
+            "core": seat.core,
+            "forwarding": devices.workers().forwarding(),
+            "queues": queues.join(" "),
+            "rx_packets": rx,
+            "polls": polls,
+            "idle_polls": idle,
+            "busy_tsc": busy_tsc,
+            "idle_tsc": idle_tsc,
+            "tsc": now,
+            "tsc_hz": tsc_hz(devices.eal()),
+        })
+    };
+    let seats = devices.workers().seats();
+    seats.iter().enumerate().map(row).collect()
 }
 
 /// What the device lost since `zero`.

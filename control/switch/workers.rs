@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam_queue::ArrayQueue;
 use hashbrown::HashMap;
 use vswitch::counters::WorkerCounters;
-use vswitch::dpdk::{Eal, Mbuf, Port, PortError, PortRx, PortTx};
+use vswitch::dpdk::{Eal, Mbuf, Port, PortError, PortRx, PortTx, tsc};
 use vswitch::stage::link::{HEARD_CAPACITY, Hearing};
 use vswitch::stage::punt::PuntQueues;
 use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handed, Handoff, Link};
@@ -116,6 +116,7 @@ impl Workers {
                 settings.burst.into(),
             );
             *worker.limits_mut() = settings.limits();
+            worker.time_by(tsc);
             if let Some(punt) = &mut punt {
                 let queues = Arc::<PuntQueues<Mbuf>>::default();
                 worker.punt_to(Arc::clone(&queues));
@@ -298,12 +299,12 @@ impl Workers {
 /// A worker's thread.
 fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, forward: &AtomicBool, eal: &Eal) {
     if !cores::pin(seat.core) {
-        tracing::warn!("a worker cannot be pinned to core {}", seat.core);
+        tracing::warn!(core = seat.core, "a worker cannot be pinned to its core");
     }
     // For the guard's lifetime the thread has mempool caches of its own. Without, it is slower, not wrong.
     let registered = eal.register_thread();
     if let Err(error) = &registered {
-        tracing::warn!("the worker on core {} is slow: {error}", seat.core);
+        tracing::warn!(core = seat.core, "a worker is slow: {error}");
     }
     while !seat.end.load(SeqCst) {
         // Before the rest is looked at: whoever changes that clears this after, so nothing is overlooked.

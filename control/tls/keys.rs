@@ -14,6 +14,7 @@ use super::files::{Pems, TlsError};
 use super::refusals::Refusals;
 use crate::config::ServerTls;
 use crate::stamp::{SETTLE, Stamp};
+use crate::watch::notify;
 
 /// The keys of all southbound servers.
 pub(crate) struct ServerKeys {
@@ -56,7 +57,10 @@ impl ServerKeys {
             };
             let now = self.stamps();
             // Files are replaced one after the other: only when they rest do they belong together.
-            if asked || (now != read && now == seen) {
+            if asked {
+                notify::reloading(|| self.reload());
+                read = now;
+            } else if now != read && now == seen {
                 self.reload();
                 read = now;
             }

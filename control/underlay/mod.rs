@@ -52,6 +52,19 @@ const WARN: Duration = Duration::from_secs(60);
 #[derive(Clone, Default)]
 pub(crate) struct Known(Arc<Mutex<Sides>>);
 
+/// One uplink's link in figures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Asked {
+    /// The uplink.
+    pub(crate) uplink: PortId,
+    /// Hosts and routers that were asked for their MAC, and said it.
+    pub(crate) known: usize,
+    /// Those that did not.
+    pub(crate) silent: usize,
+    /// Flows go by it: its link is up.
+    pub(crate) used: bool,
+}
+
 /// What is known of each uplink's link.
 #[derive(Default)]
 struct Sides {
@@ -70,6 +83,21 @@ impl Known {
         let resolvers = sides.resolvers.iter();
         let rows = resolvers.flat_map(|(port, resolver)| resolver.rows(*port, now));
         rows.collect()
+    }
+
+    /// What is known of each uplink, in figures.
+    pub(crate) fn counts(&self) -> Vec<Asked> {
+        let sides = self.lock();
+        let asked = |(port, resolver): &(PortId, Resolver)| {
+            let (known, silent) = resolver.counts();
+            Asked {
+                uplink: *port,
+                known,
+                silent,
+                used: !sides.out.contains(port),
+            }
+        };
+        sides.resolvers.iter().map(asked).collect()
     }
 
     /// True for an uplink that is not used, since its link is down or was until just now.
@@ -204,7 +232,9 @@ impl Underlay {
             if self.uplinks.iter().any(|(_, own)| own.has(heard.ip)) {
                 self.warn(now, heard);
             } else if let Some(mac) = resolver.and_then(|it| it.heard(now, heard)) {
-                tracing::info!("{} of the underlay is at {mac}", heard.ip);
+                tracing::info!(
+                    port = heard.uplink.get(), address = %heard.ip, %mac, "a neighbor of the underlay said its MAC"
+                );
                 self.learned.push(((heard.uplink, heard.ip), mac));
             }
             if let Some(vtep) = heard.asks.filter(|_| self.answers) {
@@ -239,11 +269,11 @@ impl Underlay {
                 self.watch.is_out(uplink.port),
             ) {
                 (true, true) => tracing::warn!(
-                    "the uplink at port {} has no link: its flows go by the other",
-                    uplink.port.get()
+                    port = uplink.port.get(),
+                    "an uplink has no link: its flows go by the other"
                 ),
                 (false, false) => {
-                    tracing::info!("the uplink at port {} is used again", uplink.port.get())
+                    tracing::info!(port = uplink.port.get(), "an uplink is used again")
                 }
                 _ => {}
             }
@@ -293,7 +323,7 @@ impl Underlay {
         let due = self.warned.is_none_or(|warned| now >= warned + WARN);
         if due && self.uplinks.iter().all(|(_, own)| mac != own.mac) {
             self.warned = Some(now);
-            tracing::warn!("{mac} says that it has this host's address {ip}");
+            tracing::warn!(%mac, address = %ip, "{mac} says that it has this host's address {ip}");
         }
     }
 }

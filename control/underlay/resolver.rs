@@ -113,6 +113,16 @@ impl Resolver {
         asks
     }
 
+    /// Hosts and routers whose MAC is known, and that do not say theirs.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let known = self
+            .hosts
+            .values()
+            .filter(|host| host.mac.is_some())
+            .count();
+        (known, self.hosts.len() - known)
+    }
+
     /// `show underlay`.
     pub(crate) fn rows(&self, uplink: PortId, now: Instant) -> Vec<Value> {
         let mut hosts: Vec<_> = self.hosts.iter().collect();

@@ -207,5 +207,5 @@ def test_statuses_of_a_file_are_logged_as_those_of_grpc(switches, tmp_path):
     bad.configuration.cidr = "10.5.0.0/99"
     file.write_text(goal.to_json(goal.v1(bad)))
     switch = switches([*ports(tmp_path / "switch0"), f"set goal-state watch {file}"])
-    expected = rf"SUBNET .*{NET.id}.* from {re.escape(str(file))}: INVALID_ARG"
+    expected = rf"kind=SUBNET id=.*{NET.id}.* source={re.escape(str(file))} status=INVALID_ARG"
     eventually("the status is logged", lambda: re.search(expected, switch.log.read_text()))

@@ -39,6 +39,7 @@ SHOWN = [
     "subscriptions",
     "memory",
     "workers",
+    "health",
 ]
 
 

@@ -48,6 +48,12 @@ def statuses(reply) -> set[str]:
     return {status for _, _, status in goal.status_names(reply)}
 
 
+def health(switch) -> str:
+    """Whether goal states are kept."""
+    (row,) = [row for row in switch.show("health") if row["check"] == "store"]
+    return row["ok"]
+
+
 def test_with_a_full_disk_it_forwards_and_says_pending_until_there_is_room(switches, disk, tmp_path):
     there = NET.guest(B, 1)
     frame = udp(HERE, there)
@@ -63,12 +69,14 @@ def test_with_a_full_disk_it_forwards_and_says_pending_until_there_is_room(switc
     assert found == {"PENDING"}
     assert "goal states are not kept, and replies say PENDING" in switch.log.read_text()
     assert statuses(switch.push(*second, goal.neighbor(there))) == {"PENDING"}
+    assert health(switch) == "no"
     switch.execute("start")
     switch.settled(port1=1)
 
     (disk / "filler").unlink()
     eventually("all is kept again, and nobody had to ask", lambda: "goal states are kept again" in switch.log.read_text(), RETRIED)
     switch.accept(*third)
+    assert health(switch) == "yes"
     before = everything(switch)
     assert len(before["neighbors"]) == 1501
     kill(switch)

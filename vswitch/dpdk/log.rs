@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-//! DPDK's log: every line goes to stderr, and the errors among those of a call that failed become part of its error.
+//! DPDK's log: every line goes to stderr or to whoever asked for it, and the errors among those of a call that failed become
+//! part of its error.
 
 use std::ffi::c_char;
 use std::io::Write;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use super::sys;
 
@@ -12,6 +13,28 @@ const KEPT_LINES: usize = 16;
 
 /// The errors since a call began; `None` while nobody listens.
 static CAPTURED: Mutex<Option<Vec<String>>> = Mutex::new(None);
+
+/// Who gets the lines; nobody: stderr.
+static READER: OnceLock<fn(Severity, &str)> = OnceLock::new();
+
+/// How grave a line is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Severity {
+    /// Errors, and what is worse.
+    Error,
+    /// Warnings.
+    Warning,
+    /// Notices and information.
+    Info,
+    /// Details.
+    Debug,
+}
+
+/// Gives each line of DPDK's log to `reader`, without its line's end, instead of to stderr. For good: the first call counts.
+/// Lines come from any thread, workers' too while their queues are set up.
+pub fn log_to(reader: fn(Severity, &str)) {
+    let _ = READER.set(reader);
+}
 
 /// One call at a time is listened to.
 static LISTENING: Mutex<()> = Mutex::new(());
@@ -45,11 +68,20 @@ unsafe extern "C" fn sink(text: *const c_char, length: usize) {
     // SAFETY: the shim passes `length` readable bytes that stay until this returns.
     let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) };
     let line = String::from_utf8_lossy(bytes);
-    // A closed stderr must not end the switch.
-    let _ = writeln!(std::io::stderr(), "{line}");
     // SAFETY: reads a thread-local variable.
-    let level = unsafe { sys::rte_log_cur_msg_loglevel() };
-    if level > sys::RTE_LOG_ERR as i32 {
+    let level = unsafe { sys::rte_log_cur_msg_loglevel() } as u32;
+    let severity = match level {
+        0..=sys::RTE_LOG_ERR => Severity::Error,
+        sys::RTE_LOG_WARNING => Severity::Warning,
+        sys::RTE_LOG_NOTICE | sys::RTE_LOG_INFO => Severity::Info,
+        _ => Severity::Debug,
+    };
+    match READER.get() {
+        Some(reader) => reader(severity, line.trim()),
+        // A closed stderr must not end the switch.
+        None => drop(writeln!(std::io::stderr(), "{line}")),
+    }
+    if severity != Severity::Error {
         return;
     }
     let mut captured = CAPTURED

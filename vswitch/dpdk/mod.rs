@@ -21,6 +21,7 @@ mod sys;
 pub use eal::{Eal, EalError, tsc, tsc_hz, version};
 pub use error::Errno;
 pub use lcore::{LcoreGuard, ThreadError};
+pub use log::{Severity, log_to};
 pub use mbuf::Mbuf;
 pub use pool::{MAX_CACHE, Mempool, PoolError};
 pub use port::{Link, LinkWatch, Port, PortConfig, PortError, PortInfo, PortRx, PortStats, PortTx};

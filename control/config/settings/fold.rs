@@ -275,6 +275,7 @@ impl<'a> Fold<'a> {
             Setting::NcmTls(tls) => settings.ncm_tls = Some(tls.clone()),
             Setting::GoalStateWatch(path) => settings.goal_state = Some(path.clone()),
             Setting::MetricsLog(on) => settings.metrics_log = *on,
+            Setting::Metrics(address) => settings.metrics = *address,
             Setting::Fragment(on) => settings.fragment = *on,
             Setting::ClampMss(on) => settings.clamp_mss = *on,
             Setting::AntiSpoofing(on) => settings.anti_spoofing = *on,
@@ -285,6 +286,7 @@ impl<'a> Fold<'a> {
             Setting::NeighborsReserve(n) => settings.neighbors_reserve = *n,
             Setting::Mbufs(n) => settings.mbufs = *n,
             Setting::Log(level) => settings.log = *level,
+            Setting::LogFormat(format) => settings.log_format = *format,
             Setting::Vtep { .. } => {}
         }
     }
@@ -390,6 +392,7 @@ fn key(setting: &Setting) -> &'static str {
         Setting::NcmTls(_) => "set ncm tls",
         Setting::GoalStateWatch(_) => "set goal-state watch",
         Setting::MetricsLog(_) => "set metrics-log",
+        Setting::Metrics(_) => "set metrics",
         Setting::Fragment(_) => "set fragment",
         Setting::ClampMss(_) => "set clamp-mss",
         Setting::AntiSpoofing(_) => "set anti-spoofing",
@@ -400,5 +403,6 @@ fn key(setting: &Setting) -> &'static str {
         Setting::NeighborsReserve(_) => "set neighbors reserve",
         Setting::Mbufs(_) => "set mbufs",
         Setting::Log(_) => "set log",
+        Setting::LogFormat(_) => "set log format",
     }
 }

@@ -19,6 +19,7 @@ use vswitch::wire::Mac;
 
 use super::command::{ClientTls, Command, Level, PortItem, Ports, ServerTls, Setting};
 use super::gateway::Gateway;
+use super::log::LogFormat;
 use super::rule::PortRule;
 
 use crate::core::PortRules;
@@ -117,6 +118,8 @@ pub(crate) struct Settings {
     pub(crate) goal_state: Option<PathBuf>,
     /// Whether the log has the agent's `[METRICS]` lines.
     pub(crate) metrics_log: bool,
+    /// Where figures and health are told; `None`: nowhere.
+    pub(crate) metrics: Option<SocketAddr>,
     /// Guests send from their own addresses only.
     pub(crate) anti_spoofing: bool,
     /// Packets that are too long for their way are fragmented if they may be.
@@ -137,6 +140,8 @@ pub(crate) struct Settings {
     pub(crate) mbufs: u32,
     /// How much is logged.
     pub(crate) log: Level,
+    /// What its lines look like.
+    pub(crate) log_format: LogFormat,
     /// Whether forwarding starts by itself.
     pub(crate) start: bool,
 }
@@ -163,6 +168,7 @@ impl Default for Settings {
             ncm_tls: None,
             goal_state: None,
             metrics_log: false,
+            metrics: None,
             anti_spoofing: false,
             fragment: true,
             clamp_mss: false,
@@ -173,6 +179,7 @@ impl Default for Settings {
             neighbors_reserve: 0,
             mbufs: DEFAULT_MBUFS,
             log: Level::default(),
+            log_format: LogFormat::default(),
             start: false,
         }
     }
@@ -286,6 +293,7 @@ impl Settings {
             self.ncm_tls.clone().map(Setting::NcmTls),
             self.goal_state.clone().map(Setting::GoalStateWatch),
             self.metrics_log.then_some(Setting::MetricsLog(true)),
+            self.metrics.map(|address| Setting::Metrics(Some(address))),
             (!self.fragment).then_some(Setting::Fragment(false)),
             self.clamp_mss.then_some(Setting::ClampMss(true)),
             self.anti_spoofing.then_some(Setting::AntiSpoofing(true)),
@@ -302,6 +310,10 @@ impl Settings {
             ),
             changed(self.mbufs != DEFAULT_MBUFS, Setting::Mbufs(self.mbufs)),
             changed(self.log != Level::default(), Setting::Log(self.log)),
+            changed(
+                self.log_format != LogFormat::default(),
+                Setting::LogFormat(self.log_format),
+            ),
         ]
         .into_iter()
         .flatten()

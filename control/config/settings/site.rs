@@ -100,6 +100,17 @@ impl Settings {
         self.vteps.iter().map(|vtep| vtep.port)
     }
 
+    /// What a port is for: `uplink`, `host` or `tenant`.
+    pub(crate) fn role(&self, port: PortId) -> &'static str {
+        if self.uplinks().any(|uplink| uplink == port) {
+            "uplink"
+        } else if Some(port) == self.host_port {
+            "host"
+        } else {
+            "tenant"
+        }
+    }
+
     /// What workers do with packets that are too long, before they know of any port.
     pub(crate) fn limits(&self) -> Limits {
         let mut limits = Limits::NONE;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::super::argument::{Kind, Value};
 use super::super::command::{Command, Setting};
+use super::super::log::LogFormat;
 use super::Part::Is;
 use super::{Spec, When, arg};
 
@@ -39,6 +40,45 @@ pub(super) const ROWS: &[Spec] = &[
         summary: "Sets how much is logged to stderr",
         details: "Libraries debug themselves only at `trace`. The environment variable RUST_LOG wins over it at start.",
         build: make!([Value::Level(level)] => Command::Set(Setting::Log(*level))),
+    },
+    Spec {
+        parts: &[Is("set"), Is("log"), Is("format"), Is("text")],
+        when: When::Start,
+        summary: "Logs lines for people: the default",
+        details: "",
+        build: make!([] => Command::Set(Setting::LogFormat(LogFormat::Text))),
+    },
+    Spec {
+        parts: &[Is("set"), Is("log"), Is("format"), Is("json")],
+        when: When::Start,
+        summary: "Logs a JSON object a line: timestamp, level, target, message, and what it is about as fields",
+        details: "DPDK's own lines too, with the target `dpdk`. What is wrong with the start-up file is told as text.",
+        build: make!([] => Command::Set(Setting::LogFormat(LogFormat::Json))),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("metrics"),
+            Is("listen"),
+            arg(
+                "ADDR:PORT",
+                Kind::Socket,
+                "address and TCP port; default: nowhere",
+            ),
+        ],
+        when: When::Start,
+        summary: "Sets where figures and health are told by HTTP: /metrics for Prometheus, /healthz, /readyz",
+        details: "\
+Without TLS and for anyone who can connect: an address of the management network, or 127.0.0.1. docs/metrics.md lists all \
+metrics.",
+        build: make!([Value::Socket(address)] => Command::Set(Setting::Metrics(Some(*address)))),
+    },
+    Spec {
+        parts: &[Is("set"), Is("metrics"), Is("off")],
+        when: When::Start,
+        summary: "Tells figures and health nowhere: the default",
+        details: "",
+        build: make!([] => Command::Set(Setting::Metrics(None))),
     },
     Spec {
         parts: &[Is("start")],

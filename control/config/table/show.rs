@@ -141,6 +141,14 @@ its release, in microseconds, over the latest answers."
         ""
     ),
     show!(
+        "health",
+        Show::Health,
+        "Shows whether the switch does what it is for, and why not",
+        "\
+`live`: the control thread answers. `ready`: also, workers forward and make progress, ports are started, an uplink has a link, \
+and goal states are kept if they are to be. The same as /healthz and /readyz of `set metrics listen`."
+    ),
+    show!(
         "subscriptions",
         Show::Subscriptions,
         "Shows the message-queue topics that the controller subscribed this host to",

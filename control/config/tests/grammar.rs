@@ -9,7 +9,7 @@ use crate::config::command::VxlanSetting;
 use crate::config::parse::{Problem, SyntaxError, parse_line};
 use crate::config::rule::PortRule;
 use crate::config::table::{When, rows, when};
-use crate::config::{Command, PortItem, Ports, Setting, Show};
+use crate::config::{Command, LogFormat, PortItem, Ports, Setting, Show};
 
 fn port(id: u16) -> PortId {
     PortId::new(id).unwrap()
@@ -133,6 +133,18 @@ fn what_the_controller_expects_besides_goal_states_is_set() {
         Setting::GoalStateWatch("/etc/goals".into())
     );
     assert_eq!(set("set metrics-log on"), Setting::MetricsLog(true));
+    assert_eq!(
+        set("set metrics listen [::1]:9464"),
+        Setting::Metrics(Some(address("[::1]:9464")))
+    );
+    assert_eq!(set("set metrics off"), Setting::Metrics(None));
+    assert_eq!(
+        set("set log format json"),
+        Setting::LogFormat(LogFormat::Json)
+    );
+    assert_eq!(error("set log format jsn").nearest, Some("json"));
+    assert_eq!(error("set log lod").nearest, None);
+    assert_eq!(command("show health"), Command::Show(Show::Health));
     assert_eq!(set("set anti-spoofing on"), Setting::AntiSpoofing(true));
     assert_eq!(set("set fragment on"), Setting::Fragment(true));
     assert_eq!(set("set clamp-mss off"), Setting::ClampMss(false));

@@ -4,7 +4,7 @@
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
-use crate::config::{Level, Settings, Vtep, parse_text};
+use crate::config::{Level, LogFormat, Settings, Vtep, parse_text};
 use crate::core::PortRules;
 
 /// A file's settings, or its errors, one line each.
@@ -47,7 +47,7 @@ fn an_empty_file_has_the_defaults_that_help_names() {
         "default {}",
         Settings::default().southbound.unwrap()
     )));
-    assert!(help("set log").contains("default info"));
+    assert!(help("set log LEVEL").contains("default info"));
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_whole_file_is_folded() {
          port attach net_vhost0,iface=/tmp/s\nport config all rxq 2\nport config 2 rxq 1\nport config 0 mtu 1600\n\
          set promisc 0 on\nset vtep 192.0.2.1/24 port 0\nset host port 1\nport bind 2 p-2\n\
          set underlay neighbor 192.0.2.9 02:00:00:00:00:09\nset underlay gateway 192.0.2.254 02:00:00:00:00:fe\n\
-         set log debug\nset control socket /tmp/x.sock\n\
+         set log debug\nset log format json\nset metrics listen 127.0.0.1:9464\nset control socket /tmp/x.sock\n\
          set store /tmp/x.store\nset resync 300\nstart",
     )
     .unwrap();
@@ -94,6 +94,8 @@ fn a_whole_file_is_folded() {
         (1, 1)
     );
     assert_eq!((settings.log, settings.start), (Level::Debug, true));
+    assert_eq!(settings.log_format, LogFormat::Json);
+    assert_eq!(settings.metrics, "127.0.0.1:9464".parse().ok());
 }
 
 #[test]

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+//! [`Seen`]: all that is told, read once.
+
+use procfs::process::Process;
+use tokio::task::block_in_place;
+use vswitch::counters::{BURST_SIZES, DropReason, PortTotals, total};
+use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
+use vswitch::tables::PortId;
+
+use super::health::Health;
+use super::{PATIENCE, Watch, lock};
+use crate::core::Figures;
+use crate::ondemand::engine::Figures as OnDemand;
+use crate::underlay::Asked;
+
+/// What there is, at one moment: of each counter, not over all of them.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) ports: Vec<PortSeen>,
+    pub(super) workers: Vec<WorkerSeen>,
+    pub(super) forwarding: bool,
+    /// Dropped packets of all ports, in the order of [`DropReason::ALL`].
+    pub(super) drops: Vec<u64>,
+    /// Of a moment ago if the control thread does not answer; `None`: it never did.
+    pub(super) figures: Option<Figures>,
+    /// Requests that wait for the control thread.
+    pub(super) queued: usize,
+    pub(super) on_demand: Option<OnDemand>,
+    pub(super) underlay: Vec<Asked>,
+    /// Packet buffers: in use, and free.
+    pub(super) buffers: (u32, u32),
+    pub(super) process: Option<ProcessSeen>,
+    pub(super) health: Health,
+    /// The DPDK that runs.
+    pub(super) dpdk: String,
+}
+
+/// A port.
+#[derive(Debug)]
+pub(super) struct PortSeen {
+    /// Its number, its device's name, and the controller's port that it is.
+    pub(super) labels: [String; 3],
+    /// An uplink's number.
+    pub(super) uplink: Option<PortId>,
+    pub(super) role: &'static str,
+    /// The VNI of its guest; empty if it has none.
+    pub(super) vni: String,
+    pub(super) mac: String,
+    /// It is started, and its device says that frames can pass.
+    pub(super) up: bool,
+    pub(super) totals: PortTotals,
+    /// `None`: a subport, which has no device.
+    pub(super) device: Option<PortStats>,
+}
+
+/// A worker.
+#[derive(Debug)]
+pub(super) struct WorkerSeen {
+    /// Its number and its core.
+    pub(super) labels: [String; 2],
+    pub(super) busy_seconds: f64,
+    pub(super) idle_seconds: f64,
+    pub(super) polls: u64,
+    pub(super) idle_polls: u64,
+    pub(super) bursts: [u64; BURST_SIZES.len()],
+    /// Frames in them.
+    pub(super) frames: u64,
+    /// It has not ended a round for so long.
+    pub(super) standing_seconds: f64,
+}
+
+/// The process, as the kernel sees it.
+#[derive(Debug)]
+pub(super) struct ProcessSeen {
+    pub(super) cpu_seconds: f64,
+    pub(super) start_seconds: f64,
+    pub(super) resident_bytes: u64,
+    pub(super) virtual_bytes: u64,
+    pub(super) open_fds: u64,
+    pub(super) threads: i64,
+}
+
+impl Watch {
+    /// Reads everything. Takes a fraction of a millisecond, or as long as a port is being started.
+    pub(super) async fn collect(&self) -> Seen {
+        let _turn = self.turn.lock().await;
+        let figures = self.figures(PATIENCE).await;
+        block_in_place(|| self.read(figures))
+    }
+
+    fn read(&self, figures: Option<Figures>) -> Seen {
+        let health = self.judge(figures.as_ref());
+        let figures = figures.or_else(|| lock(&self.last).clone());
+        let ports: Vec<_> = self.devices.ids();
+        let settings = self.devices.settings();
+        let names = settings.iter().map(|it| (&*it.device, it.id.as_deref()));
+        let seen = ports.iter().zip(names);
+        let seen = seen.filter_map(|(port, names)| self.read_port(*port, names, figures.as_ref()));
+        let seen: Vec<_> = seen.collect();
+        let drops = |reason: &DropReason| {
+            let drops = seen.iter().map(|port| port.totals.drops_for(*reason));
+            drops.sum()
+        };
+        Seen {
+            drops: DropReason::ALL.iter().map(drops).collect(),
+            workers: self.read_workers(&ports),
+            ports: seen,
+            forwarding: self.devices.workers().forwarding(),
+            queued: self.core.queued(),
+            on_demand: self.on_demand.as_ref().map(|shared| shared.figures()),
+            underlay: (self.underlay.iter())
+                .flat_map(|known| known.counts())
+                .collect(),
+            buffers: self.devices.buffers(),
+            process: process().ok(),
+            health,
+            figures,
+            dpdk: vswitch::dpdk::version(),
+        }
+    }
+
+    /// `None`: it went away.
+    fn read_port(
+        &self,
+        port: PortId,
+        (device, id): (&str, Option<&str>),
+        figures: Option<&Figures>,
+    ) -> Option<PortSeen> {
+        let devices = &self.devices;
+        let subport = devices.subport(port).ok()?.is_some();
+        let started = devices.is_started(port).ok()?;
+        let up = |device: &Port| device.is_started() && device.link().up;
+        let name = device.split(',').next().unwrap_or(device);
+        let vnis = figures.into_iter().flat_map(|it| &it.census.vnis);
+        let vni = vnis.filter(|(of, _)| *of == port).map(|(_, vni)| vni);
+        Some(PortSeen {
+            labels: [
+                port.get().to_string(),
+                name.to_owned(),
+                id.unwrap_or_default().to_owned(),
+            ],
+            role: self.settings.role(port),
+            uplink: Some(port).filter(|port| self.settings.uplinks().any(|it| it == *port)),
+            vni: vni.map(u32::to_string).next().unwrap_or_default(),
+            mac: devices.read(port, Port::mac).ok()?.to_string(),
+            up: started && devices.read(port, up).ok()?,
+            totals: total(&devices.workers().counters(), port),
+            device: match subport {
+                true => None,
+                false => devices.stats(port).ok(),
+            },
+        })
+    }
+
+    fn read_workers(&self, ports: &[PortId]) -> Vec<WorkerSeen> {
+        let standing = self.look_at_workers();
+        let seconds = |ticks: u64| ticks as f64 / tsc_hz(self.devices.eal()) as f64;
+        let seats = self.devices.workers().seats().iter().enumerate();
+        let seen = seats.map(|(number, seat)| {
+            let load = &seat.counters.load;
+            let (idle_polls, polls) = load.polls();
+            let (busy, idle) = load.times(tsc());
+            let counters = std::slice::from_ref(&seat.counters);
+            let still = standing.iter().find(|(worker, _)| *worker == number);
+            WorkerSeen {
+                labels: [number.to_string(), seat.core.to_string()],
+                busy_seconds: seconds(busy),
+                idle_seconds: seconds(idle),
+                polls,
+                idle_polls,
+                bursts: load.bursts(),
+                frames: ports.iter().map(|port| total(counters, *port).rx).sum(),
+                standing_seconds: still.map_or(0.0, |(_, since)| since.as_secs_f64()),
+            }
+        });
+        seen.collect()
+    }
+}
+
+fn process() -> Result<ProcessSeen, procfs::ProcError> {
+    let process = Process::myself()?;
+    let stat = process.stat()?;
+    let ticks = procfs::ticks_per_second() as f64;
+    Ok(ProcessSeen {
+        cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
+        start_seconds: procfs::boot_time_secs()? as f64 + stat.starttime as f64 / ticks,
+        resident_bytes: stat.rss * procfs::page_size(),
+        virtual_bytes: stat.vsize,
+        open_fds: process.fd_count()? as u64,
+        threads: stat.num_threads,
+    })
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+//! For those who watch the switch: figures for Prometheus, health for whoever starts and replaces it.
+//!
+//! * [`collect`] reads what there is, once a request; [`text`] writes it down, each metric with its meaning. docs/metrics.md lists
+//!   them.
+//! * [`health`] says whether the switch does what it is for, and why not; [`progress`] whether workers move.
+//! * [`http`] answers whoever asks; [`notify`] tells systemd.
+//!
+//! Nothing of it touches workers: they count in memory of their own, and this reads it.
+
+mod collect;
+pub(crate) mod health;
+pub(crate) mod http;
+pub(crate) mod notify;
+mod progress;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::block_in_place;
+use vswitch::dpdk::Mbuf;
+
+use crate::config::Settings;
+use crate::core::{CoreHandle, Figures, Replies};
+use crate::ondemand::desk::Shared;
+use crate::switch::{Devices, Switch};
+use crate::underlay;
+use health::Health;
+use progress::Progress;
+
+/// How long the control thread may take to answer before it is said not to. A goal state of a million neighbors keeps it busy for
+/// some seconds: whoever ends a switch for that should ask more than once.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Time between two looks at the workers.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The running switch, to be watched.
+pub(crate) struct Watch {
+    settings: Settings,
+    devices: Arc<Devices>,
+    core: CoreHandle,
+    replies: Replies,
+    on_demand: Option<Arc<Shared<Mbuf>>>,
+    underlay: Option<underlay::Known>,
+    progress: Mutex<Progress>,
+    /// What the control thread said last, for when it does not.
+    last: Mutex<Option<Figures>>,
+    /// One reads at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watch {
+    /// Of this switch.
+    pub(crate) fn new(
+        switch: &Switch,
+        core: CoreHandle,
+        replies: Replies,
+        on_demand: Option<Arc<Shared<Mbuf>>>,
+        underlay: Option<underlay::Known>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            settings: switch.settings().clone(),
+            devices: switch.devices(),
+            core,
+            replies,
+            on_demand,
+            underlay,
+            progress: Mutex::default(),
+            last: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Looks at the workers again and again. Does not end.
+    pub(crate) async fn look(&self) {
+        loop {
+            self.look_at_workers();
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The workers that do not move, by number, and since when.
+    fn look_at_workers(&self) -> Vec<(usize, Duration)> {
+        let workers = self.devices.workers();
+        let seats = workers.seats().iter();
+        let polls = seats.map(|seat| seat.counters.load.polls().1).collect();
+        let mut progress = lock(&self.progress);
+        progress.look(Instant::now(), polls, workers.forwarding())
+    }
+
+    /// What the control thread says; `None`: nothing for so long.
+    async fn figures(&self, patience: Duration) -> Option<Figures> {
+        let asked = tokio::time::timeout(patience, self.core.figures());
+        let figures = asked.await.ok()?.ok()?;
+        *lock(&self.last) = Some(figures.clone());
+        Some(figures)
+    }
+
+    /// Whether the switch does what it is for.
+    pub(crate) async fn health(&self) -> Health {
+        let figures = self.figures(PATIENCE).await;
+        block_in_place(|| self.judge(figures.as_ref()))
+    }
+}
