@@ -17,6 +17,7 @@ mod audit;
 mod keep;
 mod metrics;
 mod on_demand;
+mod replicated;
 mod request;
 mod rules;
 mod site;
@@ -33,6 +34,7 @@ use vswitch::tables::snapshot::{Commit, Registrar, Writer};
 
 pub(crate) use metrics::TARGET as METRICS;
 pub(crate) use on_demand::{Aged, SETTLE};
+pub(crate) use replicated::{DEFAULT_RATE, Replicated, TooManyNamed};
 pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
 };
@@ -253,6 +255,10 @@ impl Core {
             Request::Rules { port, rules, reply } => {
                 Some(Answer::Bound(self.set_rules(port, rules), reply))
             }
+            Request::Replicate { id, rate, reply } => {
+                let said = self.set_replicated(id.as_deref(), rate);
+                Some(Answer::Bound(said.map_err(BindError::from), reply))
+            }
             Request::Revisions { revisions, reply } => {
                 self.set_revisions(revisions);
                 let _ = reply.send(());
@@ -354,25 +360,9 @@ impl Core {
         applied
     }
 
-    /// Binds a port; visible with the next goal state.
-    pub(crate) fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
-        if !self.program.is_tenant(port) {
-            return Err(BindError::NotTenant(port.get()));
-        }
-        self.wanted.bind(port, id)?;
-        self.program.update(&mut self.wanted);
-        Ok(())
-    }
-
     /// Says what to make of revisions that go back.
     pub(crate) fn set_revisions(&mut self, revisions: Revisions) {
         self.wanted.set_revisions(revisions);
-    }
-
-    fn unbind(&mut self, port: PortId) -> Result<(), BindError> {
-        self.wanted.unbind(port)?;
-        self.program.update(&mut self.wanted);
-        Ok(())
     }
 
     /// Commits, and waits until all workers see it. False: one does not let go for as long as `patience`, or is known

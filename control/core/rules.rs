@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! What the operator says of guests' ports, each on its own. The controller has no word for it.
+//! What the operator says of guests' ports, each on its own: which of the controller's it is, and what holds there, for which the
+//! controller has no word.
 
 use vswitch::tables::PortId;
 
@@ -28,6 +29,23 @@ impl Site {
 }
 
 impl Core {
+    /// Binds a port; visible with the next goal state.
+    pub(crate) fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
+        if !self.program.is_tenant(port) {
+            return Err(BindError::NotTenant(port.get()));
+        }
+        self.wanted.bind(port, id)?;
+        self.program.update(&mut self.wanted);
+        Ok(())
+    }
+
+    /// Takes that back.
+    pub(super) fn unbind(&mut self, port: PortId) -> Result<(), BindError> {
+        self.wanted.unbind(port)?;
+        self.program.update(&mut self.wanted);
+        Ok(())
+    }
+
     /// Says what holds at a port from now on; visible with the next commit.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod check;
 mod conflict;
 mod fold;
 mod on_demand;
+mod replicated;
 mod rules;
 mod site;
 mod vxlan;
@@ -20,7 +21,7 @@ use vswitch::wire::Mac;
 use super::command::{ClientTls, Command, Level, PortItem, Ports, ServerTls, Setting};
 use super::rule::PortRule;
 
-use crate::core::PortRules;
+use crate::core::{PortRules, Replicated};
 use crate::families::Families;
 use crate::state::Revisions;
 pub(crate) use conflict::Conflict;
@@ -118,6 +119,8 @@ pub(crate) struct Settings {
     pub(crate) metrics_log: bool,
     /// Guests send from their own addresses only.
     pub(crate) anti_spoofing: bool,
+    /// Subnets whose broadcast and multicast are copied to all.
+    pub(crate) replicated: Replicated,
     /// Packets that are too long for their way are fragmented if they may be.
     pub(crate) fragment: bool,
     /// TCP connections are told to send segments that fit.
@@ -163,6 +166,7 @@ impl Default for Settings {
             goal_state: None,
             metrics_log: false,
             anti_spoofing: false,
+            replicated: Replicated::default(),
             fragment: true,
             clamp_mss: false,
             control_socket: None,
@@ -306,6 +310,7 @@ impl Settings {
         .flatten()
         .chain(self.on_demand.settings())
         .chain(vxlan::settings(&self.tunnel))
+        .chain(replicated::settings(&self.replicated))
         .collect()
     }
 

@@ -117,9 +117,10 @@ fn at_once(mut sent: Vec<(PortId, Vec<u8>)>) -> Vec<(PortId, Vec<u8>)> {
     sent
 }
 
-/// `asks`: the controller is asked for what is unknown. `gateways`: they know it.
-fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8]) {
+/// `asks`: the controller is asked for what is unknown. `gateways`: they know it. `copies`: broadcasts go to all.
+fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8], copies: bool) {
     let mut world = world(asks);
+    world.replicate(None, copies.then_some(1_000_000));
     world.succeed(dual_stack());
     if !gateways.is_empty() {
         world.put([grouped(vpc("vpc", 7), &["zeta"]), zeta("zeta", gateways)]);
@@ -173,6 +174,12 @@ fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8]) {
             let kind = "left to a gateway".to_owned();
             *outcomes.borrow_mut().entry(kind).or_insert(0) += 1;
         }
+        if told.contains("for everybody: copied to ") {
+            let receivers = told.matches("host 192.0.2.").count() + told.matches("port ").count();
+            prop_assert!(sent.len() <= receivers, "{told}");
+            let kind = format!("copied from {}", port.get());
+            *outcomes.borrow_mut().entry(kind).or_insert(0) += 1;
+        }
         let kind = kind.split(" {").next().unwrap_or_default().to_owned();
         if frame.get(12..14) == Some(&[0x86, 0xdd]) {
             let kind = format!("IPv6 {kind}");
@@ -206,6 +213,9 @@ fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8]) {
         seen("left to a gateway"),
         "{outcomes:?}"
     );
+    for from in ["copied from 0", "copied from 1", "copied from 2"] {
+        assert_eq!(copies, seen(from), "{from}: {outcomes:?}");
+    }
     // What is too long is cut where it may be, and nothing is refused by ports that are all started. The guest without a
     // lease is at the one that is not.
     let others: &[_] = if asks {
@@ -223,15 +233,20 @@ fn is_explained_as_it_is_forwarded(asks: bool, gateways: &[u8]) {
 
 #[test]
 fn ten_thousand_random_packets_become_what_is_explained() {
-    is_explained_as_it_is_forwarded(false, &[]);
+    is_explained_as_it_is_forwarded(false, &[], false);
 }
 
 #[test]
 fn so_they_do_when_the_controller_is_asked() {
-    is_explained_as_it_is_forwarded(true, &[]);
+    is_explained_as_it_is_forwarded(true, &[], false);
 }
 
 #[test]
 fn so_they_do_when_a_gateway_knows_what_is_unknown() {
-    is_explained_as_it_is_forwarded(false, &[50, 51, 52]);
+    is_explained_as_it_is_forwarded(false, &[50, 51, 52], false);
+}
+
+#[test]
+fn so_they_do_when_broadcasts_are_copied_to_all() {
+    is_explained_as_it_is_forwarded(false, &[], true);
 }
