@@ -19,6 +19,7 @@ mod keep;
 mod links;
 mod metrics;
 mod on_demand;
+mod replicated;
 mod replies;
 mod request;
 mod rules;
@@ -39,6 +40,7 @@ pub(crate) use figures::Figures;
 pub(crate) use figures::Kept;
 pub(crate) use metrics::TARGET as METRICS;
 pub(crate) use on_demand::{Aged, SETTLE};
+pub(crate) use replicated::{DEFAULT_RATE, Replicated, TooManyNamed};
 pub(crate) use replies::Replies;
 pub(crate) use request::{
     BindError, CoreHandle, Goal, Gone, MAX_ROWS, Need, NotApplied, Request, Show, channel,
@@ -258,6 +260,10 @@ impl Core {
             Request::Unbind { port, reply } => Some(Answer::Bound(self.unbind(port), reply)),
             Request::Rules { port, rules, reply } => {
                 Some(Answer::Bound(self.set_rules(port, rules), reply))
+            }
+            Request::Replicate { id, rate, reply } => {
+                let said = self.set_replicated(id.as_deref(), rate);
+                Some(Answer::Bound(said.map_err(BindError::from), reply))
             }
             Request::Revisions { revisions, reply } => {
                 self.set_revisions(revisions);

@@ -18,7 +18,7 @@ use vswitch::tables::snapshot::tables;
 use vswitch::tables::{PortId, Tunnel, Underlay};
 use vswitch::wire::Mac;
 
-use crate::core::{Core, Goal, Link, Site, Uplink};
+use crate::core::{Core, Goal, Link, Replicated, Site, Uplink};
 use crate::families::Families;
 use crate::proto::schema::goal_state_v2::{
     DhcpStatesEntry, GatewayStatesEntry, NeighborStatesEntry, PortStatesEntry, RouterStatesEntry,
@@ -82,6 +82,10 @@ fn switch() -> Core {
             host_port: None,
             anti_spoofing: true,
             rules: HashMap::new(),
+            replicated: Replicated {
+                others: Some(100),
+                ..Replicated::default()
+            },
         },
         writer,
     );

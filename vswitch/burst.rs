@@ -238,6 +238,17 @@ impl<F: Frame> Burst<F> {
         F::free_all(&mut self.frames);
     }
 
+    /// Adds a frame with what is known of it. There must be room.
+    pub fn push(&mut self, frame: F, meta: &Meta) {
+        self.meta[self.frames.len()] = *meta;
+        self.frames.push(frame);
+    }
+
+    /// Takes all frames out, each with what is known of it.
+    pub fn take_all(&mut self) -> impl Iterator<Item = (F, Meta)> {
+        self.frames.drain(..).zip(self.meta)
+    }
+
     /// Moves the frames that `choose` picks to `to`, in order. `to` must have room for a burst.
     pub fn move_out(&mut self, to: &mut Frames<F>, mut choose: impl FnMut(&Meta) -> bool) {
         let mut all = std::mem::take(&mut self.frames);

@@ -2,7 +2,8 @@
 //! Every packet is accounted for: per port, summed over workers, `rx = forwarded + answered + held + sum(drops)`
 //! once nothing is on its way. Answered are those that were for the switch itself; held are those that wait for the
 //! controller to say where they go. What the switch sends of its own is in `tx` and `own`, and
-//! in nothing else. Of a packet that it fragments the last fragment counts as the packet, the others as its own.
+//! in nothing else. Of a packet that it fragments, or copies to several receivers, the last one counts as the packet, the
+//! others as its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -63,8 +64,12 @@ drop_reasons! {
     /// A guest's frame has a VLAN tag, and the port it came from, or would leave by, takes none (RFC 7348 section 6.1), or has a
     /// subport in that VLAN; or two tags, which anti-spoofing does not look behind.
     VlanTagged = "vlan_tagged",
-    /// Broadcast or multicast: this switch never floods.
+    /// Broadcast or multicast, in a subnet without `set replicate subnet`; or a question for an address that nobody told us of.
     NotFlooded = "not_flooded",
+    /// Broadcast or multicast in a subnet with `set replicate subnet`, faster than its rate, or with too many receivers at once.
+    ReplicationLimited = "replication_limited",
+    /// Broadcast or multicast in a subnet with `set replicate subnet`, and nobody else is there to get it.
+    NoReceivers = "no_receivers",
     /// Nobody told us where this destination MAC is in this VNI.
     UnknownMac = "unknown_mac",
     /// It was to be routed, and is not IP, or has an address that is good on one link only.
@@ -132,6 +137,7 @@ pub struct PortCounters {
     forwarded: AtomicU64,
     answered: AtomicU64,
     to_gateway: AtomicU64,
+    to_replicas: AtomicU64,
     own: AtomicU64,
     unsent: AtomicU64,
     held: AtomicU64,
@@ -149,6 +155,7 @@ impl Default for PortCounters {
             forwarded,
             answered,
             to_gateway,
+            to_replicas,
             own,
             unsent,
             held,
@@ -162,6 +169,7 @@ impl Default for PortCounters {
             forwarded,
             answered,
             to_gateway,
+            to_replicas,
             own,
             unsent,
             held,
@@ -206,14 +214,20 @@ impl PortCounters {
         add(&self.to_gateway, 1);
     }
 
-    /// Messages of the switch's own, or a packet's further fragments, left by this port: part of what
+    /// A packet that arrived on this port is copied to several receivers; or is dropped on its way, and counted there.
+    #[inline]
+    pub fn add_to_replicas(&self) {
+        add(&self.to_replicas, 1);
+    }
+
+    /// Messages of the switch's own, or a packet's further fragments or copies, left by this port: part of what
     /// [`PortCounters::add_tx`] counts.
     #[inline]
     pub fn add_own(&self, packets: usize) {
         add(&self.own, packets as u64);
     }
 
-    /// The same were not taken by this port.
+    /// The same were not taken by this port, or copies could not be made.
     #[inline]
     pub fn add_unsent(&self, packets: usize) {
         add(&self.unsent, packets as u64);
@@ -283,16 +297,19 @@ pub struct PortTotals {
     pub answered: u64,
     /// Of `rx`: packets that lacked a neighbor and went to a gateway of their VPC. Counted elsewhere too.
     pub to_gateway: u64,
+    /// Of `rx`: packets that were copied to all receivers of their subnet. Counted elsewhere too.
+    pub to_replicas: u64,
     /// Of `rx`: packets that wait for the controller now.
     pub held: u64,
     /// Packets that left by the port.
     pub tx: u64,
     /// Their bytes.
     pub tx_bytes: u64,
-    /// Of `tx`: messages of the switch's own, and fragments that it made, but for each packet's first, which counts as the
-    /// packet.
+    /// Of `tx`: messages of the switch's own, and fragments and copies that it made, but for one of each packet, which counts
+    /// as the packet.
     pub own: u64,
-    /// Such messages and fragments that the port did not take: its ring was full.
+    /// Such messages, fragments and copies that the port did not take: its ring was full. Also copies that were too long for
+    /// it, or that there was no buffer for.
     pub unsent: u64,
     /// Of `rx`: packets dropped, by [`DropReason`] in the order of [`DropReason::ALL`].
     pub drops: [u64; DROP_REASONS],
@@ -306,6 +323,7 @@ impl Default for PortTotals {
             forwarded: 0,
             answered: 0,
             to_gateway: 0,
+            to_replicas: 0,
             held: 0,
             tx: 0,
             tx_bytes: 0,
@@ -343,6 +361,7 @@ impl PortTotals {
             forwarded: self.forwarded.wrapping_sub(earlier.forwarded),
             answered: self.answered.wrapping_sub(earlier.answered),
             to_gateway: self.to_gateway.wrapping_sub(earlier.to_gateway),
+            to_replicas: self.to_replicas.wrapping_sub(earlier.to_replicas),
             own: self.own.wrapping_sub(earlier.own),
             unsent: self.unsent.wrapping_sub(earlier.unsent),
             tx: self.tx.wrapping_sub(earlier.tx),
@@ -361,6 +380,7 @@ pub fn total(workers: &[Arc<WorkerCounters>], port: PortId) -> PortTotals {
         sum.forwarded += counters.forwarded.load(Relaxed);
         sum.answered += counters.answered.load(Relaxed);
         sum.to_gateway += counters.to_gateway.load(Relaxed);
+        sum.to_replicas += counters.to_replicas.load(Relaxed);
         sum.own += counters.own.load(Relaxed);
         sum.unsent += counters.unsent.load(Relaxed);
         sum.held = sum

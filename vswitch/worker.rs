@@ -14,6 +14,7 @@ use crate::stage::limits::Limits;
 use crate::stage::link::{Heard, Hearing};
 use crate::stage::observe::{Observer, Stage, Unobserved};
 use crate::stage::punt::{Miss, PuntQueues};
+use crate::stage::replicate::{Copying, Originals};
 use crate::stage::trunk::{Apart, Subport};
 use crate::stage::{decap, deliver, encap, guard, mss, neighbor, parse, route, tagged, transmit};
 use crate::tables::rcu::Reader;
@@ -36,6 +37,7 @@ struct Lane<T: TxQueue, O> {
     limiter: Limiter,
     limits: Limits,
     large: Large<T::Frame>,
+    originals: Originals<T::Frame>,
     apart: Apart<T::Frame>,
     egress: transmit::Egress<T>,
     counters: Arc<WorkerCounters>,
@@ -75,6 +77,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             limiter: Limiter::default(),
             limits: Limits::NONE,
             large: Large::default(),
+            originals: Originals::default(),
             apart: Apart::default(),
             egress: transmit::Egress::new(tagged),
             counters,
@@ -310,6 +313,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             neighbors: &tables.neighbors,
             counters: &self.counters,
             replies: &mut self.replies,
+            originals: &mut self.originals,
             limiter: &mut self.limiter,
             limits: &self.limits,
         };
@@ -337,6 +341,11 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             let (egress, counters) = (&mut self.egress, &self.counters);
             self.large.send(from, guest, tables, egress, counters);
         }
+        if !self.originals.is_empty() {
+            let (egress, counters) = (&mut self.egress, &self.counters);
+            let copying = Copying::new(from, tables, &self.limits, egress, counters);
+            self.originals.send(guest, copying);
+        }
         self.replies.send(from, &mut self.egress, &self.counters);
     }
 
@@ -344,7 +353,8 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
     #[inline]
     fn forward_from_underlay(&mut self, from: PortId, tables: &Tables) {
         let heard = self.hearing.is_some();
-        decap::run(&mut self.burst, from, tables, heard, &mut self.strangers);
+        let (strangers, originals) = (&mut self.strangers, &mut self.originals);
+        decap::run(&mut self.burst, from, tables, heard, strangers, originals);
         self.observer.after(Stage::Decap, &self.burst);
         let tagged = parse::run_without_flow(&mut self.burst);
         self.observer.after(Stage::Parse, &self.burst);
@@ -360,6 +370,11 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         deliver::run(&mut self.burst, tables, &self.limits);
         self.observer.after(Stage::Deliver, &self.burst);
         self.egress.send(&mut self.burst, from, &self.counters);
+        if !self.originals.is_empty() {
+            let (egress, counters) = (&mut self.egress, &self.counters);
+            let copying = Copying::new(from, tables, &self.limits, egress, counters);
+            self.originals.send_here(&mut self.burst, copying);
+        }
         if !self.strangers.is_empty() {
             self.attend_to_strangers(from, tables);
         }

@@ -321,6 +321,7 @@ fn tenant(mac: [u8; 6], vni: u32, number: u32, subnet: [u8; 4], routes: Arc<Rout
         routes,
         advertisement: Arc::default(),
         group: None,
+        replication: None,
     };
     Role::Tenant(Arc::new(TenantPort {
         mac: Mac::new(mac),

@@ -306,6 +306,7 @@ impl Scene {
             routes: Arc::new(RouteTable::build(&mut routes)),
             advertisement: Arc::default(),
             group: None,
+            replication: None,
         };
         let add = |writer: &mut Writer, mac, ip: Ipv4Addr, hop| {
             let neighbor = Neighbor {

@@ -117,6 +117,13 @@ pub(crate) enum Setting {
     Metrics(Option<SocketAddr>),
     /// `set anti-spoofing`.
     AntiSpoofing(bool),
+    /// Whether broadcast and multicast of a subnet are copied to all.
+    Replicate {
+        /// The subnet's id; `None`: all of which nothing is said.
+        subnet: Option<String>,
+        /// Frames per second; `None`: off.
+        rate: Option<u32>,
+    },
     /// Whether packets that are too long are fragmented.
     Fragment(bool),
     /// Whether TCP connections are told to send segments that fit.
@@ -464,6 +471,14 @@ impl fmt::Display for Setting {
             }
             Self::AntiSpoofing(on) => {
                 write!(f, "anti-spoofing {}", on_off(*on))
+            }
+            Self::Replicate { subnet, rate } => {
+                let subnet = subnet.as_deref().map_or("all".into(), quoted);
+                write!(f, "replicate subnet {subnet} ")?;
+                match rate {
+                    Some(rate) => write!(f, "on rate {rate}"),
+                    None => f.write_str("off"),
+                }
             }
             Self::Fragment(on) => write!(f, "fragment {}", on_off(*on)),
             Self::ClampMss(on) => write!(f, "clamp-mss {}", on_off(*on)),

@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_a_running_switch_refuses_is_not_offered() {
-        assert_eq!(words("set "), ["log", "promisc", "revisions"]);
+        assert_eq!(words("set "), ["log", "promisc", "replicate", "revisions"]);
         assert!(words("help set ").contains(&"burst"));
         assert_eq!(words("help set southbound tls cert x "), ["key"]);
     }

@@ -14,7 +14,7 @@ use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
-use super::{Aged, Figures, OnLink, PortRules, metrics};
+use super::{Aged, Figures, OnLink, PortRules, TooManyNamed, metrics};
 use crate::audit::part::Part;
 use crate::explain::{ExplainError, Explanation, Links, Packet};
 use crate::proto::schema::{GoalState, GoalStateOperationReply, GoalStateV2};
@@ -86,7 +86,7 @@ pub(crate) enum Need {
     Only(HashSet<OnLink>),
 }
 
-/// Why a port cannot be bound or unbound.
+/// Why what an operator says is not so: that a port is bound or unbound, or what holds there or in a subnet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BindError {
     /// An uplink or the host port.
@@ -114,6 +114,9 @@ pub(crate) enum BindError {
     /// It is done, and a worker does not look.
     #[error("a worker does not see the change yet: it is stuck")]
     NotSeen,
+    /// Too many subnets are named.
+    #[error(transparent)]
+    TooManyNamed(#[from] TooManyNamed),
     /// Nothing is bound to the port.
     #[error("port {0} is not bound")]
     NotBound(u16),
@@ -173,6 +176,15 @@ pub(crate) enum Request {
         port: PortId,
         /// All of it.
         rules: PortRules,
+        /// Answered when the change is visible to every worker.
+        reply: oneshot::Sender<Result<(), BindError>>,
+    },
+    /// Says of a subnet whether there is replication.
+    Replicate {
+        /// Its id; `None`: all that nothing is said of.
+        id: Option<String>,
+        /// See [`Replicated`](super::Replicated).
+        rate: Option<u32>,
         /// Answered when the change is visible to every worker.
         reply: oneshot::Sender<Result<(), BindError>>,
     },
@@ -329,6 +341,16 @@ impl CoreHandle {
         rules: PortRules,
     ) -> Result<Result<(), BindError>, Gone> {
         let request = |reply| Request::Rules { port, rules, reply };
+        self.ask(request).await
+    }
+
+    /// Says of a subnet, or of all that nothing is said of, whether there is replication; see [`Request::Replicate`].
+    pub(crate) async fn set_replicated(
+        &self,
+        id: Option<String>,
+        rate: Option<u32>,
+    ) -> Result<Result<(), BindError>, Gone> {
+        let request = |reply| Request::Replicate { id, rate, reply };
         self.ask(request).await
     }
 

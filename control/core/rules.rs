@@ -40,11 +40,6 @@ impl Core {
         Ok(())
     }
 
-    /// Says what to make of revisions that go back.
-    pub(crate) fn set_revisions(&mut self, revisions: Revisions) {
-        self.wanted.set_revisions(revisions);
-    }
-
     /// Takes that back.
     ///
     /// # Errors
@@ -53,6 +48,11 @@ impl Core {
         self.wanted.unbind(port)?;
         self.program.update(&mut self.wanted);
         Ok(())
+    }
+
+    /// Says what to make of revisions that go back.
+    pub(crate) fn set_revisions(&mut self, revisions: Revisions) {
+        self.wanted.set_revisions(revisions);
     }
 
     /// Says what holds at a port from now on; visible with the next commit.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use vswitch::tables::{ENCAPSULATION, ENCAPSULATION6, Endpoints, NextHop, PortId, Ways};
 use vswitch::wire::Mac;
 
-use super::PortRules;
+use super::{PortRules, Replicated};
 use crate::families::Families;
 use crate::southbound::field::is_link_local;
 
@@ -24,8 +24,10 @@ pub(crate) struct Site {
     pub host_port: Option<PortId>,
     /// Guests send from their own addresses only, and from those that they were allowed.
     pub anti_spoofing: bool,
-    /// What holds at single ports. Changes while the switch runs, unlike the rest.
+    /// What holds at single ports. Changes while the switch runs.
     pub rules: HashMap<PortId, PortRules>,
+    /// In which subnets there is replication. Likewise.
+    pub replicated: Replicated,
 }
 
 /// An uplink and what is known of the network behind it.

@@ -2,6 +2,7 @@
 //! Why a packet goes where it goes: a [`Trace`] in words, with the entries of the tables that decided, and the controller's
 //! resources that these come from.
 
+mod copies;
 mod dhcp;
 mod route;
 mod sender;
@@ -256,6 +257,9 @@ impl<'a> Explainer<'a> {
         let mut text = match (stage, trace.outcome) {
             (Stage::Encap, Outcome::Forwarded) => {
                 format!("too long: leaves in {} fragments", trace.sent.len())
+            }
+            (Stage::Route | Stage::Decap, Outcome::Forwarded) if !self.is_hosts(trace) => {
+                self.copied(trace)
             }
             _ => self.fate(trace),
         };

@@ -2,8 +2,8 @@
 //! Wanted state -> edits of the workers' tables -> one publication.
 //!
 //! [`Program::update`] is the way in: it looks at what was touched, in the order in which things depend on
-//! each other: [`subnet`]s (VNI and VPC as numbers), [`routes`], VPCs' gateways ([`group`]), [`port`]s, [`neighbor`]s. Each of
-//! them is worked out anew from the wanted state, compared with what was programmed, and the difference
+//! each other: [`subnet`]s (VNI and VPC as numbers), [`routes`], VPCs' gateways ([`group`]), [`port`]s, [`neighbor`]s, and whom
+//! these are copied to ([`replicas`]). Each of them is worked out anew from the wanted state, compared with what was programmed, and the difference
 //! becomes edits. What lacks something is left out and waits ([`Obstacle`]); it is looked at again when
 //! what it lacks is touched.
 //!
@@ -26,6 +26,7 @@ pub(crate) mod neighbor;
 pub(crate) mod numbers;
 pub(crate) mod obstacle;
 pub(crate) mod port;
+mod replicas;
 pub(crate) mod routes;
 pub(crate) mod show;
 mod show_kept;
@@ -54,6 +55,7 @@ use neighbor::Placement;
 use numbers::Numbers;
 pub(crate) use obstacle::Obstacle;
 use port::ProgrammedPort;
+use replicas::Replicas;
 use routes::{SubnetRoutes, Worked};
 use subnet::Resolved;
 
@@ -80,6 +82,7 @@ pub(crate) struct Program {
     routes: HashMap<SubnetIx, SubnetRoutes>,
     no_routes: Arc<RouteTable>,
     groups: HashMap<VpcIx, Group>,
+    replicas: Replicas,
     ports: HashMap<PortIx, ProgrammedPort>,
     neighbors: Chunks<Placement>,
     /// Neighbors that are kept out of the tables since nobody used them, see `core::on_demand`.
@@ -125,6 +128,7 @@ impl Program {
             routes: HashMap::new(),
             no_routes: Arc::new(RouteTable::empty()),
             groups: HashMap::new(),
+            replicas: Replicas::default(),
             ports: HashMap::new(),
             neighbors: Chunks::default(),
             idle: HashSet::new(),
@@ -211,6 +215,7 @@ impl Program {
             }
             self.update_neighbor(wanted, *neighbor);
         }
+        self.update_replicas(wanted, &changed);
     }
 
     /// This host's place in the network.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Neighbors: where each is reached, and its claims on its address and its MAC.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ pub(crate) enum Placement {
 pub(crate) struct Placed {
     pub(super) ip: IpKey,
     domain: DomainId,
+    pub(super) subnet: SubnetIx,
     rank: Rank,
     pub(super) value: Neighbor,
 }
@@ -73,6 +75,7 @@ impl Program {
         };
         if changed {
             self.update_neighbor(wanted, ix);
+            self.refresh_replicas(wanted, BTreeSet::new());
         }
     }
 
@@ -120,6 +123,7 @@ impl Program {
         {
             new = self.waiting(ix, full);
         }
+        self.count_replicas(&old, &new);
         if let Placement::Placed(old) = &old {
             let kept = if let Placement::Placed(new) = &new {
                 Some(new)
@@ -156,6 +160,7 @@ impl Program {
         Ok(Placement::Placed(Placed {
             ip: (here.vpc, slot.ip),
             domain: here.domain,
+            subnet: slot.subnet,
             rank: Rank::neighbor(slot.changed),
             value: Neighbor {
                 mac,

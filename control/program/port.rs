@@ -212,6 +212,7 @@ impl Program {
             routes: routes.map_or_else(|| self.no_routes.clone(), |routes| routes.table.clone()),
             advertisement: self.advertisement(wanted, subnet).0.into(),
             group: self.group_of(here.vpc_ix),
+            replication: self.replication_of(subnet, here.domain),
         }
     }
 
@@ -299,6 +300,7 @@ pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
             &a.gateways,
             a.host_dvr_mac,
             &a.advertisement,
+            &a.replication,
         ) == (
             b.vni,
             b.domain,
@@ -309,6 +311,7 @@ pub(super) fn same(a: &TenantPort, b: &TenantPort) -> bool {
             &b.gateways,
             b.host_dvr_mac,
             &b.advertisement,
+            &b.replication,
         ) && Arc::ptr_eq(&a.routes, &b.routes)
             && a.group.as_ref().map(Arc::as_ptr) == b.group.as_ref().map(Arc::as_ptr)
     };

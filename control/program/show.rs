@@ -91,6 +91,8 @@ impl Program {
             else {
                 continue;
             };
+            let replication = self.shown_replication(ix);
+            let replication = replication.as_ref();
             rows.push(|| {
                 json!({
                     "id": slot.id,
@@ -103,6 +105,9 @@ impl Program {
                     "routers": slot.routers.len(),
                     "ports": slot.ports.len(),
                     "neighbors": slot.neighbors.len(),
+                    "replicate": if replication.is_some() { "on" } else { "off" },
+                    "rate": replication.map(|it| it.rate),
+                    "receivers": replication.map(|it| it.receivers),
                     "state": state(wanted, self.subnet_state(wanted, ix)),
                 })
             });

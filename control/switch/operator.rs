@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! Executes operators' commands on the running switch.
 
+mod rules;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::HashMap;
@@ -13,9 +15,8 @@ use vswitch::tables::PortId;
 
 use super::{DeviceError, Devices, Switch, Totals, report};
 use crate::audit::part::Part;
-use crate::config::rule::PortRule;
 use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
-use crate::core::{self, CoreHandle, Gone};
+use crate::core::{self, CoreHandle, Gone, Replicated};
 use crate::explain::{Explanation, Links, Packet};
 use crate::northbound::{ExecError, Executor, Output};
 use crate::ondemand::desk as on_demand;
@@ -33,6 +34,8 @@ pub(crate) struct Operator {
     core: CoreHandle,
     /// As set last.
     revisions: Mutex<Revisions>,
+    /// Likewise.
+    replicated: Mutex<Replicated>,
     on_demand: Option<Arc<on_demand::Shared<Mbuf>>>,
     underlay: Option<underlay::Known>,
     watch: Arc<Watch>,
@@ -62,6 +65,7 @@ impl Operator {
         let (settings, devices) = (switch.settings.clone(), Arc::clone(&switch.devices));
         Self {
             revisions: Mutex::new(settings.revisions),
+            replicated: Mutex::new(settings.replicated.clone()),
             settings,
             devices,
             core,
@@ -244,6 +248,9 @@ impl Operator {
                 .revisions
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
+            replicated: (self.replicated.lock())
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
             ..self.settings.clone()
         };
         settings
@@ -292,31 +299,6 @@ impl Operator {
             }))
         });
         Ok(rows?)
-    }
-
-    /// Says what holds at guests' ports.
-    async fn rule(&self, ports: Ports, rule: PortRule) -> Result<Output, ExecError> {
-        let no_guests: Vec<_> = (self.settings.uplinks())
-            .chain(self.settings.host_port)
-            .collect();
-        // What a worker does not see yet is done, and holds up no other port.
-        let mut unseen = Ok(());
-        for port in block_in_place(|| self.chosen(ports)) {
-            if ports == Ports::All && no_guests.contains(&port) {
-                continue;
-            }
-            let mut rules = block_in_place(|| self.devices.rules(port))?;
-            rule.apply(&mut rules);
-            let ruled = self.core.set_rules(port, rules).await;
-            if matches!(ruled, Ok(Ok(()) | Err(core::BindError::NotSeen))) {
-                block_in_place(|| self.devices.note_rules(port, rules))?;
-            }
-            match ruled {
-                Ok(Err(core::BindError::NotSeen)) => unseen = done(ruled),
-                ruled => done(ruled)?,
-            }
-        }
-        unseen.map(|()| Output::Done)
     }
 }
 
@@ -390,6 +372,7 @@ impl Executor for Operator {
                     .unwrap_or_else(PoisonError::into_inner) = revisions;
                 Ok(Output::Done)
             }
+            Command::Set(Setting::Replicate { subnet, rate }) => self.replicate(subnet, rate).await,
             Command::Quit => {
                 let _ = self.quit.send(true);
                 Ok(Output::Done)

@@ -39,6 +39,7 @@ impl Totals {
             "held": switch.held,
             "dropped": switch.dropped(),
             "to_gateway": switch.to_gateway,
+            "to_replicas": switch.to_replicas,
             "tx_packets": switch.tx,
             "tx_bytes": switch.tx_bytes,
             "rx_missed": device.rx_missed,

@@ -2,6 +2,7 @@
 //! Workers allocate nothing, and free nothing but frames: whatever arrives, and whatever is committed meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
+mod copies;
 mod counter;
 mod dhcp;
 #[allow(dead_code, reason = "the packet path's tests use the rest of it")]
@@ -198,6 +199,7 @@ fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
     assert!(was_told, "a guest is told of drops");
     reasons.extend(misses());
     reasons.extend(fragments());
+    reasons.extend(copies::copies());
     // The control side drops for these.
     let others = [DropReason::OnDemandExpired, DropReason::OnDemandUnknown];
     let workers = DropReason::ALL

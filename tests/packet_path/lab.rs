@@ -14,7 +14,7 @@ use vswitch::tables::routes::{Route, Target};
 use vswitch::tables::snapshot::{Registrar, Writer, tables};
 use vswitch::tables::{
     Attachment, DomainId, Endpoints, GatewayGroup, Hop, Lease, Lease6, Neighbor, NextHop, PortId,
-    Role, RouteTable, TenantPort, Tunnel, Underlay, VpcId,
+    Replication, Role, RouteTable, TenantPort, Tunnel, Underlay, VpcId,
 };
 use vswitch::wire::{Mac, Vni};
 use vswitch::worker::Worker;
@@ -289,6 +289,8 @@ pub(crate) struct Subnet {
     pub(crate) gateways: Vec<IpAddr>,
     /// Who knows the neighbors that the tables lack.
     pub(crate) group: Option<Arc<GatewayGroup>>,
+    /// Whom broadcasts are copied to.
+    pub(crate) replication: Option<Replication>,
 }
 
 impl Subnet {
@@ -301,6 +303,7 @@ impl Subnet {
             routes: Arc::new(RouteTable::empty()),
             gateways: Vec::new(),
             group: None,
+            replication: None,
         }
     }
 
@@ -337,6 +340,7 @@ impl Subnet {
             routes: Arc::clone(&self.routes),
             advertisement: Arc::default(),
             group: self.group.clone(),
+            replication: self.replication.clone(),
         }
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::DropReason;
 use vswitch::stage::link::{Heard, Hearing, Weight};
-use vswitch::tables::{Endpoints, Hop, NextHop, PortId, Role, Tunnel, Underlay, Uplink, Ways};
+use vswitch::tables::{
+    Endpoints, Hop, NextHop, PortId, Replication, Role, Tunnel, Underlay, Uplink, Ways,
+};
 use vswitch::wire::Mac;
 
 use crate::lab::*;
@@ -335,5 +337,32 @@ fn who_is_heard_is_told_with_the_uplink() {
             };
             assert_eq!(told.pop(), Some(heard));
         }
+    }
+}
+
+#[test]
+fn each_host_gets_one_copy_by_the_uplink_of_the_flow_that_leads_there() {
+    let (mut lab, mut subnet) = lab();
+    let [first, second] = ways(lab.mtu);
+    let hops = [[first, second], [second, second]].map(|it| lab.writer.acquire_ways(it).unwrap());
+    let (rate, hosts) = (1000, hops.as_slice().into());
+    subnet.replication = Some(Replication { rate, hosts });
+    lab.guest(A, 1, std::slice::from_ref(&subnet));
+    lab.commit();
+    let mut by_first = 0;
+    for flow in 0..100 {
+        let to_all = udp(guest_mac(7, 1), [0xff; 6], subnet.ip(1), subnet.ip(255));
+        lab.inject(A, &of_flow(flow, to_all));
+        let (one, other) = (lab.out(UPLINK).len(), lab.out(SECOND).len());
+        assert!([(0, 2), (1, 1)].contains(&(one, other)), "{one}, {other}");
+        by_first += one;
+        lab.silent();
+    }
+    assert!((30..70).contains(&by_first), "{by_first}");
+    set_live(&mut lab, &[SECOND]);
+    let to_all = udp(guest_mac(7, 1), [0xff; 6], subnet.ip(1), subnet.ip(255));
+    for flow in 0..20 {
+        lab.inject(A, &of_flow(flow, to_all.clone()));
+        assert_eq!((lab.out(UPLINK).len(), lab.out(SECOND).len()), (0, 2));
     }
 }

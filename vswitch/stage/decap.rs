@@ -3,7 +3,7 @@
 //! Sets aside what is not VXLAN for us: it is the host's own traffic.
 //!
 //! Reads the frame, the underlay, the VNIs of this host.
-//! Writes `meta.key`, `home`, `routed`, `outer_ecn`, `host`.
+//! Writes `meta.key`, `home`, `routed`, `outer_ecn`, `host`. Leaves broadcast and multicast to [`replicate`], if it is to be copied.
 //! Drops `Truncated`, `Malformed`, `BadChecksum`, `OuterFragment`, `NoVni`, `UnknownVni`, `NotFlooded`, `NotForUs`, and those of
 //! [`vlan`].
 
@@ -14,6 +14,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::{Checksum, Frame, Frames};
+use crate::stage::replicate::{self, Originals};
 use crate::stage::{neighbor, over_ipv6, vlan};
 use crate::tables::{Neighbors, PortId, Tables, Underlay};
 use crate::wire::{EthernetHdr, Ipv4Hdr, Mac, UdpHdr, Vni, VxlanHdr, ethernet, ipv4};
@@ -37,8 +38,9 @@ pub(super) enum Arrival {
     Stranger,
 }
 
-/// Runs the stage over one burst from the uplink `from`, where VXLAN for a VTEP of another uplink is ours too. Strangers end up in `strangers`, which must be empty, if there is a host
-/// port that they leave by, or if they are `heard`; else they are dropped. Never blocks, allocates or logs.
+/// Runs the stage over one burst from the uplink `from`, where VXLAN for a VTEP of another uplink is ours too. Strangers end up
+/// in `strangers`, which must be empty, if there is a host port that they leave by, or if they are `heard`; else they are dropped. What is to be copied to guests goes to `originals`.
+/// Never blocks, allocates or logs.
 #[inline]
 pub fn run<F: Frame>(
     burst: &mut Burst<F>,
@@ -46,6 +48,7 @@ pub fn run<F: Frame>(
     tables: &Tables,
     heard: bool,
     strangers: &mut Frames<F>,
+    originals: &mut Originals<F>,
 ) {
     let Some(underlay) = &tables.underlay else {
         burst.drop_all(DropReason::NotForUs);
@@ -56,10 +59,10 @@ pub fn run<F: Frame>(
     }
     let set_aside = heard || underlay.host_port.is_some();
     let found_strangers = match underlay.uplink_at(from).vtep {
-        Some(vtep) => sort(burst, tables, set_aside, |frame, meta| {
+        Some(vtep) => sort(burst, tables, set_aside, originals, |frame, meta| {
             classify(frame, underlay, vtep, meta)
         }),
-        None => without_ipv4(burst, tables, underlay, set_aside),
+        None => without_ipv4(burst, tables, underlay, set_aside, originals),
     };
     if found_strangers {
         burst.move_out(strangers, |meta| meta.host);
@@ -74,8 +77,9 @@ fn without_ipv4<F: Frame>(
     tables: &Tables,
     underlay: &Underlay,
     set_aside: bool,
+    originals: &mut Originals<F>,
 ) -> bool {
-    sort(burst, tables, set_aside, |frame, meta| {
+    sort(burst, tables, set_aside, originals, |frame, meta| {
         general(frame, underlay, meta)
     })
 }
@@ -86,10 +90,11 @@ fn sort<F: Frame>(
     burst: &mut Burst<F>,
     tables: &Tables,
     set_aside: bool,
+    originals: &mut Originals<F>,
     mut classify: impl FnMut(&mut F, &mut Meta) -> Result<Arrival, DropReason>,
 ) -> bool {
     let mut found_strangers = false;
-    burst.keep(|frame, meta| {
+    let decide = |frame: &mut F, meta: &mut Meta| {
         meta.host = false;
         match classify(frame, meta)? {
             Arrival::Tunnel { outer_len, vxlan } => open(frame, outer_len, &vxlan, tables, meta),
@@ -100,6 +105,13 @@ fn sort<F: Frame>(
             }
             Arrival::Stranger => Err(DropReason::NotForUs),
         }
+    };
+    burst.keep_or_offer(decide, |frame, meta, reason| match reason {
+        DropReason::NotFlooded if replicate::is_on(tables, meta) => {
+            originals.push(frame, meta);
+            Ok(None)
+        }
+        _ => Err((frame, reason)),
     });
     found_strangers
 }
@@ -247,10 +259,11 @@ fn open<F: Frame>(
     let (inner, _) =
         EthernetHdr::ref_from_prefix(frame.head()).map_err(|_| DropReason::Truncated)?;
     let dst = inner.dst_word();
+    let key = Neighbors::mac_word_key(domain, dst);
     if dst & Mac::GROUP != 0 {
+        meta.key = key; // says in which domain it is to be flooded, if it is
         return Err(DropReason::NotFlooded);
     }
-    let key = Neighbors::mac_word_key(domain, dst);
     neighbor::aim(meta, false, key, &tables.neighbors.by_mac);
     Ok(())
 }

@@ -145,7 +145,7 @@ const CE: u8 = 0b11;
 
 /// Combines the outer ECN into the inner one by RFC 6040 section 4.2, figure 4. What is not IP has none.
 #[inline]
-fn combine_ecn(head: &mut [u8], meta: &Meta) -> Result<(), DropReason> {
+pub(super) fn combine_ecn(head: &mut [u8], meta: &Meta) -> Result<(), DropReason> {
     if matches!(meta.outer_ecn, NOT_ECT | ECT_0) || meta.payload == Payload::Other {
         return Ok(());
     }

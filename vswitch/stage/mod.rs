@@ -17,6 +17,7 @@ pub mod observe;
 pub mod over_ipv6;
 pub mod parse;
 pub mod punt;
+pub mod replicate;
 pub mod route;
 pub mod tagged;
 pub mod transmit;

@@ -11,7 +11,7 @@ use crate::burst::Burst;
 use crate::counters::DropReason;
 use crate::io::Frame;
 use crate::stage::trunk::Subports;
-use crate::tables::{Hop, Role, Tables};
+use crate::tables::{Hop, PortId, Role, Tables, TenantPort};
 use crate::wire::{EthernetHdr, ethernet};
 
 /// Runs the stage over one burst whose neighbors are known. A VLAN that is a subport is another network's, so nobody reaches it
@@ -24,15 +24,17 @@ pub fn run<F: Frame>(burst: &mut Burst<F>, tables: &Tables, subports: &Subports)
             return Ok(());
         };
         match tables.role(to) {
-            Role::Tenant(guest) if !guest.takes_tags && is_tagged(frame.head()) => {
-                Err(DropReason::VlanTagged)
-            }
-            Role::Tenant(_) if subports.pass_for_one(to, frame.head()) => {
+            Role::Tenant(guest) if !takes(guest, to, frame.head(), subports) => {
                 Err(DropReason::VlanTagged)
             }
             _ => Ok(()),
         }
     });
+}
+
+/// Whether the guest at a port takes a frame, with a VLAN tag or without.
+pub(super) fn takes(guest: &TenantPort, port: PortId, head: &[u8], subports: &Subports) -> bool {
+    (guest.takes_tags || !is_tagged(head)) && !subports.pass_for_one(port, head)
 }
 
 fn is_tagged(head: &[u8]) -> bool {

@@ -13,6 +13,7 @@ mod live;
 pub mod neighbors;
 #[allow(unsafe_code)]
 pub mod rcu;
+mod replication;
 pub mod routes;
 pub mod snapshot;
 mod sync;
@@ -35,6 +36,7 @@ pub use lease::{Lease, LeaseOptions};
 pub use lease6::Lease6;
 pub use live::{Choice, Live};
 pub use neighbors::{Neighbors, prefetch};
+pub use replication::{MAX_REPLICATED_HOSTS, Replication};
 pub use routes::RouteTable;
 pub use snapshot::Tables;
 pub use tunnel::{ENCAPSULATION, ENCAPSULATION6, Tunnel};
@@ -186,6 +188,8 @@ pub struct Attachment {
     pub advertisement: Arc<Advertisement>,
     /// Who knows the neighbors of the VPC that the tables lack (Alcor: VpcConfiguration.gateway_ids). `None`: nobody.
     pub group: Option<Arc<GatewayGroup>>,
+    /// Whom broadcast and multicast are copied to. `None`: nobody, they are dropped.
+    pub replication: Option<Replication>,
 }
 
 /// What a router says of an IPv6 subnet besides its prefix and its own MAC (RFC 4861 section 4.2).
@@ -220,6 +224,15 @@ pub struct TenantPort {
     /// The subnets that its fixed IPs are in; at least one. Its frames are switched in the one that their
     /// source address is in, the first if in none.
     pub attachments: ArrayVec<Attachment, MAX_ATTACHMENTS>,
+}
+
+impl TenantPort {
+    /// True if it gets the broadcasts of an L2 domain, and those of its guest go there: it is in a subnet of it with
+    /// replication.
+    pub fn gets_copies(&self, domain: DomainId) -> bool {
+        let mut subnets = self.attachments.iter();
+        subnets.any(|subnet| subnet.domain == domain && subnet.replication.is_some())
+    }
 }
 
 /// What a port is for.

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use vswitch::tables::{ENCAPSULATION, MAX_PORTS, MAX_UPLINKS};
 use vswitch::wire::ipv6;
 
+use crate::core::TooManyNamed;
 use crate::southbound::field::version;
 
 use super::super::subport::SubportError;
@@ -40,6 +41,9 @@ pub(crate) enum Conflict {
     /// The uplink or the host port.
     #[error("port {0} is a subport: it has no device to be the uplink or the host port")]
     SubportRole(u16),
+    /// Too many subnets.
+    #[error(transparent)]
+    TooManyNamed(#[from] TooManyNamed),
     /// The same of the controller's ports for two ports.
     #[error("two ports are bound to `{0}`")]
     SameId(String),

@@ -99,7 +99,7 @@ impl<'a> Fold<'a> {
     }
 
     /// Takes down that `what` is said by `line`; an error if it was said before.
-    fn once(&mut self, line: &'a Line, what: impl Into<String>) {
+    pub(super) fn once(&mut self, line: &'a Line, what: impl Into<String>) {
         let what = what.into();
         match self.said.get(&what).copied() {
             Some(first) => self.error(
@@ -236,6 +236,9 @@ impl<'a> Fold<'a> {
             Setting::Promisc { ports, .. } => self.once(line, format!("set promisc {ports}")),
             Setting::OnDemand(item) => self.once(line, format!("set on-demand{}", item.word())),
             Setting::Vxlan(item) => self.once(line, format!("set vxlan {}", item.word())),
+            Setting::Replicate { subnet, rate } => {
+                return self.replicate(line, subnet.as_deref(), *rate);
+            }
             Setting::Vtep { address, port } => return self.vtep(line, *address, *port),
             Setting::UnderlayGateway(_) => self.gateways.push(line),
             other => self.once(line, key(other)),
@@ -287,7 +290,7 @@ impl<'a> Fold<'a> {
             Setting::Mbufs(n) => settings.mbufs = *n,
             Setting::Log(level) => settings.log = *level,
             Setting::LogFormat(format) => settings.log_format = *format,
-            Setting::Vtep { .. } => {}
+            Setting::Vtep { .. } | Setting::Replicate { .. } => {}
         }
     }
 
@@ -393,6 +396,7 @@ fn key(setting: &Setting) -> &'static str {
         Setting::GoalStateWatch(_) => "set goal-state watch",
         Setting::MetricsLog(_) => "set metrics-log",
         Setting::Metrics(_) => "set metrics",
+        Setting::Replicate { .. } => "set replicate subnet",
         Setting::Fragment(_) => "set fragment",
         Setting::ClampMss(_) => "set clamp-mss",
         Setting::AntiSpoofing(_) => "set anti-spoofing",

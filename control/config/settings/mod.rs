@@ -5,6 +5,7 @@ mod check;
 mod conflict;
 mod fold;
 mod on_demand;
+mod replicated;
 mod rules;
 mod site;
 mod vxlan;
@@ -22,7 +23,7 @@ use super::gateway::Gateway;
 use super::log::LogFormat;
 use super::rule::PortRule;
 
-use crate::core::PortRules;
+use crate::core::{PortRules, Replicated};
 use crate::families::Families;
 use crate::state::Revisions;
 pub(crate) use conflict::Conflict;
@@ -122,6 +123,8 @@ pub(crate) struct Settings {
     pub(crate) metrics: Option<SocketAddr>,
     /// Guests send from their own addresses only.
     pub(crate) anti_spoofing: bool,
+    /// Subnets whose broadcast and multicast are copied to all.
+    pub(crate) replicated: Replicated,
     /// Packets that are too long for their way are fragmented if they may be.
     pub(crate) fragment: bool,
     /// TCP connections are told to send segments that fit.
@@ -170,6 +173,7 @@ impl Default for Settings {
             metrics_log: false,
             metrics: None,
             anti_spoofing: false,
+            replicated: Replicated::default(),
             fragment: true,
             clamp_mss: false,
             control_socket: None,
@@ -319,6 +323,7 @@ impl Settings {
         .flatten()
         .chain(self.on_demand.settings())
         .chain(vxlan::settings(&self.tunnel))
+        .chain(replicated::settings(&self.replicated))
         .collect()
     }
 

@@ -62,6 +62,7 @@ impl Settings {
             uplinks,
             host_port: self.host_port,
             anti_spoofing: self.anti_spoofing,
+            replicated: self.replicated.clone(),
             rules: (self.ports_by_number())
                 .map(|(port, settings)| (port, settings.rules))
                 .collect(),

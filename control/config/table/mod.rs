@@ -22,6 +22,7 @@ mod general;
 mod network;
 mod on_demand;
 mod ports;
+mod replicated;
 mod rules;
 mod show;
 mod vxlan;
@@ -125,6 +126,10 @@ pub(crate) static GROUPS: &[Group] = &[
     Group {
         title: "Outer header",
         rows: vxlan::ROWS,
+    },
+    Group {
+        title: "Broadcast and multicast",
+        rows: replicated::ROWS,
     },
     Group {
         title: "Asking the controller",

@@ -192,6 +192,22 @@ fn what_is_set_of_the_outer_header_has_its_range() {
 }
 
 #[test]
+fn replication_is_of_all_subnets_or_one_and_its_rate_has_a_range() {
+    let replicate = |subnet, rate| Command::Set(Setting::Replicate { subnet, rate });
+    for (line, subnet, rate) in [
+        ("set replicate subnet all on", None, Some(100)),
+        ("set replicate subnet all off", None, None),
+        ("set replicate subnet blue on rate 1", Some("blue"), Some(1)),
+    ] {
+        assert_eq!(command(line), replicate(subnet.map(str::to_owned), rate));
+    }
+    for rate in ["0", "1000001"] {
+        let wrong = error(&format!("set replicate subnet blue on rate {rate}"));
+        assert_eq!(wrong.expected, ["a number from 1 to 1000000"]);
+    }
+}
+
+#[test]
 fn an_unknown_word_is_pointed_at_with_the_nearest_known_one() {
     let error = error("show prot stats all");
     assert_eq!((error.span.clone(), error.nearest), (5..9, Some("port")));

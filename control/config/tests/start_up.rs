@@ -224,6 +224,32 @@ fn rules_of_guests_ports_are_kept_and_the_uplink_has_none() {
 }
 
 #[test]
+fn replication_is_said_of_each_subnet_once_and_has_a_rate() {
+    let ports = "port attach net_null0\nset vtep 192.0.2.1/24 port 0\n";
+    let said = "set replicate subnet blue on\nset replicate subnet red off\nset replicate subnet all on rate 7\n";
+    let settings = settings(&format!("{ports}{said}")).unwrap();
+    let site = settings
+        .site(|_| Ok::<_, ()>((Mac::new([2; 6]), 1500)))
+        .unwrap();
+    let rates = ["blue", "red", "green"].map(|id| site.replicated.rate(id));
+    assert_eq!(rates, [Some(100), None, Some(7)]);
+    let lines = settings.commands();
+    let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+    for line in [
+        "set replicate subnet all on rate 7",
+        "set replicate subnet blue on rate 100",
+        "set replicate subnet red off",
+    ] {
+        assert!(lines.iter().any(|other| other == line), "{lines:?}");
+    }
+    let twice = error(&format!("{ports}{said}set replicate subnet blue off"));
+    assert!(
+        twice.contains("`set replicate subnet blue` is given twice (f:3:1"),
+        "{twice}"
+    );
+}
+
+#[test]
 fn a_port_has_one_role() {
     let two = "port attach net_null0\nport attach net_null1\nset vtep 192.0.2.1/24 port 0\n";
     assert!(

@@ -16,6 +16,7 @@ mod kept;
 mod on_demand;
 mod order;
 mod rehearsal;
+mod replicas;
 mod resources;
 mod restart;
 mod routes;

@@ -24,6 +24,7 @@ fn tell(
 ) -> World {
     let form = |states: Vec<State>| if second_form { v2(states) } else { v1(states) };
     let mut world = World::unbound(1 << 10);
+    world.replicate(None, Some(100));
     let mut message = Vec::new();
     for (step, ends_message) in steps.into_iter().zip(ends_message) {
         match step {

@@ -20,7 +20,7 @@ use super::export::exported;
 use super::goal::State;
 use super::goal::v1;
 use crate::core::watchdog::GRACE;
-use crate::core::{Core, Goal, Link, PortRules, Show, Site, Uplink};
+use crate::core::{Core, Goal, Link, PortRules, Replicated, Show, Site, Uplink};
 use crate::families::Families;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus};
 use crate::southbound::decode::Encoded;
@@ -76,6 +76,7 @@ pub(super) fn site() -> Site {
         host_port: None,
         anti_spoofing: true,
         rules: HashMap::new(),
+        replicated: Replicated::default(),
     }
 }
 
@@ -297,6 +298,12 @@ impl World {
                         writeln!(text, "   flow {flow:x}: {machine}").unwrap();
                     }
                 }
+                if let Some(replication) = &attachment.replication {
+                    let hosts = replication.hosts.iter();
+                    let hosts: Vec<_> = hosts.map(|hop| host(&tables, *hop)).collect();
+                    let (rate, hosts) = (replication.rate, hosts.join(", "));
+                    writeln!(text, "  {rate} copies a second to {hosts}").unwrap();
+                }
                 for mac in macs() {
                     if let Some(found) = tables.neighbors.find_mac(attachment.domain, mac) {
                         assert_eq!(found.mac, mac);
@@ -356,6 +363,13 @@ impl World {
         self.check();
     }
 
+    /// Says in which subnets there is replication.
+    pub(super) fn replicate(&mut self, id: Option<&str>, rate: Option<u32>) {
+        self.core.set_replicated(id, rate).unwrap();
+        assert!(self.core.make_visible(GRACE));
+        self.check();
+    }
+
     /// What the tables say of an address in the VPC of the first subnet of port 1.
     pub(super) fn find(&mut self, ip: &str) -> Option<String> {
         let tables = self.reader.pin();
@@ -393,15 +407,17 @@ fn machine(tables: &Tables, hop: HopId) -> String {
 fn show(tables: &Tables, found: Neighbor) -> String {
     let place = match found.hop {
         Hop::Local(port) => format!("port {}", port.get()),
-        Hop::Remote(hop) => {
-            let header = header(tables, hop);
-            match tables.neighbors.hops.template(hop).is_over_ipv6() {
-                true => format!("host ..::{:x} mac ..:{:02x}", header[53], header[5]),
-                false => format!("host 192.0.2.{} mac ..:{:02x}", header[33], header[5]),
-            }
-        }
+        Hop::Remote(hop) => host(tables, hop),
     };
     format!("{} vni {} {place}", found.mac, found.vni)
+}
+
+fn host(tables: &Tables, hop: HopId) -> String {
+    let header = header(tables, hop);
+    match tables.neighbors.hops.template(hop).is_over_ipv6() {
+        true => format!("host ..::{:x} mac ..:{:02x}", header[53], header[5]),
+        false => format!("host 192.0.2.{} mac ..:{:02x}", header[33], header[5]),
+    }
 }
 
 pub(super) fn statuses(reply: &GoalStateOperationReply) -> Vec<OperationStatus> {

@@ -53,6 +53,7 @@ impl Lab {
             routes: Arc::new(RouteTable::empty()),
             advertisement: Arc::default(),
             group: None,
+            replication: None,
         };
         for port in [GUEST, OTHER] {
             let guest = TenantPort {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! How many errors a guest is told of, and how often of its router. Errors: each takes as much work as a packet that is
-//! forwarded, and somebody may provoke them for their own sake (RFC 1812 section 4.3.2.8).
+//! How many errors a guest is told of, how often of its router, and how much of what it sends is copied. Errors: each takes as
+//! much work as a packet that is forwarded, and somebody may provoke them for their own sake (RFC 1812 section 4.3.2.8).
 
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,28 @@ const ROUTER_INTERVAL: Duration = Duration::from_secs(600);
 /// its router long before it forgets it, and a burst costs a count.
 const ROUTER_BURSTS: u16 = 1024;
 
-/// What one worker has told each port.
+/// A token bucket, as the time at which it would be full; never: it is.
+#[derive(Clone, Copy, Default)]
+struct Bucket(Option<Instant>);
+
+impl Bucket {
+    /// Takes a token, of which one more is there after each `interval`, and `most` at once. False: there is none.
+    fn take(&mut self, now: Instant, interval: Duration, most: u32) -> bool {
+        let from = self.0.map_or(now, |full| full.max(now));
+        let allowed = from + interval <= now + interval * most;
+        if allowed {
+            self.0 = Some(from + interval);
+        }
+        allowed
+    }
+}
+
+/// What one worker has told each port, and copied of it.
 pub struct Limiter {
-    /// A token bucket for errors, as the time at which it would be full.
-    full: [Option<Instant>; MAX_PORTS],
+    /// Errors.
+    errors: [Bucket; MAX_PORTS],
+    /// Frames of its guest that were copied.
+    copied: [Bucket; MAX_PORTS],
     /// When the guest was last told of its router.
     router: [Option<Instant>; MAX_PORTS],
     /// How many bursts it sent by its router, modulo [`ROUTER_BURSTS`].
@@ -34,7 +52,8 @@ pub struct Limiter {
 impl Default for Limiter {
     fn default() -> Self {
         Self {
-            full: [None; MAX_PORTS],
+            errors: [Bucket::default(); MAX_PORTS],
+            copied: [Bucket::default(); MAX_PORTS],
             router: [None; MAX_PORTS],
             bursts: [0; MAX_PORTS],
         }
@@ -44,13 +63,20 @@ impl Default for Limiter {
 impl Limiter {
     /// True if the guest at this port may be told of one more error now, which counts as done.
     pub(super) fn allows(&mut self, port: PortId, now: Instant) -> bool {
-        let full = &mut self.full[port.index() % MAX_PORTS];
-        let from = full.map_or(now, |full| full.max(now));
-        let allowed = from + INTERVAL <= now + INTERVAL * AT_ONCE;
-        if allowed {
-            *full = Some(from + INTERVAL);
-        }
-        allowed
+        self.errors[port.index() % MAX_PORTS].take(now, INTERVAL, AT_ONCE)
+    }
+
+    /// True if one more frame of the guest at this port may be copied now, of `rate` per second and at once after a pause;
+    /// which counts as done.
+    pub(in crate::stage) fn allows_copies(
+        &mut self,
+        port: PortId,
+        now: Instant,
+        rate: u32,
+    ) -> bool {
+        let rate = rate.max(1);
+        let interval = Duration::from_secs(1) / rate;
+        self.copied[port.index() % MAX_PORTS].take(now, interval, rate)
     }
 
     /// The guest at this port is told of its router now.
@@ -95,6 +121,22 @@ mod tests {
             AT_ONCE,
             "a pause does not save up more"
         );
+    }
+
+    #[test]
+    fn so_many_frames_are_copied_as_the_subnet_allows_and_errors_are_another_matter() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        let port = PortId::new(1).unwrap();
+        let mut copied = |ms: u64, rate| {
+            let now = now + Duration::from_millis(ms);
+            (0..5000)
+                .filter(|_| limiter.allows_copies(port, now, rate))
+                .count()
+        };
+        assert_eq!([copied(0, 1), copied(999, 1), copied(1000, 1)], [1, 0, 1]);
+        assert_eq!([copied(10_000, 20), copied(10_100, 20)], [20, 2]);
+        assert_eq!(copied(60_000, 1_000_000), 5000);
+        assert!(limiter.allows(port, now));
     }
 
     #[test]

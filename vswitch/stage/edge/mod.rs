@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //! The first hop: what a stage refuses is looked at once more before it is dropped. It may be a question that the switch
-//! answers (`arp`, `nd`, `dhcp`, `dhcp6`, echo), a packet whose sender is told why it goes no further (`icmp`, `icmpv6`), or one
-//! whose neighbor a gateway of the VPC (`group`) or the controller ([`punt`]) may know.
+//! answers (`arp`, `nd`, `dhcp`, `dhcp6`, echo), a packet whose sender is told why it goes no further (`icmp`, `icmpv6`), one
+//! whose neighbor a gateway of the VPC (`group`) or the controller ([`punt`]) may know, or one for everybody ([`replicate`]).
 //!
 //! Reads the frame, `meta.payload`, and what `group` and `punt` read.
 //! Writes what `group` writes.
 //! Drops what was to be dropped anyway, `ForGateway`, `BadNd`, `NoLease`, `BadDhcp`, `DhcpQuiet`, `DhcpDeclined`,
-//! `NoHeadroom`, and those of `punt`.
+//! `NoHeadroom`, and those of `punt` and `replicate`.
 //!
 //! All of it is off the path of frames that are forwarded. Answers have no limit of their own, other than errors ([`Limiter`]):
 //! each takes the place of its question, and leaves by the port that this came from.
@@ -32,6 +32,7 @@ use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, TxQueue};
 use crate::stage::limits::Limits;
 use crate::stage::punt::{self, PuntQueues};
+use crate::stage::replicate::{self, Originals};
 use crate::stage::transmit::Egress;
 use crate::tables::{Neighbors, PortId, TenantPort};
 
@@ -51,7 +52,9 @@ pub struct Edge<'a, F> {
     pub counters: &'a WorkerCounters,
     /// What the guest is to be sent.
     pub replies: &'a mut Replies<F>,
-    /// How many errors it may be told.
+    /// What it sends that is to be copied.
+    pub originals: &'a mut Originals<F>,
+    /// How many errors it may be told, and frames copied.
     pub limiter: &'a mut Limiter,
     /// How long what it sends may be.
     pub limits: &'a Limits,
@@ -171,10 +174,13 @@ impl<F: Frame> Edge<'_, F> {
             None if group::takes(self, &frame, meta, reason) => return Ok(Some(frame)),
             None => match punt::take(self, frame, meta, reason) {
                 Ok(()) => return Ok(None),
-                Err((back, reason)) => {
-                    frame = back;
-                    self.told(&mut frame, meta, reason)
-                }
+                Err((back, reason)) => match replicate::take(self, back, meta, reason) {
+                    Ok(()) => return Ok(None),
+                    Err((back, reason)) => {
+                        frame = back;
+                        self.told(&mut frame, meta, reason)
+                    }
+                },
             },
         };
         self.reply(frame, verdict).map(|()| None)

@@ -54,6 +54,11 @@ fn kind(head: &[u8]) -> Option<u8> {
     (ip.payload_len() >= Icmpv6Hdr::LEN).then_some(icmp.kind())
 }
 
+/// True for a neighbor solicitation, sound or not.
+pub(in crate::stage) fn is_solicitation(head: &[u8]) -> bool {
+    kind(head) == Some(nd::NEIGHBOR_SOLICITATION)
+}
+
 /// A solicitation's headers, and the message, whose fixed part has `fixed` bytes, if it passes the checks that solicitations
 /// of neighbors and of routers share (RFC 4861 sections 6.1.1 and 7.1.1).
 ///

@@ -89,6 +89,19 @@ impl References {
         Ok(id)
     }
 
+    /// Adds a reference to one that somebody refers to. False: nobody does, or there are too many references.
+    pub(in crate::tables) fn hold(&mut self, id: HopId) -> bool {
+        let record = self.records.get_mut(id.0 as usize);
+        let record = record.filter(|record| record.count > 0 && record.count < u32::MAX);
+        record.map(|record| record.count += 1).is_some()
+    }
+
+    /// The ways of one that somebody refers to.
+    pub(in crate::tables) fn ways(&self, id: HopId) -> Option<Ways> {
+        let record = self.records.get(id.0 as usize);
+        record.filter(|record| record.count > 0).map(|it| it.ways)
+    }
+
     /// Drops a reference, as part of the commit with this number. Ignores one that is not there.
     pub(in crate::tables) fn release(&mut self, id: HopId, commit: u64) {
         let Some(record) = self

@@ -59,6 +59,7 @@ fn tenant(vni: u32) -> Role {
         routes: Arc::new(RouteTable::empty()),
         advertisement: Arc::default(),
         group: None,
+        replication: None,
     };
     let mut guest = TenantPort::default();
     guest.attachments.push(attachment);

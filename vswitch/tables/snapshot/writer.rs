@@ -45,8 +45,8 @@ pub struct Commit(u64);
 /// * **Removing** happens after every worker sees the commit's snapshot: no packet meets a route or a
 ///   port that still needs the neighbor. A removal that is not done yet is undone by adding the key again.
 /// * A removed neighbor counts against the capacity until its removal is settled.
-/// * A neighbor, or a role's gateway group, may name a next hop from [`Writer::acquire_hop`] until the commit before which the
-///   [`Writer::release_hop`] was called.
+/// * A neighbor, a role's gateway group, or its replication, may name a next hop from [`Writer::acquire_hop`] until the commit
+///   before which the [`Writer::release_hop`] was called.
 /// * Someone has to call [`Writer::settled`] or [`Writer::poll`] from time to time: they do the work.
 /// * **Cost:** an edit of a neighbor is O(1), except when the table grows; a commit copies
 ///   [`MAX_PORTS`] roles if the snapshot changed, and nothing otherwise.
@@ -233,6 +233,16 @@ impl Writer {
         self.references.is_nearly_full()
     }
 
+    /// One more reference to a next hop that somebody has one to, to be given back likewise. False: there is none to be had.
+    pub fn hold_hop(&mut self, id: HopId) -> bool {
+        self.references.hold(id)
+    }
+
+    /// The ways of a next hop that somebody has a reference to.
+    pub fn ways(&self, id: HopId) -> Option<Ways> {
+        self.references.ways(id)
+    }
+
     /// Which uplinks are used. It may be set from any thread, and no commit is needed.
     pub fn live(&self) -> Arc<Live> {
         Arc::clone(&self.live)
@@ -363,10 +373,13 @@ fn attachments(role: &Role) -> &[Attachment] {
 fn bytes_only_in(old: &Tables, new: &Tables) -> usize {
     let routes = |attachment: &Attachment| Arc::as_ptr(&attachment.routes);
     let groups = |attachment: &Attachment| attachment.group.as_ref().map(Arc::as_ptr);
+    let hosts = |attachment: &Attachment| Some(attachment.replication.as_ref()?.hosts.as_ptr());
     // Large, and shared by many ports: each counts once.
     let mut counted: HashSet<_> = new.ports.iter().flat_map(attachments).map(routes).collect();
     let kept = new.ports.iter().flat_map(attachments);
     let mut counted_groups: HashSet<_> = kept.filter_map(groups).collect();
+    let kept = new.ports.iter().flat_map(attachments);
+    let mut counted_hosts: HashSet<_> = kept.filter_map(hosts).collect();
     let replaced = old.ports.iter().zip(&new.ports);
     let replaced = replaced.filter(|(old, new)| !same(old, new));
     let mut bytes = size_of::<Tables>() + old.vnis.memory();
@@ -380,6 +393,11 @@ fn bytes_only_in(old: &Tables, new: &Tables) -> usize {
                 && counted_groups.insert(Arc::as_ptr(group))
             {
                 bytes += group.memory();
+            }
+            if let Some(replication) = &attachment.replication
+                && counted_hosts.insert(replication.hosts.as_ptr())
+            {
+                bytes += size_of_val(&*replication.hosts);
             }
         }
     }

@@ -29,7 +29,7 @@ use vswitch::wire::Mac;
 use vswitch::worker::Worker;
 
 use super::grpc::Client;
-use crate::core::{self, Core, CoreHandle, Site, Uplink, channel};
+use crate::core::{self, Core, CoreHandle, Replicated, Site, Uplink, channel};
 use crate::families::Families;
 use crate::server;
 use crate::southbound::service;
@@ -120,6 +120,10 @@ impl Switch {
             host_port: None,
             anti_spoofing: true,
             rules: HashMap::new(),
+            replicated: Replicated {
+                others: Some(100),
+                ..Replicated::default()
+            },
         };
         let (core, requests) = channel();
         thread::spawn(move || Core::new(site, writer).run(requests));

@@ -117,6 +117,33 @@ fn each_decision_names_its_entry_and_the_resource_it_comes_from() {
 }
 
 #[test]
+fn the_receivers_of_a_broadcast_are_named() {
+    let mut world = world(false);
+    let to_all = "eth dst=ff:ff:ff:ff:ff:ff / ip dst=10.7.1.255 / udp dport=53";
+    let dropped = Outcome::Dropped(DropReason::NotFlooded);
+    expect(&world, PORT_A, to_all, &dropped, &[]);
+    world.replicate(Some("blue"), Some(100));
+    expect(
+        &world,
+        PORT_A,
+        to_all,
+        &Outcome::Forwarded,
+        &["route: for everybody: copied to host 192.0.2.9, port 2 <SUBNET blue 1>"],
+    );
+    let tunnel = "eth src=02:aa:00:00:00:09 dst=02:aa:00:00:00:01 / ip src=192.0.2.9 dst=192.0.2.1 / vxlan vni=7";
+    let group =
+        "eth src=02:00:00:00:01:01 dst=01:00:5e:00:00:12 / ip src=10.7.1.101 dst=224.0.0.18 / udp";
+    let from_host = format!("{tunnel} / {group}");
+    expect(
+        &world,
+        UPLINK,
+        &from_host,
+        &Outcome::Forwarded,
+        &["decap: for everybody: copied to port 1, port 2"],
+    );
+}
+
+#[test]
 fn the_gateway_that_a_packet_is_left_to_is_named() {
     let mut world = world(true);
     world.put(dual_stack());

@@ -184,6 +184,12 @@ fn is_explained_as_it_is_forwarded(
             let kind = "left to a gateway".to_owned();
             *outcomes.borrow_mut().entry(kind).or_insert(0) += 1;
         }
+        if told.contains("for everybody: copied to ") {
+            let receivers = told.matches("host 192.0.2.").count() + told.matches("port ").count();
+            prop_assert!(sent.len() <= receivers, "{told}");
+            let kind = format!("copied from {}", port.get());
+            *outcomes.borrow_mut().entry(kind).or_insert(0) += 1;
+        }
         let kind = kind.split(" {").next().unwrap_or_default().to_owned();
         if frame.get(12..14) == Some(&[0x86, 0xdd]) {
             let kind = format!("IPv6 {kind}");
@@ -261,6 +267,16 @@ fn so_they_do_when_a_gateway_knows_what_is_unknown() {
     ]);
     let outcomes = is_explained_as_it_is_forwarded(world, false, &[]);
     assert!(often(&outcomes, "left to a gateway"), "{outcomes:?}");
+}
+
+#[test]
+fn so_they_do_when_broadcasts_are_copied_to_all() {
+    let mut world = dual(world(false));
+    world.replicate(None, Some(1_000_000));
+    let outcomes = is_explained_as_it_is_forwarded(world, false, &[]);
+    for from in ["copied from 0", "copied from 1", "copied from 2"] {
+        assert!(often(&outcomes, from), "{from}: {outcomes:?}");
+    }
 }
 
 /// Any of two uplinks has a link, or all have.
