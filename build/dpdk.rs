@@ -32,6 +32,7 @@ const CONSTANTS: &[&str] = &[
     "RTE_LOG_ERR",
     "RTE_MAX_ETHPORTS",
     "RTE_MEMPOOL_CACHE_MAX_SIZE",
+    "RTE_PTYPE_L4_(TCP|UDP)",
     "RTE_PTYPE_TUNNEL_MASK",
 ];
 

@@ -9,13 +9,16 @@ use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
 use crate::stage::edge::{Edge, Limiter, Replies};
+use crate::stage::finish::Later;
 use crate::stage::fragment::Large;
 use crate::stage::limits::Limits;
 use crate::stage::link::{Heard, Hearing};
 use crate::stage::observe::{Observer, Stage, Unobserved};
 use crate::stage::punt::{Miss, PuntQueues};
 use crate::stage::trunk::{Apart, Subport};
-use crate::stage::{decap, deliver, encap, guard, mss, neighbor, parse, route, tagged, transmit};
+use crate::stage::{
+    decap, deliver, encap, finish, guard, mss, neighbor, parse, route, tagged, transmit,
+};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
 use crate::wire::ethernet::TAG;
@@ -35,6 +38,7 @@ struct Lane<T: TxQueue, O> {
     replies: Replies<T::Frame>,
     limiter: Limiter,
     limits: Limits,
+    later: Later<T::Frame>,
     large: Large<T::Frame>,
     apart: Apart<T::Frame>,
     egress: transmit::Egress<T>,
@@ -71,6 +75,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             replies: Replies::default(),
             limiter: Limiter::default(),
             limits: Limits::NONE,
+            later: Later::default(),
             large: Large::default(),
             apart: Apart::default(),
             egress: transmit::Egress::new(tagged),
@@ -159,6 +164,8 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
                 continue;
             }
             arrived += received;
+            let unfinished = queue.brought_unfinished();
+            self.lane.burst.set_unfinished(unfinished);
             let bytes = prefetch(self.lane.burst.frames_mut());
             if self.lane.egress.subports().has(*port) {
                 self.lane.forward_trunk(*port, bytes, &tables);
@@ -187,7 +194,11 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
     /// A burst that came from a port, by what that port is for.
     #[inline]
     fn forward(&mut self, from: PortId, tables: &Tables) {
-        match tables.role(from) {
+        let role = tables.role(from);
+        if self.burst.is_unfinished() && !matches!(role, Role::Tenant(_)) {
+            finish::all(&mut self.burst, self.counters.port(from));
+        }
+        match role {
             Role::Tenant(guest) => self.forward_from_guest(from, guest, tables),
             Role::Uplink => self.forward_from_underlay(from, tables),
             Role::Host => self.forward_from_host(from, tables),
@@ -228,6 +239,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             return 0;
         };
         let (mut count, mut from) = (0, None);
+        self.burst.set_unfinished(true); // who knows
         while count < most
             && let Some(Miss {
                 frame,
@@ -289,12 +301,21 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             mss::from_guest(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
             self.observer.after(Stage::Mss, &self.burst);
         }
-        encap::run(&mut self.burst, tables, &mut edge, &mut self.large);
-        self.observer.after(Stage::Encap, &self.burst);
-        self.egress.send(&mut self.burst, from, &self.counters);
-        if !self.large.is_empty() {
+        if self.burst.is_unfinished() {
+            finish::run(&mut self.burst, &edge, &self.egress, &mut self.later);
+        }
+        loop {
+            encap::run(&mut self.burst, tables, &mut edge, &mut self.large);
+            self.observer.after(Stage::Encap, &self.burst);
             let (egress, counters) = (&mut self.egress, &self.counters);
-            self.large.send(from, guest, tables, egress, counters);
+            egress.send(&mut self.burst, from, counters);
+            if !self.large.is_empty() {
+                self.large.send(from, guest, tables, egress, counters);
+            }
+            let burst = &mut self.burst;
+            if !self.later.send_next(burst, tables, &mut edge, egress) {
+                break;
+            }
         }
         self.replies.send(from, &mut self.egress, &self.counters);
     }

@@ -393,6 +393,9 @@ impl Executor for Operator {
                     .map_err(|_| ExecError::Failed(format!("{value} is too large")))?;
                 self.all_devices(ports, |port| self.devices.size(port, item, value))
             }
+            Command::TxOffload { ports, on } => {
+                self.all_devices(ports, |port| self.devices.set_tx_offload(port, on))
+            }
             Command::PortStart(ports) => self.all(ports, |port| self.devices.start(port)),
             Command::PortStop(ports) => self.all(ports, |port| self.devices.stop(port)),
             Command::PortRule { ports, rule } => self.rule(ports, rule).await,

@@ -34,6 +34,8 @@ impl Totals {
             "held": switch.held,
             "dropped": switch.dropped(),
             "to_gateway": switch.to_gateway,
+            "checksums_finished": switch.finished,
+            "segments_made": switch.segments,
             "tx_packets": switch.tx,
             "tx_bytes": switch.tx_bytes,
             "rx_missed": device.rx_missed,

@@ -116,6 +116,28 @@ are those of port 3.",
         MTU_DETAILS
     ),
     Spec {
+        parts: &[
+            Is("port"),
+            Is("config"),
+            PORTS,
+            Is("tx-offload"),
+            arg(
+                "on|off",
+                Kind::OnOff,
+                "default: on with virtio (net_vhost, net_virtio), where nobody makes what guests of one host leave undone",
+            ),
+        ],
+        when: When::Always,
+        summary: "Says whether TCP and UDP checksums, and TCP segments, that a guest left undone are left to a port's device",
+        details: "\
+Guests behind virtio may leave these to their port. What goes to a guest of this host whose port has this on goes there as it is; \
+net_virtio is asked for segments too. Else the switch finishes it, and does so before VXLAN in any case: `show port stats` counts \
+`checksums_finished` and `segments_made`. `on` is for devices that have checksum offloads; many then send all frames by a slower \
+function. net_tap's checksums are a loop on the worker. `show port info` says what a device does. In the start-up file this \
+follows the `port attach` that makes the port; a running port is stopped first.",
+        build: make!([Value::Ports(ports), Value::OnOff(on)] => Command::TxOffload { ports: *ports, on: *on }),
+    },
+    Spec {
         parts: &[Is("port"), Is("bind"), PORT, ID],
         when: When::Always,
         summary: "Says which of the controller's ports a port is",
