@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Executes operators' commands on the running switch.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 use serde_json::{Value, json};
@@ -187,12 +187,7 @@ impl Operator {
     /// A port's counters since they were cleared.
     fn totals(&self, port: PortId) -> Result<Totals, DeviceError> {
         let (mut switch, mut device) = self.raw(port)?;
-        if let Some((zero, device_zero)) = self
-            .zero
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&port)
-        {
+        if let Some((zero, device_zero)) = lock(&self.zero).get(&port) {
             switch = switch.since(zero);
             device = report::since(&device, device_zero);
         }
@@ -213,10 +208,7 @@ impl Operator {
 
     fn clear(&self, port: PortId) -> Result<(), DeviceError> {
         let now = self.raw(port)?;
-        self.zero
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(port, now);
+        lock(&self.zero).insert(port, now);
         Ok(())
     }
 
@@ -236,10 +228,7 @@ impl Operator {
         let settings = Settings {
             ports: self.devices.settings(),
             start: self.devices.workers().forwarding(),
-            revisions: *self
-                .revisions
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
+            revisions: *lock(&self.revisions),
             ..self.settings.clone()
         };
         settings
@@ -420,10 +409,7 @@ impl Executor for Operator {
             Command::Set(Setting::Revisions(revisions)) => {
                 let set = self.core.set_revisions(revisions).await;
                 set.map_err(|Gone| ExecError::ShuttingDown)?;
-                *self
-                    .revisions
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = revisions;
+                *lock(&self.revisions) = revisions;
                 Ok(Output::Done)
             }
             Command::Quit => {
@@ -433,6 +419,11 @@ impl Executor for Operator {
             other => Err(ExecError::Unsupported(other.to_string())),
         }
     }
+}
+
+/// Whoever held the lock and panicked left what it is about whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn done(result: Result<Result<(), core::BindError>, Gone>) -> Result<(), ExecError> {
