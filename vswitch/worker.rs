@@ -304,18 +304,16 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         if self.burst.is_unfinished() {
             finish::run(&mut self.burst, &edge, &self.egress, &mut self.later);
         }
-        loop {
-            encap::run(&mut self.burst, tables, &mut edge, &mut self.large);
-            self.observer.after(Stage::Encap, &self.burst);
+        encap::run(&mut self.burst, tables, &mut edge, &mut self.large);
+        self.observer.after(Stage::Encap, &self.burst);
+        self.egress.send(&mut self.burst, from, &self.counters);
+        if !self.large.is_empty() {
             let (egress, counters) = (&mut self.egress, &self.counters);
-            egress.send(&mut self.burst, from, counters);
-            if !self.large.is_empty() {
-                self.large.send(from, guest, tables, egress, counters);
-            }
-            let burst = &mut self.burst;
-            if !self.later.send_next(burst, tables, &mut edge, egress) {
-                break;
-            }
+            self.large.send(from, guest, tables, egress, counters);
+        }
+        if !self.later.is_empty() {
+            let (burst, egress, large) = (&mut self.burst, &mut self.egress, &mut self.large);
+            self.later.send(burst, tables, &mut edge, egress, large);
         }
         self.replies.send(from, &mut self.egress, &self.counters);
     }

@@ -9,6 +9,7 @@ use crate::burst::{Burst, Meta};
 use crate::counters::DropReason;
 use crate::io::{Finishes, Frame, Frames, MAX_BURST, TxQueue, Unfinished};
 use crate::stage::edge::Edge;
+use crate::stage::fragment::Large;
 use crate::stage::transmit::Egress;
 use crate::stage::{deliver, encap, fragment, route};
 use crate::tables::{Hop, Tables};
@@ -34,40 +35,42 @@ impl<F: Frame> Later<F> {
         self.0.push((frame, *meta)); // no more than frames of one burst
     }
 
-    /// Sends the next that is to be cut, and moves those behind it that are not to `burst`, which is empty. False: there is
-    /// none. Never blocks, allocates or logs.
+    /// True when there is none.
     #[inline]
-    pub fn send_next<T: TxQueue<Frame = F>>(
-        &mut self,
-        burst: &mut Burst<F>,
-        tables: &Tables,
-        edge: &mut Edge<'_, F>,
-        egress: &mut Egress<T>,
-    ) -> bool {
-        !self.0.is_empty() && self.send_first(burst, tables, edge, egress)
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
+    /// Sends all of them, and what is not to be cut by way of `burst`, which is empty. Never blocks, allocates or logs.
     #[cold]
     #[inline(never)]
-    fn send_first<T: TxQueue<Frame = F>>(
+    pub fn send<T: TxQueue<Frame = F>>(
         &mut self,
         burst: &mut Burst<F>,
         tables: &Tables,
         edge: &mut Edge<'_, F>,
         egress: &mut Egress<T>,
-    ) -> bool {
-        let (frame, meta) = self.0.remove(0);
-        let counters = edge.counters.port(edge.from);
-        if let Err((_, reason)) = send(frame, meta, tables, edge, egress) {
-            counters.add_drops(reason, 1);
-        }
-        let is_cut =
-            |(frame, _): &(F, Meta)| matches!(frame.unfinished(), Some(Unfinished::Segments(_)));
-        let others = self.0.iter().position(is_cut).unwrap_or(self.0.len());
-        for (frame, meta) in self.0.drain(..others) {
+        large: &mut Large<F>,
+    ) {
+        let is_cut = |frame: &F| matches!(frame.unfinished(), Some(Unfinished::Segments(_)));
+        let mut all = self.0.drain(..).peekable();
+        while let Some((frame, meta)) = all.next() {
+            if is_cut(&frame) {
+                if let Err((_, reason)) = send(frame, meta, tables, edge, egress) {
+                    edge.counters.port(edge.from).add_drops(reason, 1);
+                }
+                continue;
+            }
             burst.push(frame, meta);
+            if all.peek().is_some_and(|(next, _)| !is_cut(next)) {
+                continue;
+            }
+            encap::run(burst, tables, edge, large);
+            egress.send(burst, edge.from, edge.counters);
+            if !large.is_empty() {
+                large.send(edge.from, edge.guest, tables, egress, edge.counters);
+            }
         }
-        true
     }
 }
 
