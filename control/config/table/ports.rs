@@ -128,7 +128,7 @@ are those of port 3.",
             ),
         ],
         when: When::Always,
-        summary: "Says whether TCP and UDP checksums, and TCP segments, that a guest left undone are left to a port's device",
+        summary: "Says whether checksums and TCP segments that a guest left undone are left to a port's device",
         details: "\
 Guests behind virtio may leave these to their port. A guest of this host whose port has this on gets them as they are, if it said that \
 it takes such. All else the switch finishes in software, also what goes into VXLAN: `show port stats` counts \
