@@ -85,6 +85,7 @@ pub struct Burst<F> {
     frames: Frames<F>,
     meta: [Meta; MAX_BURST],
     drops: [u16; DROP_REASONS],
+    unfinished: bool,
 }
 
 impl<F: Frame> Default for Burst<F> {
@@ -93,6 +94,7 @@ impl<F: Frame> Default for Burst<F> {
             frames: Frames::new(),
             meta: [Meta::NEW; MAX_BURST],
             drops: [0; DROP_REASONS],
+            unfinished: false,
         }
     }
 }
@@ -111,6 +113,18 @@ impl<F: Frame> Burst<F> {
     /// True when no frame is left.
     pub const fn is_empty(&self) -> bool {
         self.frames.is_empty()
+    }
+
+    /// Says whether any of its frames may be [unfinished](Frame::unfinished).
+    #[inline]
+    pub const fn set_unfinished(&mut self, any: bool) {
+        self.unfinished = any;
+    }
+
+    /// Whether any may be.
+    #[inline]
+    pub const fn is_unfinished(&self) -> bool {
+        self.unfinished
     }
 
     /// Each frame with what is known of it.

@@ -110,6 +110,9 @@ drop_reasons! {
     EcnIllegal = "ecn_illegal",
     /// A fragment of an outer packet: VXLAN is not reassembled (RFC 7348 section 4.3).
     OuterFragment = "outer_fragment",
+    /// A guest left a checksum or segments to the switch (virtio), and the headers are none that have these, or it would be more
+    /// segments than any sender means.
+    BadOffload = "bad_offload",
     /// The buffer has no room for the outer header, the underlay's tag or a subport's, or an answer.
     NoHeadroom = "no_headroom",
     /// It is longer than its way takes, and was not to be fragmented; its sender is told what fits, if ICMP is for it.
@@ -140,6 +143,8 @@ pub struct PortCounters {
     to_replicas: AtomicU64,
     own: AtomicU64,
     unsent: AtomicU64,
+    finished: AtomicU64,
+    segments: AtomicU64,
     held: AtomicU64,
     released: AtomicU64,
     tx: AtomicU64,
@@ -158,6 +163,8 @@ impl Default for PortCounters {
             to_replicas,
             own,
             unsent,
+            finished,
+            segments,
             held,
             released,
             tx,
@@ -172,6 +179,8 @@ impl Default for PortCounters {
             to_replicas,
             own,
             unsent,
+            finished,
+            segments,
             held,
             released,
             tx,
@@ -231,6 +240,18 @@ impl PortCounters {
     #[inline]
     pub fn add_unsent(&self, packets: usize) {
         add(&self.unsent, packets as u64);
+    }
+
+    /// The switch finished the checksum of a packet that arrived on this port.
+    #[inline]
+    pub fn add_finished(&self) {
+        add(&self.finished, 1);
+    }
+
+    /// The switch made so many TCP segments of a packet that arrived on this port.
+    #[inline]
+    pub fn add_segments(&self, segments: usize) {
+        add(&self.segments, segments as u64);
     }
 
     /// A packet that arrived on this port waits for the controller from now on.
@@ -299,14 +320,18 @@ pub struct PortTotals {
     pub to_gateway: u64,
     /// Of `rx`: packets that were copied to all receivers of their subnet. Counted elsewhere too.
     pub to_replicas: u64,
+    /// Of `rx`: packets whose checksum was left to the switch, and finished in software. Counted elsewhere too.
+    pub finished: u64,
+    /// TCP segments that were made of packets of `rx` in software.
+    pub segments: u64,
     /// Of `rx`: packets that wait for the controller now.
     pub held: u64,
     /// Packets that left by the port.
     pub tx: u64,
     /// Their bytes.
     pub tx_bytes: u64,
-    /// Of `tx`: messages of the switch's own, and fragments and copies that it made, but for one of each packet, which counts
-    /// as the packet.
+    /// Of `tx`: messages of the switch's own, and fragments, segments and copies that it made, but for one of each packet's,
+    /// which counts as the packet.
     pub own: u64,
     /// Such messages, fragments and copies that the port did not take: its ring was full. Also copies that were too long for
     /// it, or that there was no buffer for.
@@ -324,6 +349,8 @@ impl Default for PortTotals {
             answered: 0,
             to_gateway: 0,
             to_replicas: 0,
+            finished: 0,
+            segments: 0,
             held: 0,
             tx: 0,
             tx_bytes: 0,
@@ -362,6 +389,8 @@ impl PortTotals {
             answered: self.answered.wrapping_sub(earlier.answered),
             to_gateway: self.to_gateway.wrapping_sub(earlier.to_gateway),
             to_replicas: self.to_replicas.wrapping_sub(earlier.to_replicas),
+            finished: self.finished.wrapping_sub(earlier.finished),
+            segments: self.segments.wrapping_sub(earlier.segments),
             own: self.own.wrapping_sub(earlier.own),
             unsent: self.unsent.wrapping_sub(earlier.unsent),
             tx: self.tx.wrapping_sub(earlier.tx),
@@ -381,6 +410,8 @@ pub fn total(workers: &[Arc<WorkerCounters>], port: PortId) -> PortTotals {
         sum.answered += counters.answered.load(Relaxed);
         sum.to_gateway += counters.to_gateway.load(Relaxed);
         sum.to_replicas += counters.to_replicas.load(Relaxed);
+        sum.finished += counters.finished.load(Relaxed);
+        sum.segments += counters.segments.load(Relaxed);
         sum.own += counters.own.load(Relaxed);
         sum.unsent += counters.unsent.load(Relaxed);
         sum.held = sum

@@ -9,6 +9,7 @@ use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
 use crate::stage::edge::{Edge, Limiter, Replies};
+use crate::stage::finish::Later;
 use crate::stage::fragment::Large;
 use crate::stage::limits::Limits;
 use crate::stage::link::{Heard, Hearing};
@@ -16,7 +17,9 @@ use crate::stage::observe::{Observer, Stage, Unobserved};
 use crate::stage::punt::{Miss, PuntQueues};
 use crate::stage::replicate::{Copying, Originals};
 use crate::stage::trunk::{Apart, Subport};
-use crate::stage::{decap, deliver, encap, guard, mss, neighbor, parse, route, tagged, transmit};
+use crate::stage::{
+    decap, deliver, encap, finish, guard, mss, neighbor, parse, route, tagged, transmit,
+};
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
 use crate::wire::ethernet::TAG;
@@ -36,6 +39,7 @@ struct Lane<T: TxQueue, O> {
     replies: Replies<T::Frame>,
     limiter: Limiter,
     limits: Limits,
+    later: Later<T::Frame>,
     large: Large<T::Frame>,
     originals: Originals<T::Frame>,
     apart: Apart<T::Frame>,
@@ -76,6 +80,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             replies: Replies::default(),
             limiter: Limiter::default(),
             limits: Limits::NONE,
+            later: Later::default(),
             large: Large::default(),
             originals: Originals::default(),
             apart: Apart::default(),
@@ -181,6 +186,8 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
                 self.lane.turn_busy();
             }
             self.lane.counters.load.add_burst(received);
+            let unfinished = queue.brought_unfinished();
+            self.lane.burst.set_unfinished(unfinished);
             let bytes = prefetch(self.lane.burst.frames_mut());
             if self.lane.egress.subports().has(*port) {
                 self.lane.forward_trunk(*port, bytes, &tables);
@@ -212,7 +219,11 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
     /// A burst that came from a port, by what that port is for.
     #[inline]
     fn forward(&mut self, from: PortId, tables: &Tables) {
-        match tables.role(from) {
+        let role = tables.role(from);
+        if self.burst.is_unfinished() && !matches!(role, Role::Tenant(_)) {
+            finish::all(&mut self.burst, self.counters.port(from));
+        }
+        match role {
             Role::Tenant(guest) => self.forward_from_guest(from, guest, tables),
             Role::Uplink => self.forward_from_underlay(from, tables),
             Role::Host => self.forward_from_host(from, tables),
@@ -272,6 +283,7 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             return 0;
         };
         let (mut count, mut from) = (0, None);
+        self.burst.set_unfinished(true); // who knows
         while count < most
             && let Some(Miss {
                 frame,
@@ -334,12 +346,19 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             mss::from_guest(&mut self.burst, from, &self.limits, &tables.neighbors.hops);
             self.observer.after(Stage::Mss, &self.burst);
         }
+        if self.burst.is_unfinished() {
+            finish::run(&mut self.burst, &edge, &self.egress, &mut self.later);
+        }
         encap::run(&mut self.burst, tables, &mut edge, &mut self.large);
         self.observer.after(Stage::Encap, &self.burst);
         self.egress.send(&mut self.burst, from, &self.counters);
         if !self.large.is_empty() {
             let (egress, counters) = (&mut self.egress, &self.counters);
             self.large.send(from, guest, tables, egress, counters);
+        }
+        if !self.later.is_empty() {
+            let (burst, egress, large) = (&mut self.burst, &mut self.egress, &mut self.large);
+            self.later.send(burst, tables, &mut edge, egress, large);
         }
         if !self.originals.is_empty() {
             let (egress, counters) = (&mut self.egress, &self.counters);

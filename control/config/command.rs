@@ -268,6 +268,13 @@ pub(crate) enum Command {
         /// To which value.
         value: u32,
     },
+    /// Says whether checksums and segments are left to a port's device.
+    TxOffload {
+        /// Which ports.
+        ports: Ports,
+        /// They are.
+        on: bool,
+    },
     /// Says what holds at a guest's port.
     PortRule {
         /// Which ports.
@@ -541,6 +548,9 @@ impl fmt::Display for Command {
             Self::PortAttach(device) => write!(f, "port attach {}", quoted(device)),
             Self::PortConfig { ports, item, value } => {
                 write!(f, "port config {ports} {} {value}", item.word())
+            }
+            Self::TxOffload { ports, on } => {
+                write!(f, "port config {ports} tx-offload {}", on_off(*on))
             }
             Self::PortRule { ports, rule } => write!(f, "port config {ports} {rule}"),
             Self::PortBind { port, id } => write!(f, "port bind {} {}", port.get(), quoted(id)),

@@ -65,7 +65,7 @@ pub(crate) enum DeviceError {
     /// No such port.
     #[error("there is no port {0}")]
     Unknown(u16),
-    /// Its queues are sized while it is stopped.
+    /// Its queues are sized, and its offloads chosen, while it is stopped.
     #[error("port {0} is started: `port stop {0}` first")]
     Started(u16),
     /// The next hops were told at start what it takes.
@@ -203,6 +203,18 @@ impl Devices {
                 return Err(DeviceError::Started(id.get()));
             }
             *device.settings.item(item) = Some(value);
+            Ok(())
+        })
+    }
+
+    /// Says of a stopped port whether checksums and segments are left to its device.
+    pub(crate) fn set_tx_offload(&self, id: PortId, on: bool) -> Result<(), DeviceError> {
+        self.with(id, |device| {
+            device.own(id)?;
+            if device.port.is_started() {
+                return Err(DeviceError::Started(id.get()));
+            }
+            device.settings.tx_offload = Some(on);
             Ok(())
         })
     }
@@ -395,6 +407,8 @@ impl Devices {
             // Guests have MACs that their devices know nothing of; an uplink is spoken to by its own.
             promisc: settings.promisc.unwrap_or(self.uplink(id).is_none()),
             groups: self.uplink(id) == Some(true),
+            guest: self.uplink(id).is_none() && self.host_port != Some(id),
+            tx_offload: settings.tx_offload,
             one_pool: true,
         }
     }

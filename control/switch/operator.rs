@@ -3,7 +3,7 @@
 
 mod rules;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 use serde_json::{Value, json};
@@ -195,12 +195,7 @@ impl Operator {
     /// A port's counters since they were cleared.
     fn totals(&self, port: PortId) -> Result<Totals, DeviceError> {
         let (mut switch, mut device) = self.raw(port)?;
-        if let Some((zero, device_zero)) = self
-            .zero
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&port)
-        {
+        if let Some((zero, device_zero)) = lock(&self.zero).get(&port) {
             switch = switch.since(zero);
             device = report::since(&device, device_zero);
         }
@@ -221,10 +216,7 @@ impl Operator {
 
     fn clear(&self, port: PortId) -> Result<(), DeviceError> {
         let now = self.raw(port)?;
-        self.zero
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(port, now);
+        lock(&self.zero).insert(port, now);
         Ok(())
     }
 
@@ -244,13 +236,8 @@ impl Operator {
         let settings = Settings {
             ports: self.devices.settings(),
             start: self.devices.workers().forwarding(),
-            revisions: *self
-                .revisions
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-            replicated: (self.replicated.lock())
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            revisions: *lock(&self.revisions),
+            replicated: lock(&self.replicated).clone(),
             ..self.settings.clone()
         };
         settings
@@ -342,6 +329,9 @@ impl Executor for Operator {
                     .map_err(|_| ExecError::Failed(format!("{value} is too large")))?;
                 self.all_devices(ports, |port| self.devices.size(port, item, value))
             }
+            Command::TxOffload { ports, on } => {
+                self.all_devices(ports, |port| self.devices.set_tx_offload(port, on))
+            }
             Command::PortStart(ports) => self.all(ports, |port| self.devices.start(port)),
             Command::PortStop(ports) => self.all(ports, |port| self.devices.stop(port)),
             Command::PortRule { ports, rule } => self.rule(ports, rule).await,
@@ -366,10 +356,7 @@ impl Executor for Operator {
             Command::Set(Setting::Revisions(revisions)) => {
                 let set = self.core.set_revisions(revisions).await;
                 set.map_err(|Gone| ExecError::ShuttingDown)?;
-                *self
-                    .revisions
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = revisions;
+                *lock(&self.revisions) = revisions;
                 Ok(Output::Done)
             }
             Command::Set(Setting::Replicate { subnet, rate }) => self.replicate(subnet, rate).await,
@@ -380,6 +367,11 @@ impl Executor for Operator {
             other => Err(ExecError::Unsupported(other.to_string())),
         }
     }
+}
+
+/// Whoever held the lock and panicked left what it is about whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn done(result: Result<Result<(), core::BindError>, Gone>) -> Result<(), ExecError> {

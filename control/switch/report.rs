@@ -40,6 +40,8 @@ impl Totals {
             "dropped": switch.dropped(),
             "to_gateway": switch.to_gateway,
             "to_replicas": switch.to_replicas,
+            "checksums_finished": switch.finished,
+            "segments_made": switch.segments,
             "tx_packets": switch.tx,
             "tx_bytes": switch.tx_bytes,
             "rx_missed": device.rx_missed,

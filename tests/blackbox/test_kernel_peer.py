@@ -186,9 +186,9 @@ STATES = [
 ]
 
 
-@pytest.mark.parametrize("device", ["net_af_packet", "net_tap"])
-def test_guests_talk_to_guests_of_a_linux_host(networks, switches, device):
-    hosts = Hosts(networks, switches, device)
+@pytest.mark.parametrize(("device", "config"), [("net_af_packet", ()), ("net_tap", ()), ("net_tap", ("port config 1 tx-offload on",))])
+def test_guests_talk_to_guests_of_a_linux_host(networks, switches, device, config):
+    hosts = Hosts(networks, switches, device, config=config)
     switch = hosts.switch
     switch.accept(*STATES)
     eventually("the guest's device is up", lambda: "LOWER_UP" in hosts.guest.ip("link show eth0"))

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 use vswitch::counters::{DropReason, PortTotals, WorkerCounters, total};
+use vswitch::io::Unfinished;
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, wire};
 use vswitch::stage::punt::{PORT_SHARE, PuntQueues};
 use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handoff, Link};
@@ -200,6 +201,7 @@ fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
     reasons.extend(misses());
     reasons.extend(fragments());
     reasons.extend(copies::copies());
+    reasons.extend(unfinished());
     // The control side drops for these.
     let others = [DropReason::OnDemandExpired, DropReason::OnDemandUnknown];
     let workers = DropReason::ALL
@@ -241,6 +243,49 @@ fn fragments() -> BTreeSet<&'static str> {
     // The option of the inner TCP header, behind 50 bytes: 576 less these and 40.
     assert_eq!(sent[50 + 54..50 + 58], [2, 4, 0x01, 0xe6]);
     BTreeSet::from([DropReason::NoBuffers.name()])
+}
+
+/// What a guest left undone: a checksum, segments with enough buffers for them and with too few, and nonsense. Why some was
+/// dropped.
+fn unfinished() -> BTreeSet<&'static str> {
+    let mut lab = Lab::new();
+    let subnet = Subnet::new(7, 1, 1, 0);
+    lab.guest(port(2), 1, std::slice::from_ref(&subnet));
+    lab.remote(9, &subnet);
+    lab.commit();
+    let (from, to) = (guest_mac(7, 1), guest_mac(7, 9));
+    let (src, dst) = (subnet.ip(1), subnet.ip(9));
+    let mut long = Vec::new();
+    etherparse::PacketBuilder::ethernet2(from, to)
+        .ipv4(src.octets(), dst.octets(), 64)
+        .tcp(1000, 80, 5, 4096)
+        .write(&mut long, &[7; 60_000])
+        .unwrap();
+    let udp = udp(from, to, src, dst);
+    let mut nonsense = udp.clone();
+    nonsense[23] = 1; // ICMP, whose checksum is nobody else's
+    let (checksum, segments) = (Unfinished::Checksum, Unfinished::Segments(600));
+    for (bytes, left, buffers, sent, freed) in [
+        (&udp, checksum, 0, 1, 0),
+        (&long, segments, 100, 100, 1),
+        (&long, segments, 99, 64, 1 + 35),
+        (&nonsense, checksum, 0, 0, 1),
+    ] {
+        let pool = wire(buffers.max(1));
+        while pool.len() < buffers {
+            pool.push(MemoryFrame::new(&[0; 2048])).unwrap();
+        }
+        let frame = MemoryFrame::new(bytes).of_pool(&pool).left(left);
+        lab.rx[2].push(frame).unwrap();
+        let (_, counts) = counted(|| while lab.worker.poll() != 0 {});
+        assert_eq!((counts.allocations, counts.frees), (0, freed));
+        assert_eq!(lab.out(UPLINK).len(), sent);
+    }
+    lab.balanced();
+    let totals = lab.totals(port(2));
+    assert_eq!(totals.drops_for(DropReason::NoBuffers), 1);
+    assert_eq!(totals.drops_for(DropReason::BadOffload), 1);
+    BTreeSet::from([DropReason::BadOffload.name()])
 }
 
 #[test]

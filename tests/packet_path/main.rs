@@ -22,6 +22,7 @@ mod tags;
 mod trunk;
 mod tunnel;
 mod underlay;
+mod unfinished;
 mod uplinks;
 mod vxlan;
 

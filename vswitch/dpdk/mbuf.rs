@@ -8,7 +8,12 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 use super::sys;
-use crate::io::{Checksum, Frame, Frames};
+use crate::io::{Checksum, Frame, Frames, Headers, Unfinished};
+
+/// What a driver says of a received frame that something is left to do of: as it is on receive, or as on send, which net_vhost
+/// does with `legacy-ol-flags=1`.
+const LEFT: u64 =
+    sys::ALKAID_RX_LRO | sys::ALKAID_TX_L4_MASK | sys::ALKAID_TX_TCP_SEG | sys::ALKAID_TX_UDP_SEG;
 
 /// A frame, owned: nobody else refers to its descriptor or its buffers. Dropping it frees it.
 ///
@@ -79,6 +84,36 @@ impl Mbuf {
         self.raw_mut().pkt_len += bytes;
         self.raw_mut().nb_segs += segments;
         self
+    }
+
+    /// The flags of a frame that was just received.
+    #[inline]
+    pub(super) fn flags(&self) -> u64 {
+        self.raw().ol_flags
+    }
+
+    /// Whether flags of one or more frames say that something is left to do. Of a checksum that a device did not verify, flags of
+    /// several frames taken together may say the same.
+    #[inline]
+    pub(super) const fn may_be_left(flags: u64) -> bool {
+        flags & (LEFT | sys::ALKAID_RX_L4_CKSUM_NONE) != 0
+    }
+
+    /// Notes what the driver says is left to do, in the flags that [`Frame::unfinished`] reads: those for sending, of which no
+    /// other is left. False: it is nothing.
+    pub(super) fn take_over(&mut self) -> bool {
+        let raw = self.raw_mut();
+        let flags = raw.ol_flags;
+        let segments = sys::ALKAID_RX_LRO | sys::ALKAID_TX_TCP_SEG | sys::ALKAID_TX_UDP_SEG;
+        let none = flags & sys::ALKAID_RX_L4_CKSUM_MASK == sys::ALKAID_RX_L4_CKSUM_NONE;
+        let left = match flags {
+            flags if flags & segments != 0 => sys::ALKAID_TX_TCP_SEG,
+            flags if none || flags & sys::ALKAID_TX_L4_MASK != 0 => sys::ALKAID_TX_TCP_CKSUM,
+            _ => 0,
+        };
+        let said = sys::ALKAID_TX_FLAGS | sys::ALKAID_RX_LRO | sys::ALKAID_RX_L4_CKSUM_MASK;
+        raw.ol_flags = flags & !said | left;
+        left != 0
     }
 
     /// Moves all bytes into the first segment. False, and no change, when they do not fit.
@@ -223,7 +258,9 @@ impl Frame for Mbuf {
         // SAFETY: reads this frame, which is ours, and takes buffers of its pool, which outlives it.
         let copy = unsafe { sys::rte_pktmbuf_copy(self.0.as_ptr(), self.raw().pool, from, len) };
         // SAFETY: a fresh mbuf, which nobody else refers to.
-        NonNull::new(copy).map(|copy| unsafe { Self::from_raw(copy) })
+        let mut copy = NonNull::new(copy).map(|copy| unsafe { Self::from_raw(copy) })?;
+        copy.set_finished(); // what the whole frame lacks, a part of it does not
+        Some(copy)
     }
 
     #[inline]
@@ -252,6 +289,48 @@ impl Frame for Mbuf {
         let raw = self.raw_mut();
         raw.ol_flags &= !sys::ALKAID_RX_CKSUM_FLAGS;
         raw.__bindgen_anon_1.packet_type = 0;
+    }
+
+    fn unfinished(&self) -> Option<Unfinished> {
+        match self.raw().ol_flags {
+            flags if flags & sys::ALKAID_TX_TCP_SEG != 0 => {
+                // SAFETY: reads a field of an mbuf that is live and ours.
+                let size = unsafe { sys::alkaid_mbuf_segment_size(self.0.as_ptr()) };
+                Some(Unfinished::Segments(size))
+            }
+            flags if flags & sys::ALKAID_TX_L4_MASK != 0 => Some(Unfinished::Checksum),
+            _ => None,
+        }
+    }
+
+    fn set_finished(&mut self) {
+        self.raw_mut().ol_flags &= !sys::ALKAID_TX_FLAGS;
+    }
+
+    fn leave_to_device(&mut self, left: Unfinished, headers: &Headers) {
+        // The size of segments stays where the driver put it.
+        let segments = match left {
+            Unfinished::Segments(_) => sys::ALKAID_TX_TCP_SEG,
+            Unfinished::Checksum => 0,
+        };
+        let (checksum, kind) = match headers.is_udp {
+            true => (sys::ALKAID_TX_UDP_CKSUM, sys::RTE_PTYPE_L4_UDP),
+            false => (sys::ALKAID_TX_TCP_CKSUM | segments, sys::RTE_PTYPE_L4_TCP),
+        };
+        let version = match headers.is_ipv6 {
+            true => sys::ALKAID_TX_IPV6,
+            false => sys::ALKAID_TX_IPV4,
+        };
+        let raw = self.raw_mut();
+        raw.ol_flags = raw.ol_flags & !sys::ALKAID_TX_FLAGS | checksum | version;
+        let Headers {
+            link,
+            ip,
+            transport,
+            ..
+        } = *headers;
+        // SAFETY: writes fields of an mbuf that is live and ours.
+        unsafe { sys::alkaid_mbuf_set_headers(self.0.as_ptr(), link, ip, transport, kind) };
     }
 
     #[inline]

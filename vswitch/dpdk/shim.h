@@ -19,6 +19,16 @@ struct rte_mbuf *alkaid_mbuf_alloc(struct rte_mempool *pool);
 void alkaid_mbuf_free(struct rte_mbuf *frame);
 /* Moves all bytes into the first segment: 0, or -1 (and no change) when they do not fit. */
 int alkaid_mbuf_linearize(struct rte_mbuf *frame);
+/* The payload of each TCP segment that the frame is to become, in bytes. */
+uint16_t alkaid_mbuf_segment_size(const struct rte_mbuf *frame);
+/* Sets the size of the headers and what is in them: what a device goes by that finishes a frame. */
+void alkaid_mbuf_set_headers(struct rte_mbuf *frame, uint16_t l2, uint16_t l3, uint16_t l4, uint32_t packet_type);
+/* Notes from now on what the guest behind a port of net_vhost says it takes: at once, and whenever one comes or goes. */
+void alkaid_guest_watch(uint16_t port);
+void alkaid_guest_forget(uint16_t port);
+/* The features that it and the port agreed on (virtio 1.1 section 5.1.3), a bit each; none while there is no guest. Any
+ * thread may ask. */
+uint64_t alkaid_guest_features(uint16_t port);
 /* The bytes a buffer of this pool holds, headroom included. */
 uint16_t alkaid_pool_data_room(struct rte_mempool *pool);
 
@@ -38,6 +48,11 @@ typedef void (*alkaid_log_sink)(const char *line, size_t length);
 /* Sends DPDK's log to `sink`, instead of stdout and syslog. 0, or -1 with errno. Call once. */
 int alkaid_log_to(alkaid_log_sink sink);
 
+/* Features: frames without TCP or UDP checksums are taken, and TCP over IPv4 or IPv6 that is to be cut. */
+static const uint64_t ALKAID_GUEST_CSUM = 1ULL << 1;
+static const uint64_t ALKAID_GUEST_TSO4 = 1ULL << 7;
+static const uint64_t ALKAID_GUEST_TSO6 = 1ULL << 8;
+
 /* Macros that bindgen does not evaluate. */
 static const unsigned ALKAID_LCORE_ANY = LCORE_ID_ANY;
 static const uint64_t ALKAID_NO_OWNER = RTE_ETH_DEV_NO_OWNER;
@@ -51,6 +66,20 @@ static const uint64_t ALKAID_RX_IP_CKSUM_BAD = RTE_MBUF_F_RX_IP_CKSUM_BAD;
 static const uint64_t ALKAID_RX_OUTER_IP_CKSUM_BAD = RTE_MBUF_F_RX_OUTER_IP_CKSUM_BAD;
 static const uint64_t ALKAID_RX_CKSUM_FLAGS = RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK |
 	RTE_MBUF_F_RX_OUTER_IP_CKSUM_BAD | RTE_MBUF_F_RX_OUTER_L4_CKSUM_MASK;
+static const uint64_t ALKAID_RX_L4_CKSUM_MASK = RTE_MBUF_F_RX_L4_CKSUM_MASK;
+static const uint64_t ALKAID_RX_L4_CKSUM_NONE = RTE_MBUF_F_RX_L4_CKSUM_NONE;
+static const uint64_t ALKAID_RX_LRO = RTE_MBUF_F_RX_LRO;
+static const uint64_t ALKAID_TX_L4_MASK = RTE_MBUF_F_TX_L4_MASK;
+static const uint64_t ALKAID_TX_TCP_CKSUM = RTE_MBUF_F_TX_TCP_CKSUM;
+static const uint64_t ALKAID_TX_UDP_CKSUM = RTE_MBUF_F_TX_UDP_CKSUM;
+static const uint64_t ALKAID_TX_TCP_SEG = RTE_MBUF_F_TX_TCP_SEG;
+static const uint64_t ALKAID_TX_UDP_SEG = RTE_MBUF_F_TX_UDP_SEG;
+static const uint64_t ALKAID_TX_IPV4 = RTE_MBUF_F_TX_IPV4;
+static const uint64_t ALKAID_TX_IPV6 = RTE_MBUF_F_TX_IPV6;
+static const uint64_t ALKAID_TX_FLAGS = RTE_MBUF_F_TX_OFFLOAD_MASK;
+static const uint64_t ALKAID_RXO_L4_CKSUM = RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+static const uint64_t ALKAID_TXO_L4_CKSUM = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+static const uint64_t ALKAID_TXO_TCP_TSO = RTE_ETH_TX_OFFLOAD_TCP_TSO;
 static const uint64_t ALKAID_RXO_IPV4_CKSUM = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
 static const uint64_t ALKAID_RXO_SCATTER = RTE_ETH_RX_OFFLOAD_SCATTER;
 static const uint64_t ALKAID_RXO_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;

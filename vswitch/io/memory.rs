@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 
-use super::{Frame, Frames, RxQueue, TxQueue};
+use super::{Frame, Frames, Headers, RxQueue, TxQueue, Unfinished};
 
 /// Bytes in front of a fresh frame, as in DPDK's buffers (RTE_PKTMBUF_HEADROOM).
 const HEADROOM: usize = 128;
@@ -23,6 +23,8 @@ pub struct MemoryFrame {
     rest: Vec<u8>,
     /// Where copies take their buffers; `None`: from the heap.
     pool: Option<Wire>,
+    unfinished: Option<Unfinished>,
+    left: Option<Headers>,
 }
 
 impl MemoryFrame {
@@ -41,7 +43,21 @@ impl MemoryFrame {
             start: HEADROOM,
             rest: rest.to_vec(),
             pool: None,
+            unfinished: None,
+            left: None,
         }
+    }
+
+    /// The same, of which its sender left this undone.
+    #[must_use]
+    pub fn left(self, undone: Unfinished) -> Self {
+        let unfinished = Some(undone);
+        Self { unfinished, ..self }
+    }
+
+    /// What was left to the device, if anything was: where the headers are.
+    pub const fn left_to_device(&self) -> Option<Headers> {
+        self.left
     }
 
     /// Copies of it are to be frames of this pool: what they do not fit is an empty pool to them.
@@ -67,6 +83,8 @@ impl Clone for MemoryFrame {
             start: self.start,
             rest: self.rest.clone(),
             pool: self.pool.clone(),
+            unfinished: self.unfinished,
+            left: self.left,
         }
     }
 }
@@ -123,6 +141,18 @@ impl Frame for MemoryFrame {
         fits
     }
 
+    fn unfinished(&self) -> Option<Unfinished> {
+        self.unfinished
+    }
+
+    fn set_finished(&mut self) {
+        (self.unfinished, self.left) = (None, None);
+    }
+
+    fn leave_to_device(&mut self, left: Unfinished, headers: &Headers) {
+        (self.unfinished, self.left) = (Some(left), Some(*headers));
+    }
+
     fn copy(&self, bytes: Range<usize>) -> Option<Self> {
         if bytes.end > self.len() {
             return None;
@@ -165,6 +195,10 @@ impl RxQueue for MemoryRx {
         let room = max.min(into.remaining_capacity());
         into.extend(std::iter::from_fn(|| self.0.pop()).take(room));
         into.len() - before
+    }
+
+    fn brought_unfinished(&self) -> bool {
+        true
     }
 }
 

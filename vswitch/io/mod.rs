@@ -26,6 +26,42 @@ pub enum Checksum {
     Unknown,
 }
 
+/// What the sender of a frame left for others to do, as a guest behind virtio does (virtio 1.1 section 5.1.6.2). In either
+/// case the TCP or UDP checksum is missing: its field has the sum of the pseudo header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unfinished {
+    /// Nothing else is missing.
+    Checksum,
+    /// It is to be cut into TCP segments with so many bytes of payload each.
+    Segments(u16),
+}
+
+/// Bytes of the headers of a TCP or UDP packet in a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Headers {
+    /// Ethernet, with VLAN tags.
+    pub link: u16,
+    /// IP, with options or extension headers.
+    pub ip: u16,
+    /// TCP with its options, or UDP.
+    pub transport: u16,
+    /// IPv6, not IPv4.
+    pub is_ipv6: bool,
+    /// UDP, not TCP.
+    pub is_udp: bool,
+}
+
+/// What a device finishes of frames that leave by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Finishes {
+    /// TCP and UDP checksums, or its receiver takes frames without.
+    pub checksums: bool,
+    /// Cuts TCP over IPv4 into segments, or its receiver takes frames that are to be.
+    pub segments_ipv4: bool,
+    /// The same over IPv6.
+    pub segments_ipv6: bool,
+}
+
 /// One packet in memory, with one owner. May have several segments; headers are read and written in the
 /// first one ([`Frame::head`]), the rest is carried.
 pub trait Frame: Sized + Send {
@@ -75,6 +111,18 @@ pub trait Frame: Sized + Send {
     /// Forgets what the device said of checksums: the header they were about is gone (decapsulation).
     fn clear_offloads(&mut self) {}
 
+    /// What its sender left to do, or is left to the device by now.
+    fn unfinished(&self) -> Option<Unfinished> {
+        None
+    }
+
+    /// Nothing is left to do any more.
+    fn set_finished(&mut self) {}
+
+    /// Leaves this to the device that it leaves by, which says that it [`Finishes`] it. From here on its headers keep their
+    /// lengths.
+    fn leave_to_device(&mut self, _left: Unfinished, _headers: &Headers) {}
+
     /// Asks the CPU to fetch the first cache line of [`Frame::head`].
     #[inline]
     fn prefetch_head(&self) {}
@@ -94,6 +142,12 @@ pub trait RxQueue: Send {
     /// Appends up to `max` received frames to `into` (never more than fit) and returns how many.
     /// Never blocks.
     fn rx_burst(&mut self, into: &mut Frames<Self::Frame>, max: usize) -> usize;
+
+    /// Whether frames that arrived last may be unfinished.
+    #[inline]
+    fn brought_unfinished(&self) -> bool {
+        false
+    }
 }
 
 /// The sending end of one queue of a port. One worker feeds it.
@@ -105,4 +159,9 @@ pub trait TxQueue: Send {
     /// device's from then on. What it refused (its ring is full) remains in `frames`, in order. Never blocks.
     /// Returns how many were accepted.
     fn tx_burst(&mut self, frames: &mut Frames<Self::Frame>) -> usize;
+
+    /// What the device finishes, at this moment.
+    fn finishes(&self) -> Finishes {
+        Finishes::default()
+    }
 }

@@ -14,6 +14,7 @@ use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, TxQueue};
 use crate::stage::transmit::Egress;
 use crate::stage::{deliver, encap, route};
+use crate::tables::neighbors::Template;
 use crate::tables::{Hop, PortId, Tables, TenantPort};
 use crate::wire::{EthernetHdr, Ipv4Hdr, ipv4};
 
@@ -169,19 +170,7 @@ fn fragments<F: Frame>(
     guest: &TenantPort,
     tables: &Tables,
 ) -> Result<ArrayVec<F, MAX_FRAGMENTS>, DropReason> {
-    let template = match meta.neighbor.hop() {
-        Hop::Local(to) => {
-            deliver::local(frame.head_mut(), meta, from, to, tables)?;
-            None
-        }
-        Hop::Remote(hop) => {
-            if meta.routed {
-                let dvr = encap::host_dvr(guest).unwrap_or(meta.dst_mac);
-                deliver::reroute(frame.head_mut(), meta, dvr);
-            }
-            Some(tables.neighbors.hops_of(meta.flow).template(hop))
-        }
-    };
+    let template = aim(frame, meta, from, guest, tables)?;
     let mut fragments = cut.make(frame).ok_or(DropReason::NoBuffers)?;
     if let Some(template) = template {
         for fragment in &mut fragments {
@@ -190,4 +179,28 @@ fn fragments<F: Frame>(
         }
     }
     Ok(fragments)
+}
+
+/// Readies a frame for its way, before it is cut: what is delivered here then leaves by `meta.out`, what goes to another host
+/// gets this template in front of each piece.
+pub(super) fn aim<F: Frame>(
+    frame: &mut F,
+    meta: &mut Meta,
+    from: PortId,
+    guest: &TenantPort,
+    tables: &Tables,
+) -> Result<Option<Template>, DropReason> {
+    match meta.neighbor.hop() {
+        Hop::Local(to) => {
+            deliver::local(frame.head_mut(), meta, from, to, tables)?;
+            Ok(None)
+        }
+        Hop::Remote(hop) => {
+            if meta.routed {
+                let dvr = encap::host_dvr(guest).unwrap_or(meta.dst_mac);
+                deliver::reroute(frame.head_mut(), meta, dvr);
+            }
+            Ok(Some(tables.neighbors.hops_of(meta.flow).template(hop)))
+        }
+    }
 }

@@ -7,6 +7,7 @@ pub mod decap;
 pub mod deliver;
 pub mod edge;
 pub mod encap;
+pub mod finish;
 pub mod fragment;
 pub mod guard;
 pub mod limits;

@@ -59,10 +59,11 @@ fn run<F: Frame>(burst: &mut Burst<F>, back: u16, limits: &Limits, hops: &NextHo
             Payload::Ipv6 => IPV6,
             Payload::Other => continue,
         };
+        let unfinished = frame.unfinished().is_some();
         if let Some(segment) = first_segment(frame.head_mut(), meta.payload) {
             let there = mtu_in(limits.longest_to(meta.neighbor.hop(), hops));
             let fits = there.min(back).saturating_sub(headers);
-            tcp::lower_mss(segment, fits.max(least));
+            tcp::lower_mss(segment, fits.max(least), unfinished);
         }
     }
 }

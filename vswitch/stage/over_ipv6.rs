@@ -100,6 +100,7 @@ fn seal<F: Frame>(frame: &mut F) {
 
 /// The one's complement sum of the pseudo header and the datagram behind it, which ends where the frame does: 0xffff if
 /// there is a checksum and it is right.
+#[inline(never)]
 fn udp_sum<F: Frame>(frame: &F, ip: &Ipv6Hdr) -> u16 {
     let pseudo = ipv6::pseudo_sum(ip.src(), ip.dst(), ipv4::UDP, ip.payload_len() as u16);
     let mut parts = frame.parts();

@@ -11,7 +11,7 @@
 //! Of the subnets that share a VNI, only guests in those with replication send, and get anything.
 //!
 //! Reads the frame, `meta.payload`, `key` of what another host sent, and what [`encap`] reads.
-//! Drops `NotFlooded`, `ReplicationLimited`, `NoReceivers`, `TooBig`, `NoHeadroom`, `EcnIllegal`, and those of [`parse`].
+//! Drops `NotFlooded`, `ReplicationLimited`, `NoReceivers`, `TooBig`, `NoHeadroom`, `EcnIllegal`, and those of [`parse`] and [`finish`].
 //!
 //! All of it is off the path of other frames, behind the rest of their burst. The last copy is the frame itself and counts as
 //! the packet; the others are the switch's own, in buffers of its pool. One that there is no buffer for, or that is too long for
@@ -28,7 +28,7 @@ use crate::stage::edge::{Edge, arp, nd};
 use crate::stage::limits::Limits;
 use crate::stage::transmit::Egress;
 use crate::stage::trunk::Subports;
-use crate::stage::{deliver, encap, parse, route, tagged};
+use crate::stage::{deliver, encap, finish, parse, route, tagged};
 use crate::tables::neighbors::Entry;
 use crate::tables::{
     DomainId, Hop, MAX_PORTS, MAX_REPLICATED_HOSTS, Neighbor, Neighbors, PortId, Role, Tables,
@@ -131,7 +131,12 @@ impl<F: Frame> Originals<F> {
     /// Copies and sends those of a guest. Never blocks, allocates or logs.
     #[cold]
     pub fn send<T: TxQueue<Frame = F>>(&mut self, guest: &TenantPort, mut copying: Copying<'_, T>) {
-        for (frame, mut meta) in self.0.drain(..) {
+        for (mut frame, mut meta) in self.0.drain(..) {
+            // Some receivers would not: all get it whole.
+            if let Err(reason) = finish::whole(&mut frame, copying.counters.port(copying.from)) {
+                copying.count(reason);
+                continue;
+            }
             let subnet = route::subnet(guest, frame.head(), &meta);
             let on = subnet.and_then(|subnet| Some((subnet, subnet.replication.as_ref()?)));
             let Some((subnet, replication)) = on else {

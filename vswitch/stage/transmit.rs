@@ -10,7 +10,7 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
-use crate::io::{Frame, Frames, MAX_BURST, TxQueue};
+use crate::io::{Finishes, Frame, Frames, MAX_BURST, TxQueue};
 use crate::stage::trunk::Subports;
 use crate::stage::vlan;
 use crate::tables::{MAX_PORTS, PortId};
@@ -107,6 +107,17 @@ impl<T: TxQueue> Egress<T> {
     /// The same, to say which those are.
     pub const fn subports_mut(&mut self) -> &mut Subports {
         &mut self.ways.subports
+    }
+
+    /// What is finished by the device of a port. Nothing where another worker has its tx queue, or a tag is to go on.
+    pub(super) fn finishes(&self, port: PortId) -> Finishes {
+        match &self.ways.own[port.index()] {
+            Some(Way {
+                link: Link::Own(tx) | Link::Shared(tx, _),
+                vlan: None,
+            }) => tx.finishes(),
+            _ => Finishes::default(),
+        }
     }
 
     /// Sends a burst that arrived on `from`, each frame by the port in its metadata, in order per port. Leaves

@@ -211,6 +211,29 @@ pub fn make_fragment(header: &mut [u8], payload: usize, offset: usize, more: boo
     }
 }
 
+/// Makes the header, with its options, that of segment `number` of a packet that is cut into such, of `payload` bytes. Returns
+/// the sum of the pseudo header in front of these (RFC 9293 section 3.1). The bytes must fit a packet.
+pub fn make_segment(header: &mut [u8], payload: usize, number: u16) -> u16 {
+    let len = header.len();
+    let Ok((ip, _)) = Ipv4Hdr::mut_from_prefix(header) else {
+        return 0;
+    };
+    ip.total_len = U16::new((len + payload) as u16);
+    ip.id = U16::new(ip.id.get().wrapping_add(number));
+    ip.checksum = U16::ZERO;
+    let pseudo = [
+        sum(ip.src.as_bytes()),
+        sum(ip.dst.as_bytes()),
+        payload as u16,
+    ];
+    let pseudo = pseudo.into_iter().map(u32::from).sum::<u32>() + u32::from(ip.protocol);
+    let checksum = !sum(header);
+    if let Ok((ip, _)) = Ipv4Hdr::mut_from_prefix(header) {
+        ip.checksum = U16::new(checksum);
+    }
+    fold(pseudo)
+}
+
 /// Those of a header's options that each fragment has (RFC 791 section 3.1), padded to whole words. What makes no sense
 /// ends the list.
 pub fn copied_options(options: &[u8]) -> ArrayVec<u8, MAX_OPTIONS> {

@@ -160,6 +160,17 @@ pub fn pseudo_sum(src: Ipv6Addr, dst: Ipv6Addr, next_header: u8, len: u16) -> u1
     ipv4::fold(words[0] + words[1] + u32::from(next_header) + u32::from(len))
 }
 
+/// Makes the header, with its extensions, that of a segment of `payload` bytes of what `next_header` names. Returns the sum of
+/// the pseudo header in front of these. The bytes must fit a packet.
+pub fn make_segment(header: &mut [u8], payload: usize, next_header: u8) -> u16 {
+    let len = header.len();
+    let Ok((ip, _)) = Ipv6Hdr::mut_from_prefix(header) else {
+        return 0;
+    };
+    ip.payload_len = U16::new((len - Ipv6Hdr::LEN + payload) as u16);
+    pseudo_sum(ip.src(), ip.dst(), next_header, payload as u16)
+}
+
 /// True for the headers that [`upper_layer`] looks behind.
 pub const fn is_extension(next_header: u8) -> bool {
     matches!(next_header, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION)

@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: MIT
-//! TCP (RFC 9293): what a connection's first segments say of the size of later ones.
+//! TCP (RFC 9293): what a connection's first segments say of the size of later ones, and a segment as several.
 
 use super::ipv4;
 
 /// Bytes of the header without options.
 const LEN: usize = 20;
 
-const CHECKSUM: usize = 16;
+/// Where in the header the checksum is.
+pub const CHECKSUM: usize = 16;
 
+/// Where in the header the flags are, and some of them (RFC 9293 section 3.1).
+const FLAGS: usize = 13;
+const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
+const PSH: u8 = 0x08;
+const CWR: u8 = 0x80;
+
+/// Where in the header the sequence number is.
+const SEQUENCE: std::ops::Range<usize> = 4..8;
 
 /// Kind of the maximum segment size option, its bytes, and where in it the size is (RFC 9293 section 3.2).
 const MSS: u8 = 2;
@@ -17,12 +26,34 @@ const MSS_AT: usize = 2;
 
 /// True for a segment that begins a connection, or accepts one.
 pub fn is_syn(segment: &[u8]) -> bool {
-    segment.get(13).is_some_and(|flags| flags & SYN != 0)
+    segment.get(FLAGS).is_some_and(|flags| flags & SYN != 0)
+}
+
+/// Bytes of a segment's header, with options; `None`: it is not whole, or says less than it has.
+pub fn header_len(segment: &[u8]) -> Option<usize> {
+    let len = usize::from(segment.get(12)? >> 4) * 4;
+    (LEN..=segment.len()).contains(&len).then_some(len)
+}
+
+/// Makes the header, which is whole, that of a part of its segment, which begins `at` bytes behind that. The checksum is
+/// left zero. What ends the segment (FIN, PSH) is said by the last part, and what is said once (CWR, RFC 3168 section 6.1.2) by
+/// the first.
+pub fn make_part(header: &mut [u8], at: u32, is_last: bool) {
+    if let Some(Ok(sequence)) = header.get_mut(SEQUENCE).map(<&mut [u8; 4]>::try_from) {
+        *sequence = u32::from_be_bytes(*sequence).wrapping_add(at).to_be_bytes();
+    }
+    if let Some(flags) = header.get_mut(FLAGS) {
+        *flags &= if is_last { u8::MAX } else { !(FIN | PSH) };
+        *flags &= if at == 0 { u8::MAX } else { !CWR };
+    }
+    if let Some(checksum) = header.get_mut(CHECKSUM..CHECKSUM + 2) {
+        checksum.fill(0);
+    }
 }
 
 /// Lowers the maximum segment size that a segment announces to `most`, if it announces more. Updates the checksum (RFC 1624
-/// equation 3): a wrong one stays wrong.
-pub fn lower_mss(segment: &mut [u8], most: u16) {
+/// equation 3), unless that is not made yet (`unfinished`): a wrong one stays wrong.
+pub fn lower_mss(segment: &mut [u8], most: u16, unfinished: bool) {
     let Some(at) = find_mss(segment) else { return };
     let [.., high, low] = segment[..at + 2] else {
         return;
@@ -32,6 +63,9 @@ pub fn lower_mss(segment: &mut [u8], most: u16) {
         return;
     }
     segment[at..at + 2].copy_from_slice(&most.to_be_bytes());
+    if unfinished {
+        return;
+    }
     // At an odd offset its bytes are in two words, each in the other half.
     let (old, new) = match at % 2 {
         0 => (size, most),
@@ -91,7 +125,7 @@ mod tests {
                 let [high, low] = size.to_be_bytes();
                 let mut segment = syn(&[front, &[MSS, 4, high, low]].concat());
                 let before = segment.clone();
-                lower_mss(&mut segment, 1410);
+                lower_mss(&mut segment, 1410, false);
                 assert_eq!(ipv4::sum(&segment), 0xffff, "{front:?} {size}");
                 let at = LEN + front.len() + MSS_AT;
                 assert_eq!(segment[at..at + 2], size.min(1410).to_be_bytes());
@@ -124,13 +158,20 @@ mod tests {
                 assert_eq!(segment[12], 0x60);
             }
             let before = segment.clone();
-            lower_mss(&mut segment, 100);
+            lower_mss(&mut segment, 100, false);
             assert_eq!(segment, before, "{options:?}");
         }
         let whole = syn(&[MSS, 4, 0xff, 0xff]);
+        let mut unfinished = whole.clone();
+        lower_mss(&mut unfinished, 100, true);
+        assert_eq!(
+            unfinished[CHECKSUM..CHECKSUM + 2],
+            whole[CHECKSUM..CHECKSUM + 2]
+        );
+        assert_eq!(unfinished[LEN + MSS_AT..][..2], [0, 100]);
         for len in 0..24 {
             let mut cut = whole[..len].to_vec();
-            lower_mss(&mut cut, 100);
+            lower_mss(&mut cut, 100, false);
             assert_eq!(cut, whole[..len]);
         }
         assert!(is_syn(&whole) && !is_syn(&whole[..13]));

@@ -23,6 +23,9 @@ impl UdpHdr {
     /// Bytes of the header.
     pub const LEN: usize = size_of::<Self>();
 
+    /// Where in the header the checksum is.
+    pub const CHECKSUM: usize = 6;
+
     /// The header of a datagram of this switch's own over IPv4, with its checksum. `payload`: at most
     /// 65,507 bytes.
     pub fn own(ports: (u16, u16), addresses: (u32, u32), payload: &[u8]) -> Self {

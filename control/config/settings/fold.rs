@@ -128,6 +128,10 @@ impl<'a> Fold<'a> {
                 let value = u16::try_from(*value).unwrap_or(u16::MAX);
                 self.each_device(line, *ports, |port| *port.item(*item) = Some(value));
             }
+            Command::TxOffload { ports, on } => {
+                self.once(line, format!("port config {ports} tx-offload"));
+                self.each_device(line, *ports, |port| port.tx_offload = Some(*on));
+            }
             Command::PortRule { ports, rule } => {
                 self.once(line, format!("port config {ports} {}", rule.word()));
                 self.each_port(line, *ports, |port| rule.apply(&mut port.rules));

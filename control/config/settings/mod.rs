@@ -63,6 +63,8 @@ pub(crate) struct PortSettings {
     pub(crate) mtu: Option<u16>,
     /// Whether it receives frames for other stations.
     pub(crate) promisc: Option<bool>,
+    /// Whether checksums and segments that a guest left undone are left to it in turn.
+    pub(crate) tx_offload: Option<bool>,
     /// What holds for its guest.
     pub(crate) rules: PortRules,
     /// The controller's id of it.
@@ -383,6 +385,7 @@ impl PortSettings {
             })
         };
         let mut all: Vec<Command> = items.into_iter().filter_map(config).collect();
+        all.extend(self.tx_offload.map(|on| Command::TxOffload { ports, on }));
         all.extend(
             self.promisc
                 .map(|on| Command::Set(Setting::Promisc { ports, on })),

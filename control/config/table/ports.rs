@@ -116,6 +116,28 @@ are those of port 3.",
         MTU_DETAILS
     ),
     Spec {
+        parts: &[
+            Is("port"),
+            Is("config"),
+            PORTS,
+            Is("tx-offload"),
+            arg(
+                "on|off",
+                Kind::OnOff,
+                "default: on with virtio (net_vhost, net_virtio, net_virtio_user), else off",
+            ),
+        ],
+        when: When::Always,
+        summary: "Says whether checksums and TCP segments that a guest left undone are left to a port's device",
+        details: "\
+Guests behind virtio may leave these to their port. A guest of this host whose port has this on gets them as they are, if it said that \
+it takes such. All else the switch finishes in software, also what goes into VXLAN: `show port stats` counts \
+`checksums_finished` and `segments_made`. Other devices may make checksums, but many of them then send all frames by a slower \
+function, and net_tap makes them in a loop on the worker. `show port info` says what a device does. In the start-up file this \
+follows the `port attach` that makes the port; a running port is stopped first.",
+        build: make!([Value::Ports(ports), Value::OnOff(on)] => Command::TxOffload { ports: *ports, on: *on }),
+    },
+    Spec {
         parts: &[Is("port"), Is("bind"), PORT, ID],
         when: When::Always,
         summary: "Says which of the controller's ports a port is",

@@ -56,6 +56,14 @@ fn what_testpmd_users_type_is_understood() {
             value: 1024
         }
     );
+    for (word, on) in [("on", true), ("off", false)] {
+        let ports = one(0);
+        let offload = Command::TxOffload { ports, on };
+        assert_eq!(
+            command(&format!("port config 0 tx-offload {word}")),
+            offload
+        );
+    }
     let rule = |ports, on| Command::PortRule {
         ports,
         rule: PortRule::AntiSpoofing(on),

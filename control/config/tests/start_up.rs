@@ -55,7 +55,7 @@ fn a_whole_file_is_folded() {
     let settings = settings(
         "eal -l 0\neal --no-huge\nset corelist 2-3\nport attach net_af_packet0,iface=va0\nport attach net_tap0\n\
          port attach net_vhost0,iface=/tmp/s\nport config all rxq 2\nport config 2 rxq 1\nport config 0 mtu 1600\n\
-         set promisc 0 on\nset vtep 192.0.2.1/24 port 0\nset host port 1\nport bind 2 p-2\n\
+         port config 1 tx-offload on\nset promisc 0 on\nset vtep 192.0.2.1/24 port 0\nset host port 1\nport bind 2 p-2\n\
          set underlay neighbor 192.0.2.9 02:00:00:00:00:09\nset underlay gateway 192.0.2.254 02:00:00:00:00:fe\n\
          set log debug\nset log format json\nset metrics listen 127.0.0.1:9464\nset control socket /tmp/x.sock\n\
          set store /tmp/x.store\nset resync 300\nstart",
@@ -66,6 +66,8 @@ fn a_whole_file_is_folded() {
         (settings.workers, settings.corelist.clone()),
         (2, Some(vec![2, 3]))
     );
+    let tx_offload = settings.ports.iter().map(|port| port.tx_offload);
+    assert_eq!(tx_offload.collect::<Vec<_>>(), [None, Some(true), None]);
     assert_eq!(
         settings
             .ports

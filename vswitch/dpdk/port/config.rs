@@ -3,6 +3,7 @@
 
 use super::PortError;
 use super::device::Device;
+use super::finisher::Finisher;
 use crate::dpdk::error::Errno;
 use crate::dpdk::pool::Mempool;
 use crate::dpdk::sys;
@@ -21,8 +22,16 @@ const ETHERNET_HEADER_AND_CRC: u32 = 14 + 4;
 /// Drivers that send frames of several segments and do not say so: one copies them out, the other only frees them.
 const CHAINS_UNANNOUNCED: &[&str] = &["net_pcap", "net_null"];
 
+/// Drivers that hand over what a guest left undone, also where they are not asked to: net_vhost with `legacy-ol-flags=1`, and
+/// segments with `tso=1`.
+const UNASKED: &[&str] = &["net_vhost"];
+
 /// Drivers whose checksum "offload" is a loop over the whole payload, on the worker.
 const SOFTWARE_CHECKSUM: &[&str] = &["net_tap"];
+
+/// Drivers of virtio, on either side of it: a sender may leave checksums and segments to its receiver, who gets them as they are
+/// if it takes them.
+const VIRTIO: &[&str] = &["net_vhost", "net_virtio", "net_virtio_user"];
 
 /// Drivers over a device of the kernel's, which has the MTU: they carry longer frames than they say, and DPDK would refuse
 /// to tell them.
@@ -45,6 +54,10 @@ pub struct PortConfig {
     pub promisc: bool,
     /// Receives frames for all groups too: neighbor discovery asks in one.
     pub groups: bool,
+    /// A guest is behind it, who may leave checksums to whoever needs them.
+    pub guest: bool,
+    /// Checksums, and segments of TCP, are left to the device; `None`: where this is less work than to make them here.
+    pub tx_offload: Option<bool>,
     /// All frames sent here are from the same pool, and from nowhere else: some drivers then free them faster.
     pub one_pool: bool,
 }
@@ -59,6 +72,8 @@ impl Default for PortConfig {
             mtu: None,
             promisc: true,
             groups: false,
+            guest: false,
+            tx_offload: None,
             one_pool: false,
         }
     }
@@ -73,6 +88,10 @@ pub(super) struct Setup {
     pub(super) txd: u16,
     pub(super) rx_offloads: u64,
     pub(super) tx_offloads: u64,
+    /// Received frames may be unfinished.
+    pub(super) unfinished: bool,
+    /// What the device finishes of frames that leave by it.
+    pub(super) finisher: Finisher,
     /// The driver sends frames of several segments.
     pub(super) chains: bool,
     /// Received frames are spread over the queues by the device.
@@ -115,15 +134,21 @@ impl Setup {
                 least: can.min_rx_bufsize,
             });
         }
+        let driver = device.driver();
+        let rx_offloads = rx_offloads(&can, config, device, room);
+        let tx_offloads = tx_offloads(&can, config, &driver);
         let mut setup = Self {
             rxq: config.rxq,
             txq: config.txq,
             rxd: 0,
             txd: 0,
-            rx_offloads: rx_offloads(&can, config, device, room),
-            tx_offloads: tx_offloads(&can, config),
+            rx_offloads,
+            tx_offloads,
+            unfinished: rx_offloads & sys::ALKAID_RXO_L4_CKSUM != 0
+                || UNASKED.contains(&driver.as_str()),
+            finisher: Finisher::new(device.id(), &driver, tx_offloads),
             chains: can.tx_offload_capa & sys::ALKAID_TXO_MULTI_SEGS != 0
-                || CHAINS_UNANNOUNCED.contains(&device.driver().as_str()),
+                || CHAINS_UNANNOUNCED.contains(&driver.as_str()),
             rss: config.rxq > 1 && can.flow_type_rss_offloads & sys::ALKAID_RSS_FLOWS != 0,
             promisc_wanted: config.promisc,
             promisc: Ok(()),
@@ -237,6 +262,9 @@ fn rx_offloads(
     if !SOFTWARE_CHECKSUM.contains(&device.driver().as_str()) {
         wanted |= sys::ALKAID_RXO_IPV4_CKSUM;
     }
+    if config.guest && VIRTIO.contains(&device.driver().as_str()) {
+        wanted |= sys::ALKAID_RXO_L4_CKSUM;
+    }
     if longest > room {
         // Costs some drivers their fastest receive function, hence not always.
         wanted |= sys::ALKAID_RXO_SCATTER;
@@ -245,8 +273,18 @@ fn rx_offloads(
 }
 
 /// Offloads on send that help, of those the device has.
-fn tx_offloads(can: &sys::rte_eth_dev_info, config: &PortConfig) -> u64 {
+fn tx_offloads(can: &sys::rte_eth_dev_info, config: &PortConfig, driver: &str) -> u64 {
     let mut wanted = sys::ALKAID_TXO_MULTI_SEGS;
+    let is_virtio = VIRTIO.contains(&driver);
+    // Other devices send all frames by a slower function if they may have to look into one.
+    if config.tx_offload.unwrap_or(is_virtio)
+        && can.tx_offload_capa & sys::ALKAID_TXO_L4_CKSUM == sys::ALKAID_TXO_L4_CKSUM
+    {
+        wanted |= sys::ALKAID_TXO_L4_CKSUM;
+        if is_virtio {
+            wanted |= sys::ALKAID_TXO_TCP_TSO;
+        }
+    }
     if config.one_pool {
         wanted |= sys::ALKAID_TXO_FAST_FREE;
     }

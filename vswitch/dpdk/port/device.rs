@@ -256,6 +256,8 @@ impl Drop for Device {
             // Best effort: there is nobody to tell, and close stops what it can.
             let _ = self.stop();
         }
+        // SAFETY: the port is ours, watched or not.
+        unsafe { sys::alkaid_guest_forget(self.id) };
         // SAFETY: the port is ours; its queues are dropped, as each holds the device.
         let closed = unsafe { sys::rte_eth_dev_close(self.id) };
         if closed == 0 && !parent.is_null() && !has_ports(parent) {

@@ -189,6 +189,24 @@ fn in_words(setup: &Setup) -> (Vec<&'static str>, Vec<&'static str>) {
         "sends frames of several buffers as they are",
         "frames of several buffers are copied into one before they are sent; one that does not fit is refused",
     );
+    if setup.unfinished {
+        tell(
+            rx(sys::ALKAID_RXO_L4_CKSUM),
+            "its guest may leave TCP and UDP checksums to whoever needs them",
+            "TCP and UDP checksums that its guest leaves undone are made by the driver, or by the switch as they arrive",
+        );
+    }
+    let finishes = setup.finisher.now();
+    tell(
+        finishes.checksums,
+        "takes frames whose TCP and UDP checksums another guest left undone",
+        "TCP and UDP checksums that another guest left undone are made in software before they leave by it",
+    );
+    tell(
+        finishes.segments_ipv4,
+        "takes TCP packets that another guest left to be cut into segments",
+        "TCP packets that another guest left to be cut are cut in software before they leave by it",
+    );
     if setup.rxq > 1 {
         tell(
             setup.rss,

@@ -8,6 +8,7 @@
 mod config;
 mod device;
 mod error;
+mod finisher;
 mod info;
 mod queue;
 
@@ -108,6 +109,7 @@ impl Port {
         }
         let (started, said) = log::captured(|| self.device.start());
         started.map_err(|e| e.saying(said))?;
+        setup.finisher.watch();
         setup.promisc = self.device.set_promiscuous(setup.promisc_wanted);
         if setup.groups_wanted {
             setup.groups = self.device.receive_groups();
@@ -147,7 +149,8 @@ impl Port {
     /// When the port is not started, has no such queue, or the queue is taken.
     pub fn take_rx(&mut self, queue: u16) -> Result<PortRx, PortError> {
         let lease = lease(&self.device, &mut self.rx, "rx", queue)?;
-        Ok(PortRx::new(Arc::clone(&self.device), lease, queue))
+        let looks = self.setup.as_ref().is_some_and(|setup| setup.unfinished);
+        Ok(PortRx::new(Arc::clone(&self.device), lease, queue, looks))
     }
 
     /// The sending end of queue `queue`, for one worker. Dropping it gives it back.
@@ -156,8 +159,10 @@ impl Port {
     /// When the port is not started, has no such queue, or the queue is taken.
     pub fn take_tx(&mut self, queue: u16) -> Result<PortTx, PortError> {
         let lease = lease(&self.device, &mut self.tx, "tx", queue)?;
-        let chains = self.setup.as_ref().is_some_and(|setup| setup.chains);
-        Ok(PortTx::new(Arc::clone(&self.device), lease, queue, chains))
+        let setup = self.setup.as_ref();
+        let (chains, finisher) = setup.map(|it| (it.chains, it.finisher)).unwrap_or_default();
+        let device = Arc::clone(&self.device);
+        Ok(PortTx::new(device, lease, queue, chains, finisher))
     }
 
     /// Receives everything, or only what is for the port's own MAC address.

@@ -5,28 +5,43 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::device::Device;
+use super::finisher::Finisher;
 use crate::dpdk::mbuf::Mbuf;
 use crate::dpdk::sys;
-use crate::io::{Frames, RxQueue, TxQueue};
+use crate::io::{Finishes, Frames, RxQueue, TxQueue};
 
 /// The receiving end of one queue, see [`super::Port::take_rx`].
 #[derive(Debug)]
 pub struct PortRx {
     port: u16,
     queue: u16,
+    /// The driver may hand over frames that are unfinished.
+    looks: bool,
+    /// It did, last time.
+    found: bool,
     _lease: Arc<()>,
     _device: Arc<Device>,
 }
 
 impl PortRx {
-    pub(super) fn new(device: Arc<Device>, lease: Arc<()>, queue: u16) -> Self {
+    pub(super) fn new(device: Arc<Device>, lease: Arc<()>, queue: u16, looks: bool) -> Self {
         Self {
             port: device.id(),
             queue,
+            looks,
+            found: false,
             _lease: lease,
             _device: device,
         }
     }
+}
+
+/// Whether there is an unfinished frame among these, which have just arrived. Each that there is says so itself from here on.
+#[inline]
+fn find_unfinished(frames: &mut [Mbuf]) -> bool {
+    let flags = frames.iter().fold(0, |flags, frame| flags | frame.flags());
+    let take_over = |found, frame: &mut Mbuf| found | frame.take_over();
+    Mbuf::may_be_left(flags) && frames.iter_mut().fold(false, take_over)
 }
 
 impl RxQueue for PortRx {
@@ -46,7 +61,15 @@ impl RxQueue for PortRx {
             usize::from(unsafe { sys::alkaid_rx_burst(self.port, self.queue, free, most as u16) });
         // SAFETY: DPDK wrote that many mbufs behind the others and gave them away.
         unsafe { into.set_len(held + received) };
+        if self.looks {
+            self.found = find_unfinished(&mut into[held..]);
+        }
         received
+    }
+
+    #[inline]
+    fn brought_unfinished(&self) -> bool {
+        self.found
     }
 }
 
@@ -57,16 +80,24 @@ pub struct PortTx {
     queue: u16,
     /// The driver takes frames of several segments. If not, they are moved into one before.
     chains: bool,
+    finisher: Finisher,
     _lease: Arc<()>,
     device: Arc<Device>,
 }
 
 impl PortTx {
-    pub(super) fn new(device: Arc<Device>, lease: Arc<()>, queue: u16, chains: bool) -> Self {
+    pub(super) fn new(
+        device: Arc<Device>,
+        lease: Arc<()>,
+        queue: u16,
+        chains: bool,
+        finisher: Finisher,
+    ) -> Self {
         Self {
             port: device.id(),
             queue,
             chains,
+            finisher,
             _lease: lease,
             device,
         }
@@ -130,6 +161,10 @@ impl TxQueue for PortTx {
             count = self.linearize(frames);
         }
         self.send(frames, count)
+    }
+
+    fn finishes(&self) -> Finishes {
+        self.finisher.now()
     }
 }
 

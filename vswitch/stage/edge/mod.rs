@@ -222,12 +222,13 @@ impl<F: Frame> Edge<'_, F> {
             .longest_to(meta.neighbor.hop(), &self.neighbors.hops)
     }
 
-    fn reply(&mut self, frame: F, verdict: Verdict) -> Result<(), (F, DropReason)> {
+    fn reply(&mut self, mut frame: F, verdict: Verdict) -> Result<(), (F, DropReason)> {
         let dropped = match verdict {
             Verdict::Answer => None,
             Verdict::Told(reason) => Some(reason),
             Verdict::Drop(reason) => return Err((frame, reason)),
         };
+        frame.set_finished(); // what its packet lacked, the message has
         self.replies.frames.push(frame);
         self.replies.dropped.push(dropped);
         Ok(())
