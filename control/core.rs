@@ -15,6 +15,7 @@
 mod applied;
 mod audit;
 mod keep;
+mod listeners;
 mod metrics;
 mod on_demand;
 mod request;
@@ -31,10 +32,12 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Registrar, Writer};
 
+use listeners::Listeners;
+pub(crate) use listeners::PortNews;
 pub(crate) use metrics::TARGET as METRICS;
 pub(crate) use on_demand::{Aged, SETTLE};
 pub(crate) use request::{
-    BindError, CoreHandle, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
+    BindError, CoreHandle, DeviceOf, Goal, Gone, MAX_ROWS, NotApplied, Request, Show, channel,
 };
 pub(crate) use rules::PortRules;
 pub(crate) use site::{ETHERNET_MTU, Link, OnLink, Site, Uplink};
@@ -87,11 +90,8 @@ pub(crate) struct Core {
     /// How far the stale resources are deleted.
     swept: Option<Position>,
     on_demand: OnDemand,
-    /// Told after each commit.
-    on_commit: Option<Box<dyn Fn() + Send>>,
+    listeners: Listeners,
     explain_by: Option<(Registrar, bool)>,
-    /// Told which addresses of the underlay need a MAC.
-    resolve_by: Option<mpsc::UnboundedSender<OnLink>>,
 }
 
 /// Who is told when a commit is visible.
@@ -123,9 +123,8 @@ impl Core {
             written: None,
             swept: None,
             on_demand: OnDemand::default(),
-            on_commit: None,
+            listeners: Listeners::default(),
             explain_by: None,
-            resolve_by: None,
         }
     }
 
@@ -133,17 +132,6 @@ impl Core {
     pub(crate) fn reserve_neighbors(&mut self, count: usize) {
         self.wanted.reserve_neighbors(count);
         self.program.reserve_neighbors(count);
-    }
-
-    /// Has `told` called after each commit, when all workers that do not lag see it.
-    pub(crate) fn on_commit(&mut self, told: impl Fn() + Send + 'static) {
-        self.on_commit = Some(Box::new(told));
-    }
-
-    /// Tells the receiver, from now on, which addresses of the underlay need a MAC: each when it is needed first, and
-    /// maybe again.
-    pub(crate) fn resolve_by(&mut self, needs: mpsc::UnboundedSender<OnLink>) {
-        self.resolve_by = Some(needs);
     }
 
     /// This host's place in the network.
@@ -221,17 +209,6 @@ impl Core {
         self.answer_late();
     }
 
-    /// Says that workers may see more than before, and what they could see if it were known.
-    fn tell(&mut self) {
-        let needed = self.program.take_needed();
-        if let Some(needs) = &self.resolve_by {
-            needed.into_iter().for_each(|who| _ = needs.send(who));
-        }
-        if let Some(told) = &self.on_commit {
-            told();
-        }
-    }
-
     /// Does what a request asks for, up to the commit.
     fn begin(&mut self, request: Request) -> Option<Answer> {
         match request {
@@ -298,6 +275,10 @@ impl Core {
             Request::Live(live) => {
                 self.program.set_live(&live);
                 self.unsettled = true; // as above
+                None
+            }
+            Request::Device { of, waits } => {
+                self.wanted.note_device(&of, waits);
                 None
             }
             Request::Needed { reply } => {

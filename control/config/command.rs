@@ -134,6 +134,8 @@ pub(crate) enum Setting {
     NeighborsReserve(u32),
     /// Packet buffers.
     Mbufs(u32),
+    /// The device of each port that the controller describes, see [`super::vport`].
+    VportTemplate(String),
     /// How much is logged.
     Log(Level),
 }
@@ -247,8 +249,15 @@ pub(crate) enum Show {
 pub(crate) enum Command {
     /// Arguments for DPDK's environment (EAL).
     Eal(Vec<String>),
-    /// Adds the port or ports of a device.
-    PortAttach(String),
+    /// Adds the port of a device.
+    PortAttach {
+        /// The device, with its arguments, or a subport.
+        device: String,
+        /// It may not be there yet.
+        late: bool,
+    },
+    /// Gives a port's device and number back.
+    PortDetach(PortId),
     /// Sizes a port's queues or frames.
     PortConfig {
         /// Which ports.
@@ -477,6 +486,7 @@ impl fmt::Display for Setting {
             Self::NeighborsReserve(n) => write!(f, "neighbors reserve {n}"),
             Self::Mbufs(n) => write!(f, "mbufs {n}"),
             Self::Log(level) => write!(f, "log {}", level.word()),
+            Self::VportTemplate(text) => write!(f, "vport template {}", quoted(text)),
         }
     }
 }
@@ -519,7 +529,11 @@ impl fmt::Display for Command {
         };
         match self {
             Self::Eal(args) => f.write_str("eal").and_then(|()| words(f, args)),
-            Self::PortAttach(device) => write!(f, "port attach {}", quoted(device)),
+            Self::PortAttach { device, late } => {
+                let late = if *late { " late" } else { "" };
+                write!(f, "port attach {}{late}", quoted(device))
+            }
+            Self::PortDetach(port) => write!(f, "port detach {}", port.get()),
             Self::PortConfig { ports, item, value } => {
                 write!(f, "port config {ports} {} {value}", item.word())
             }

@@ -40,7 +40,7 @@ use vswitch::tables::snapshot::{Commit, Memory, Writer};
 use vswitch::tables::{DomainId, HopId, PortId, Role, RouteTable, VpcId};
 use vswitch::wire::{Mac, Vni};
 
-use crate::core::{OnLink, PortRules, Site};
+use crate::core::{OnLink, PortNews, PortRules, Site};
 use crate::state::chunks::Chunks;
 use crate::state::neighbor::NeighborIx;
 use crate::state::network::{SubnetIx, VpcIx};
@@ -85,6 +85,8 @@ pub(crate) struct Program {
     idle: HashSet<NeighborIx>,
     by_ip: IpClaims,
     by_mac: Claims<MacKey>,
+    /// What is to be told of ports, if anybody asked for it.
+    port_news: Option<Vec<PortNews>>,
     /// Ports whose role workers may not see yet.
     unseen: HashSet<PortId>,
     /// Keys whose entry is brought in line after the next commit, and next hops that their entries may name
@@ -127,6 +129,7 @@ impl Program {
             idle: HashSet::new(),
             by_ip: IpClaims::default(),
             by_mac: Claims::default(),
+            port_news: None,
             unseen: HashSet::new(),
             late_ips: Vec::new(),
             late_macs: Vec::new(),
@@ -266,7 +269,7 @@ impl Program {
                 .router_obstacles(wanted, *ix)
                 .next()
                 .map_or(Ok(()), Err),
-            Subject::Port(ix) => self.port_state(*ix),
+            Subject::Port(ix) => self.port_state(wanted, *ix),
             Subject::Neighbor(all) => all
                 .iter()
                 .try_for_each(|ix| self.neighbor_state(wanted, *ix)),

@@ -135,7 +135,7 @@ impl Program {
                     "mtu": self.site.tenant_mtu(),
                     "admin": port.map(|port| if port.admin_up { "up" } else { "down" }),
                     "state": match port {
-                        Some(_) => state(wanted, self.port_state(ix)),
+                        Some(_) => state(wanted, self.port_state(wanted, ix)),
                         None => "waiting: the controller has not described it yet".to_owned(),
                     },
                 })
@@ -234,7 +234,7 @@ impl Program {
                 .for_each(|obstacle| push("router", &slot.id, obstacle));
         }
         for (ix, slot) in wanted.ports() {
-            if let Some(obstacle) = self.port_state(ix).err() {
+            if let Some(obstacle) = self.port_state(wanted, ix).err() {
                 push("port", &slot.id, obstacle);
             }
         }
