@@ -17,6 +17,7 @@ mod audit;
 mod figures;
 mod keep;
 mod links;
+mod listeners;
 mod metrics;
 mod on_demand;
 mod replicated;
@@ -38,12 +39,14 @@ use vswitch::tables::snapshot::{Commit, Registrar, Writer};
 pub(crate) use figures::Figures;
 #[cfg(test)]
 pub(crate) use figures::Kept;
+use listeners::Listeners;
+pub(crate) use listeners::PortNews;
 pub(crate) use metrics::TARGET as METRICS;
 pub(crate) use on_demand::{Aged, SETTLE};
 pub(crate) use replicated::{DEFAULT_RATE, Replicated, TooManyNamed};
 pub(crate) use replies::Replies;
 pub(crate) use request::{
-    BindError, CoreHandle, Goal, Gone, MAX_ROWS, Need, NotApplied, Request, Show, channel,
+    BindError, CoreHandle, DeviceOf, Goal, Gone, MAX_ROWS, Need, NotApplied, Request, Show, channel,
 };
 pub(crate) use rules::PortRules;
 pub(crate) use site::{ETHERNET_MTU, Link, OnLink, Site, Uplink};
@@ -100,11 +103,8 @@ pub(crate) struct Core {
     /// How far the stale resources are deleted.
     swept: Option<Position>,
     on_demand: OnDemand,
-    /// Told after each commit.
-    on_commit: Option<Box<dyn Fn() + Send>>,
+    listeners: Listeners,
     explain_by: Option<(Registrar, bool)>,
-    /// Told which addresses of the underlay need a MAC.
-    resolve_by: Option<mpsc::UnboundedSender<Need>>,
     replies: Replies,
     counted: Option<Counted>,
 }
@@ -138,9 +138,8 @@ impl Core {
             written: None,
             swept: None,
             on_demand: OnDemand::default(),
-            on_commit: None,
+            listeners: Listeners::default(),
             explain_by: None,
-            resolve_by: None,
             replies: Replies::default(),
             counted: None,
         }
@@ -150,11 +149,6 @@ impl Core {
     pub(crate) fn reserve_neighbors(&mut self, count: usize) {
         self.wanted.reserve_neighbors(count);
         self.program.reserve_neighbors(count);
-    }
-
-    /// Has `told` called after each commit, when all workers that do not lag see it.
-    pub(crate) fn on_commit(&mut self, told: impl Fn() + Send + 'static) {
-        self.on_commit = Some(Box::new(told));
     }
 
     /// This host's place in the network.
@@ -232,14 +226,6 @@ impl Core {
         self.answer_late();
     }
 
-    /// Says that workers may see more than before, and what they could see if it were known.
-    fn tell(&mut self) {
-        self.tell_new_needs();
-        if let Some(told) = &self.on_commit {
-            told();
-        }
-    }
-
     /// Does what a request asks for, up to the commit.
     fn begin(&mut self, request: Request) -> Option<Answer> {
         match request {
@@ -305,6 +291,10 @@ impl Core {
             Request::Learned(learned) => {
                 self.program.learned(&self.wanted, &learned);
                 self.unsettled = true; // as above
+                None
+            }
+            Request::Device { of, waits } => {
+                self.wanted.note_device(&of, waits);
                 None
             }
             Request::Needed => {

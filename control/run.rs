@@ -20,7 +20,7 @@ use crate::ondemand::OnDemand;
 use crate::southbound::service;
 use crate::southbound::subscribe::{self, Subscriptions};
 use crate::store::{Journal, Store};
-use crate::switch::{Operator, Switch, cores};
+use crate::switch::{Operator, Presence, Switch, Vports, cores};
 use crate::tls::{self, ServerKeys};
 use crate::underlay::Underlay;
 use crate::watch::{self as watching, Watch};
@@ -37,6 +37,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
     let (handle, requests) = channel();
     warn_of_short_packets(&core);
     let underlay = Underlay::new(&switch, &mut core);
+    let vports = Vports::new(&switch, &mut core);
     let kept = journal.map(|journal| keep(&mut core, journal, handle.write_out()));
     let store = match kept.transpose() {
         Ok(store) => store,
@@ -56,7 +57,9 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
         .worker_threads(RPC_THREADS)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(&switch, handle, replies, doors, client, underlay));
+    let served = runtime.block_on(serve(
+        &switch, handle, replies, doors, client, underlay, vports,
+    ));
     drop(runtime);
     if let Some(on_demand) = on_demand {
         on_demand.end();
@@ -144,6 +147,7 @@ async fn serve(
     doors: Doors,
     client: Option<ondemand::Client>,
     underlay: Option<Underlay>,
+    vports: Option<Vports>,
 ) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -155,6 +159,8 @@ async fn serve(
         .clone()
         .unwrap_or_else(socket::default_path);
     let local = Socket::bind(&path)?;
+    let mut presence = Presence::new(switch.devices());
+    presence.tell(&core).await?;
     for (port, id) in switch.settings().bindings() {
         core.bind(port, id).await??;
     }
@@ -176,6 +182,10 @@ async fn serve(
         quit.clone(),
     ));
     let mut tasks = Tasks::new(&quit);
+    tasks.until_quit(presence.follow(core.clone()));
+    if let Some(vports) = vports {
+        tasks.until_quit(vports.run(core.clone()));
+    }
     if let Some(client) = client {
         tasks.until_quit(async move {
             client.run().await;

@@ -140,6 +140,8 @@ pub(crate) enum Setting {
     NeighborsReserve(u32),
     /// Packet buffers.
     Mbufs(u32),
+    /// The device of each port that the controller describes, see [`super::vport`].
+    VportTemplate(String),
     /// How much is logged.
     Log(Level),
     /// What the log's lines look like.
@@ -257,8 +259,15 @@ pub(crate) enum Show {
 pub(crate) enum Command {
     /// Arguments for DPDK's environment (EAL).
     Eal(Vec<String>),
-    /// Adds the port or ports of a device.
-    PortAttach(String),
+    /// Adds the port of a device.
+    PortAttach {
+        /// The device, with its arguments, or a subport.
+        device: String,
+        /// It may not be there yet.
+        late: bool,
+    },
+    /// Gives a port's device and number back.
+    PortDetach(PortId),
     /// Sizes a port's queues or frames.
     PortConfig {
         /// Which ports.
@@ -502,6 +511,7 @@ impl fmt::Display for Setting {
             Self::Mbufs(n) => write!(f, "mbufs {n}"),
             Self::Log(level) => write!(f, "log {}", level.word()),
             Self::LogFormat(format) => write!(f, "log format {}", format.word()),
+            Self::VportTemplate(text) => write!(f, "vport template {}", quoted(text)),
         }
     }
 }
@@ -545,7 +555,11 @@ impl fmt::Display for Command {
         };
         match self {
             Self::Eal(args) => f.write_str("eal").and_then(|()| words(f, args)),
-            Self::PortAttach(device) => write!(f, "port attach {}", quoted(device)),
+            Self::PortAttach { device, late } => {
+                let late = if *late { " late" } else { "" };
+                write!(f, "port attach {}{late}", quoted(device))
+            }
+            Self::PortDetach(port) => write!(f, "port detach {}", port.get()),
             Self::PortConfig { ports, item, value } => {
                 write!(f, "port config {ports} {} {value}", item.word())
             }

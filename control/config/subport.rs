@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! `vlan101@3`, VLAN 101 of port 3: what `port attach` takes for a subport, in the manner of Linux.
 
+use std::collections::BTreeMap;
+
 use vswitch::stage::trunk::Subport;
 use vswitch::tables::PortId;
 
@@ -32,7 +34,7 @@ pub(crate) enum SubportError {
         /// What was asked for.
         subport: Subport,
         /// The port.
-        other: usize,
+        other: u16,
     },
     /// Something of a device.
     #[error("port {port} is a subport, `{subport}`, and has no device: say it of port {parent}", parent = .subport.parent.get())]
@@ -62,20 +64,20 @@ pub(crate) fn subport(device: &str) -> Option<Result<Subport, SubportError>> {
     Some(parsed.ok_or_else(|| SubportError::Malformed(device.to_owned())))
 }
 
-/// The same, to become the port behind `ports`, of which these have no guest.
+/// The same, to become another port besides `ports`, of which these have no guest.
 ///
 /// # Errors
 /// There can be no such subport.
 pub(crate) fn next_subport<'a>(
     device: &str,
-    ports: impl Iterator<Item = &'a PortSettings>,
+    ports: impl Iterator<Item = (PortId, &'a PortSettings)>,
     no_guests: &[PortId],
 ) -> Result<Option<Subport>, SubportError> {
     let Some(subport) = subport(device).transpose()? else {
         return Ok(None);
     };
-    let before: Vec<_> = ports.map(PortSettings::subport).collect();
-    match before.get(subport.parent.index()) {
+    let before: BTreeMap<_, _> = ports.map(|(port, it)| (port, it.subport())).collect();
+    match before.get(&subport.parent) {
         None => return Err(SubportError::NoParent(subport)),
         Some(Some(_)) => return Err(SubportError::Nested(subport)),
         Some(None) if no_guests.contains(&subport.parent) => {
@@ -83,8 +85,11 @@ pub(crate) fn next_subport<'a>(
         }
         Some(None) => {}
     }
-    match before.iter().position(|it| *it == Some(subport)) {
-        Some(other) => Err(SubportError::Taken { subport, other }),
+    match before.iter().find(|(_, it)| **it == Some(subport)) {
+        Some((other, _)) => {
+            let other = other.get();
+            Err(SubportError::Taken { subport, other })
+        }
         None => Ok(Some(subport)),
     }
 }

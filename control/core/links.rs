@@ -12,7 +12,7 @@ impl Core {
     /// Tells the receiver, from now on, which addresses of the underlay need a MAC: each when it is needed first, and
     /// maybe again; and when it is asked, which of them still do.
     pub(crate) fn resolve_by(&mut self, needs: mpsc::UnboundedSender<Need>) {
-        self.resolve_by = Some(needs);
+        self.listeners.needs = Some(needs);
     }
 
     /// Which uplinks are used: to be set without waiting for the control thread.
@@ -33,7 +33,9 @@ impl Core {
     }
 
     fn tell_needs(&self, needs: impl IntoIterator<Item = Need>) {
-        let Some(told) = &self.resolve_by else { return };
+        let Some(told) = &self.listeners.needs else {
+            return;
+        };
         for need in needs {
             let _ = told.send(need); // at the end nobody asks any more
         }

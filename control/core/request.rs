@@ -138,6 +138,15 @@ pub(crate) enum NotApplied {
     Gone(#[from] Gone),
 }
 
+/// Whose device it is that waits for something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum DeviceOf {
+    /// That of a port of the switch.
+    Port(PortId),
+    /// The one that is to be made for the controller's port of this id.
+    Id(Box<str>),
+}
+
 /// One thing for the control thread to do. A reply nobody waits for any more is dropped.
 pub(crate) enum Request {
     /// Makes a goal state so. The reply has a status per resource, true for every worker.
@@ -233,6 +242,13 @@ pub(crate) enum Request {
     Wake(Vec<Sought>),
     /// Hosts and routers of the underlay said who they are.
     Learned(Vec<(OnLink, Mac)>),
+    /// Says what a port's device waits for.
+    Device {
+        /// Whose device.
+        of: DeviceOf,
+        /// Why it is not there; `None`: it is.
+        waits: Option<String>,
+    },
     /// Tells who asks for MACs ([`Core::resolve_by`](super::Core::resolve_by)) which addresses of the underlay still need one.
     Needed,
     /// Says what is there, in figures.
@@ -401,6 +417,16 @@ impl CoreHandle {
     pub(crate) async fn set_revisions(&self, revisions: Revisions) -> Result<(), Gone> {
         self.ask(|reply| Request::Revisions { revisions, reply })
             .await
+    }
+
+    /// Says what a port's device waits for; `None`: it is there.
+    pub(crate) async fn note_device(
+        &self,
+        of: DeviceOf,
+        waits: Option<String>,
+    ) -> Result<(), Gone> {
+        let request = Request::Device { of, waits };
+        self.requests.send(request).await.map_err(|_| Gone)
     }
 
     /// A place in the queue; `None` while it is full.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Finding, Host};
+use super::{Finding, Host, Verdict};
 use crate::config::Settings;
 
 /// What the kernel says of its PCI devices.
@@ -24,7 +24,14 @@ pub(super) fn examine(host: &Host, settings: &Settings) -> Vec<Finding> {
             findings.push(nic(host, about, device.name));
             findings.extend(distance(host, number, device.name));
         } else {
-            findings.extend(software(host, about, &device));
+            let wrong = software(host, about, &device);
+            findings.extend(wrong.map(|wrong| match port.late {
+                true => Finding {
+                    verdict: Verdict::Warning,
+                    ..wrong
+                },
+                false => wrong,
+            }));
         }
     }
     if settings

@@ -327,6 +327,14 @@ fn a_configuration_without_hardware_needs_neither_iommu_nor_drivers() {
 }
 
 #[test]
+fn what_may_come_late_is_no_obstacle() {
+    let config = "port attach net_tap0\nport attach net_af_packet0,iface=veth9 late";
+    let (verdict, found, _) = Machine::new().complaint(config);
+    assert_eq!(verdict, Verdict::Warning);
+    assert_eq!(found, "port 1: there is no interface veth9");
+}
+
+#[test]
 fn a_folder_without_files_is_no_reason_to_panic() {
     let nothing = tempfile::tempdir().unwrap();
     let findings = examine(&Host::new(nothing.path()), &Settings::default());

@@ -42,7 +42,7 @@ use vswitch::tables::snapshot::{Commit, Memory, Writer};
 use vswitch::tables::{DomainId, HopId, PortId, Role, RouteTable, VpcId};
 use vswitch::wire::{Mac, Vni};
 
-use crate::core::{OnLink, PortRules, Site};
+use crate::core::{OnLink, PortNews, PortRules, Site};
 use crate::state::chunks::Chunks;
 use crate::state::neighbor::NeighborIx;
 use crate::state::network::{SubnetIx, VpcIx};
@@ -89,6 +89,8 @@ pub(crate) struct Program {
     idle: HashSet<NeighborIx>,
     by_ip: IpClaims,
     by_mac: Claims<MacKey>,
+    /// What is to be told of ports, if anybody asked for it.
+    port_news: Option<Vec<PortNews>>,
     /// Ports whose role workers may not see yet.
     unseen: HashSet<PortId>,
     /// Keys whose entry is brought in line after the next commit, and next hops that their entries may name
@@ -134,6 +136,7 @@ impl Program {
             idle: HashSet::new(),
             by_ip: IpClaims::default(),
             by_mac: Claims::default(),
+            port_news: None,
             unseen: HashSet::new(),
             late_ips: Vec::new(),
             late_macs: Vec::new(),

@@ -25,7 +25,7 @@ pub(crate) enum Obstacle {
     NoSubnet(SubnetIx),
     /// The subnet has no VNI of its own, and its VPC none or is not described.
     NoVni(SubnetIx),
-    /// No port of the switch is bound to the port's id.
+    /// No port of the switch is bound to the port's id, or one whose device is not there.
     NoDevice(PortIx),
     /// An L3 neighbor's subnet, to which no router leads.
     NoRouter(SubnetIx),
@@ -144,6 +144,9 @@ impl fmt::Display for Explained<'_> {
             Obstacle::NoSubnet(ix) => write!(f, "its subnet {} is not known yet", self.subnet(*ix)),
             Obstacle::NoVni(ix) => self.no_vni(f, *ix),
             Obstacle::NoDevice(ix) => {
+                if let Some(waits) = self.wanted.device_waits(*ix) {
+                    return f.write_str(&waits);
+                }
                 let id = self.wanted.port(*ix).map_or("", |slot| &slot.id);
                 write!(f, "no port of the switch is bound to {} yet", Quote(id))
             }

@@ -12,6 +12,7 @@ use vswitch::tables::{
 
 use super::claims::Rank;
 use super::{IpKey, MacKey, Obstacle, Program};
+use crate::core::PortNews;
 use crate::dhcp::offer::{NoLease, Offer};
 use crate::state::Wanted;
 use crate::state::network::SubnetIx;
@@ -70,8 +71,24 @@ impl Program {
     /// Why the port is not, or not wholly, programmed.
     pub(super) fn port_state(&self, wanted: &Wanted, ix: PortIx) -> Result<(), Obstacle> {
         let own = self.ports.get(&ix).and_then(|port| port.obstacle.clone());
-        let obstacle = own.or_else(|| self.group_obstacle(wanted, ix));
+        let lacks_device = || self.ports.contains_key(&ix) && !wanted.has_device(ix);
+        let obstacle = own
+            .or_else(|| lacks_device().then_some(Obstacle::NoDevice(ix)))
+            .or_else(|| self.group_obstacle(wanted, ix));
         obstacle.map_or(Ok(()), Err)
+    }
+
+    /// Keeps, from now on, what there is to know of ports for whoever makes devices.
+    pub(crate) fn note_ports(&mut self) {
+        self.port_news = Some(Vec::new());
+    }
+
+    /// What was kept since this was asked for last.
+    pub(crate) fn take_port_news(&mut self) -> Vec<PortNews> {
+        self.port_news
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// Works the port out anew and programs the difference.
@@ -80,6 +97,13 @@ impl Program {
             .port(ix)
             .and_then(|slot| Some((slot, &slot.wanted.as_ref()?.value)));
         let mut new = described.map(|(slot, port)| self.resolve_port(wanted, ix, slot, port));
+        if let (Some(news), Some(slot)) = (&mut self.port_news, wanted.port(ix)) {
+            news.push(PortNews {
+                id: slot.id.clone(),
+                name: (slot.wanted.as_ref()).map(|port| port.said.name.clone()),
+                bound: slot.bound,
+            });
+        }
         let old = self.ports.remove(&ix);
         self.switch_roles(old.as_ref(), new.as_mut());
         let full = new.as_mut().and_then(|new| self.claim_all(&mut new.claims));

@@ -165,6 +165,7 @@ pub(crate) struct Wanted {
     gateways: Gateways,
     revisions: Revisions,
     bound: HashMap<PortId, PortIx>,
+    devices: port::Devices,
     stale: Stale,
     touched: Touched,
     unused: Unused,

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use hashbrown::HashMap;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
@@ -10,7 +11,7 @@ use super::network::SubnetIx;
 use super::resource::{AllowedPair, Described, Port};
 use super::slots::{Ix, Slot};
 use super::{Refused, Revised, Subject, Wanted};
-use crate::core::BindError;
+use crate::core::{BindError, DeviceOf};
 use crate::proto::schema::PortConfiguration;
 
 /// Number of a port's slot. Not the switch's own number of it: that is a [`PortId`].
@@ -25,6 +26,8 @@ pub(crate) struct PortSlot {
     pub wanted: Option<Revised<WantedPort, PortConfiguration>>,
     /// Which of the switch's ports it is.
     pub bound: Option<PortId>,
+    /// What the device waits for that is to be made for it.
+    pub waits: Option<Box<str>>,
     /// When it was described last, on the state's own clock: among ports that claim one address the latest
     /// has it.
     pub changed: u64,
@@ -43,12 +46,22 @@ pub(crate) struct WantedPort {
     pub pairs: Vec<AllowedPair>,
 }
 
+/// What is known of devices that are not there.
+#[derive(Debug, Default)]
+pub(super) struct Devices {
+    /// The switch makes one for each port that nothing is bound to.
+    come: bool,
+    /// Ports of the switch whose device is not there, and why.
+    absent: HashMap<PortId, Box<str>>,
+}
+
 impl Slot for PortSlot {
     fn new(id: Box<str>) -> Self {
         Self {
             id,
             wanted: None,
             bound: None,
+            waits: None,
             changed: 0,
         }
     }
@@ -93,6 +106,7 @@ impl Wanted {
                 });
             }
             slot.bound = Some(port);
+            slot.waits = None;
         }
         self.bound.insert(port, ix);
         self.touched.ports.insert(ix);
@@ -116,6 +130,44 @@ impl Wanted {
     /// Has what `port` of the switch is bound to, if anything, looked at again.
     pub(crate) fn touch_bound(&mut self, port: PortId) {
         self.touched.ports.extend(self.bound.get(&port));
+    }
+
+    /// Has ports that nothing is bound to wait for devices that are on their way.
+    pub(crate) fn expect_devices(&mut self) {
+        self.devices.come = true;
+    }
+
+    /// Says what a port's device waits for; `None`: it is there.
+    pub(crate) fn note_device(&mut self, of: &DeviceOf, waits: Option<String>) {
+        let waits = waits.map(String::into_boxed_str);
+        match (of, waits) {
+            (DeviceOf::Port(port), Some(why)) => _ = self.devices.absent.insert(*port, why),
+            (DeviceOf::Port(port), None) => _ = self.devices.absent.remove(port),
+            (DeviceOf::Id(id), waits) => {
+                let ix = self.ports.find(id);
+                if let Some(slot) = ix.and_then(|ix| self.ports.get_mut(ix)) {
+                    slot.waits = waits;
+                }
+            }
+        }
+    }
+
+    /// Whether the device is there of the port that this one is bound to.
+    pub(crate) fn has_device(&self, ix: PortIx) -> bool {
+        let bound = self.port(ix).and_then(|slot| slot.bound);
+        bound.is_some_and(|port| !self.devices.absent.contains_key(&port))
+    }
+
+    /// What the port's device waits for, in words; `None`: it has none, and none is on its way.
+    pub(crate) fn device_waits(&self, ix: PortIx) -> Option<String> {
+        let slot = self.port(ix)?;
+        let why = match slot.bound {
+            Some(port) => Some(self.devices.absent.get(&port)?),
+            None if self.devices.come => slot.waits.as_ref(),
+            None => return None,
+        };
+        let why = why.map(|why| format!(": {why}"));
+        Some(format!("waits for its device{}", why.unwrap_or_default()))
     }
 
     pub(super) fn set_port(

@@ -5,12 +5,13 @@
 pub(crate) mod cores;
 mod devices;
 mod operator;
+mod presence;
 mod report;
+mod vports;
 mod workers;
 
 use std::sync::Arc;
 
-use vswitch::counters;
 use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
 use vswitch::stage::link::Hearing;
 use vswitch::tables::Tables;
@@ -22,7 +23,9 @@ use crate::core::Core;
 
 pub(crate) use devices::{DeviceError, Devices};
 pub(crate) use operator::Operator;
+pub(crate) use presence::Presence;
 pub(crate) use report::Totals;
+pub(crate) use vports::Vports;
 pub(crate) use workers::PuntSide;
 use workers::Workers;
 
@@ -148,16 +151,8 @@ impl Switch {
 
     /// The counters of all ports.
     pub(crate) fn totals(&self) -> Result<Vec<Totals>, DeviceError> {
-        let workers = self.devices.workers().counters();
-        let totals = |port| {
-            let device = self.devices.stats(port)?;
-            Ok(Totals {
-                port,
-                switch: counters::total(&workers, port),
-                device,
-            })
-        };
-        self.devices.ids().into_iter().map(totals).collect()
+        let ports = self.devices.ids().into_iter();
+        ports.map(|port| self.devices.totals(port)).collect()
     }
 
     /// Ends the workers and stops the ports; recorded packets are in their files then.

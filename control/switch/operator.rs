@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: MIT
 //! Executes operators' commands on the running switch.
 
+mod ports;
 mod rules;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hashbrown::HashMap;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
-use vswitch::counters::{self, PortTotals};
-use vswitch::dpdk::{Mbuf, PortStats};
+use vswitch::dpdk::Mbuf;
 use vswitch::tables::PortId;
 
-use super::{DeviceError, Devices, Switch, Totals, report};
+use super::{DeviceError, Devices, Switch, report};
 use crate::audit::part::Part;
-use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
+use crate::config::{Command, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone, Replicated};
 use crate::explain::{Explanation, Links, Packet};
 use crate::northbound::{ExecError, Executor, Output};
@@ -40,8 +39,6 @@ pub(crate) struct Operator {
     underlay: Option<underlay::Known>,
     watch: Arc<Watch>,
     subscriptions: Arc<Subscriptions>,
-    /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
-    zero: Mutex<HashMap<PortId, (PortTotals, PortStats)>>,
     quit: watch::Sender<bool>,
 }
 
@@ -73,7 +70,6 @@ impl Operator {
             underlay,
             watch,
             subscriptions,
-            zero: Mutex::default(),
             quit,
         }
     }
@@ -82,8 +78,12 @@ impl Operator {
     fn links(&self) -> Result<Links, DeviceError> {
         let (mut limits, mut started) = (self.settings.limits(), Vec::new());
         for port in self.devices.ids() {
-            limits.set_mtu(port, self.devices.mtu(port)?);
-            if self.devices.is_started(port)? {
+            let of_port = || Ok((self.devices.mtu(port)?, self.devices.is_started(port)?));
+            let Some((mtu, is_started)) = unless_gone(Ports::All, of_port()).transpose()? else {
+                continue;
+            };
+            limits.set_mtu(port, mtu);
+            if is_started {
                 started.push(port);
             }
         }
@@ -98,11 +98,14 @@ impl Operator {
     async fn show(&self, show: Show) -> Result<Output, ExecError> {
         let rows = match show {
             Show::PortInfo(ports) => self.each(ports, |port| self.info(port))?,
-            Show::PortStats(ports) => self.each(ports, |port| Ok(self.totals(port)?.row()))?,
-            Show::Stats => self.each(Ports::All, |port| Ok(self.totals(port)?.row()))?,
+            Show::PortStats(ports) => {
+                self.each(ports, |port| Ok(self.devices.totals(port)?.row()))?
+            }
+            Show::Stats => self.each(Ports::All, |port| Ok(self.devices.totals(port)?.row()))?,
             Show::Drops => {
-                let drops =
-                    self.each(Ports::All, |port| Ok(self.totals(port)?.drops().collect()))?;
+                let drops = self.each(Ports::All, |port| {
+                    Ok(self.devices.totals(port)?.drops().collect())
+                })?;
                 drops
                     .as_array()
                     .into_iter()
@@ -130,7 +133,17 @@ impl Operator {
             Show::Gateways => self.goal_state(core::Show::Gateways).await?,
             Show::Pending => self.goal_state(core::Show::Pending).await?,
             Show::Stale => self.goal_state(core::Show::Stale).await?,
-            Show::Memory => self.goal_state(core::Show::Memory).await?,
+            Show::Memory => {
+                let mut rows = self.goal_state(core::Show::Memory).await?;
+                let (in_use, free) = self.devices.buffers();
+                let all = in_use + free;
+                let buffers =
+                    json!({ "table": "packet buffers", "entries": in_use, "capacity": all });
+                rows.as_array_mut()
+                    .into_iter()
+                    .for_each(|rows| rows.push(buffers.clone()));
+                rows
+            }
             Show::Underlay => {
                 let known = self.underlay.as_ref();
                 known.map_or_else(|| Value::Array(Vec::new()), underlay::Known::rows)
@@ -165,7 +178,13 @@ impl Operator {
         ports: Ports,
         row: impl Fn(PortId) -> Result<Value, DeviceError>,
     ) -> Result<Value, DeviceError> {
-        block_in_place(|| self.chosen(ports).into_iter().map(row).collect())
+        let rows = || {
+            let chosen = self.chosen(ports).into_iter();
+            chosen
+                .filter_map(|port| unless_gone(ports, row(port)))
+                .collect()
+        };
+        block_in_place(rows)
     }
 
     /// Does something with each port that a command is about, until one refuses.
@@ -174,6 +193,7 @@ impl Operator {
         ports: Ports,
         act: impl Fn(PortId) -> Result<(), DeviceError>,
     ) -> Result<Output, ExecError> {
+        let act = |port| unless_gone(ports, act(port)).unwrap_or(Ok(()));
         block_in_place(|| self.chosen(ports).into_iter().try_for_each(act))?;
         Ok(Output::Done)
     }
@@ -192,100 +212,20 @@ impl Operator {
         })
     }
 
-    /// A port's counters since they were cleared.
-    fn totals(&self, port: PortId) -> Result<Totals, DeviceError> {
-        let (mut switch, mut device) = self.raw(port)?;
-        if let Some((zero, device_zero)) = lock(&self.zero).get(&port) {
-            switch = switch.since(zero);
-            device = report::since(&device, device_zero);
-        }
-        Ok(Totals {
-            port,
-            switch,
-            device,
-        })
-    }
-
-    fn raw(&self, port: PortId) -> Result<(PortTotals, PortStats), DeviceError> {
-        let device = self.devices.stats(port)?;
-        Ok((
-            counters::total(&self.devices.workers().counters(), port),
-            device,
-        ))
-    }
-
-    fn clear(&self, port: PortId) -> Result<(), DeviceError> {
-        let now = self.raw(port)?;
-        lock(&self.zero).insert(port, now);
-        Ok(())
-    }
-
-    /// A port's device, with the MTU that counts.
-    fn info(&self, port: PortId) -> Result<Value, DeviceError> {
-        let mtu = self.devices.mtu(port)?;
-        let subport = self.devices.subport(port)?;
-        let mut row = (self.devices).read(port, |device| report::info(port, device, mtu))?;
-        if let Some(subport) = subport {
-            report::make_subport(&mut row, subport, self.devices.is_started(port)?);
-        }
-        Ok(row)
-    }
-
     /// The settings in force, as commands.
     fn config(&self) -> String {
         let settings = Settings {
-            ports: self.devices.settings(),
             start: self.devices.workers().forwarding(),
             revisions: *lock(&self.revisions),
             replicated: lock(&self.replicated).clone(),
             ..self.settings.clone()
         };
         settings
+            .with_ports(self.devices.settings())
             .commands()
             .iter()
             .map(|command| format!("{command}\n"))
             .collect()
-    }
-
-    async fn show_ports(&self) -> Result<Value, ExecError> {
-        let goal_state = self.goal_state(core::Show::Ports).await?;
-        let described = |key: &Value| {
-            goal_state
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find(|row| row["port"] == *key)
-        };
-        let rows = self.each(Ports::All, |port| {
-            let info = self.info(port)?;
-            let row = described(&info["port"]).unwrap_or(&Value::Null);
-            let role = self.settings.role(port);
-            let guest = role == "tenant";
-            let out = self.underlay.as_ref().is_some_and(|it| it.is_out(port));
-            let other = if out { "not used: no link" } else { "ready" };
-            let rules = self.devices.rules(port)?;
-            let guarded = rules.anti_spoofing.unwrap_or(self.settings.anti_spoofing);
-            let state = row
-                .get("state")
-                .cloned()
-                .unwrap_or_else(|| "unbound".into());
-            Ok(json!({
-                "port": info["port"],
-                "device": info["device"],
-                "link": info["link"],
-                "role": role,
-                "mac": if guest { &row["mac"] } else { &info["mac"] },
-                "mtu": if guest { report::least(&row["mtu"], &info["mtu"]) } else { &info["mtu"] },
-                "addresses": row["addresses"],
-                "id": row["id"],
-                "vlan": guest.then_some(if rules.takes_tags { "pass" } else { "drop" }),
-                "anti_spoofing": guest.then_some(if guarded { "on" } else { "off" }),
-                "state": if guest { state } else { other.into() },
-                "dhcp": row["dhcp"],
-                "dhcpv6": row["dhcpv6"],
-            }))
-        });
-        Ok(rows?)
     }
 }
 
@@ -307,7 +247,7 @@ impl Executor for Operator {
         // Devices are behind a lock that a starting port may hold for seconds: what touches them blocks in place.
         match command {
             Command::Show(show) => self.show(show).await,
-            Command::ClearPortStats(ports) => self.all(ports, |port| self.clear(port)),
+            Command::ClearPortStats(ports) => self.all(ports, |port| self.devices.clear(port)),
             Command::Start => {
                 self.devices.workers().start();
                 Ok(Output::Done)
@@ -316,14 +256,8 @@ impl Executor for Operator {
                 self.devices.workers().stop();
                 Ok(Output::Done)
             }
-            Command::PortAttach(device) => {
-                let settings = PortSettings {
-                    device,
-                    ..PortSettings::default()
-                };
-                let port = block_in_place(|| self.devices.attach(settings))?;
-                Ok(Output::Text(format!("port {}, stopped\n", port.get())))
-            }
+            Command::PortAttach { device, late } => self.attach(device, late),
+            Command::PortDetach(port) => self.detach(port).await,
             Command::PortConfig { ports, item, value } => {
                 let value = u16::try_from(value)
                     .map_err(|_| ExecError::Failed(format!("{value} is too large")))?;
@@ -336,7 +270,7 @@ impl Executor for Operator {
             Command::PortStop(ports) => self.all(ports, |port| self.devices.stop(port)),
             Command::PortRule { ports, rule } => self.rule(ports, rule).await,
             Command::PortBind { port, id } => {
-                block_in_place(|| self.devices.read(port, |_| ()))?;
+                block_in_place(|| self.devices.check_operators(port))?;
                 done(self.core.bind(port, id.clone()).await)?;
                 Ok(self
                     .devices
@@ -344,6 +278,7 @@ impl Executor for Operator {
                     .map(|()| Output::Done)?)
             }
             Command::PortUnbind(port) => {
+                block_in_place(|| self.devices.check_operators(port))?;
                 done(self.core.unbind(port).await)?;
                 Ok(self
                     .devices
@@ -372,6 +307,14 @@ impl Executor for Operator {
 /// Whoever held the lock and panicked left what it is about whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was asked of a port; `None`: it is one of all, and was detached since these were looked up.
+fn unless_gone<T>(ports: Ports, asked: Result<T, DeviceError>) -> Option<Result<T, DeviceError>> {
+    match asked {
+        Err(DeviceError::Unknown(_)) if ports == Ports::All => None,
+        asked => Some(asked),
+    }
 }
 
 fn done(result: Result<Result<(), core::BindError>, Gone>) -> Result<(), ExecError> {

@@ -92,6 +92,34 @@ pub(crate) fn info(number: PortId, port: &Port, mtu: u16) -> Value {
     })
 }
 
+/// What only devices have.
+const DEVICES: &[&str] = &[
+    "socket",
+    "rxq",
+    "max_rxq",
+    "rxd",
+    "txq",
+    "max_txq",
+    "txd",
+    "offloads",
+    "fallbacks",
+];
+
+/// The same of a port whose device is not there.
+pub(super) fn absent(number: PortId, device: &str, mtu: u16) -> Value {
+    let mut row = json!({
+        "port": number.get(),
+        "device": device.split(',').next(),
+        "driver": Value::Null,
+        "mac": Value::Null,
+        "mtu": mtu,
+        "link": "absent",
+        "mbps": Value::Null,
+    });
+    DEVICES.iter().for_each(|key| row[key] = Value::Null);
+    row
+}
+
 /// Makes of its parent's row a subport's.
 pub(crate) fn make_subport(row: &mut Value, subport: Subport, started: bool) {
     row["device"] = subport.to_string().into();
@@ -99,18 +127,21 @@ pub(crate) fn make_subport(row: &mut Value, subport: Subport, started: bool) {
     if !started {
         row["link"] = "down".into();
     }
-    for no_device in [
-        "socket",
-        "rxq",
-        "max_rxq",
-        "rxd",
-        "txq",
-        "max_txq",
-        "txd",
-        "offloads",
-        "fallbacks",
-    ] {
-        row[no_device] = Value::Null;
+    DEVICES.iter().for_each(|key| row[key] = Value::Null);
+}
+
+/// What two devices counted.
+pub(super) fn sum(a: &PortStats, b: &PortStats) -> PortStats {
+    PortStats {
+        rx_packets: a.rx_packets + b.rx_packets,
+        rx_bytes: a.rx_bytes + b.rx_bytes,
+        tx_packets: a.tx_packets + b.tx_packets,
+        tx_bytes: a.tx_bytes + b.tx_bytes,
+        rx_missed: a.rx_missed + b.rx_missed,
+        rx_errors: a.rx_errors + b.rx_errors,
+        rx_nombuf: a.rx_nombuf + b.rx_nombuf,
+        tx_errors: a.tx_errors + b.tx_errors,
+        tx_unsendable: a.tx_unsendable + b.tx_unsendable,
     }
 }
 

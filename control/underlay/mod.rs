@@ -162,7 +162,7 @@ impl Underlay {
         }
         let devices = switch.devices();
         // They are there: the site has their MACs.
-        let link = |&port: &PortId| Some((port, devices.watch_link(port).ok()?));
+        let link = |&port: &PortId| Some((port, devices.watch_link(port)?));
         let links = ports.iter().filter_map(link).collect();
         let known = Known::default();
         known.lock().resolvers = ports.iter().map(|&it| (it, Resolver::default())).collect();
@@ -250,6 +250,12 @@ impl Underlay {
     }
 
     fn watch_links(&mut self, now: Instant) {
+        for (port, link) in self.links.iter_mut().filter(|(_, link)| link.is_gone()) {
+            // Its device vanished, and may be back.
+            if let Some(found) = self.devices.watch_link(*port) {
+                *link = found;
+            }
+        }
         let is_up = |port| (self.links.iter()).any(|(of, link)| *of == port && link.is_up());
         let before = self.watch.live().to_vec();
         if !self.watch.look(now, is_up) {

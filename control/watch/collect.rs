@@ -9,6 +9,7 @@ use vswitch::tables::PortId;
 
 use super::health::Health;
 use super::{PATIENCE, Watch, lock};
+use crate::config::PortSettings;
 use crate::core::Figures;
 use crate::ondemand::engine::Figures as OnDemand;
 use crate::underlay::Asked;
@@ -92,10 +93,8 @@ impl Watch {
         let health = self.judge(figures.as_ref());
         let figures = figures.or_else(|| lock(&self.last).clone());
         let ports: Vec<_> = self.devices.ids();
-        let settings = self.devices.settings();
-        let names = settings.iter().map(|it| (&*it.device, it.id.as_deref()));
-        let seen = ports.iter().zip(names);
-        let seen = seen.filter_map(|(port, names)| self.read_port(*port, names, figures.as_ref()));
+        let seen = ports.iter();
+        let seen = seen.filter_map(|port| self.read_port(*port, figures.as_ref()));
         let seen: Vec<_> = seen.collect();
         let drops = |reason: &DropReason| {
             let drops = seen.iter().map(|port| port.totals.drops_for(*reason));
@@ -119,18 +118,14 @@ impl Watch {
         }
     }
 
-    /// `None`: it went away.
-    fn read_port(
-        &self,
-        port: PortId,
-        (device, id): (&str, Option<&str>),
-        figures: Option<&Figures>,
-    ) -> Option<PortSeen> {
+    /// `None`: it was detached. One whose device is not there has no MAC.
+    fn read_port(&self, port: PortId, figures: Option<&Figures>) -> Option<PortSeen> {
         let devices = &self.devices;
+        let PortSettings { device, id, .. } = devices.port_settings(port).ok()?;
         let subport = devices.subport(port).ok()?.is_some();
         let started = devices.is_started(port).ok()?;
         let up = |device: &Port| device.is_started() && device.link().up;
-        let name = device.split(',').next().unwrap_or(device);
+        let name = device.split(',').next().unwrap_or(&device);
         let vnis = figures.into_iter().flat_map(|it| &it.census.vnis);
         let vni = vnis.filter(|(of, _)| *of == port).map(|(_, vni)| vni);
         Some(PortSeen {
@@ -142,8 +137,9 @@ impl Watch {
             role: self.settings.role(port),
             uplink: Some(port).filter(|port| self.settings.uplinks().any(|it| it == *port)),
             vni: vni.map(u32::to_string).next().unwrap_or_default(),
-            mac: devices.read(port, Port::mac).ok()?.to_string(),
-            up: started && devices.read(port, up).ok()?,
+            mac: (devices.read(port, Port::mac))
+                .map_or_else(|_| String::new(), |mac| mac.to_string()),
+            up: started && devices.read(port, up).unwrap_or(false),
             totals: total(&devices.workers().counters(), port),
             device: match subport {
                 true => None,

@@ -141,9 +141,12 @@ impl Watch {
         stuck.into_iter().map(reason).collect()
     }
 
-    /// Ports that are stopped; and uplinks, if none has a link. A guest's port has none before its machine is there.
+    /// Ports that are stopped; and uplinks, if none has a link. A guest's port has none before its machine is there, and may
+    /// have to wait for its device.
     fn missing_ports(&self) -> Vec<String> {
-        let stopped = |port: &PortId| !self.devices.is_started(*port).unwrap_or(false);
+        let absent = self.devices.absent();
+        let is_started = |port| self.devices.is_started(port).unwrap_or(true); // else it was detached
+        let stopped = |port: &PortId| !absent.contains_key(port) && !is_started(*port);
         let ports = self.devices.ids().into_iter().filter(stopped);
         let stopped = ports.map(|port| format!("port {} is stopped", port.get()));
         let is_up = |port| {

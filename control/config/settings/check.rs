@@ -24,6 +24,7 @@ impl Fold<'_> {
         self.check_ncm();
         self.check_roles();
         self.check_subports();
+        self.check_late();
         self.check_rules();
         self.check_sizes();
     }
@@ -178,6 +179,18 @@ impl Fold<'_> {
             }
             Some(conflict) => self.error(at, conflict, &[]),
             None => {}
+        }
+    }
+
+    fn check_late(&mut self) {
+        let uplinks = self.settings.vteps.iter();
+        let late = uplinks.filter(|vtep| {
+            let port = self.settings.ports.get(vtep.port.index());
+            port.is_some_and(|port| port.late)
+        });
+        for vtep in late.copied().collect::<Vec<_>>() {
+            let at = self.uplink_line_of(&vtep);
+            self.error(at, Conflict::LateUplink(vtep.port.get()), &[]);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::core::TooManyNamed;
 use crate::southbound::field::version;
 
 use super::super::subport::SubportError;
+use super::super::vport::VportError;
 
 /// A contradiction.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -38,6 +39,14 @@ pub(crate) enum Conflict {
     /// No subport, or something that it does not have.
     #[error(transparent)]
     Subport(#[from] SubportError),
+    /// The template for guests' ports.
+    #[error(transparent)]
+    Template(VportError),
+    /// An uplink's MAC and MTU are needed at start.
+    #[error(
+        "port {0} is an uplink: its device cannot come late, since the other hosts are told of it at start"
+    )]
+    LateUplink(u16),
     /// The uplink or the host port.
     #[error("port {0} is a subport: it has no device to be the uplink or the host port")]
     SubportRole(u16),

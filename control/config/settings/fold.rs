@@ -121,7 +121,7 @@ impl<'a> Fold<'a> {
     fn command(&mut self, line: &'a Line, command: &Command) {
         match command {
             Command::Eal(args) => self.eal(line, args),
-            Command::PortAttach(device) => self.attach(line, device),
+            Command::PortAttach { device, late } => self.attach(line, device, *late),
             Command::PortConfig { ports, item, value } => {
                 self.once(line, format!("port config {ports} {}", item.word()));
                 // The grammar's ranges end below 65536.
@@ -169,7 +169,7 @@ impl<'a> Fold<'a> {
         self.settings.eal.extend_from_slice(args);
     }
 
-    fn attach(&mut self, line: &'a Line, device: &str) {
+    fn attach(&mut self, line: &'a Line, device: &str, late: bool) {
         let name = device.split(',').next().unwrap_or(device);
         let key = format!("port attach {name}");
         if let Some(first) = self.said.insert(key, line) {
@@ -179,7 +179,7 @@ impl<'a> Fold<'a> {
                 &[(Some(first), "first here")],
             );
         }
-        if let Err(error) = next_subport(device, self.settings.ports.iter(), &[]) {
+        if let Err(error) = next_subport(device, self.settings.ports_by_number(), &[]) {
             self.error(Some(line), error.into(), &[]); // its number is taken all the same
         }
         if self.settings.ports.len() == MAX_PORTS {
@@ -187,6 +187,7 @@ impl<'a> Fold<'a> {
         }
         self.settings.ports.push(PortSettings {
             device: device.to_owned(),
+            late,
             ..PortSettings::default()
         });
     }
@@ -294,6 +295,10 @@ impl<'a> Fold<'a> {
             Setting::Mbufs(n) => settings.mbufs = *n,
             Setting::Log(level) => settings.log = *level,
             Setting::LogFormat(format) => settings.log_format = *format,
+            Setting::VportTemplate(text) => match text.parse() {
+                Ok(template) => settings.vports = Some(template),
+                Err(error) => self.error(Some(line), Conflict::Template(error), &[]),
+            },
             Setting::Vtep { .. } | Setting::Replicate { .. } => {}
         }
     }
@@ -412,5 +417,6 @@ fn key(setting: &Setting) -> &'static str {
         Setting::Mbufs(_) => "set mbufs",
         Setting::Log(_) => "set log",
         Setting::LogFormat(_) => "set log format",
+        Setting::VportTemplate(_) => "set vport template",
     }
 }

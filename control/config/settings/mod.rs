@@ -4,6 +4,7 @@
 mod check;
 mod conflict;
 mod fold;
+mod numbers;
 mod on_demand;
 mod replicated;
 mod rules;
@@ -22,6 +23,7 @@ use super::command::{ClientTls, Command, Level, PortItem, Ports, ServerTls, Sett
 use super::gateway::Gateway;
 use super::log::LogFormat;
 use super::rule::PortRule;
+use super::vport::Template;
 
 use crate::core::{PortRules, Replicated};
 use crate::families::Families;
@@ -51,6 +53,8 @@ pub(crate) const AGENT_SUBSCRIBE: SocketAddr =
 pub(crate) struct PortSettings {
     /// The device, with its arguments, or a [subport](super::subport).
     pub(crate) device: String,
+    /// It may not be there yet.
+    pub(crate) late: bool,
     /// Receive queues.
     pub(crate) rxq: Option<u16>,
     /// Transmit queues.
@@ -143,6 +147,8 @@ pub(crate) struct Settings {
     pub(crate) neighbors_reserve: u32,
     /// Packet buffers.
     pub(crate) mbufs: u32,
+    /// The devices of ports that the controller describes and nothing is bound to; `None`: they have none.
+    pub(crate) vports: Option<Template>,
     /// How much is logged.
     pub(crate) log: Level,
     /// What its lines look like.
@@ -184,6 +190,7 @@ impl Default for Settings {
             neighbors_capacity: DEFAULT_NEIGHBORS,
             neighbors_reserve: 0,
             mbufs: DEFAULT_MBUFS,
+            vports: None,
             log: Level::default(),
             log_format: LogFormat::default(),
             start: false,
@@ -264,7 +271,10 @@ impl Settings {
         }
         all.extend(self.globals().into_iter().map(Command::Set));
         for (i, port) in self.ports.iter().enumerate() {
-            all.push(Command::PortAttach(port.device.clone()));
+            all.push(Command::PortAttach {
+                device: port.device.clone(),
+                late: port.late,
+            });
             if let Some(id) = u16::try_from(i).ok().and_then(PortId::new) {
                 all.extend(port.commands(id));
             }
@@ -315,6 +325,7 @@ impl Settings {
                 Setting::NeighborsReserve(self.neighbors_reserve),
             ),
             changed(self.mbufs != DEFAULT_MBUFS, Setting::Mbufs(self.mbufs)),
+            (self.vports.as_ref()).map(|it| Setting::VportTemplate(it.to_string())),
             changed(self.log != Level::default(), Setting::Log(self.log)),
             changed(
                 self.log_format != LogFormat::default(),

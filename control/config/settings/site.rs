@@ -126,7 +126,8 @@ impl Settings {
         self.ports_by_number().filter_map(bound).collect()
     }
 
-    fn ports_by_number(&self) -> impl Iterator<Item = (PortId, &PortSettings)> {
+    /// The ports with their numbers.
+    pub(super) fn ports_by_number(&self) -> impl Iterator<Item = (PortId, &PortSettings)> {
         (0..).filter_map(PortId::new).zip(&self.ports)
     }
 }

@@ -161,7 +161,7 @@ const fn arg(name: &'static str, kind: Kind, about: &'static str) -> Part {
 const PORT: Part = arg(
     "PORT",
     Kind::Port,
-    "a port: the first `port attach` makes port 0, the next port 1, ...",
+    "a port: the first `port attach` makes port 0, the next port 1, ...; later ones take the lowest number that is free",
 );
 const PORTS: Part = arg(
     "PORT|all",

@@ -57,27 +57,71 @@ macro_rules! port_config {
     };
 }
 
+const DEVARGS: Part = arg(
+    "DEVARGS",
+    Kind::Text,
+    "the device: a PCI address or a DPDK virtual device with its arguments; or a VLAN of another port",
+);
+
 pub(super) const ROWS: &[Spec] = &[
     Spec {
-        parts: &[
-            Is("port"),
-            Is("attach"),
-            arg(
-                "DEVARGS",
-                Kind::Text,
-                "the device: a PCI address or a DPDK virtual device with its arguments; or a VLAN of another port",
-            ),
-        ],
+        parts: &[Is("port"), Is("attach"), DEVARGS],
         when: When::Always,
-        summary: "Adds a device; its port gets the next number",
+        summary: "Adds a device; its port gets the lowest number that is free",
         details: "\
 Examples: `port attach 0000:3b:00.0` (a NIC bound to vfio-pci), `port attach \
 net_vhost0,iface=/run/alkaid/vm1.sock,queues=1` (a virtual machine), `port attach net_tap0,iface=tap0`, \
 `port attach net_af_packet0,iface=veth0`, `port attach net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap`. `port attach vlan101@3` \
 makes a subport: what the guest at port 3 sends with the 802.1Q tag of VLAN 101 loses it and arrives on the new port, and what \
 leaves by that leaves by port 3 with the tag. It is bound, guarded and counted as any port; queues, MTU and promiscuous mode \
-are those of port 3.",
-        build: make!([Value::Text(device)] => Command::PortAttach(device.clone())),
+are those of port 3.
+
+A device that vanishes while the switch runs is noticed within half a second, as far as its driver or the kernel's list of \
+interfaces tell, and attached again when it is back; `show ports` says how often the device or its link was lost.",
+        build: make!([Value::Text(device)] => Command::PortAttach { device: device.clone(), late: false }),
+    },
+    Spec {
+        parts: &[Is("port"), Is("attach"), DEVARGS, Is("late")],
+        when: When::Always,
+        summary: "The same for a device that may not be there yet",
+        details: "\
+What keeps it from being attached is no error: the port waits, `show ports` says for what, and it is attached, set up and, \
+where it is to be, started as soon as that is possible. An interface of the kernel's (net_af_packet, net_af_xdp) is looked for \
+twice a second, other devices after a pause that grows from half a second to half a minute. What the controller says of such a \
+port is PENDING until then. Not for an uplink.",
+        build: make!([Value::Text(device)] => Command::PortAttach { device: device.clone(), late: true }),
+    },
+    Spec {
+        parts: &[Is("port"), Is("detach"), PORT],
+        when: When::Running,
+        summary: "Stops and unbinds a port, and gives its device and its number back",
+        details: "\
+The next `port attach` may get the number. Subports go before their port; uplinks, the host port and ports of `set vport \
+template` stay. At most 32 ports are attached at once, subports included: DPDK's limit for one process.",
+        build: make!([Value::Port(port)] => Command::PortDetach(*port)),
+    },
+    Spec {
+        parts: &[
+            Is("set"),
+            Is("vport"),
+            Is("template"),
+            arg(
+                "DEVARGS",
+                Kind::Text,
+                "a device with its arguments, in which `{n}` is a free number, and `{id}` and `{name}` the port's; default: none",
+            ),
+        ],
+        when: When::Start,
+        summary: "Makes a device for each port that the controller describes",
+        details: "\
+For `set vport template net_vhost{n},iface=/run/alkaid/{name}.sock,queues=2` the controller's port `web1` gets the socket \
+/run/alkaid/web1.sock as soon as it is described, unless `port bind` names it, and loses it when it is deleted. Until its \
+device is there the port is PENDING, and `show pending` says why; what fails is tried again after a pause that grows to half a \
+minute. `{n}` has to be in the device's name. `{name}` is the id where the controller gives no name. In either, what is no \
+letter, digit, `-`, `_` or `.` becomes `_`; one with a `/`, a control character or a dot in front is refused. After a restart \
+devices are made of the goal states that `set store` has kept, with the same names; `{n}` may be another. A port that is given \
+another name keeps its device until then. `set portlist` does not count for these ports.",
+        build: make!([Value::Text(text)] => Command::Set(Setting::VportTemplate(text.clone()))),
     },
     port_config!(
         [PORTS, Is("rxq"), QUEUES],

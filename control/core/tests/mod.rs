@@ -3,6 +3,7 @@
 
 mod audit;
 mod churn;
+mod devices;
 mod dhcp;
 mod explain;
 mod export;

@@ -47,7 +47,7 @@ impl Executor for Notes {
                 Ok(Output::Rows(json!([{"port": 0, "device": "net_null0"}])))
             }
             Command::Show(Show::Config) => Ok(Output::Text("set burst 32".into())),
-            Command::PortAttach(device) if device == "bad" => {
+            Command::PortAttach { device, .. } if device == "bad" => {
                 Err(ExecError::Failed("no driver for `bad`".into()))
             }
             _ => Ok(Output::Done),

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use tokio::task::block_in_place;
 
-use super::{Operator, done};
+use super::{Operator, done, unless_gone};
 use crate::config::Ports;
 use crate::config::rule::PortRule;
 use crate::core;
@@ -23,7 +23,10 @@ impl Operator {
             if ports == Ports::All && no_guests.contains(&port) {
                 continue;
             }
-            let mut rules = block_in_place(|| self.devices.rules(port))?;
+            let rules = block_in_place(|| self.devices.rules(port));
+            let Some(mut rules) = unless_gone(ports, rules).transpose()? else {
+                continue;
+            };
             rule.apply(&mut rules);
             let ruled = self.core.set_rules(port, rules).await;
             if matches!(ruled, Ok(Ok(()) | Err(core::BindError::NotSeen))) {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::sync::Arc;
+use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::config::Setup;
@@ -98,16 +98,24 @@ pub struct PortInfo {
     pub fallbacks: Vec<&'static str>,
 }
 
-/// A port's link, for another thread than the one that has the port.
+/// A port's link, for another thread than the one that has the port. It does not keep the device.
 #[derive(Clone, Debug)]
-pub struct LinkWatch(pub(super) Arc<Device>);
+pub struct LinkWatch(pub(super) Weak<Device>);
 
 impl LinkWatch {
     /// True if the port is started and its link is up. Waits for nobody who configures or starts the port, nor for a change
-    /// of another.
+    /// of another. If the port is dropped meanwhile, its device closes in here.
     pub fn is_up(&self) -> bool {
+        let Some(device) = self.0.upgrade() else {
+            return false;
+        };
         // Who stops it meanwhile has said so before the link is looked at, or after.
-        self.0.is_started() && link(&self.0).up && self.0.is_started()
+        device.is_started() && link(&device).up && device.is_started()
+    }
+
+    /// True if the port is no more.
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
     }
 }
 

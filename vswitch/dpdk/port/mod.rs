@@ -198,9 +198,9 @@ impl Port {
         info::link(&self.device)
     }
 
-    /// The same for another thread. The device closes after it is dropped.
+    /// The same for another thread.
     pub fn watch_link(&self) -> LinkWatch {
-        LinkWatch(Arc::clone(&self.device))
+        LinkWatch(Arc::downgrade(&self.device))
     }
 
     /// The device's counters. They are the driver's: what they leave out, nobody knows.

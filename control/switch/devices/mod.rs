@@ -1,106 +1,31 @@
 // SPDX-License-Identifier: MIT
 //! The switch's ports, from `port attach` to their end, at start and while it runs.
 
+mod devargs;
+mod device;
+mod error;
+mod presence;
+mod vport;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use vswitch::dpdk::{Eal, LinkWatch, Mempool, Port, PortConfig, PortError, PortStats};
+use vswitch::counters;
+use vswitch::dpdk::{Eal, LinkWatch, Mempool, Port, PortConfig, PortStats};
 use vswitch::stage::trunk::Subport;
 use vswitch::tables::{MAX_PORTS, PortId};
 
+use super::report::{self, Totals};
 use super::workers::Workers;
 use crate::config::subport::next_subport;
-use crate::config::{PortItem, PortSettings, Settings, SubportError};
-use crate::core::{ETHERNET_MTU, PortRules};
-
-/// Least MTU that is believed of a device: every IPv4 host takes packets of 576 bytes (RFC 791).
-const LEAST_MTU: u16 = 576;
-
-/// Why a port does not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DeviceError {
-    /// The device.
-    #[error("port {number} (`{device}`): {error}")]
-    Port {
-        /// The port's number.
-        number: u16,
-        /// As configured.
-        device: String,
-        /// What is wrong with it.
-        error: PortError,
-    },
-    /// It cannot be added.
-    #[error("`{device}`: {error}")]
-    Attach {
-        /// As configured.
-        device: String,
-        /// What is wrong with it.
-        error: PortError,
-    },
-    /// One `port attach` made several ports, so that later numbers would not be the configured ones.
-    #[error("`port attach {device}` made {made} ports; the switch numbers one port per line")]
-    Numbering {
-        /// As configured.
-        device: String,
-        /// Ports.
-        made: usize,
-    },
-    /// Another process of DPDK's, or an argument of `eal`, made ports that the switch does not know.
-    #[error(
-        "`port attach {device}` got DPDK's port {got} where port {expected} was due: ports were made before"
-    )]
-    Taken {
-        /// As configured.
-        device: String,
-        /// DPDK's number.
-        got: u16,
-        /// The number that the configuration counts on.
-        expected: u16,
-    },
-    /// It cannot be a subport, or as one not do this.
-    #[error(transparent)]
-    Subport(#[from] SubportError),
-    /// More than [`MAX_PORTS`].
-    #[error("there are {MAX_PORTS} ports already, the most that the switch can have")]
-    Full,
-    /// No such port.
-    #[error("there is no port {0}")]
-    Unknown(u16),
-    /// Its queues are sized, and its offloads chosen, while it is stopped.
-    #[error("port {0} is started: `port stop {0}` first")]
-    Started(u16),
-    /// The next hops were told at start what it takes.
-    #[error("port {0} is an uplink: its MTU is fixed at start, set it in the start-up file")]
-    UplinkMtu(u16),
-    /// A worker does not let go of it.
-    #[error("a worker does not let go of port {0}")]
-    Held(u16),
-}
-
-/// A port and how it is to be set up.
-struct Device {
-    port: Kind,
-    settings: PortSettings,
-}
-
-/// What a port is.
-enum Kind {
-    Own(Port),
-    /// A VLAN of a port with a device. It is started, or not.
-    Subport(Subport, bool),
-}
-
-impl Kind {
-    fn is_started(&self) -> bool {
-        match self {
-            Self::Own(port) => port.is_started(),
-            Self::Subport(_, started) => *started,
-        }
-    }
-}
+use crate::config::{PortItem, PortSettings, Settings};
+use crate::core::PortRules;
+use devargs::Devargs;
+use device::{Absent, Device, Kind, Ports, hardware, mtu_of, of, subports};
+pub(crate) use error::DeviceError;
 
 /// All ports, by number, and the workers that poll them.
 pub(crate) struct Devices {
-    ports: Mutex<Vec<Device>>,
+    ports: Mutex<Ports>,
     workers: Workers,
     pool: Mempool,
     eal: Eal,
@@ -136,6 +61,11 @@ impl Devices {
         &self.eal
     }
 
+    /// Packet buffers: in use, and free.
+    pub(crate) fn buffers(&self) -> (u32, u32) {
+        (self.pool.in_use(), self.pool.available())
+    }
+
     /// Sends a frame of the switch's own by an uplink; see [`Workers::send_by_uplink`]. False also where there is no
     /// buffer for it.
     pub(crate) fn send_by_uplink(&self, uplink: PortId, bytes: &[u8]) -> bool {
@@ -145,51 +75,84 @@ impl Devices {
         })
     }
 
-    /// Packet buffers: in use, and free.
-    pub(crate) fn buffers(&self) -> (u32, u32) {
-        (self.pool.in_use(), self.pool.available())
+    /// Adds a device's port or a subport, stopped, with the lowest number that is free. One whose device may come late waits
+    /// for it.
+    pub(crate) fn attach(&self, settings: PortSettings) -> Result<PortId, DeviceError> {
+        let late = settings.late;
+        let id = self.reserve(&mut self.lock(), settings)?;
+        match self.bring(id, late) {
+            Err(error) if late => tracing::warn!("port {} waits for its device: {error}", id.get()),
+            brought => brought?,
+        }
+        Ok(id)
     }
 
-    /// Adds a device's port or a subport, stopped.
-    pub(crate) fn attach(&self, settings: PortSettings) -> Result<PortId, DeviceError> {
-        let mut ports = self.lock();
-        let next = u16::try_from(ports.len())
-            .ok()
-            .and_then(PortId::new)
-            .ok_or(DeviceError::Full)?;
-        let device = || settings.device.clone();
-        let before = ports.iter().map(|device| &device.settings);
-        let uplinks = self.uplinks.iter().map(|(port, _)| *port);
-        let no_guests: Vec<_> = uplinks.chain(self.host_port).collect();
-        if let Some(subport) = next_subport(&settings.device, before, &no_guests)? {
-            let port = Kind::Subport(subport, false);
-            ports.push(Device { port, settings });
-            return Ok(next);
-        }
-        // DPDK numbers devices; subports have none.
-        let devices = ports.iter().filter(|it| matches!(it.port, Kind::Own(_)));
-        let expected = u16::try_from(devices.count()).unwrap_or(u16::MAX);
-        let mut made =
-            Port::attach(&self.eal, &settings.device).map_err(|error| DeviceError::Attach {
-                device: device(),
-                error,
-            })?;
-        let (Some(port), true) = (made.pop(), made.is_empty()) else {
-            return Err(DeviceError::Numbering {
-                device: device(),
-                made: made.len() + 1,
-            });
+    /// Takes a number for a port whose device is still to be attached.
+    fn reserve(&self, ports: &mut Ports, settings: PortSettings) -> Result<PortId, DeviceError> {
+        let mut numbers = (0..MAX_PORTS as u16).filter_map(PortId::new);
+        let id = numbers.find(|id| !ports.contains_key(id));
+        let id = id.ok_or(DeviceError::Full)?;
+        let no_guests: Vec<_> = self.no_guests().collect();
+        let before = ports.iter().map(|(id, device)| (*id, &device.settings));
+        let port = match next_subport(&settings.device, before, &no_guests)? {
+            Some(subport) => Kind::Subport(subport, false),
+            None => Kind::Absent(Absent::coming()),
         };
-        if port.id() != expected {
-            return Err(DeviceError::Taken {
-                device: device(),
-                got: port.id(),
-                expected,
-            });
+        let name = Devargs(&settings.device).name();
+        let mut others = ports.iter();
+        if let Some((other, _)) = others.find(|(_, it)| Devargs(&it.settings.device).name() == name)
+        {
+            let (name, port) = (name.to_owned(), other.get());
+            return Err(DeviceError::SameDevice { name, port });
         }
-        let port = Kind::Own(port);
-        ports.push(Device { port, settings });
-        Ok(next)
+        let zero = counters::total(&self.workers.counters(), id);
+        ports.insert(id, Device::new(port, settings, zero));
+        Ok(id)
+    }
+
+    /// Whether it is for the operator to say what a port is bound to.
+    pub(crate) fn check_operators(&self, id: PortId) -> Result<(), DeviceError> {
+        self.with(id, |device| match device.of_template {
+            true => Err(DeviceError::OfTemplate {
+                port: id.get(),
+                id: device.settings.id.clone().unwrap_or_default(),
+            }),
+            false => Ok(()),
+        })
+    }
+
+    /// Whether a port can be detached.
+    pub(crate) fn check_detachable(&self, id: PortId) -> Result<(), DeviceError> {
+        self.check_operators(id)?;
+        match self.no_guests().any(|it| it == id) {
+            true => Err(DeviceError::Fixed(id.get())),
+            false => check_alone(&self.lock(), id),
+        }
+    }
+
+    /// Stops a port and gives its device and its number back.
+    pub(crate) fn detach(&self, id: PortId) -> Result<(), DeviceError> {
+        self.check_detachable(id)?;
+        self.remove(id)
+    }
+
+    fn remove(&self, id: PortId) -> Result<(), DeviceError> {
+        let mut ports = self.lock();
+        let port = id.get();
+        check_alone(&ports, id)?;
+        let device = of(&mut ports, id)?;
+        match &device.port {
+            Kind::Absent(absent) if absent.busy => return Err(DeviceError::Busy(port)),
+            it if it.is_started() && !self.workers.remove_port(id) => {
+                return Err(DeviceError::Held(port));
+            }
+            _ => {}
+        }
+        let gone = ports.remove(&id);
+        // DPDK closes its device, which may take long.
+        drop(ports);
+        drop(gone);
+        Ok(())
     }
 
     /// Sizes a stopped port.
@@ -198,7 +161,9 @@ impl Devices {
             return Err(DeviceError::UplinkMtu(id.get()));
         }
         self.with(id, |device| {
-            device.own(id)?;
+            if !matches!(device.port, Kind::Absent(_)) {
+                device.own(id)?;
+            }
             if device.port.is_started() {
                 return Err(DeviceError::Started(id.get()));
             }
@@ -219,20 +184,27 @@ impl Devices {
         })
     }
 
-    /// Sets a port up, starts it and gives it to the workers. A started one stays as it is.
+    /// Sets a port up, starts it and gives it to the workers, at once or when its device is there. A started one stays as it
+    /// is.
     pub(crate) fn start(&self, id: PortId) -> Result<(), DeviceError> {
-        let mut ports = self.lock();
+        self.start_one(&mut self.lock(), id)
+    }
+
+    fn start_one(&self, ports: &mut Ports, id: PortId) -> Result<(), DeviceError> {
         // Before it is set up: what is configured counts, else what the device comes with.
-        let mtu = mtu_of(&ports, id)?;
-        let device = of(&mut ports, id)?;
+        let mtu = mtu_of(ports, id)?;
+        let device = of(ports, id)?;
+        device.run = true;
         if device.port.is_started() {
             return Ok(());
         }
         match &mut device.port {
+            Kind::Absent(_) => return Ok(()),
             Kind::Subport(_, started) => *started = true,
             Kind::Own(port) => {
                 let config = self.port_config(id, &device.settings, port);
-                let poll = self.portlist.as_ref().is_none_or(|list| list.contains(&id));
+                let listed = self.portlist.as_ref().is_none_or(|list| list.contains(&id));
+                let poll = listed || device.of_template;
                 let started = port
                     .configure(&config, &self.pool)
                     .and_then(|()| port.start())
@@ -241,10 +213,10 @@ impl Devices {
             }
         }
         // Also where its parent has started again: that may have another MTU.
-        for (port, subport) in subports(&ports) {
+        for (port, subport) in subports(ports) {
             if port == id || subport.parent == id {
-                self.workers
-                    .add_subport(port, subport, mtu_of(&ports, port)?);
+                let mtu = mtu_of(ports, port)?;
+                self.workers.add_subport(port, subport, mtu);
             }
         }
         Ok(())
@@ -253,6 +225,8 @@ impl Devices {
     /// Takes a port from the workers and stops it. A stopped one stays as it is.
     pub(crate) fn stop(&self, id: PortId) -> Result<(), DeviceError> {
         self.with(id, |device| {
+            device.run = false;
+            device.up = None;
             if !device.port.is_started() {
                 return Ok(());
             }
@@ -260,19 +234,21 @@ impl Devices {
                 return Err(DeviceError::Held(id.get()));
             }
             match &mut device.port {
-                Kind::Subport(_, started) => {
-                    *started = false;
-                    Ok(())
-                }
-                Kind::Own(port) => port.stop().map_err(|error| device.failed(id, error)),
+                Kind::Subport(_, started) => *started = false,
+                Kind::Own(port) => port.stop().map_err(|error| device.failed(id, error))?,
+                Kind::Absent(_) => {}
             }
+            Ok(())
         })
     }
 
     /// Switches promiscuous mode.
     pub(crate) fn set_promiscuous(&self, id: PortId, on: bool) -> Result<(), DeviceError> {
         self.with(id, |device| {
-            let set = device.own(id)?.set_promiscuous(on);
+            let set = match &device.port {
+                Kind::Absent(_) => Ok(()),
+                _ => device.own(id)?.set_promiscuous(on),
+            };
             device.settings.promisc = Some(on);
             set.map_err(|error| device.failed(id, error))
         })
@@ -314,27 +290,47 @@ impl Devices {
         id: PortId,
         read: impl FnOnce(&Port) -> T,
     ) -> Result<T, DeviceError> {
-        let ports = self.lock();
-        hardware(&ports, id).map(|(port, _)| read(port))
+        hardware(&self.lock(), id).map(read)
     }
 
-    /// A port's link, to be looked at without waiting for who changes ports.
-    pub(crate) fn watch_link(&self, id: PortId) -> Result<LinkWatch, DeviceError> {
-        self.read(id, Port::watch_link)
+    /// A port's link, to be looked at without waiting for who changes ports. `None` while somebody does, or its device is not
+    /// there.
+    pub(crate) fn watch_link(&self, id: PortId) -> Option<LinkWatch> {
+        let ports = self.ports.try_lock().ok()?;
+        hardware(&ports, id).map(Port::watch_link).ok()
     }
 
-    /// A port's device's counters. A subport has none of its own.
+    /// What a port's devices have counted. A subport has none.
     pub(crate) fn stats(&self, id: PortId) -> Result<PortStats, DeviceError> {
-        match self.subport(id)? {
-            Some(_) => Ok(PortStats::default()),
-            None => self.read(id, Port::stats),
-        }
+        self.with(id, |device| Ok(device.stats()))
+    }
+
+    /// A port's counters since they were cleared.
+    pub(crate) fn totals(&self, id: PortId) -> Result<Totals, DeviceError> {
+        let workers = self.workers.counters();
+        self.with(id, |device| {
+            let (switch, losses) = &device.zero;
+            Ok(Totals {
+                port: id,
+                switch: counters::total(&workers, id).since(switch),
+                device: report::since(&device.stats(), losses),
+            })
+        })
+    }
+
+    /// Counts a port's statistics from zero.
+    pub(crate) fn clear(&self, id: PortId) -> Result<(), DeviceError> {
+        let switch = counters::total(&self.workers.counters(), id);
+        self.with(id, |device| {
+            device.zero = (switch, device.stats());
+            Ok(())
+        })
     }
 
     /// What a port is a subport of; `None`: it has a device.
     pub(crate) fn subport(&self, id: PortId) -> Result<Option<Subport>, DeviceError> {
         self.with(id, |device| match device.port {
-            Kind::Own(_) => Ok(None),
+            Kind::Own(_) | Kind::Absent(_) => Ok(None),
             Kind::Subport(subport, _) => Ok(Some(subport)),
         })
     }
@@ -351,17 +347,20 @@ impl Devices {
 
     /// The numbers of all ports.
     pub(crate) fn ids(&self) -> Vec<PortId> {
-        (0..)
-            .take(self.lock().len())
-            .filter_map(PortId::new)
-            .collect()
+        self.lock().keys().copied().collect()
     }
 
-    /// What each port is set up by.
-    pub(crate) fn settings(&self) -> Vec<PortSettings> {
-        self.lock()
-            .iter()
-            .map(|device| device.settings.clone())
+    /// What a port is set up by.
+    pub(crate) fn port_settings(&self, id: PortId) -> Result<PortSettings, DeviceError> {
+        self.with(id, |device| Ok(device.settings.clone()))
+    }
+
+    /// What each port is set up by, but those of `set vport template`.
+    pub(crate) fn settings(&self) -> Vec<(PortId, PortSettings)> {
+        let ports = self.lock();
+        let operators = ports.iter().filter(|(_, device)| !device.of_template);
+        operators
+            .map(|(id, device)| (*id, device.settings.clone()))
             .collect()
     }
 
@@ -369,7 +368,7 @@ impl Devices {
     pub(super) fn end(self) {
         self.workers.end();
         let mut ports = std::mem::take(&mut *self.lock());
-        for Device { port, settings } in &mut ports {
+        for Device { port, settings, .. } in ports.values_mut() {
             if let Kind::Own(port) = port
                 && port.is_started()
                 && let Err(error) = port.stop()
@@ -419,6 +418,12 @@ impl Devices {
         uplinks.find_map(|(port, over_ipv6)| (*port == id).then_some(*over_ipv6))
     }
 
+    /// The uplinks and the host port.
+    fn no_guests(&self) -> impl Iterator<Item = PortId> {
+        let uplinks = self.uplinks.iter().map(|(port, _)| *port);
+        uplinks.chain(self.host_port)
+    }
+
     fn with<T>(
         &self,
         id: PortId,
@@ -428,65 +433,22 @@ impl Devices {
     }
 
     /// Whoever held the lock and panicked left the ports as they were.
-    fn lock(&self) -> MutexGuard<'_, Vec<Device>> {
+    fn lock(&self) -> MutexGuard<'_, Ports> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn of(ports: &mut [Device], id: PortId) -> Result<&mut Device, DeviceError> {
-    let device = ports.get_mut(id.index());
-    device.ok_or(DeviceError::Unknown(id.get()))
-}
-
-/// Those that are started.
-fn subports(ports: &[Device]) -> impl Iterator<Item = (PortId, Subport)> {
-    let numbered = (0..).filter_map(PortId::new).zip(ports);
-    numbered.filter_map(|(port, device)| match device.port {
-        Kind::Subport(subport, true) => Some((port, subport)),
-        _ => None,
-    })
-}
-
-/// The device that a port has, or its parent.
-fn hardware(ports: &[Device], id: PortId) -> Result<(&Port, &PortSettings), DeviceError> {
-    let device = ports.get(id.index()).and_then(|device| match &device.port {
-        Kind::Own(_) => Some(device),
-        Kind::Subport(subport, _) => ports.get(subport.parent.index()),
+/// An error for a port that has subports.
+fn check_alone(ports: &Ports, id: PortId) -> Result<(), DeviceError> {
+    let mut subports = ports.iter().filter_map(|(port, device)| {
+        let subport = device.settings.subport()?;
+        (subport.parent == id).then_some(port.get())
     });
-    match device {
-        Some(Device {
-            port: Kind::Own(port),
-            settings,
-        }) => Ok((port, settings)),
-        _ => Err(DeviceError::Unknown(id.get())),
-    }
-}
-
-/// As configured, since some drivers have no MTU to set; else the device's own, if that makes sense.
-fn mtu_of(ports: &[Device], id: PortId) -> Result<u16, DeviceError> {
-    let (port, settings) = hardware(ports, id)?;
-    let believed = |mtu: &u16| (LEAST_MTU..u16::MAX).contains(mtu);
-    let own = Some(port.mtu()).filter(believed);
-    Ok(settings.mtu.or(own).unwrap_or(ETHERNET_MTU))
-}
-
-impl Device {
-    /// Its own device.
-    fn own(&mut self, id: PortId) -> Result<&mut Port, DeviceError> {
-        match &mut self.port {
-            Kind::Own(port) => Ok(port),
-            Kind::Subport(subport, _) => {
-                let (port, subport) = (id.get(), *subport);
-                Err(SubportError::NoDevice { port, subport }.into())
-            }
-        }
-    }
-
-    fn failed(&self, id: PortId, error: PortError) -> DeviceError {
-        DeviceError::Port {
-            number: id.get(),
-            device: self.settings.device.clone(),
-            error,
-        }
+    match subports.next() {
+        Some(subport) => Err(DeviceError::HasSubport {
+            port: id.get(),
+            subport,
+        }),
+        None => Ok(()),
     }
 }

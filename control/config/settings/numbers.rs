@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+//! Settings of a switch some of whose ports were detached.
+
+use vswitch::stage::trunk::Subport;
+use vswitch::tables::PortId;
+
+use super::{PortSettings, Settings};
+
+impl Settings {
+    /// The same with these ports. They get the numbers that a switch gives them which starts with that: `port attach` takes the
+    /// lowest that is free.
+    #[must_use]
+    pub(crate) fn with_ports(mut self, ports: Vec<(PortId, PortSettings)>) -> Self {
+        let before: Vec<_> = ports.iter().map(|(port, _)| *port).collect();
+        let now = |port: PortId| {
+            let at = before.iter().position(|it| *it == port);
+            at.and_then(|at| PortId::new(u16::try_from(at).ok()?))
+        };
+        self.ports = ports.into_iter().map(|(_, settings)| settings).collect();
+        for settings in &mut self.ports {
+            if let Some(Subport { parent, vlan }) = settings.subport()
+                && let Some(parent) = now(parent)
+            {
+                settings.device = Subport { parent, vlan }.to_string();
+            }
+        }
+        // These are never detached.
+        for vtep in &mut self.vteps {
+            vtep.port = now(vtep.port).unwrap_or(vtep.port);
+        }
+        self.host_port = self.host_port.and_then(now);
+        if let Some(list) = &mut self.portlist {
+            *list = list.iter().filter_map(|port| now(*port)).collect();
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_text;
+
+    fn settings(text: &str) -> Settings {
+        Settings::from_commands(&parse_text("f", text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn without_detached_ports_a_switch_starts_with_all_others_as_they_were() {
+        let rest = "set host port 4\nset portlist 0,1,2,3,4\n";
+        let of = |ports: &str, rest: &str| {
+            settings(&format!("{ports}set vtep 192.0.2.1/24 port 2\n{rest}"))
+        };
+        let before = of(
+            "port attach net_null0\nport attach net_null1\nport attach net_null2\nport attach net_null3 late\n\
+             port attach net_null4\nport attach vlan7@3\nport bind 5 x\n",
+            rest,
+        );
+        let numbered = (0..).filter_map(PortId::new).zip(before.ports.clone());
+        let left = numbered.filter(|(port, _)| port.get() != 1).collect();
+        let after = settings(
+            "port attach net_null0\nport attach net_null2\nport attach net_null3 late\nport attach net_null4\n\
+             port attach vlan7@2\nport bind 4 x\nset vtep 192.0.2.1/24 port 1\nset host port 3\nset portlist 0,1,2,3\n",
+        );
+        assert_eq!(before.with_ports(left), after);
+    }
+}

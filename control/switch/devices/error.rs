@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+//! [`DeviceError`]: why a port does not do what was asked.
+
+use std::path::PathBuf;
+
+use vswitch::dpdk::PortError;
+use vswitch::tables::MAX_PORTS;
+
+use crate::config::SubportError;
+use crate::config::vport::VportError;
+
+/// Why a port does not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeviceError {
+    /// The device.
+    #[error("port {number} (`{device}`): {error}")]
+    Port {
+        /// The port's number.
+        number: u16,
+        /// As configured.
+        device: String,
+        /// What is wrong with it.
+        error: PortError,
+    },
+    /// It cannot be added.
+    #[error("`{device}`: {error}")]
+    Attach {
+        /// As configured.
+        device: String,
+        /// What is wrong with it.
+        error: PortError,
+    },
+    /// One `port attach` made several ports, so that later numbers would not be the configured ones.
+    #[error("`port attach {device}` made {made} ports; the switch numbers one port per line")]
+    Numbering {
+        /// As configured.
+        device: String,
+        /// Ports.
+        made: usize,
+    },
+    /// DPDK tells devices apart by their names.
+    #[error("the device `{name}` is port {port} already")]
+    SameDevice {
+        /// Its name.
+        name: String,
+        /// The port.
+        port: u16,
+    },
+    /// It cannot be a subport, or as one not do this.
+    #[error(transparent)]
+    Subport(#[from] SubportError),
+    /// There is no device for a port of the controller's.
+    #[error(transparent)]
+    Vport(#[from] VportError),
+    /// More than [`MAX_PORTS`].
+    #[error(
+        "this switch has {MAX_PORTS} ports, subports included, and cannot have more: that is DPDK's limit for one process \
+         (RTE_MAX_ETHPORTS, fixed when DPDK is built); `port detach` one that is not needed, or have this one on another host"
+    )]
+    Full,
+    /// Something is in the place of its socket.
+    #[error("the socket {} cannot be opened: {why}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        why: String,
+    },
+    /// No such port.
+    #[error("there is no port {0}")]
+    Unknown(u16),
+    /// Its device is not there.
+    #[error("port {port} waits for its device: {why}")]
+    Absent {
+        /// The port's number.
+        port: u16,
+        /// Why it is not there.
+        why: String,
+    },
+    /// Its queues are sized while it is stopped.
+    #[error("port {0} is started: `port stop {0}` first")]
+    Started(u16),
+    /// The next hops were told at start what it takes.
+    #[error("port {0} is an uplink: its MTU is fixed at start, set it in the start-up file")]
+    UplinkMtu(u16),
+    /// Workers and next hops were told at start which it is.
+    #[error(
+        "port {0} is an uplink or the host port, which stay: change the start-up file and restart the switch"
+    )]
+    Fixed(u16),
+    /// It would leave ports without a device.
+    #[error("port {port} has a subport, port {subport}: `port detach {subport}` first")]
+    HasSubport {
+        /// The port's number.
+        port: u16,
+        /// One of its subports.
+        subport: u16,
+    },
+    /// The controller's port decides.
+    #[error(
+        "port {port} was made for the controller's port {id}, by `set vport template`: it goes when the controller deletes that"
+    )]
+    OfTemplate {
+        /// The port's number.
+        port: u16,
+        /// The controller's id.
+        id: String,
+    },
+    /// DPDK looks for its device now.
+    #[error("port {0} is being attached")]
+    Busy(u16),
+    /// A worker does not let go of it.
+    #[error("a worker does not let go of port {0}")]
+    Held(u16),
+}

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""Ports of each kind that the README names, with live traffic: what is behind them is `dpdk-testpmd`, the kernel, or another switch."""
+
+from __future__ import annotations
+
+import pytest
+
+import goal
+from frames import udp
+from guests import NET, NETWORK, Site, Testpmd, exists, tap_wire
+from plan import A
+from program import eventually
+
+GUEST, OTHER = NET.guest(A, 1), NET.guest(A, 2)
+
+
+@pytest.fixture
+def testpmds(networks, tmp_path):
+    """Starts testpmds, and ends them all."""
+    started = []
+
+    def start(device: str, guest=GUEST, **named) -> Testpmd:
+        started.append(Testpmd(networks, tmp_path, device, guest=guest, **named))
+        return started[-1]
+
+    yield start
+    for testpmd in started:
+        testpmd.kill()
+
+
+def virtio(path, *arguments: str) -> str:
+    return ",".join([f"net_virtio_user0,path={path},mac={GUEST.mac},queue_size=256", *arguments])
+
+
+def socket_of(tmp_path):
+    """A short path: sockets' have 107 bytes at most."""
+    folder = tmp_path / "s"
+    folder.mkdir(exist_ok=True)
+    return folder / "vm"
+
+
+def open_site(networks, switches, device: str, *config: str) -> Site:
+    site = Site(networks, switches, f"port attach {device}", f"port bind 1 {GUEST.id}", *config)
+    site.switch.accept(*NETWORK, goal.port(GUEST))
+    return site
+
+
+def trade_long(site: Site, guest, wire) -> None:
+    """Frames up to the longest, which takes several buffers of a guest that merges them."""
+    for length in (8, 200, 1000, 1472):
+        site.trade(guest, wire, 8, length)
+
+
+@pytest.mark.parametrize("queues", [1, 2])
+@pytest.mark.parametrize("merged", ["mrg_rxbuf=0", "mrg_rxbuf=1"])
+def test_a_guest_at_a_vhost_socket_of_the_switch(networks, switches, testpmds, tmp_path, queues, merged):
+    path = socket_of(tmp_path)
+    site = open_site(networks, switches, f"net_vhost0,iface={path},queues={queues}", f"set nbcore {queues}")
+    switch = site.switch
+    assert site.port(1)["link"] == "down"
+    for lost in range(2):
+        guest = testpmds(virtio(path, f"queues={queues}", merged), queues=queues)
+        eventually("it is connected", lambda: guest.assert_alive() and site.port(1)["link"] == "up")
+        site.reach(GUEST, guest.wire)
+        for sport in range(2000, 2010):
+            site.trade(GUEST, guest.wire, 10, sport=sport)
+        trade_long(site, GUEST, guest.wire)
+        (guest.end if lost == 0 else guest.kill)()
+        eventually("it is missed", lambda: (site.port(1)["link"], site.port(1)["lost"]) == ("down", lost + 1))
+        # Nobody takes what is for it.
+        site.switch.accept(goal.port(GUEST))
+    assert switch.log.read_text().count("its link is down") == 2
+    switch.terminate()
+    assert not path.exists()
+
+
+def test_a_vhost_client_connects_again_when_its_guest_is_back(networks, switches, testpmds, tmp_path):
+    path = socket_of(tmp_path)
+    site = open_site(networks, switches, f"net_vhost0,iface={path},client=1")
+    for lost in range(2):
+        path.unlink(missing_ok=True)
+        guest = testpmds(virtio(path, "server=1"))
+        eventually("the switch connects", lambda: guest.assert_alive() and site.port(1)["link"] == "up")
+        site.reach(GUEST, guest.wire)
+        site.trade(GUEST, guest.wire, 20)
+        guest.kill()
+        eventually("it is missed", lambda: site.port(1)["lost"] == lost + 1)
+    site.switch.terminate()
+
+
+def test_a_guests_socket_comes_and_goes_with_its_port(networks, switches, testpmds, tmp_path):
+    path = socket_of(tmp_path)
+    site = Site(networks, switches, f"set vport template net_vhost{{n}},iface={path.parent}/{{name}},queues=1")
+    switch = site.switch
+    state = goal.port(GUEST)
+    state.configuration.name = path.name
+    buffers = site.buffers()
+    for _ in range(3):
+        switch.push(*NETWORK, state)
+        site.ready()
+        guest = testpmds(virtio(path))
+        eventually("it is connected", lambda: guest.assert_alive() and site.port(1)["link"] == "up")
+        site.reach(GUEST, guest.wire)
+        site.trade(GUEST, guest.wire, 20)
+        guest.wire.send([udp(GUEST, OTHER)] * 500)
+        switch.accept(goal.delete(state))  # in the midst of its traffic
+        eventually("its socket goes", lambda: not path.exists() and len(switch.show("ports")) == 1)
+        guest.kill()
+    eventually("all buffers are back", lambda: site.buffers() == buffers)
+    switch.terminate()
+
+
+def test_a_guest_at_a_tap(networks, switches):
+    name = networks.device("tap")
+    site = open_site(networks, switches, f"net_tap0,iface={name}")
+    wire = tap_wire(networks, name)
+    site.reach(GUEST, wire)
+    trade_long(site, GUEST, wire)
+    site.switch.terminate()
+    assert not exists(name)
+
+
+def test_a_guest_behind_a_veth_by_af_packet(networks, switches):
+    namespace = networks.namespace("in")
+    device = networks.pair("g", namespace, "g", mac=GUEST.mac)
+    site = open_site(networks, switches, f"net_af_packet1,iface={device}")
+    wire = networks.wire(namespace, "g")
+    trade_long(site, GUEST, wire)
+    site.switch.terminate()
+
+
+def test_a_guest_behind_a_veth_by_af_xdp(networks, switches):
+    namespace = networks.namespace("in")
+    device = networks.pair("g", namespace, "g", mac=GUEST.mac)
+    site = Site(networks, switches)
+    switch = site.switch
+    attached = switch.client("exec", f"port attach net_af_xdp0,iface={device}")
+    if attached.returncode != 0:
+        pytest.skip(f"AF_XDP does not work here: {attached.stderr.strip()}")
+    started = switch.client("exec", "port start 1")
+    if started.returncode != 0:
+        pytest.skip(f"AF_XDP does not work here: {started.stderr.strip()}")
+    switch.execute(f"port bind 1 {GUEST.id}")
+    switch.accept(*NETWORK, goal.port(GUEST))
+    wire = networks.wire(namespace, "g")
+    site.reach(GUEST, wire)
+    site.trade(GUEST, wire, 20)
+    switch.execute("port detach 1")
+    assert len(switch.show("ports")) == 1
+    switch.terminate()
+
+
+def test_guests_of_another_program_by_memif(networks, switches, testpmds, tmp_path):
+    path = socket_of(tmp_path)
+    memif = f"socket={path},socket-abstract=no"
+    site = open_site(networks, switches, f"net_memif0,role=server,{memif}")
+    for _ in range(2):
+        guest = testpmds(f"net_memif0,role=client,{memif},mac={GUEST.mac}")
+        eventually("it is connected", lambda: guest.assert_alive() and site.port(1)["link"] == "up")
+        site.reach(GUEST, guest.wire)
+        site.trade(GUEST, guest.wire, 20)
+        # DPDK takes a peer's memory away from under the workers: the switch says so.
+        site.switch.execute("port stop 1")
+        guest.kill()
+        site.switch.execute("port start 1")
+    assert "`port stop` before that" in site.switch.log.read_text()
+    site.switch.terminate()
+
+
+def test_the_switch_as_the_guest_of_another_by_virtio_user(networks, switches, testpmds, tmp_path):
+    path = socket_of(tmp_path)
+    host = testpmds(f"net_vhost0,iface={path}")
+    eventually("its socket is there", lambda: host.assert_alive() and path.exists())
+    site = open_site(networks, switches, f"net_virtio_user0,path={path},mac={GUEST.mac} late")
+    site.ready()
+    site.reach(GUEST, host.wire)
+    site.trade(GUEST, host.wire, 20)
+    site.switch.terminate()
