@@ -50,6 +50,12 @@ test: ## run all tests
 	$(MAKE) loom
 	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/blackbox
 
+.PHONY: scenarios
+scenarios: ## run clouds of two hosts from a controller's view, whole and broken on purpose; root
+	@scripts/setup scenarios
+	$(CARGO) build $(LOCKED)
+	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/scenarios
+
 .PHONY: loom
 loom: ## model-check the tables' concurrency
 	@scripts/setup build
