@@ -4,15 +4,13 @@ kernels talk to each other by `ping` and by sockets. Nothing is told to a switch
 
 from __future__ import annotations
 
-import re
-import subprocess
 import time
 from pathlib import Path
 
 from controller import Controller, Machine
 from kernel import Namespace, quiet, run
 from plan import A, B, host_ip, host_mac
-from program import DEADLINE, eventually
+from program import eventually
 from switch import Switch
 from test_restart import kill
 
@@ -62,7 +60,7 @@ class Cloud:
             lines += [f"set vtep {host_ip(host)}/24 port 0", "set anti-spoofing on", *(config or {}).get(host, ()), "start"]
             self.hosts[host] = switches(lines)
         for each, device, name in (port for of_host in ports.values() for port in of_host):
-            namespace = self.namespaces[each.id]
+            namespace = self.of(each)
             if taps:
                 run("ip", "link", "set", device, "netns", namespace.name)
                 namespace.ip(f"link set {device} name {name}")
@@ -77,7 +75,7 @@ class Cloud:
 
     def settle(self, machine: Machine) -> None:
         """The machine has its addresses and its gateways."""
-        namespace = self.namespaces[machine.id]
+        namespace = self.of(machine)
         for guest in machine.addresses:
             length = guest.subnet.cidr.split("/")[1]
             if guest.subnet.version == 6:
@@ -90,30 +88,18 @@ class Cloud:
 
     def ends(self, *machines: Machine) -> list[tuple[Namespace, str]]:
         """Where each is and its first address, for `kernel.exchange` and `kernel.ask_and_answer`."""
-        return [(self.namespaces[each.id], each.ip) for each in machines]
+        return [(self.of(each), each.ip) for each in machines]
 
-    def pinging(self, client: Machine, to: str, *options) -> subprocess.Popen:
-        """A `ping` that has begun."""
-        command = ["ip", "netns", "exec", self.namespaces[client.id].name, "busybox", "ping", "-q", *options, to]
-        return subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    @staticmethod
-    def answers(pinging: subprocess.Popen) -> int:
-        """How many answers it has got when it has ended."""
-        said, _ = pinging.communicate(timeout=6 * DEADLINE)
-        found = re.search(r"(\d+) packets received", said)
-        return int(found[1]) if found else 0
-
-    def ping(self, client: Machine, to: str, count: int = 1, interval: float = 0.01) -> int:
-        """How many answers to so many pings the machine gets; the last may take a second."""
-        return self.answers(self.pinging(client, to, "-c", count, "-i", interval, "-W", 1))
+    def of(self, machine: Machine) -> Namespace:
+        """Where it is."""
+        return self.namespaces[machine.id]
 
     def reach(self, *ways: tuple[Machine, Machine | str]) -> None:
         """Each pings the other, until it is answered."""
         for client, server in ways:
             to = server.ip if isinstance(server, Machine) else server
             end = time.monotonic() + self.patience
-            while not self.ping(client, to):
+            while not self.of(client).ping(to):
                 if time.monotonic() > end:
                     raise Unreached(f"{client.id} does not reach {to}: {self.drops(client)}")
 
@@ -121,11 +107,11 @@ class Cloud:
         """None gets an answer from the other, though it knows the other's MAC if that is in its own subnet: the switch of either
         host dropped what was sent."""
         before = self.dropped()
-        known = [(self.namespaces[client.id], server) for client, server in ways if client.cidr == server.cidr]
+        known = [(self.of(client), server) for client, server in ways if client.cidr == server.cidr]
         for namespace, server in known:
             namespace.ip(f"neigh replace {server.ip} lladdr {server.mac} dev eth0 nud permanent")
-        started = [self.pinging(client, server.ip, "-c", 3, "-i", 0.05, "-W", 1) for client, server in ways]
-        answers = list(map(self.answers, started))
+        started = [self.of(client).pinging(server.ip, "-c", 3, "-i", 0.05, "-W", 1) for client, server in ways]
+        answers = [each.answers() for each in started]
         for namespace, server in known:
             namespace.ip(f"neigh del {server.ip} dev eth0")
         leaks = [f"{client.id} to {server.id}" for (client, server), count in zip(ways, answers) if count]
@@ -137,13 +123,13 @@ class Cloud:
         """The machine gets its address by DHCP; `script` sets it."""
         client = ["busybox", "udhcpc", "-i", "eth0", "-f", "-n", "-q", "-t", 3, "-T", 1, "-O", "mtu", "-s", script]
         try:
-            run("ip", "netns", "exec", self.namespaces[machine.id].name, *client)
+            run(*self.of(machine).command(*client))
         except RuntimeError as error:
             raise Unreached(f"{machine.id} gets no address: {error}") from error
 
     def echoes(self, machine: Machine) -> int:
         """How many pings it has got."""
-        return self.namespaces[machine.id].counters()["Icmp"]["InEchos"]
+        return self.of(machine).counters()["Icmp"]["InEchos"]
 
     # --- what hosts do
 

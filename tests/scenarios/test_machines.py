@@ -33,7 +33,7 @@ def test_a_machine_gets_its_address_by_dhcp_and_is_reached_by_it(clouds, tmp_pat
     cloud.controller.create_router("router", NEAR, FAR)
     cloud.controller.create_port(here, there, dhcp=True)
     for each in (here, there):
-        namespace = cloud.namespaces[each.id]
+        namespace = cloud.of(each)
         cloud.lease(each, script)
         shown = namespace.ip("address show dev eth0")
         assert f"inet {each.ip}/17 " in shown and "mtu 1450 " in shown, shown
@@ -53,9 +53,9 @@ def test_machines_of_both_versions_of_ip(clouds):
         ways = [(client, server.addresses[version].ip) for client, server in ((here, there), (here, far), (far, here), (there, far))]
         cloud.reach(*ways)
         for client, server in ((here, there), (far, here)):
-            ends = [(cloud.namespaces[each.id], each.addresses[version].ip) for each in (client, server)]
+            ends = [(cloud.of(each), each.addresses[version].ip) for each in (client, server)]
             ask_and_answer(*ends, (0, 1000))
             exchange(*ends)
     cloud.controller.delete_port(there)
-    assert cloud.ping(here, there.addresses[1].ip, 3) == 0
+    assert cloud.of(here).ping(there.addresses[1].ip, 3) == 0
     cloud.reach((here, far.addresses[1].ip))

@@ -30,7 +30,7 @@ class Watch(threading.Thread):
         self.cloud, self.ended = cloud, threading.Event()
         self.name = f"{client.id} to {server.id}"
         self.times: list[float] = []
-        with cloud.namespaces[client.id].inside():
+        with cloud.of(client).inside():
             self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         self.socket.settimeout(0.005)
         self.to = server.ip
@@ -79,7 +79,7 @@ def test_a_port_moves_to_the_other_host_and_its_peers_follow(clouds, capsys):
         for watch in watches:
             watch.answered(begun)
         begun = time.monotonic()
-        namespace = cloud.namespaces[moving.id]
+        namespace = cloud.of(moving)
         namespace.ip(f"address del {moving.ip}/16 dev {old}")
         namespace.ip(f"address add {moving.ip}/16 dev {new}")
         for peer in (HERE, THERE):

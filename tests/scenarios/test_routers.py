@@ -42,7 +42,7 @@ def test_a_packet_is_routed_once_where_it_starts(clouds):
     cloud.controller.create_port(*EVERYBODY)
     cloud.reach(*ROUTED)
     for client, server in ROUTED:
-        namespace, to = cloud.namespaces[client.id], server.ip
-        traced = run("ip", "netns", "exec", namespace.name, "tracepath", "-n", "-m", 4, to)
+        namespace, to = cloud.of(client), server.ip
+        traced = run(*namespace.command("tracepath", "-n", "-m", 4, to))
         gateway = client.addresses[0].subnet.gateway_ip
         assert gateway in traced and "hops 2 back 2" in traced, traced

@@ -64,13 +64,13 @@ def test_the_same_goal_state_again_whole_or_in_any_order_disturbs_nobody(clouds)
     cloud.controller.create_port(HERE, BESIDE, THERE)
     cloud.reach(*PAIRS)
     dropped = cloud.dropped()
-    pings = [cloud.pinging(client, server.ip, "-c", 300, "-i", 0.01, "-W", 1) for client, server in PAIRS]
+    pings = [cloud.of(client).pinging(server.ip, "-c", 300, "-i", 0.01, "-W", 1) for client, server in PAIRS]
     for round in range(5):
         for host in (A, B):
             cloud.controller.tell_all_again(host)
             cloud.controller.tell_all_again(host, seed=round)
-    assert any(ping.poll() is None for ping in pings), "they went on meanwhile"
-    answers = list(map(cloud.answers, pings))
+    assert any(ping.goes_on() for ping in pings), "they went on meanwhile"
+    answers = [ping.answers() for ping in pings]
     if answers != [300] * len(PAIRS):
         raise Unreached(f"of 300 pings each {answers} were answered: {cloud.drops(HERE)}")
     assert cloud.dropped() == dropped
