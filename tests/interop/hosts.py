@@ -21,6 +21,9 @@ from underlay import Underlay
 class Host:
     """A host and its guest, whose kernel has all of the namespace `guest`. `make` finishes it when its peer is known."""
 
+    fragments = True
+    """Whether its guest may send fragments."""
+
     def __init__(self, networks: Networks, underlay: Underlay, number: int, machine: Guest, mtu: int):
         """`mtu`: of the guest's device."""
         self.networks, self.underlay, self.number, self.machine, self.mtu = networks, underlay, number, machine, mtu
@@ -34,7 +37,7 @@ class Host:
         self.guest.ip(f"link set eth0 mtu {self.mtu} up")
         self.guest.ip(f"address add {self.machine.ip}/{self.machine.subnet.cidr.split('/')[1]} dev eth0")
 
-    def plug(self, namespace: Namespace, bridge: str | None = None) -> str:
+    def plug(self, namespace: Namespace) -> str:
         """A veth from a namespace to the guest; the end in the namespace."""
         namespace.ip(f"link add g mtu {self.mtu} type veth peer name eth0 address {self.machine.mac} mtu {self.mtu} netns {self.guest.name}")
         with namespace.inside():
@@ -54,26 +57,38 @@ class Host:
 
 
 class Alkaid(Host):
-    """`uplink`: the device, which is the underlay's, in DPDK's words; {} is its name."""
+    """`uplink`: DPDK's driver for it, of a veth device or, if it is `net_tap`, of a device of its own; or all of the device. Its
+    guest has a tap device, or a veth for more than the 1500 bytes that a tap device takes; there net_af_packet joins fragments
+    before the switch sees them, so none are sent."""
 
-    def __init__(self, switches, networks, underlay, number, machine, mtu, *, uplink: str = "net_af_packet0,iface={}", config=()):
+    def __init__(self, switches, networks, underlay, number, machine, mtu, *, uplink: str = "net_af_packet"):
         super().__init__(networks, underlay, number, machine, mtu)
-        device = underlay.attach(number)
-        tap = networks.device(f"t{number}")
+        tap, uplink_tap = networks.device(f"t{number}"), networks.device(f"u{number}")
+        self.fragments = mtu <= 1500
+        if self.fragments:
+            tenant = f"net_tap1,iface={tap},mac={machine.mac}"
+        else:
+            tenant = f"net_af_packet1,iface={networks.pair(f'g{number}', self.guest, 'eth0', mac=machine.mac, mtu=mtu)}"
+        if uplink == "net_tap":
+            uplink = f"net_tap0,iface={uplink_tap},mac={host_mac(number)}"
+        elif "," not in uplink:
+            uplink = f"{uplink}0,iface={underlay.attach(number)}"
         self.switch = switches(
             [
-                f"port attach {uplink.format(device)}",
+                f"port attach {uplink}",
                 f"port config 0 mtu {underlay.mtu}",
-                f"port attach net_tap1,iface={tap},mac={machine.mac}",
+                f"port attach {tenant}",
                 f"port config 1 mtu {mtu}",
                 f"port bind 1 {machine.id}",
                 *underlay.config(number),
-                *config,
                 "start",
             ]
         )
-        run("ip", "link", "set", tap, "netns", self.guest.name)
-        self.guest.ip(f"link set {tap} name eth0")
+        if uplink.startswith("net_tap"):
+            underlay.adopt(number, uplink_tap)
+        if self.fragments:
+            run("ip", "link", "set", tap, "netns", self.guest.name)
+            self.guest.ip(f"link set {tap} name eth0")
         self.settle()
 
     def make(self, peer: Host) -> None:

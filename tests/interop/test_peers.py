@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from plan import A, B, Subnet
+from program import eventually
 from traffic import talk
 from underlay import Underlay
 
@@ -26,3 +27,22 @@ def test_guests_talk(networks, hosts, capsys, peer, version, routed):
     talk(here, there, capsys)
     here.check()
     there.check()
+
+
+@pytest.mark.parametrize("peer", ["kernel", "ovs"])
+def test_guests_of_another_vni_do_not(networks, hosts, peer):
+    """They have the same addresses as those that would."""
+    underlay = Underlay(networks)
+    here = hosts("alkaid", underlay, A, HERE, 1500)
+    there = hosts(peer, underlay, B, Subnet(6, numbers=5).guest(B), 1500)
+    there.make(here)
+    assert (there.machine.ip, there.machine.mac) == (THERE.ip, THERE.mac)
+    there.machine = THERE
+    here.make(there)
+
+    def dropped() -> int:
+        assert there.guest.ping(HERE.ip, 3) == here.guest.ping(THERE.ip, 3) == 0
+        return sum(row["packets"] for row in here.switch.show("drops") if row["reason"] == "unknown_vni")
+
+    eventually("its pings arrive and are dropped", lambda: dropped() >= 3)
+    assert there.guest.counters()["Icmp"]["InEchos"] == here.guest.counters()["Icmp"]["InEchos"] == 0

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from kernel import Namespace, Networks, quiet
+from kernel import Namespace, Networks, quiet, run
 from plan import A, B, host_mac
 
 ROUTER_MAC = {A: "02:00:c0:00:fd:01", B: "02:00:c0:00:fd:02"}
@@ -57,12 +57,25 @@ class Underlay:
                 with each.inside():
                     quiet(name)
                 each.ip(f"link set {name} up")
+        self._connect(host, inner)
+        return device
+
+    def adopt(self, host: int, tap: str) -> None:
+        """A tap device of a switch is this host's end: what leaves the switch by it is on the link."""
+        inner = f"h{host}"
+        run("ip", "link", "set", tap, "netns", self.middle.name)
+        self.middle.ip(f"link set {tap} name {inner} address {ROUTER_MAC[host]}")
+        with self.middle.inside():
+            quiet(inner)
+        self.middle.ip(f"link set {inner} mtu {self.mtu} up")
+        self._connect(host, inner)
+
+    def _connect(self, host: int, inner: str) -> None:
         if self.routed:
             awake(self.middle, inner)
             self.middle.ip(f"address add {self.gateway(host)}/{self.length} dev {inner}" + " nodad" * (self.version == 6))
         else:
             self.middle.ip(f"link set {inner} master net")
-        return device
 
     def settle(self, host: int, namespace: Namespace, device: str) -> None:
         """A host that is a kernel has its address and its route."""
