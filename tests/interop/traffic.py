@@ -25,7 +25,7 @@ def talk(here: Host, there: Host, capsys) -> None:
         largest = client.mtu - HEADERS
         in_fragments = (largest + 1, 8000, 20_000) if client.fragments and server.fragments else ()
         for size in (0, 56, largest, *in_fragments):
-            assert client.guest.ping(server.machine.ip, 3, size=size) == 3, f"{client.machine.id} by pings of {size} bytes"
+            eventually(f"{client.machine.id} pings by {size} bytes", lambda: client.guest.ping(server.machine.ip, 3, size=size) == 3)
         ends = [(each.guest, each.machine.ip) for each in (client, server)]
         ask_and_answer(*ends, (0, 1, 17, 100, largest - 1, largest, *in_fragments))
         exchange(*ends)

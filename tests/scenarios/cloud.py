@@ -26,9 +26,9 @@ class Leaked(AssertionError):
 class Cloud:
     """`machines`: whose devices there are; the controller knows of none of them yet. Each has `eth0`, by its own host, and those
     in `moving` have `eth1` by the other host too. `taps`: devices are DPDK's tap devices, which go when the switch goes; else
-    they are veth pairs, which stay. `mtu`: what switches are told of the
-    underlay, which takes 1600. `config`: more lines of a host's configuration. `patience`: seconds until who does not
-    answer is not there. `settle`: machines have their addresses from the beginning."""
+    they are veth pairs, which stay. `mtu`: what switches are told of the underlay, which takes 1600. `config`: more lines of a
+    host's configuration. `patience`: seconds until who does not answer is not there. `settle`: machines have their addresses
+    from the beginning."""
 
     def __init__(self, networks, switches, *machines: Machine, moving=(), taps=True, mtu=1600, config=None, controller=Controller, patience=20.0, settle=True):
         self.patience = patience

@@ -169,10 +169,21 @@ class Controller:
         """One message, of which each part must be answered, and as it should."""
         if not states:
             return
-        message = goal.v2(*(states[key] for key in sorted(states, key=lambda key: KINDS.index(key[0]))))
+        replies = self.send(host, {key: states[key] for key in sorted(states, key=lambda key: KINDS.index(key[0]))})
+        found = [status for reply in replies for status in goal.status_names(reply)]
+        assert {status for _, _, status in found} <= self.accepted and len(found) == len(states), found
+
+    def send(self, host: int, states: dict):
+        """The replies to one message."""
+        message = goal.v2(*states.values())
         resources = message.host_resources[host_ip(host)].resources
         for (kind, key), state in states.items():
             resources.add(type=kind.upper(), id=key if kind == "neighbor" else state.configuration.id)
-        replies = self.hosts[host].controller.PushGoalStatesStream(iter([message]), timeout=DEADLINE)
-        found = [status for reply in replies for status in goal.status_names(reply)]
-        assert {status for _, _, status in found} <= self.accepted and len(found) == len(states), found
+        return self.hosts[host].controller.PushGoalStatesStream(iter([message]), timeout=DEADLINE)
+
+
+class FirstVersion(Controller):
+    """Pushes a GoalState to each host itself, as the data plane manager's first version does."""
+
+    def send(self, host, states):
+        return [self.hosts[host].push(*states.values())]

@@ -110,7 +110,7 @@ class Broken:
 
     controller: type[Controller] = Controller
     config: dict[int, list[str]] | None = None
-    """Instead of what the scenario wants."""
+    """If given, instead of the scenario's own."""
     link: Callable[[Cloud], None] | None = None
 
     def __str__(self) -> str:
@@ -156,6 +156,7 @@ MUTATIONS = [
     (Broken(ForgetsNeighbors), Unreached, [machines.test_machines_of_both_versions_of_ip]),
     (Broken(ForgetsDhcp), Unreached, [machines.test_a_machine_gets_its_address_by_dhcp_and_is_reached_by_it]),
     (Broken(KnowsNoIpv6), Unreached, [machines.test_machines_of_both_versions_of_ip]),
+    # Its switch keeps nothing.
     (Broken(config={}), Unreached, [operations.test_a_switch_that_crashes_goes_on_with_its_machines_before_its_controller_says_a_word]),
 ]
 CASES = [(broken, error, scenario) for broken, error, scenarios in MUTATIONS for scenario in scenarios]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from controller import machine
+from controller import FirstVersion, machine
 from kernel import exchange, run
 from plan import A, B, Subnet
 
@@ -22,6 +22,10 @@ def test_a_router_that_is_there_before_its_ports(clouds):
     cloud.reach((HERE, THERE), *ROUTED)
     for pair in ROUTED:
         exchange(*cloud.ends(*pair))
+
+
+def test_a_controller_of_the_first_version_has_its_way_too(clouds):
+    test_a_router_that_is_there_before_its_ports(lambda *machines, **named: clouds(*machines, **named, controller=FirstVersion))
 
 
 def test_a_router_that_comes_after_its_ports_and_goes_before_them(clouds):
