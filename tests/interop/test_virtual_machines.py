@@ -9,7 +9,7 @@ import pytest
 
 import goal
 import senders
-from plan import A, B, Subnet, host_mac
+from plan import A, B, Subnet
 from program import eventually
 from qemu import BOOT, VirtualMachine, initial_files
 from test_restart import kill
