@@ -19,6 +19,9 @@ SCRIPTS := scripts/setup scripts/proof .ci/run
 # PLOT=docs/bench.svg.
 CASES ?=
 
+# What the black-box tests have with Linux kernels as other hosts.
+KERNELS := $(addprefix tests/blackbox/test_,kernel_peer.py kernel_ipv6.py over_ipv6.py)
+
 # Seconds that each fuzz target runs.
 SECONDS := 60
 
@@ -61,6 +64,18 @@ test: ## run all tests
 	$(CARGO) test $(LOCKED) --no-default-features --lib
 	$(MAKE) loom
 	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/blackbox
+
+.PHONY: scenarios
+scenarios: ## run clouds of two hosts from a controller's view, whole and broken on purpose; root
+	@scripts/setup scenarios
+	$(CARGO) build $(LOCKED)
+	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/scenarios
+
+.PHONY: interop
+interop: ## carry traffic to Linux kernels, Open vSwitch and other switches, over all kinds of networks; root
+	@scripts/setup interop
+	$(CARGO) build $(LOCKED)
+	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/interop $(KERNELS)
 
 .PHONY: loom
 loom: ## model-check the tables' concurrency

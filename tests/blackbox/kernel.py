@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import re
 import select
 import shutil
 import socket
@@ -76,6 +77,17 @@ class Namespace:
             os.close(home)
             os.close(there)
 
+    def command(self, *words) -> list[str]:
+        """A command line that runs there."""
+        return ["ip", "netns", "exec", self.name, *map(str, words)]
+
+    def pinging(self, to: str, *options) -> "Pinging":
+        return Pinging(self.command("busybox", "ping", "-q", *options, to))
+
+    def ping(self, to: str, count: int = 1, interval: float = 0.01, size: int = 56) -> int:
+        """How many answers to so many pings of so many bytes there are; the last may take a second."""
+        return self.pinging(to, "-c", count, "-i", interval, "-W", 1, "-s", size).answers()
+
     def write(self, path: str, text: str) -> None:
         """Sets something under /proc/sys/net."""
         with self.inside():
@@ -90,6 +102,22 @@ class Namespace:
             protocol, *names = names.split()
             table[protocol.rstrip(":")] = dict(zip(names, map(int, values.split()[1:])))
         return table
+
+
+class Pinging:
+    """A `ping` that has begun."""
+
+    def __init__(self, command: list[str]):
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def goes_on(self) -> bool:
+        return self.process.poll() is None
+
+    def answers(self) -> int:
+        """How many it has got when it has ended."""
+        said, _ = self.process.communicate(timeout=6 * DEADLINE)
+        found = re.search(r"(\d+) packets received", said)
+        return int(found[1]) if found else 0
 
 
 def _enter(descriptor: int) -> None:

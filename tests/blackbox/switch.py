@@ -56,11 +56,18 @@ class Switch:
         """Starts it and waits until it serves controller and operators."""
         self.spawn()
         # First the socket: a channel that finds nobody waits a second before it looks again.
-        eventually("the switch serves operators", lambda: self.assert_alive() or self.socket.exists())
+        eventually("the switch serves operators", self.serves_operators)
         self.channel = grpc.insecure_channel(self.address)
         ready = grpc.channel_ready_future(self.channel)
         eventually("the switch serves goal states", lambda: self.assert_alive() or ready.done())
         self.controller = goalstateprovisioner_pb2_grpc.GoalStateProvisionerStub(self.channel)
+
+    def serves_operators(self) -> bool:
+        # net_af_packet makes the number of a group of sockets of process id and device, which two switches may have in common.
+        if self.process.poll() is not None and "could not set PACKET_FANOUT" in self.log.read_text():
+            self.spawn()
+        self.assert_alive()
+        return self.socket.exists()
 
     def spawn(self) -> None:
         with self.log.open("wb") as log:

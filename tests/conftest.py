@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Black-box tests: the built program, real gRPC by Google's Python client, real packets by pcap files and by the kernel.
 
-Run them with `pytest tests/blackbox` after `cargo build --release`; $ALKAID names another program to test. The
-packages are in tests/requirements.txt. Tests that need root say so when they are skipped. Addresses: see plan.py.
+Run them with `pytest tests/blackbox` (`tests/scenarios`, `tests/interop`) after `cargo build --release`; $ALKAID names another
+program to test. The packages are in tests/requirements.txt. Tests that need root say so when they are skipped. What all of
+them share is in blackbox/. Addresses: see plan.py there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 _stubs = None
 
 
@@ -29,7 +30,7 @@ def pytest_configure(config):
     arguments = [f"-I{ROOT / 'proto'}", f"-I{well_known}", f"--python_out={_stubs.name}", f"--grpc_python_out={_stubs.name}"]
     if protoc.main(["protoc", *arguments, *map(str, sources)]) != 0:
         raise pytest.UsageError("protoc does not take the .proto files")
-    sys.path[:0] = [_stubs.name, str(Path(__file__).parent)]
+    sys.path[:0] = [_stubs.name, str(Path(__file__).parent / "blackbox")]
 
 
 def pytest_unconfigure(config):
