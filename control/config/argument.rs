@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use vswitch::tables::{MAX_PORTS, PortId};
 use vswitch::wire::Mac;
 
-use super::command::{Level, Ports};
+use super::command::Ports;
+use super::log::Level;
 use crate::southbound::field::is_link_local;
 
 /// Highest CPU core number: what Linux's affinity mask of fixed size (CPU_SETSIZE) can name.

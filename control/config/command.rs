@@ -11,7 +11,7 @@ use vswitch::wire::Mac;
 
 use super::gateway::Gateway;
 use super::lexer::quoted;
-use super::log::LogFormat;
+use super::log::{Level, LogFormat};
 use super::rule::PortRule;
 use crate::state::Revisions;
 
@@ -37,22 +37,6 @@ pub(crate) enum PortItem {
     Txd,
     /// Largest packet, in bytes, without the Ethernet header.
     Mtu,
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub(crate) enum Level {
-    /// What makes the switch fail.
-    Error,
-    /// And what an operator should look at.
-    Warn,
-    /// And what happens once: starts, stops, connections.
-    #[default]
-    Info,
-    /// And each message of the controller.
-    Debug,
-    /// Everything.
-    Trace,
 }
 
 /// What `set` sets.
@@ -383,28 +367,6 @@ impl fmt::Display for OnDemandSetting {
         match self {
             Self::On(on) => write!(f, " {}", on_off(*on)),
             Self::Hold(n) | Self::Rate(n) | Self::Negative(n) | Self::Idle(n) => write!(f, " {n}"),
-        }
-    }
-}
-
-impl Level {
-    /// All, from little to much.
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Error,
-        Self::Warn,
-        Self::Info,
-        Self::Debug,
-        Self::Trace,
-    ];
-
-    /// The word for it, which `tracing` and `RUST_LOG` use as well.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
         }
     }
 }

@@ -31,13 +31,11 @@ pub(crate) mod vport;
 
 use std::path::Path;
 
-pub(crate) use command::{
-    ClientTls, Command, Level, PortItem, Ports, ServerTls, Setting, Show, TlsFiles,
-};
+pub(crate) use command::{ClientTls, Command, PortItem, Ports, ServerTls, Setting, Show, TlsFiles};
 pub(crate) use error::ConfigErrors;
 pub(crate) use file::{parse_command, parse_file, parse_text};
 pub(crate) use line::Line;
-pub(crate) use log::LogFormat;
+pub(crate) use log::{Level, LogFormat};
 #[cfg(test)]
 pub(crate) use settings::Vtep;
 pub(crate) use settings::{

@@ -12,6 +12,7 @@ mod collect;
 pub(crate) mod health;
 pub(crate) mod http;
 pub(crate) mod notify;
+mod out;
 mod progress;
 #[cfg(test)]
 mod tests;

@@ -7,16 +7,14 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, NoLabelSet,
-    prometheus_text, text,
-};
-use prometheus_client::metrics::MetricType::{Counter, Gauge, Histogram};
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, prometheus_text, text};
+use prometheus_client::metrics::MetricType::Histogram;
 use prometheus_client::registry::Registry;
 use vswitch::counters::{BURST_SIZES, DropReason, PortTotals};
 use vswitch::dpdk::PortStats;
 
 use super::collect::{PortSeen, Seen, WorkerSeen};
+use super::out::{Labels, Out};
 use crate::core::{Figures, Replies};
 use crate::program::census::KINDS;
 
@@ -31,63 +29,6 @@ pub(super) fn write(seen: Seen, replies: &Replies, open: bool) -> Result<String,
         false => prometheus_text::encode(&mut written, &registry)?,
     }
     Ok(written)
-}
-
-/// Where metrics go.
-struct Out<'a>(DescriptorEncoder<'a>);
-
-type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
-
-impl Out<'_> {
-    fn counters<L: EncodeLabelSet, V: EncodeCounterValue>(
-        &mut self,
-        name: &str,
-        help: &str,
-        rows: impl IntoIterator<Item = (L, V)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, Counter)?;
-        rows.into_iter().try_for_each(|(labels, value)| {
-            let mut one = metric.encode_family(&labels)?;
-            one.encode_counter::<NoLabelSet, _, u64>(&value, None)
-        })
-    }
-
-    fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
-        &mut self,
-        name: &str,
-        help: &str,
-        rows: impl IntoIterator<Item = (L, V)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, Gauge)?;
-        rows.into_iter().try_for_each(|(labels, value)| {
-            let mut one = metric.encode_family(&labels)?;
-            one.encode_gauge(&value)
-        })
-    }
-
-    /// One without labels; none without a value.
-    fn gauge<V: EncodeGaugeValue>(
-        &mut self,
-        name: &str,
-        help: &str,
-        value: Option<V>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, Gauge)?;
-        value
-            .iter()
-            .try_for_each(|value| metric.encode_gauge(value))
-    }
-
-    fn counter<V: EncodeCounterValue>(
-        &mut self,
-        name: &str,
-        help: &str,
-        value: Option<V>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, Counter)?;
-        let write = |value| metric.encode_counter::<NoLabelSet, _, u64>(&value, None);
-        value.into_iter().try_for_each(write)
-    }
 }
 
 impl Collector for Seen {
@@ -126,7 +67,10 @@ const PORT_COUNTERS: &[PortCounter<PortTotals>] = &[
     ("alkaid_port_forwarded_packets", "Packets received on the port that left by any", |it| it.forwarded),
     ("alkaid_port_answered_packets", "Packets received on the port for the switch itself, which answered or read them", |it| it.answered),
     ("alkaid_port_to_gateway_packets", "Packets received on the port that lacked a neighbor and went to a gateway", |it| it.to_gateway),
-    ("alkaid_port_own_packets", "Packets of the switch's own, and fragments that it made, that left by the port", |it| it.own),
+    ("alkaid_port_to_replicas_packets", "Packets received on the port that were copied to all receivers of their subnet", |it| it.to_replicas),
+    ("alkaid_port_checksums_finished", "Packets received on the port whose checksum was finished in software", |it| it.finished),
+    ("alkaid_port_segments_made", "TCP segments that were made of packets received on the port, in software", |it| it.segments),
+    ("alkaid_port_own_packets", "Packets of the switch's own, and fragments, segments and copies that it made, that left by the port", |it| it.own),
     ("alkaid_port_unsent_packets", "Such packets that the port did not take", |it| it.unsent),
 ];
 

@@ -19,9 +19,9 @@ use ipnet::IpNet;
 use vswitch::tables::{PortId, Tunnel};
 use vswitch::wire::Mac;
 
-use super::command::{ClientTls, Command, Level, PortItem, Ports, ServerTls, Setting};
+use super::command::{ClientTls, Command, PortItem, Ports, ServerTls, Setting};
 use super::gateway::Gateway;
-use super::log::LogFormat;
+use super::log::{Level, LogFormat};
 use super::rule::PortRule;
 use super::vport::Template;
 
