@@ -20,7 +20,7 @@ use crate::ondemand::OnDemand;
 use crate::southbound::service;
 use crate::southbound::subscribe::{self, Subscriptions};
 use crate::store::{Journal, Store};
-use crate::switch::{Operator, Presence, Switch, Vports, cores};
+use crate::switch::{Operator, Switch, Vports, cores, presence};
 use crate::tls::{self, ServerKeys};
 use crate::underlay::Underlay;
 use crate::watch::{self as watching, Watch};
@@ -159,8 +159,7 @@ async fn serve(
         .clone()
         .unwrap_or_else(socket::default_path);
     let local = Socket::bind(&path)?;
-    let mut presence = Presence::new(switch.devices());
-    presence.tell(&core).await?;
+    switch.devices().tell_absent(&core).await?;
     for (port, id) in switch.settings().bindings() {
         core.bind(port, id).await??;
     }
@@ -182,7 +181,7 @@ async fn serve(
         quit.clone(),
     ));
     let mut tasks = Tasks::new(&quit);
-    tasks.until_quit(presence.follow(core.clone()));
+    tasks.until_quit(presence::follow(switch.devices(), core.clone()));
     if let Some(vports) = vports {
         tasks.until_quit(vports.run(core.clone()));
     }

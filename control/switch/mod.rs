@@ -5,7 +5,7 @@
 pub(crate) mod cores;
 mod devices;
 mod operator;
-mod presence;
+pub(crate) mod presence;
 mod report;
 mod vports;
 mod workers;
@@ -23,7 +23,6 @@ use crate::core::Core;
 
 pub(crate) use devices::{DeviceError, Devices};
 pub(crate) use operator::Operator;
-pub(crate) use presence::Presence;
 pub(crate) use report::Totals;
 pub(crate) use vports::Vports;
 pub(crate) use workers::PuntSide;

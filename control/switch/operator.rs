@@ -256,7 +256,7 @@ impl Executor for Operator {
                 self.devices.workers().stop();
                 Ok(Output::Done)
             }
-            Command::PortAttach { device, late } => self.attach(device, late),
+            Command::PortAttach { device, late } => self.attach(device, late).await,
             Command::PortDetach(port) => self.detach(port).await,
             Command::PortConfig { ports, item, value } => {
                 let value = u16::try_from(value)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
 use vswitch::tables::PortId;
@@ -15,46 +16,36 @@ use crate::core::{CoreHandle, DeviceOf, Gone};
 /// How often devices are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What is known of devices that are not there.
-pub(crate) struct Presence {
-    devices: Arc<Devices>,
-    /// What the control thread was told.
-    told: BTreeMap<PortId, String>,
+/// What the control thread was told of devices that are not there.
+#[derive(Default)]
+pub(super) struct Told(Mutex<BTreeMap<PortId, String>>);
+
+/// Looks again and again.
+pub(crate) async fn follow(devices: Arc<Devices>, core: CoreHandle) -> Result<(), Gone> {
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        block_in_place(|| devices.look(Instant::now()));
+        devices.tell_absent(&core).await?;
+    }
 }
 
-impl Presence {
-    /// Of these devices; nothing was told.
-    pub(crate) const fn new(devices: Arc<Devices>) -> Self {
-        Self {
-            devices,
-            told: BTreeMap::new(),
-        }
-    }
-
-    /// Looks again and again.
-    pub(crate) async fn follow(mut self, core: CoreHandle) -> Result<(), Gone> {
-        let mut ticks = interval(LOOK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            block_in_place(|| self.devices.look(Instant::now()));
-            self.tell(&core).await?;
-        }
-    }
-
-    /// Tells what has changed.
-    pub(crate) async fn tell(&mut self, core: &CoreHandle) -> Result<(), Gone> {
-        let absent = block_in_place(|| self.devices.absent());
-        for port in self.told.keys().filter(|port| !absent.contains_key(port)) {
+impl Devices {
+    /// Tells the control thread what has changed of devices that are not there.
+    pub(crate) async fn tell_absent(&self, core: &CoreHandle) -> Result<(), Gone> {
+        let mut told = self.told.0.lock().await;
+        let absent = block_in_place(|| self.absent());
+        for port in told.keys().filter(|port| !absent.contains_key(port)) {
             core.note_device(DeviceOf::Port(*port), None).await?;
         }
         for (port, why) in &absent {
-            if self.told.get(port) != Some(why) {
+            if told.get(port) != Some(why) {
                 let why = Some(why.clone());
                 core.note_device(DeviceOf::Port(*port), why).await?;
             }
         }
-        self.told = absent;
+        *told = absent;
         Ok(())
     }
 }

@@ -261,7 +261,7 @@ fn the_number_of_series_is_bounded_by_that_of_ports() {
     while many.ports.len() < vswitch::tables::MAX_PORTS {
         many.ports.push(seen().ports.remove(1));
     }
-    let per_port = DROP_REASONS + 16;
+    let per_port = DROP_REASONS + 19;
     assert!(text(many) <= few + (vswitch::tables::MAX_PORTS - 2) * per_port);
     assert!(few - 2 * per_port < 200, "{few}");
 }

@@ -14,6 +14,7 @@ use vswitch::dpdk::{Eal, LinkWatch, Mempool, Port, PortConfig, PortStats};
 use vswitch::stage::trunk::Subport;
 use vswitch::tables::{MAX_PORTS, PortId};
 
+use super::presence::Told;
 use super::report::{self, Totals};
 use super::workers::Workers;
 use crate::config::subport::next_subport;
@@ -26,6 +27,7 @@ pub(crate) use error::DeviceError;
 /// All ports, by number, and the workers that poll them.
 pub(crate) struct Devices {
     ports: Mutex<Ports>,
+    pub(super) told: Told,
     workers: Workers,
     pool: Mempool,
     eal: Eal,
@@ -40,6 +42,7 @@ impl Devices {
     pub(super) fn new(eal: Eal, pool: Mempool, workers: Workers, settings: &Settings) -> Self {
         Self {
             ports: Mutex::default(),
+            told: Told::default(),
             workers,
             pool,
             eal,

@@ -7,18 +7,21 @@ use vswitch::tables::PortId;
 
 use super::{Operator, done};
 use crate::config::{PortSettings, Ports};
-use crate::core::{self, PortRules};
+use crate::core::{self, Gone, PortRules};
 use crate::northbound::{ExecError, Output};
 use crate::switch::{DeviceError, report};
 
 impl Operator {
-    pub(super) fn attach(&self, device: String, late: bool) -> Result<Output, ExecError> {
+    pub(super) async fn attach(&self, device: String, late: bool) -> Result<Output, ExecError> {
         let settings = PortSettings {
             device,
             late,
             ..PortSettings::default()
         };
         let port = block_in_place(|| self.devices.attach(settings))?;
+        // Before anything is bound to it.
+        let told = self.devices.tell_absent(&self.core).await;
+        told.map_err(|Gone| ExecError::ShuttingDown)?;
         let waits = match block_in_place(|| self.devices.absent()).get(&port) {
             Some(why) => format!("; its device is not there: {why}"),
             None => String::new(),
