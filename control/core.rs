@@ -437,14 +437,18 @@ impl Core {
         match answer {
             Answer::Applied(applied, reply) => {
                 let answer = applied.reply(&self.wanted, &self.program, visible);
-                self.replies.note(&answer, visible);
+                let replies = self.replies.clone();
+                let send = move |answer| {
+                    replies.note(&answer, visible);
+                    drop(reply.send(answer));
+                };
                 match &self.store {
-                    None => drop(reply.send(answer)),
+                    None => send(answer),
                     Some(store) => {
                         let statuses = answer.operation_statuses.len();
                         let bytes = statuses * size_of::<GoalStateOperationStatus>();
                         store.then(bytes as u64, move |kept| {
-                            drop(reply.send(if kept { answer } else { not_kept(answer) }));
+                            send(if kept { answer } else { not_kept(answer) });
                         });
                     }
                 }

@@ -15,7 +15,7 @@ use crate::stage::limits::Limits;
 use crate::stage::link::{Heard, Hearing};
 use crate::stage::observe::{Observer, Stage, Unobserved};
 use crate::stage::punt::{Miss, PuntQueues};
-use crate::stage::replicate::{Copying, Originals};
+use crate::stage::replicate::{Copying, MAX_COPIES, Originals};
 use crate::stage::trunk::{Apart, Subport};
 use crate::stage::{
     decap, deliver, encap, finish, guard, mss, neighbor, parse, route, tagged, transmit,
@@ -42,6 +42,8 @@ struct Lane<T: TxQueue, O> {
     later: Later<T::Frame>,
     large: Large<T::Frame>,
     originals: Originals<T::Frame>,
+    /// Copies that the burst may have yet.
+    copies_left: usize,
     apart: Apart<T::Frame>,
     egress: transmit::Egress<T>,
     counters: Arc<WorkerCounters>,
@@ -83,6 +85,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             later: Later::default(),
             large: Large::default(),
             originals: Originals::default(),
+            copies_left: 0,
             apart: Apart::default(),
             egress: transmit::Egress::new(tagged),
             counters,
@@ -188,6 +191,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             self.lane.counters.load.add_burst(received);
             let unfinished = queue.brought_unfinished();
             self.lane.burst.set_unfinished(unfinished);
+            self.lane.copies_left = MAX_COPIES;
             let bytes = prefetch(self.lane.burst.frames_mut());
             if self.lane.egress.subports().has(*port) {
                 self.lane.forward_trunk(*port, bytes, &tables);
@@ -284,17 +288,19 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         };
         let (mut count, mut from) = (0, None);
         self.burst.set_unfinished(true); // who knows
+        self.copies_left = MAX_COPIES;
         while count < most
             && let Some(Miss {
                 frame,
                 from: port,
+                guest,
                 destination,
             }) = punt.take_returned()
         {
             count += 1;
             let counters = self.counters.port(port);
             counters.add_released(1);
-            if !destination.is_reached_from(tables.role(port)) {
+            if !destination.is_reached_from(tables.role(port), guest) {
                 counters.add_drops(DropReason::PortUnbound, 1);
                 continue;
             }
@@ -362,7 +368,8 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         }
         if !self.originals.is_empty() {
             let (egress, counters) = (&mut self.egress, &self.counters);
-            let copying = Copying::new(from, tables, &self.limits, egress, counters);
+            let left = &mut self.copies_left;
+            let copying = Copying::new(from, tables, &self.limits, egress, counters, left);
             self.originals.send(guest, copying);
         }
         self.replies.send(from, &mut self.egress, &self.counters);
@@ -391,7 +398,8 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         self.egress.send(&mut self.burst, from, &self.counters);
         if !self.originals.is_empty() {
             let (egress, counters) = (&mut self.egress, &self.counters);
-            let copying = Copying::new(from, tables, &self.limits, egress, counters);
+            let left = &mut self.copies_left;
+            let copying = Copying::new(from, tables, &self.limits, egress, counters, left);
             self.originals.send_here(&mut self.burst, copying);
         }
         if !self.strangers.is_empty() {

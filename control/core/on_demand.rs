@@ -197,8 +197,13 @@ impl OnDemand {
                 false
             }
             Stage::Used(since) if due(since) => {
-                // Flows that share next hops pass over one that is not there: nobody would say that it is wanted.
-                if let Some(sought) = program.keys(ix)
+                // Flows that share next hops pass over one that is not there, and broadcasts ask for nobody: nobody would say that
+                // it is wanted.
+                let is_copied_to = wanted
+                    .neighbor(ix)
+                    .is_some_and(|it| program.replicates(it.subnet));
+                if !is_copied_to
+                    && let Some(sought) = program.keys(ix)
                     && let [Sought::Ip(vpc, ip), _] = sought
                     && !next_hops.contains(&(vpc, ip))
                 {

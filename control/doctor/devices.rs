@@ -20,19 +20,26 @@ pub(super) fn examine(host: &Host, settings: &Settings) -> Vec<Finding> {
     for (number, port) in settings.ports.iter().enumerate() {
         let device = Device::new(&port.device);
         let about = format!("port {number}");
+        let found = match device.is_pci() {
+            true => Some(nic(host, about, device.name)),
+            false => software(host, about, &device),
+        };
+        findings.extend(found.map(|mut found| {
+            if port.late && found.verdict == Verdict::Wrong {
+                found.verdict = Verdict::Warning;
+            }
+            found
+        }));
         if device.is_pci() {
-            findings.push(nic(host, about, device.name));
             findings.extend(distance(host, number, device.name));
-        } else {
-            let wrong = software(host, about, &device);
-            findings.extend(wrong.map(|wrong| match port.late {
-                true => Finding {
-                    verdict: Verdict::Warning,
-                    ..wrong
-                },
-                false => wrong,
-            }));
         }
+    }
+    if let Some(Ok(device)) = (settings.vports.as_ref()).map(|it| it.device(0, "id", "name")) {
+        findings.extend(software(
+            host,
+            "vport template".to_owned(),
+            &Device::new(&device),
+        ));
     }
     if settings
         .ports

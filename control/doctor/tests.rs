@@ -332,6 +332,21 @@ fn what_may_come_late_is_no_obstacle() {
     let (verdict, found, _) = Machine::new().complaint(config);
     assert_eq!(verdict, Verdict::Warning);
     assert_eq!(found, "port 1: there is no interface veth9");
+    let (verdict, ..) =
+        Machine::new().complaint("port attach net_tap0\nport attach 0000:4c:00.0 late");
+    assert_eq!(verdict, Verdict::Warning);
+}
+
+#[test]
+fn a_template_needs_what_its_devices_need() {
+    let config =
+        "port attach net_tap0\nset vport template net_vhost{n},iface=/run/guests/{name}.sock";
+    let (verdict, found, _) = Machine::new().complaint(config);
+    assert_eq!(verdict, Verdict::Wrong);
+    assert_eq!(
+        found,
+        "vport template: there is no folder /run/guests for the socket"
+    );
 }
 
 #[test]

@@ -211,12 +211,12 @@ impl<F: Frame> Desk<F> {
         }
         for (queue, back) in self.queues.iter().zip(&mut self.back) {
             while let Some(held) = back.pop_front() {
-                let from = held.miss.from;
+                let (from, buffers) = (held.miss.from, held.buffers());
                 if let Err(miss) = queue.give_back(held.miss) {
                     back.push_front(Held { miss, ..held });
                     break;
                 }
-                engine.let_go(from);
+                engine.let_go(from, buffers);
             }
             while back.front().is_some_and(|held| held.until <= now)
                 && let Some(held) = back.pop_front()

@@ -139,7 +139,7 @@ impl<F: Frame> Engine<F> {
             worker,
             until: now + self.limits.hold,
         };
-        self.shares.hold(from);
+        self.shares.hold(from, held.buffers());
         if found {
             self.unknown.remove(&destination);
             self.answer(now, &destination); // what waits goes first
@@ -372,7 +372,7 @@ impl<F: Frame> Engine<F> {
             DropReason::OnDemandExpired => self.figures.expired += 1,
             _ => {}
         }
-        self.shares.let_go(held.miss.from);
+        self.shares.let_go(held.miss.from, held.buffers());
         self.todo.drops.push((held, reason));
     }
 
@@ -381,9 +381,9 @@ impl<F: Frame> Engine<F> {
         std::mem::take(&mut self.todo)
     }
 
-    /// A released frame is its worker's again.
-    pub(crate) fn let_go(&mut self, from: PortId) {
-        self.shares.let_go(from);
+    /// A released frame, of so many buffers, is its worker's again.
+    pub(crate) fn let_go(&mut self, from: PortId, buffers: usize) {
+        self.shares.let_go(from, buffers);
     }
 
     /// A released frame that its worker did not take in time is to be dropped.

@@ -56,7 +56,6 @@ impl Program {
         for neighbor in neighbors {
             self.update_neighbor(wanted, neighbor);
         }
-        self.refresh_replicas(wanted, BTreeSet::new());
         let mut ports = BTreeSet::new();
         for vpc in groups {
             ports.extend(self.update_group(wanted, vpc));
@@ -73,6 +72,7 @@ impl Program {
                 self.update_neighbor(wanted, neighbor);
             }
         }
+        self.refresh_replicas(wanted, BTreeSet::new());
         !none || moved
     }
 

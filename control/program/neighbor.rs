@@ -222,6 +222,7 @@ impl Program {
         );
         self.moving.extend(neighbors);
         self.move_on(wanted);
+        self.refresh_replicas(wanted, BTreeSet::new());
     }
 
     /// Has neighbors take their new way as long as there is room for one: tens of thousands of hosts may be behind a router whose

@@ -101,6 +101,11 @@ fn host(writer: &Writer, hop: HopId) -> Option<(IpAddr, u64)> {
 }
 
 impl Program {
+    /// True if the hosts of a subnet's neighbors get copies of broadcasts.
+    pub(crate) fn replicates(&self, subnet: SubnetIx) -> bool {
+        self.replicas.subnets.contains_key(&subnet)
+    }
+
     /// Says in which subnets there is replication, see [`Replicated::say`](crate::core::Replicated::say). To switch it on takes
     /// time linear in the subnet's neighbors, once.
     pub(crate) fn set_replicated(

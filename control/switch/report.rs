@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vswitch::counters::{self, DropReason, PortTotals};
 use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
 use vswitch::stage::trunk::Subport;
-use vswitch::tables::PortId;
+use vswitch::tables::{MAX_PORTS, PortId};
 
 use super::Devices;
 use super::workers::Seat;
@@ -157,7 +157,8 @@ pub(super) fn workers(devices: &Devices) -> Value {
         let now = tsc();
         let (busy_tsc, idle_tsc) = seat.counters.load.times(now);
         let counters = std::slice::from_ref(&seat.counters);
-        let ports = devices.ids().into_iter();
+        // Also of ports that were detached.
+        let ports = (0..MAX_PORTS as u16).filter_map(PortId::new);
         let rx: u64 = ports.map(|port| counters::total(counters, port).rx).sum();
         json!({
             "worker": number,

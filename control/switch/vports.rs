@@ -39,6 +39,8 @@ struct Vport {
     port: Option<PortId>,
     /// It is bound to that.
     bound: bool,
+    /// That is being detached.
+    leaving: bool,
     next: Instant,
     pause: Duration,
     /// Why its device is not there, as it was told.
@@ -51,6 +53,7 @@ impl Vport {
             wanted: None,
             port: None,
             bound: false,
+            leaving: false,
             next: now,
             pause: PAUSE,
             told: None,
@@ -187,6 +190,16 @@ impl Vport {
         core: &CoreHandle,
     ) -> Result<Option<Result<(), String>>, Gone> {
         Ok(Some(match (&self.wanted, self.port) {
+            (_, Some(port)) if self.leaving => {
+                match block_in_place(|| devices.detach_vport(port)) {
+                    Ok(()) => {
+                        (self.port, self.leaving) = (None, false);
+                        tracing::info!("port {}, made for {}, is gone", port.get(), Quote(id));
+                        Ok(())
+                    }
+                    Err(error) => Err(error.to_string()),
+                }
+            }
             (None, Some(port)) if self.bound => {
                 // What a worker does not see yet, it does not let go of below.
                 let _ = core.unbind(port).await?;
@@ -194,14 +207,11 @@ impl Vport {
                 self.bound = false;
                 Ok(())
             }
-            (None, Some(port)) => match block_in_place(|| devices.detach_vport(port)) {
-                Ok(()) => {
-                    self.port = None;
-                    tracing::info!("port {}, made for {}, is gone", port.get(), Quote(id));
-                    Ok(())
-                }
-                Err(error) => Err(error.to_string()),
-            },
+            (None, Some(_)) => {
+                // Also if it is wanted again meanwhile: a worker may have let go of half of it.
+                self.leaving = true;
+                Ok(())
+            }
             (Some(name), None) => {
                 match block_in_place(|| devices.attach_vport(template, id, name)) {
                     Ok(port) => {

@@ -5,7 +5,7 @@ use procfs::process::Process;
 use tokio::task::block_in_place;
 use vswitch::counters::{BURST_SIZES, DropReason, PortTotals, total};
 use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
-use vswitch::tables::PortId;
+use vswitch::tables::{MAX_PORTS, PortId};
 
 use super::health::Health;
 use super::{PATIENCE, Watch, lock};
@@ -96,13 +96,13 @@ impl Watch {
         let seen = ports.iter();
         let seen = seen.filter_map(|port| self.read_port(*port, figures.as_ref()));
         let seen: Vec<_> = seen.collect();
-        let drops = |reason: &DropReason| {
-            let drops = seen.iter().map(|port| port.totals.drops_for(*reason));
-            drops.sum()
-        };
+        // Also of ports that were detached: a sum never goes back.
+        let counters = self.devices.workers().counters();
+        let all: Vec<_> = numbers().map(|port| total(&counters, port)).collect();
+        let drops = |reason: &DropReason| all.iter().map(|port| port.drops_for(*reason)).sum();
         Seen {
             drops: DropReason::ALL.iter().map(drops).collect(),
-            workers: self.read_workers(&ports),
+            workers: self.read_workers(),
             ports: seen,
             forwarding: self.devices.workers().forwarding(),
             queued: self.core.queued(),
@@ -140,7 +140,7 @@ impl Watch {
             mac: (devices.read(port, Port::mac))
                 .map_or_else(|_| String::new(), |mac| mac.to_string()),
             up: started && devices.read(port, up).unwrap_or(false),
-            totals: total(&devices.workers().counters(), port),
+            totals: devices.since_attached(port).ok()?,
             device: match subport {
                 true => None,
                 false => devices.stats(port).ok(),
@@ -148,7 +148,7 @@ impl Watch {
         })
     }
 
-    fn read_workers(&self, ports: &[PortId]) -> Vec<WorkerSeen> {
+    fn read_workers(&self) -> Vec<WorkerSeen> {
         let standing = self.look_at_workers();
         let seconds = |ticks: u64| ticks as f64 / tsc_hz(self.devices.eal()) as f64;
         let seats = self.devices.workers().seats().iter().enumerate();
@@ -165,12 +165,17 @@ impl Watch {
                 polls,
                 idle_polls,
                 bursts: load.bursts(),
-                frames: ports.iter().map(|port| total(counters, *port).rx).sum(),
+                frames: numbers().map(|port| total(counters, port).rx).sum(),
                 standing_seconds: still.map_or(0.0, |(_, since)| since.as_secs_f64()),
             }
         });
         seen.collect()
     }
+}
+
+/// All that ports may have.
+fn numbers() -> impl Iterator<Item = PortId> {
+    (0..MAX_PORTS as u16).filter_map(PortId::new)
 }
 
 fn process() -> Result<ProcessSeen, procfs::ProcError> {

@@ -31,6 +31,12 @@ def ready(networks, switches, *config: str) -> Taps:
 
 def loses(taps: Taps, lost: int) -> None:
     """The link is down, and all flows go by the other at once; the other answers for both."""
+    flows_leave(taps, lost)
+    left = 1 - lost
+    eventually("the other answers for it", lambda: taps.answers(left, lost) == [taps.MACS[left]], AT_ONCE)
+
+
+def flows_leave(taps: Taps, lost: int) -> None:
     left = 1 - lost
     taps.set(lost, "down")
     begun = time.monotonic()
@@ -40,7 +46,6 @@ def loses(taps: Taps, lost: int) -> None:
         assert time.monotonic() < begun + AT_ONCE, f"{len(came)} of {len(flows)} flows have moved"
         taps.wires[2].send(flows)
         came.update(frame[50:] for frame in vxlans(taps.wires[left].receive(len(flows), 0.05)))
-    eventually("the other answers for it", lambda: taps.answers(left, lost) == [taps.MACS[left]], AT_ONCE)
 
 
 def neighbors(first: int):
@@ -61,7 +66,7 @@ def test_while_goal_states_are_applied(networks, switches):
     pushes = [taps.switch.controller.PushNetworkResourceStates.future(neighbors(n * MANY), timeout=10 * DEADLINE) for n in range(MESSAGES)]
     # The control thread has gone on to those behind the first.
     eventually("one is answered", lambda: any(push.done() for push in pushes), 10 * DEADLINE)
-    loses(taps, 0)
+    flows_leave(taps, 0)
     assert not all(push.done() for push in pushes), "they came to an end before"
     for push in pushes:
         push.result()

@@ -304,6 +304,7 @@ fn a_full_queue_back_refuses_and_nothing_is_lost() {
     let miss = |i: usize| Miss {
         frame: MemoryFrame::new(&i.to_be_bytes()),
         from: A,
+        guest: Mac::default(),
         destination: destination(ip, Sought::Ip(vpc(1), ip.into())),
     };
     for i in 0..PUNT_CAPACITY {

@@ -4,7 +4,7 @@
 
 use std::ffi::c_char;
 use std::io::Write;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, TryLockError};
 
 use super::sys;
 
@@ -46,11 +46,14 @@ pub(super) fn redirect() {
 }
 
 /// Runs `call`, and returns with its result the errors that DPDK logged meanwhile, joined by `; `.
-/// Those of other threads in that time are among them. Does not nest.
+/// Those of other threads in that time are among them. Does not nest. While another thread listens, which may take long, none
+/// are returned: nobody waits for a message.
 pub(super) fn captured<T>(call: impl FnOnce() -> T) -> (T, String) {
-    let _listening = LISTENING
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _listening = match LISTENING.try_lock() {
+        Ok(guard) => guard,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return (call(), String::new()),
+    };
     set_capture(Some(Vec::new()));
     let result = call();
     let lines = set_capture(None).unwrap_or_default();

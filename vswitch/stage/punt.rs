@@ -59,19 +59,20 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// True if a guest at a port with this role may speak to it: not if the port was given to another while a frame
-    /// waited.
-    pub fn is_reached_from(&self, role: &Role) -> bool {
+    /// True if the guest with this MAC, at a port with this role, may speak to it: not if the port was given to another while
+    /// a frame waited.
+    pub fn is_reached_from(&self, role: &Role, sender: Mac) -> bool {
         let Role::Tenant(guest) = role else {
             return false;
         };
-        guest.attachments.iter().any(|subnet| {
-            subnet.vni == self.vni
-                && match self.sought {
-                    Sought::Ip(vpc, _) => subnet.vpc == vpc,
-                    Sought::Mac(domain, _) => subnet.domain == domain,
-                }
-        })
+        guest.mac == sender
+            && guest.attachments.iter().any(|subnet| {
+                subnet.vni == self.vni
+                    && match self.sought {
+                        Sought::Ip(vpc, _) => subnet.vpc == vpc,
+                        Sought::Mac(domain, _) => subnet.domain == domain,
+                    }
+            })
     }
 }
 
@@ -82,6 +83,8 @@ pub struct Miss<F> {
     pub frame: F,
     /// The port it arrived on.
     pub from: PortId,
+    /// The MAC of the guest there.
+    pub guest: Mac,
     /// What it lacks.
     pub destination: Destination,
 }
@@ -167,6 +170,7 @@ pub(super) fn take<F: Frame>(
     let miss = Miss {
         frame,
         from,
+        guest: edge.guest.mac,
         destination,
     };
     // Before the push: the other side may let go of it at once.

@@ -17,6 +17,7 @@
 //! the packet; the others are the switch's own, in buffers of its pool. One that there is no buffer for, or that is too long for
 //! its way, counts as unsent by the port that it would have left by.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
@@ -31,10 +32,10 @@ use crate::stage::trunk::Subports;
 use crate::stage::{deliver, encap, finish, parse, route, tagged};
 use crate::tables::neighbors::Entry;
 use crate::tables::{
-    DomainId, Hop, MAX_PORTS, MAX_REPLICATED_HOSTS, Neighbor, Neighbors, PortId, Role, Tables,
-    TenantPort,
+    Attachment, DomainId, Hop, MAX_PORTS, MAX_REPLICATED_HOSTS, Neighbor, Neighbors, PortId, Role,
+    Tables, TenantPort,
 };
-use crate::wire::Mac;
+use crate::wire::{ArpHdr, Mac};
 
 /// Most receivers of one frame.
 const MAX_RECEIVERS: usize = MAX_REPLICATED_HOSTS + MAX_PORTS;
@@ -59,7 +60,7 @@ pub(super) fn take<F: Frame>(
     if reason != DropReason::NotFlooded || asks(&frame, meta) {
         return Err((frame, reason));
     }
-    let subnet = route::subnet(edge.guest, frame.head(), meta);
+    let subnet = subnet(edge.guest, frame.head(), meta);
     let Some(replication) = subnet.and_then(|subnet| subnet.replication.as_ref()) else {
         return Err((frame, reason));
     };
@@ -69,6 +70,14 @@ pub(super) fn take<F: Frame>(
     }
     edge.originals.push(frame, meta);
     Ok(())
+}
+
+/// The subnet that a guest speaks in to everybody: of an announcement by ARP that of the address.
+fn subnet<'t>(guest: &'t TenantPort, head: &[u8], meta: &Meta) -> Option<&'t Attachment> {
+    let announced = ArpHdr::in_frame(head).map(|arp| IpAddr::V4(arp.sender_ip()));
+    let mut subnets = guest.attachments.iter();
+    let of_address = announced.and_then(|ip| subnets.find(|subnet| subnet.cidr.contains(&ip)));
+    of_address.or_else(|| route::subnet(guest, head, meta))
 }
 
 /// True for a question that is answered if the tables know the answer.
@@ -137,7 +146,7 @@ impl<F: Frame> Originals<F> {
                 copying.count(reason);
                 continue;
             }
-            let subnet = route::subnet(guest, frame.head(), &meta);
+            let subnet = subnet(guest, frame.head(), &meta);
             let on = subnet.and_then(|subnet| Some((subnet, subnet.replication.as_ref()?)));
             let Some((subnet, replication)) = on else {
                 // It was there when the frame was taken, in the same snapshot.
@@ -187,17 +196,18 @@ pub struct Copying<'a, T: TxQueue> {
     egress: &'a mut Egress<T>,
     counters: &'a WorkerCounters,
     /// Copies that may still be made.
-    left: usize,
+    left: &'a mut usize,
 }
 
 impl<'a, T: TxQueue> Copying<'a, T> {
-    /// For frames that arrived on `from`.
+    /// For frames that arrived on `from`, of a burst that may have `left` copies yet.
     pub const fn new(
         from: PortId,
         tables: &'a Tables,
         limits: &'a Limits,
         egress: &'a mut Egress<T>,
         counters: &'a WorkerCounters,
+        left: &'a mut usize,
     ) -> Self {
         Self {
             from,
@@ -205,7 +215,7 @@ impl<'a, T: TxQueue> Copying<'a, T> {
             limits,
             egress,
             counters,
-            left: MAX_COPIES,
+            left,
         }
     }
 
@@ -244,7 +254,7 @@ impl<'a, T: TxQueue> Copying<'a, T> {
             return Err(DropReason::NoReceivers);
         }
         let left = self.left.checked_sub(to.len());
-        self.left = left.ok_or(DropReason::ReplicationLimited)?;
+        *self.left = left.ok_or(DropReason::ReplicationLimited)?;
         let (limits, hops) = (self.limits, self.tables.neighbors.hops_of(meta.flow));
         let fits = |hop: &Hop| meta.len <= limits.longest_to(*hop, hops);
         let last = to.iter().rposition(&fits).ok_or(DropReason::TooBig)?;

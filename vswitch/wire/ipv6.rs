@@ -198,6 +198,25 @@ pub fn upper_layer<'a>(ip: &Ipv6Hdr, packet: &'a [u8]) -> Option<(u8, &'a [u8])>
     None
 }
 
+/// True if one of the extension headers that [`upper_layer`] looks behind says that the packet is a fragment, the first or alone
+/// (RFC 6946) as well.
+pub fn has_fragment_header(ip: &Ipv6Hdr, packet: &[u8]) -> bool {
+    let (mut next, mut at) = (ip.next_header(), Ipv6Hdr::LEN);
+    for _ in 0..MAX_EXTENSIONS {
+        let Some([following, len]) = packet.get(at..).and_then(|rest| rest.first_chunk::<2>())
+        else {
+            return false;
+        };
+        match next {
+            FRAGMENT => return true,
+            HOP_BY_HOP | ROUTING | DESTINATION => at += 8 * (usize::from(*len) + 1),
+            _ => return false,
+        }
+        next = *following;
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,6 +274,16 @@ mod tests {
         assert_eq!(read(FRAGMENT, &options), Some((FRAGMENT, 16)));
         assert_eq!(read(FRAGMENT, &[17, 0, 0, 1, 0, 0, 0, 0, 1]), Some((17, 1)));
         assert_eq!(read(ROUTING, &[17, 1, 0, 0, 0, 0, 0, 0]), None);
+        let is_fragment = |first: u8, behind: &[u8]| {
+            let mut packet = [0; Ipv6Hdr::LEN].to_vec();
+            packet[6] = first;
+            packet.extend(behind);
+            has_fragment_header(&Ipv6Hdr::read_from_bytes(&packet[..40]).unwrap(), &packet)
+        };
+        let behind_options = [[FRAGMENT, 0, 1, 4, 0, 0, 0, 0], [17, 0, 0, 1, 0, 0, 0, 0]].concat();
+        assert!(is_fragment(HOP_BY_HOP, &behind_options) && is_fragment(FRAGMENT, &options));
+        assert!(!is_fragment(HOP_BY_HOP, &options) && !is_fragment(17, &[1; 8]));
+        assert!(!is_fragment(HOP_BY_HOP, &[FRAGMENT, 9]) && !is_fragment(ROUTING, &[]));
         assert_eq!(
             read(DESTINATION, &[DESTINATION, 0, 0, 0, 0, 0, 0, 0].repeat(9)),
             None

@@ -28,6 +28,9 @@ impl Settings {
         for vtep in &mut self.vteps {
             vtep.port = now(vtep.port).unwrap_or(vtep.port);
         }
+        for gateway in &mut self.underlay_gateways {
+            gateway.port = gateway.port.map(|port| now(port).unwrap_or(port));
+        }
         self.host_port = self.host_port.and_then(now);
         if let Some(list) = &mut self.portlist {
             *list = list.iter().filter_map(|port| now(*port)).collect();
@@ -47,7 +50,8 @@ mod tests {
 
     #[test]
     fn without_detached_ports_a_switch_starts_with_all_others_as_they_were() {
-        let rest = "set host port 4\nset portlist 0,1,2,3,4\n";
+        let rest =
+            "set host port 4\nset portlist 0,1,2,3,4\nset underlay gateway 192.0.2.254 port 2\n";
         let of = |ports: &str, rest: &str| {
             settings(&format!("{ports}set vtep 192.0.2.1/24 port 2\n{rest}"))
         };
@@ -60,7 +64,8 @@ mod tests {
         let left = numbered.filter(|(port, _)| port.get() != 1).collect();
         let after = settings(
             "port attach net_null0\nport attach net_null2\nport attach net_null3 late\nport attach net_null4\n\
-             port attach vlan7@2\nport bind 4 x\nset vtep 192.0.2.1/24 port 1\nset host port 3\nset portlist 0,1,2,3\n",
+             port attach vlan7@2\nport bind 4 x\nset vtep 192.0.2.1/24 port 1\nset host port 3\nset portlist 0,1,2,3\n\
+             set underlay gateway 192.0.2.254 port 1\n",
         );
         assert_eq!(before.with_ports(left), after);
     }

@@ -62,6 +62,19 @@ impl World {
 }
 
 #[test]
+fn broadcasts_go_to_a_host_as_soon_as_its_mac_is_learned_and_by_the_new_one_when_it_changes() {
+    let (mut world, _needed) = lab();
+    world.replicate(Some("s"), Some(100));
+    assert_eq!(world.put([unnamed(1)]), [Pending]);
+    for n in [9, 1] {
+        world.learned(&[(HOST, mac(n))]);
+        let expected = format!("100 copies a second to host 192.0.2.9 mac ..:{n:02x}\n");
+        let seen = world.see();
+        assert!(seen.contains(&expected), "{expected}{seen}");
+    }
+}
+
+#[test]
 fn a_host_without_a_mac_is_needed_once_and_its_neighbors_are_there_when_it_is_learned() {
     let (mut world, mut needed) = lab();
     assert_eq!(world.put([unnamed(1), unnamed(2)]), [Pending, Pending]);

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use vswitch::counters::DropReason;
+use vswitch::io::Frame;
 use vswitch::stage::punt::{Destination, Miss, Sought};
 use vswitch::tables::{MAX_PORTS, PortId};
 
@@ -31,6 +32,16 @@ pub(crate) struct Held<F> {
     pub(crate) worker: usize,
     /// Until then.
     pub(crate) until: Instant,
+}
+
+/// Bytes of a frame that a packet buffer takes at most.
+const BUFFER: usize = 2048;
+
+impl<F: Frame> Held<F> {
+    /// Packet buffers that it takes: a guest behind virtio may leave 64 KiB of TCP to be cut.
+    pub(crate) fn buffers(&self) -> usize {
+        self.miss.frame.len().div_ceil(BUFFER).max(1)
+    }
 }
 
 /// One call of the controller.
@@ -79,21 +90,24 @@ impl<F> Default for Todo<F> {
 /// leaves the rest to others.
 const PORT_SHARE: usize = 4;
 
-/// Frames that wait, in all and by the port that they arrived on, and destinations by the port that asked first.
+/// Frames that wait, the buffers that they take, in all and by the port that they arrived on, and destinations by the port that
+/// asked first.
 pub(super) struct Shares {
     most: usize,
     held: usize,
-    held_of: [usize; MAX_PORTS],
+    buffers: usize,
+    buffers_of: [usize; MAX_PORTS],
     waiting_of: [usize; MAX_PORTS],
 }
 
 impl Shares {
-    /// None yet, of at most so many.
+    /// None yet, of at most so many buffers and destinations.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
             held: 0,
-            held_of: [0; MAX_PORTS],
+            buffers: 0,
+            buffers_of: [0; MAX_PORTS],
             waiting_of: [0; MAX_PORTS],
         }
     }
@@ -103,21 +117,24 @@ impl Shares {
         self.held
     }
 
-    /// One frame more.
-    pub(super) fn hold(&mut self, from: PortId) {
+    /// One frame more, in so many buffers.
+    pub(super) fn hold(&mut self, from: PortId, buffers: usize) {
         self.held += 1;
-        self.held_of[from.index()] += 1;
+        self.buffers += buffers;
+        self.buffers_of[from.index()] += buffers;
     }
 
     /// One frame less.
-    pub(super) fn let_go(&mut self, from: PortId) {
+    pub(super) fn let_go(&mut self, from: PortId, buffers: usize) {
         self.held -= 1;
-        self.held_of[from.index()] -= 1;
+        self.buffers -= buffers;
+        self.buffers_of[from.index()] -= buffers;
     }
 
     /// True if a frame that was added is one too many.
     pub(super) fn are_exceeded(&self, from: PortId) -> bool {
-        self.held > self.most || self.held_of[from.index()] > self.most.div_ceil(PORT_SHARE)
+        let share = self.most.div_ceil(PORT_SHARE);
+        self.buffers > self.most || self.buffers_of[from.index()] > share
     }
 
     /// One destination more, if there is room.

@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use etherparse::PacketBuilder;
 use vswitch::io::memory::MemoryFrame;
 use vswitch::tables::VpcId;
-use vswitch::wire::Vni;
+use vswitch::wire::{Mac, Vni};
 
 use super::*;
 
@@ -56,6 +56,7 @@ fn miss_of(port: u16, n: u16, mark: u8) -> Miss<MemoryFrame> {
     Miss {
         frame: MemoryFrame::new(&bytes),
         from: PortId::new(port).unwrap(),
+        guest: Mac::new([4; 6]),
         destination,
     }
 }
@@ -129,8 +130,9 @@ impl Bench {
         self.ms += ms;
         self.engine.sweep(self.now());
         let todo = self.engine.todo();
-        let released = todo.releases.iter().map(|held| held.miss.from);
-        released.for_each(|from| self.engine.let_go(from));
+        for held in &todo.releases {
+            self.engine.let_go(held.miss.from, held.buffers());
+        }
         let drops = todo
             .drops
             .iter()

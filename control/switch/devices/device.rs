@@ -8,6 +8,7 @@ use vswitch::counters::PortTotals;
 use vswitch::dpdk::{Port, PortError, PortStats};
 use vswitch::stage::trunk::Subport;
 use vswitch::tables::PortId;
+use vswitch::wire::Mac;
 
 use super::DeviceError;
 use super::devargs::{Devargs, Sign, interface_index};
@@ -20,7 +21,7 @@ const LEAST_MTU: u16 = 576;
 
 /// How long until a device that is not there is looked for again: from the first to the longest, twice as long each time.
 const PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// All ports by number.
 pub(super) type Ports = BTreeMap<PortId, Device>;
@@ -33,6 +34,12 @@ pub(super) struct Device {
     pub(super) of_template: bool,
     /// It is to be started as soon as its device is there.
     pub(super) run: bool,
+    /// It was taken from the workers, and one of them has it still.
+    pub(super) leaving: bool,
+    /// Of an uplink: the MAC and the MTU that the next hops were told at start.
+    pub(super) told: Option<(Mac, u16)>,
+    /// When to take it from the workers again, if one does not let go of it while its device is gone.
+    pub(super) again: Option<Instant>,
     /// What shows that the interface is there which its device is over.
     pub(super) sign: Option<Sign>,
     /// Whether it had a link when it was looked at last.
@@ -41,7 +48,9 @@ pub(super) struct Device {
     pub(super) lost: u64,
     /// What devices counted that it had before this one.
     pub(super) past: PortStats,
-    /// What `clear port stats` takes for zero: counters themselves never go back, since workers own them.
+    /// What the workers had counted for the number before: counters never go back, since workers own them.
+    pub(super) base: PortTotals,
+    /// What `clear port stats` takes for zero.
     pub(super) zero: (PortTotals, PortStats),
 }
 
@@ -122,10 +131,14 @@ impl Device {
             settings,
             of_template: false,
             run: false,
+            leaving: false,
+            told: None,
+            again: None,
             sign: None,
             up: None,
             lost: 0,
             past: PortStats::default(),
+            base: zero.clone(),
             zero: (zero, PortStats::default()),
         }
     }
@@ -170,7 +183,10 @@ impl Device {
         let gone = self.sign.is_some_and(|sign| !sign.holds(name));
         match &mut self.port {
             Kind::Subport(..) => Look::Nothing,
-            Kind::Own(_) if gone => Look::Gone(no_interface(name)),
+            Kind::Own(_) if gone => match self.again.is_some_and(|again| now < again) {
+                true => Look::Nothing,
+                false => Look::Gone(no_interface(name)),
+            },
             Kind::Own(port) if port.is_started() => {
                 let up = port.link().up;
                 self.note_link(id, up);
@@ -225,8 +241,17 @@ pub(super) fn subports(ports: &Ports) -> impl Iterator<Item = (PortId, Subport)>
     })
 }
 
+/// Why an operator has no say in a port that was made by a template.
+pub(super) fn of_template(ports: &Ports, id: PortId) -> DeviceError {
+    let made_for = ports.get(&id).and_then(|device| device.settings.id.clone());
+    DeviceError::OfTemplate {
+        port: id.get(),
+        id: made_for.unwrap_or_default(),
+    }
+}
+
 /// The port whose device a port has: itself, or its parent.
-fn bearer(ports: &Ports, id: PortId) -> Result<&Device, DeviceError> {
+pub(super) fn bearer(ports: &Ports, id: PortId) -> Result<&Device, DeviceError> {
     let device = ports.get(&id).and_then(|device| match &device.port {
         Kind::Own(_) | Kind::Absent(_) => Some(device),
         Kind::Subport(subport, _) => ports.get(&subport.parent),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use vswitch::dpdk::PortError;
 use vswitch::tables::MAX_PORTS;
+use vswitch::wire::Mac;
 
 use crate::config::SubportError;
 use crate::config::vport::VportError;
@@ -105,6 +106,17 @@ pub(crate) enum DeviceError {
         port: u16,
         /// The controller's id.
         id: String,
+    },
+    /// Its next hops, and other hosts, know it by the MAC and the MTU that it had at start.
+    #[error(
+        "the uplink is back with MAC {} and MTU {}, and had {} and {}: start the switch anew",
+        now.0, now.1, told.0, told.1
+    )]
+    Changed {
+        /// At start.
+        told: (Mac, u16),
+        /// By now.
+        now: (Mac, u16),
     },
     /// DPDK looks for its device now.
     #[error("port {0} is being attached")]

@@ -9,7 +9,7 @@ mod vport;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use vswitch::counters;
+use vswitch::counters::{self, PortTotals};
 use vswitch::dpdk::{Eal, LinkWatch, Mempool, Port, PortConfig, PortStats};
 use vswitch::stage::trunk::Subport;
 use vswitch::tables::{MAX_PORTS, PortId};
@@ -21,7 +21,7 @@ use crate::config::subport::next_subport;
 use crate::config::{PortItem, PortSettings, Settings};
 use crate::core::PortRules;
 use devargs::Devargs;
-use device::{Absent, Device, Kind, Ports, hardware, mtu_of, of, subports};
+use device::{Absent, Device, Kind, Ports, hardware, mtu_of, of, of_template, subports};
 pub(crate) use error::DeviceError;
 
 /// All ports, by number, and the workers that poll them.
@@ -98,6 +98,10 @@ impl Devices {
         let no_guests: Vec<_> = self.no_guests().collect();
         let before = ports.iter().map(|(id, device)| (*id, &device.settings));
         let port = match next_subport(&settings.device, before, &no_guests)? {
+            // It would outlive its parent, whose number is another's after a restart.
+            Some(subport) if ports.get(&subport.parent).is_some_and(|it| it.of_template) => {
+                return Err(of_template(ports, subport.parent));
+            }
             Some(subport) => Kind::Subport(subport, false),
             None => Kind::Absent(Absent::coming()),
         };
@@ -115,13 +119,12 @@ impl Devices {
 
     /// Whether it is for the operator to say what a port is bound to.
     pub(crate) fn check_operators(&self, id: PortId) -> Result<(), DeviceError> {
-        self.with(id, |device| match device.of_template {
-            true => Err(DeviceError::OfTemplate {
-                port: id.get(),
-                id: device.settings.id.clone().unwrap_or_default(),
-            }),
-            false => Ok(()),
-        })
+        let ports = self.lock();
+        match ports.get(&id) {
+            None => Err(DeviceError::Unknown(id.get())),
+            Some(device) if device.of_template => Err(of_template(&ports, id)),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Whether a port can be detached.
@@ -147,6 +150,7 @@ impl Devices {
         match &device.port {
             Kind::Absent(absent) if absent.busy => return Err(DeviceError::Busy(port)),
             it if it.is_started() && !self.workers.remove_port(id) => {
+                device.leaving = true;
                 return Err(DeviceError::Held(port));
             }
             _ => {}
@@ -198,6 +202,9 @@ impl Devices {
         let mtu = mtu_of(ports, id)?;
         let device = of(ports, id)?;
         device.run = true;
+        if device.leaving {
+            self.take_down(device, id)?; // it was stopped, and a worker had it still
+        }
         if device.port.is_started() {
             return Ok(());
         }
@@ -230,19 +237,24 @@ impl Devices {
         self.with(id, |device| {
             device.run = false;
             device.up = None;
-            if !device.port.is_started() {
-                return Ok(());
+            match device.port.is_started() {
+                true => self.take_down(device, id),
+                false => Ok(()),
             }
-            if !self.workers.remove_port(id) {
-                return Err(DeviceError::Held(id.get()));
-            }
-            match &mut device.port {
-                Kind::Subport(_, started) => *started = false,
-                Kind::Own(port) => port.stop().map_err(|error| device.failed(id, error))?,
-                Kind::Absent(_) => {}
-            }
-            Ok(())
         })
+    }
+
+    fn take_down(&self, device: &mut Device, id: PortId) -> Result<(), DeviceError> {
+        device.leaving = !self.workers.remove_port(id);
+        if device.leaving {
+            return Err(DeviceError::Held(id.get()));
+        }
+        match &mut device.port {
+            Kind::Subport(_, started) => *started = false,
+            Kind::Own(port) => port.stop().map_err(|error| device.failed(id, error))?,
+            Kind::Absent(_) => {}
+        }
+        Ok(())
     }
 
     /// Switches promiscuous mode.
@@ -306,6 +318,12 @@ impl Devices {
     /// What a port's devices have counted. A subport has none.
     pub(crate) fn stats(&self, id: PortId) -> Result<PortStats, DeviceError> {
         self.with(id, |device| Ok(device.stats()))
+    }
+
+    /// What workers have counted since the port is there.
+    pub(crate) fn since_attached(&self, id: PortId) -> Result<PortTotals, DeviceError> {
+        let now = counters::total(&self.workers.counters(), id);
+        self.with(id, |device| Ok(now.since(&device.base)))
     }
 
     /// A port's counters since they were cleared.

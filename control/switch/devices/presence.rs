@@ -8,7 +8,7 @@ use vswitch::dpdk::Port;
 use vswitch::tables::PortId;
 
 use super::devargs::{Devargs, Sign};
-use super::device::{Absent, Kind, Look, of};
+use super::device::{Absent, Device, Kind, LONGEST_PAUSE, Look, bearer, of};
 use super::{DeviceError, Devices};
 
 impl Devices {
@@ -29,12 +29,15 @@ impl Devices {
         }
     }
 
-    /// The ports whose device is not there, and why.
+    /// The ports whose device, or their parent's, is not there, and why.
     pub(crate) fn absent(&self) -> BTreeMap<PortId, String> {
         let ports = self.lock();
-        let absent = ports.iter().filter_map(|(&id, device)| match &device.port {
-            Kind::Absent(absent) => Some((id, absent.why.clone())),
-            Kind::Own(_) | Kind::Subport(..) => None,
+        let absent = ports.keys().filter_map(|&id| {
+            let bearer = bearer(&ports, id).ok()?;
+            match &bearer.port {
+                Kind::Absent(absent) => Some((id, absent.why.clone())),
+                Kind::Own(_) | Kind::Subport(..) => None,
+            }
         });
         absent.collect()
     }
@@ -54,18 +57,22 @@ impl Devices {
         let Some(device) = device else { return Ok(()) };
         let made = self.probe(&device);
         let mut ports = self.lock();
+        let mut failed = None;
         let brought = made.and_then(|port| {
             let there = of(&mut ports, id)?;
             there.sign = Sign::of(Devargs(&device));
-            there.up = None;
+            (there.up, there.again) = (None, None);
+            let same = self.is_as_before(there, id, &port);
             let waiting = std::mem::replace(&mut there.port, Kind::Own(port));
-            if !there.run {
-                return Ok(());
-            }
-            self.start_one(&mut ports, id).inspect_err(|_| {
+            let run = there.run;
+            let started = same.and_then(|()| match run {
+                true => self.start_one(&mut ports, id),
+                false => Ok(()),
+            });
+            started.inspect_err(|_| {
                 // DPDK has it, and it does not start: it is looked for anew.
                 if let Some(there) = ports.get_mut(&id) {
-                    there.port = waiting;
+                    failed = Some(std::mem::replace(&mut there.port, waiting));
                 }
             })
         });
@@ -78,7 +85,23 @@ impl Devices {
             }
             Ok(()) => {}
         }
+        // DPDK closes its device, which may take long.
+        drop(ports);
+        drop(failed);
         brought
+    }
+
+    /// Whether an uplink that is back is the one that the next hops, and other hosts, were told of.
+    fn is_as_before(&self, there: &mut Device, id: PortId, port: &Port) -> Result<(), DeviceError> {
+        if self.uplink(id).is_none() {
+            return Ok(());
+        }
+        let now = (port.mac(), there.settings.mtu.unwrap_or(port.mtu()));
+        let told = *there.told.get_or_insert(now);
+        match told == now {
+            true => Ok(()),
+            false => Err(DeviceError::Changed { told, now }),
+        }
     }
 
     fn probe(&self, device: &str) -> Result<Port, DeviceError> {
@@ -106,10 +129,17 @@ impl Devices {
         let Ok(device) = of(&mut ports, id) else {
             return;
         };
+        // Another may have the number by now.
+        let interface = Devargs(&device.settings.device).interface();
+        if device.sign.is_none_or(|sign| sign.holds(interface)) {
+            return;
+        }
         if device.port.is_started() && !self.workers.remove_port(id) {
+            (device.leaving, device.again) = (true, Some(Instant::now() + LONGEST_PAUSE));
             tracing::warn!("port {}: a worker does not let go of it", id.get());
             return;
         }
+        device.leaving = false;
         device.past = device.stats();
         device.lost += 1;
         tracing::warn!(

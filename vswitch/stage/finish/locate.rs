@@ -123,7 +123,8 @@ impl Ip {
     fn v6(packet: &[u8]) -> Option<Self> {
         let (ip, _) = Ipv6Hdr::ref_from_prefix(packet).ok()?;
         let (protocol, behind) = ipv6::upper_layer(ip, packet)?;
-        ip.is_v6().then(|| Self {
+        let sound = ip.is_v6() && !ipv6::has_fragment_header(ip, packet);
+        sound.then(|| Self {
             is_ipv6: true,
             protocol,
             header: packet.len() - behind.len(),

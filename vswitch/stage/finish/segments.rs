@@ -5,7 +5,7 @@
 use arrayvec::ArrayVec;
 
 use super::{Located, sum};
-use crate::burst::{Burst, Meta};
+use crate::burst::{Burst, Meta, Payload};
 use crate::counters::DropReason;
 use crate::io::{Finishes, Frame, Frames, MAX_BURST, TxQueue, Unfinished};
 use crate::stage::edge::Edge;
@@ -90,7 +90,7 @@ fn send<T: TxQueue>(
     let room = (edge.longest(&meta) as usize).saturating_sub(found.payload_at());
     let mut size = usize::from(asked);
     if size > room {
-        let ip = route::ipv4(frame.head()).filter(|_| !found.headers.is_ipv6);
+        let ip = route::ipv4(frame.head()).filter(|_| meta.payload == Payload::Ipv4);
         let may_be_cut = edge.limits.fragment && ip.is_some_and(|ip| !ip.is_not_to_be_fragmented());
         if !may_be_cut || room == 0 || found.payload().div_ceil(room) > MAX_SEGMENTS {
             return edge.tell(frame, &meta, DropReason::TooBig);

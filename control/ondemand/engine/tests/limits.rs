@@ -50,6 +50,29 @@ fn one_port_takes_no_more_than_its_share_of_frames_and_of_destinations() {
 }
 
 #[test]
+fn a_frame_in_many_buffers_takes_as_much_of_its_ports_share() {
+    let mut bench = Bench::new(LIMITS);
+    let large = |n, mark| {
+        let mut miss = miss_of(1, n, mark);
+        let mut bytes = miss.frame.to_vec();
+        bytes.resize(40_000, mark);
+        miss.frame = MemoryFrame::new(&bytes);
+        miss
+    };
+    bench.miss(large(0, 1)); // 20 of 25
+    bench.miss(large(1, 2));
+    assert_eq!(bench.after(0).1, [(2, DropReason::OnDemandFull)]);
+    for n in 2..7 {
+        bench.miss(miss_of(1, n, 3));
+    }
+    assert_eq!(bench.after(0).1, []);
+    bench.push(0);
+    assert_eq!(bench.after(0).0, [1]);
+    bench.miss(large(1, 4));
+    assert_eq!(bench.after(0).1, [], "there is room again");
+}
+
+#[test]
 fn destinations_wait_for_their_turn_as_the_rate_says() {
     let mut bench = Bench::new(Limits { rate: 50, ..LIMITS });
     for n in 0..8 {
