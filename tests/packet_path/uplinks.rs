@@ -359,7 +359,7 @@ fn each_host_gets_one_copy_by_the_uplink_of_the_flow_that_leads_there() {
         lab.silent();
     }
     assert!((30..70).contains(&by_first), "{by_first}");
-    set_live(&mut lab, &[SECOND]);
+    set_live(&lab, &[SECOND]);
     let to_all = udp(guest_mac(7, 1), [0xff; 6], subnet.ip(1), subnet.ip(255));
     for flow in 0..20 {
         lab.inject(A, &of_flow(flow, to_all.clone()));

@@ -138,7 +138,7 @@ impl Device {
             up: None,
             lost: 0,
             past: PortStats::default(),
-            base: zero.clone(),
+            base: zero,
             zero: (zero, PortStats::default()),
         }
     }
