@@ -7,7 +7,7 @@ use super::{TargetIndex, Way};
 /// Ranges that cover all addresses.
 #[derive(Clone, Debug)]
 pub(super) struct Ranges {
-    /// First address of each range, ascending, the first 0.
+    /// First address of each range but the first, which begins at 0; ascending.
     starts: Box<[u32]>,
     /// What goes with each.
     indexes: Box<[TargetIndex]>,
@@ -20,7 +20,7 @@ impl Ranges {
         let (ranges, targets) = Targets::of(routes);
         let (starts, indexes): (Vec<_>, Vec<_>) = ranges.into_iter().unzip();
         Self {
-            starts: starts.into(),
+            starts: starts.into_iter().skip(1).collect(),
             indexes: indexes.into(),
             targets,
         }
@@ -34,16 +34,14 @@ impl Ranges {
     #[inline]
     pub(super) fn common_way(&self, lowest: u32, highest: u32) -> Option<Way> {
         let range = self.range(lowest);
-        (range == self.range(highest)).then(|| self.targets.way(&self.indexes, range))
+        let ends_behind = self.starts.get(range).is_none_or(|next| highest < *next);
+        ends_behind.then(|| self.targets.way(&self.indexes, range))
     }
 
     /// The range that holds an address.
     #[inline]
     fn range(&self, destination: u32) -> usize {
-        // Never before the first, which starts at 0.
-        self.starts
-            .partition_point(|start| *start <= destination)
-            .wrapping_sub(1)
+        self.starts.partition_point(|start| *start <= destination)
     }
 
     pub(super) fn memory(&self) -> usize {
