@@ -150,7 +150,8 @@ class Switch:
         eventually(f"{arrived} packets arrived and were dealt with", check)
         counters = self.counters()
         counters.assert_balanced()
-        assert {f"port{port}": row["rx_packets"] for port, row in counters.ports.items() if f"port{port}" in arrived} == arrived
+        came = {f"port{port}": row["rx_packets"] for port, row in counters.ports.items() if f"port{port}" in arrived}
+        assert came == arrived, (came, counters.drops)
         return counters
 
     def sent(self, port: int) -> list[bytes]:
