@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vswitch::counters::{self, DropReason, PortTotals};
 use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
 use vswitch::stage::trunk::Subport;
-use vswitch::tables::{MAX_PORTS, PortId};
+use vswitch::tables::PortId;
 
 use super::Devices;
 use super::workers::Seat;
@@ -158,7 +158,7 @@ pub(super) fn workers(devices: &Devices) -> Value {
         let (busy_tsc, idle_tsc) = seat.counters.load.times(now);
         let counters = std::slice::from_ref(&seat.counters);
         // Also of ports that were detached.
-        let ports = (0..MAX_PORTS as u16).filter_map(PortId::new);
+        let ports = PortId::all();
         let rx: u64 = ports.map(|port| counters::total(counters, port).rx).sum();
         json!({
             "worker": number,

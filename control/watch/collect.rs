@@ -5,7 +5,7 @@ use procfs::process::Process;
 use tokio::task::block_in_place;
 use vswitch::counters::{BURST_SIZES, DropReason, PortTotals, total};
 use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
-use vswitch::tables::{MAX_PORTS, PortId};
+use vswitch::tables::PortId;
 
 use super::health::Health;
 use super::{PATIENCE, Watch, lock};
@@ -98,7 +98,7 @@ impl Watch {
         let seen: Vec<_> = seen.collect();
         // Also of ports that were detached: a sum never goes back.
         let counters = self.devices.workers().counters();
-        let all: Vec<_> = numbers().map(|port| total(&counters, port)).collect();
+        let all: Vec<_> = PortId::all().map(|port| total(&counters, port)).collect();
         let drops = |reason: &DropReason| all.iter().map(|port| port.drops_for(*reason)).sum();
         Seen {
             drops: DropReason::ALL.iter().map(drops).collect(),
@@ -165,17 +165,12 @@ impl Watch {
                 polls,
                 idle_polls,
                 bursts: load.bursts(),
-                frames: numbers().map(|port| total(counters, port).rx).sum(),
+                frames: PortId::all().map(|port| total(counters, port).rx).sum(),
                 standing_seconds: still.map_or(0.0, |(_, since)| since.as_secs_f64()),
             }
         });
         seen.collect()
     }
-}
-
-/// All that ports may have.
-fn numbers() -> impl Iterator<Item = PortId> {
-    (0..MAX_PORTS as u16).filter_map(PortId::new)
 }
 
 fn process() -> Result<ProcessSeen, procfs::ProcError> {

@@ -66,6 +66,11 @@ impl PortId {
         }
     }
 
+    /// All that there can be, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..MAX_PORTS as u16).map(Self)
+    }
+
     /// The number.
     #[inline]
     pub const fn get(self) -> u16 {

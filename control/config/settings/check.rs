@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use vswitch::tables::{ENCAPSULATION, MAX_PORTS, PortId};
+use vswitch::tables::{ENCAPSULATION, PortId};
 use vswitch::wire::ipv6;
 
 use super::super::line::Line;
@@ -232,7 +232,7 @@ impl Fold<'_> {
                 &[(*uplink_line, "here it is the uplink")],
             );
         }
-        for port in (0..MAX_PORTS as u16).filter_map(PortId::new) {
+        for port in PortId::all() {
             let Some(at) = self.line(&format!("port bind {}", port.get())) else {
                 continue;
             };

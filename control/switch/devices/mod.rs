@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use vswitch::counters::{self, PortTotals};
 use vswitch::dpdk::{Eal, LinkWatch, Mempool, Port, PortConfig, PortStats};
 use vswitch::stage::trunk::Subport;
-use vswitch::tables::{MAX_PORTS, PortId};
+use vswitch::tables::PortId;
 
 use super::presence::Told;
 use super::report::{self, Totals};
@@ -92,7 +92,7 @@ impl Devices {
 
     /// Takes a number for a port whose device is still to be attached.
     fn reserve(&self, ports: &mut Ports, settings: PortSettings) -> Result<PortId, DeviceError> {
-        let mut numbers = (0..MAX_PORTS as u16).filter_map(PortId::new);
+        let mut numbers = PortId::all();
         let id = numbers.find(|id| !ports.contains_key(id));
         let id = id.ok_or(DeviceError::Full)?;
         let no_guests: Vec<_> = self.no_guests().collect();
