@@ -32,7 +32,8 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::oneshot;
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::{Commit, Registrar, Writer};
 
@@ -46,7 +47,8 @@ pub(crate) use on_demand::{Aged, SETTLE};
 pub(crate) use replicated::{DEFAULT_RATE, Replicated, TooManyNamed};
 pub(crate) use replies::Replies;
 pub(crate) use request::{
-    BindError, CoreHandle, DeviceOf, Goal, Gone, MAX_ROWS, Need, NotApplied, Request, Show, channel,
+    BindError, CoreHandle, DeviceOf, Goal, Gone, MAX_ROWS, Need, NotApplied, Request, Requests,
+    Show, channel,
 };
 pub(crate) use rules::PortRules;
 pub(crate) use site::{ETHERNET_MTU, Link, OnLink, Site, Uplink};
@@ -158,7 +160,7 @@ impl Core {
 
     /// Serves requests until all handles are gone. The body of the control thread; do not call it on an
     /// async one.
-    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    pub(crate) fn run(mut self, mut requests: Requests) {
         self.make_visible(GRACE);
         self.tell();
         while let Some(first) = self.next(&mut requests) {
@@ -166,7 +168,7 @@ impl Core {
             let mut answers = Vec::new();
             answers.extend(self.begin(first));
             while begun.elapsed() < GATHER
-                && let Ok(request) = requests.try_recv()
+                && let Ok(request) = requests.now()
             {
                 answers.extend(self.begin(request));
             }
@@ -196,19 +198,17 @@ impl Core {
     }
 
     /// The next request; `None` when there will be none. Meanwhile, workers that lag are looked after.
-    fn next(&mut self, requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
+    fn next(&mut self, requests: &mut Requests) -> Option<Request> {
         self.write_out();
         self.sweep_stale();
         while self.unsettled || self.written.is_some() || self.swept.is_some() {
-            match requests.try_recv() {
+            match requests.now() {
                 Ok(request) => return Some(request),
-                Err(mpsc::error::TryRecvError::Disconnected) => return None,
-                Err(mpsc::error::TryRecvError::Empty)
-                    if self.unsettled || self.store_is_behind() =>
-                {
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) if self.unsettled || self.store_is_behind() => {
                     std::thread::sleep(LONG_PAUSE);
                 }
-                Err(mpsc::error::TryRecvError::Empty) => {}
+                Err(TryRecvError::Empty) => {}
             }
             if self.unsettled {
                 self.settle(Duration::ZERO);
@@ -216,7 +216,7 @@ impl Core {
             self.write_out();
             self.sweep_stale();
         }
-        requests.blocking_recv()
+        requests.wait()
     }
 
     /// Commits, waits for so long, and tells all that wait for it.

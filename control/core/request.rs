@@ -5,10 +5,13 @@
 //! [`CoreHandle`] and awaits the answer; a bounded queue pushes back when requests come faster than they
 //! are served.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashSet;
 use prost::Message;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use vswitch::stage::punt::{Destination, Sought};
 use vswitch::tables::PortId;
@@ -294,12 +297,41 @@ impl Note<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct CoreHandle {
     requests: mpsc::Sender<Request>,
+    taken: Arc<AtomicU64>,
+}
+
+/// The queue's other end.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    queue: mpsc::Receiver<Request>,
+    taken: Arc<AtomicU64>,
+}
+
+impl Requests {
+    /// The next request, if there is one now.
+    pub(crate) fn now(&mut self) -> Result<Request, TryRecvError> {
+        self.queue.try_recv().inspect(|_| self.count())
+    }
+
+    /// Waits for the next request; `None` when there will be none.
+    pub(super) fn wait(&mut self) -> Option<Request> {
+        self.queue.blocking_recv().inspect(|_| self.count())
+    }
+
+    fn count(&self) {
+        self.taken.fetch_add(1, Relaxed);
+    }
 }
 
 /// A handle, and the queue's other end for [`Core::run`](super::Core::run).
-pub(crate) fn channel() -> (CoreHandle, mpsc::Receiver<Request>) {
+pub(crate) fn channel() -> (CoreHandle, Requests) {
     let (requests, queue) = mpsc::channel(QUEUE);
-    (CoreHandle { requests }, queue)
+    let taken = Arc::<AtomicU64>::default();
+    let handle = CoreHandle {
+        requests,
+        taken: Arc::clone(&taken),
+    };
+    (handle, Requests { queue, taken })
 }
 
 impl CoreHandle {
@@ -451,6 +483,11 @@ impl CoreHandle {
     /// What is there, in figures; see [`Request::Figures`].
     pub(crate) async fn figures(&self) -> Result<Figures, Gone> {
         self.ask(|reply| Request::Figures { reply }).await
+    }
+
+    /// Requests that the control thread has taken from the queue: while that grows it works, whoever waits for it.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Relaxed)
     }
 
     /// Requests that wait in the queue.

@@ -85,12 +85,12 @@ impl Watch {
     /// Reads everything. Takes a fraction of a millisecond, or as long as a port is being started.
     pub(super) async fn collect(&self) -> Seen {
         let _turn = self.turn.lock().await;
-        let figures = self.figures(PATIENCE).await;
-        block_in_place(|| self.read(figures))
+        let (figures, works) = self.figures(PATIENCE).await;
+        block_in_place(|| self.read(figures, works))
     }
 
-    fn read(&self, figures: Option<Figures>) -> Seen {
-        let health = self.judge(figures.as_ref());
+    fn read(&self, figures: Option<Figures>, works: bool) -> Seen {
+        let health = self.judge(figures.as_ref(), works);
         let figures = figures.or_else(|| lock(&self.last).clone());
         let ports: Vec<_> = self.devices.ids();
         let seen = ports.iter();

@@ -91,10 +91,10 @@ impl Check {
 }
 
 impl Watch {
-    /// Looks at everything. `figures`: what the control thread said just now, if it did. Blocks for as long as a port is being
-    /// started.
-    pub(super) fn judge(&self, figures: Option<&Figures>) -> Health {
-        let unanswered = figures.is_none().then(|| {
+    /// Looks at everything. `figures`: what the control thread said just now, if it did; `works`: it said that, or was busy with
+    /// what came before. Blocks for as long as a port is being started.
+    pub(super) fn judge(&self, figures: Option<&Figures>, works: bool) -> Health {
+        let unanswered = (!works).then(|| {
             let queued = self.core.queued();
             format!("the control thread does not answer; {queued} requests wait for it")
         });

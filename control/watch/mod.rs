@@ -32,12 +32,21 @@ use crate::underlay;
 use health::Health;
 use progress::Progress;
 
-/// How long the control thread may take to answer before it is said not to. A goal state of a million neighbors keeps it busy for
-/// some seconds: whoever ends a switch for that should ask more than once.
+/// How long the control thread may take to answer, or to take another request, before it is said not to. A goal state of a million
+/// neighbors keeps it busy for some seconds: whoever ends a switch for that should ask more than once.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Time between two looks at the workers.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// What the control thread says within so long; and whether it works: it says that, or has taken requests that came before.
+async fn ask(core: &CoreHandle, patience: Duration) -> (Option<Figures>, bool) {
+    let taken = core.taken();
+    let asked = tokio::time::timeout(patience, core.figures());
+    let figures = asked.await.ok().and_then(Result::ok);
+    let works = figures.is_some() || core.taken() > taken;
+    (figures, works)
+}
 
 /// The running switch, to be watched.
 pub(crate) struct Watch {
@@ -97,17 +106,18 @@ impl Watch {
         progress.look(Instant::now(), polls, workers.forwarding())
     }
 
-    /// What the control thread says; `None`: nothing for so long.
-    async fn figures(&self, patience: Duration) -> Option<Figures> {
-        let asked = tokio::time::timeout(patience, self.core.figures());
-        let figures = asked.await.ok()?.ok()?;
-        *lock(&self.last) = Some(figures.clone());
-        Some(figures)
+    /// What the control thread says, and whether it works.
+    async fn figures(&self, patience: Duration) -> (Option<Figures>, bool) {
+        let (figures, works) = ask(&self.core, patience).await;
+        if figures.is_some() {
+            lock(&self.last).clone_from(&figures);
+        }
+        (figures, works)
     }
 
     /// Whether the switch does what it is for.
     pub(crate) async fn health(&self) -> Health {
-        let figures = self.figures(PATIENCE).await;
-        block_in_place(|| self.judge(figures.as_ref()))
+        let (figures, works) = self.figures(PATIENCE).await;
+        block_in_place(|| self.judge(figures.as_ref(), works))
     }
 }

@@ -2,7 +2,7 @@
 //! What systemd is told (`sd_notify(3)`): when the switch is ready, what it does, that it lives. Nothing, if nobody asked for it
 //! by `$NOTIFY_SOCKET`.
 //!
-//! It lives as long as the control thread answers and every worker that is to forward moves. With one that stands still for
+//! It lives as long as the control thread takes requests and every worker that is to forward moves. With one that stands still for
 //! longer than `WatchdogSec=` systemd ends the switch and starts it again: its queues are not polled, so the guests at them are
 //! cut off in any case, and what other workers cannot free grows.
 
@@ -71,16 +71,20 @@ impl Watch {
 
     /// What the switch does, in a line, and whether it lives. A worker that moved since the last time, `period` ago, does.
     async fn sign_of_life(&self, period: Duration) -> (String, bool) {
-        let answered = self.figures(period).await;
+        let (answered, works) = self.figures(period).await;
         let standing = self.look_at_workers();
         let still = standing.iter().find(|(_, since)| *since >= period);
         let workers = self.devices.workers();
         let status = match (&answered, still) {
-            (None, _) => "the control thread does not answer".to_owned(),
+            (None, _) if !works => "the control thread does not answer".to_owned(),
             (_, Some((worker, since))) => {
                 let seconds = since.as_secs_f64();
                 format!("worker {worker} has stood still for {seconds:.1} s")
             }
+            (None, None) => format!(
+                "{} requests wait for the control thread",
+                self.core.queued()
+            ),
             (Some(figures), None) => {
                 let counts = figures.census.resources.iter();
                 let [done, pending, failed] = counts.fold([0; 3], |sum, count| {
@@ -97,6 +101,6 @@ impl Watch {
                 format!("{what}; resources: {done} programmed, {pending} waiting, {failed} failed")
             }
         };
-        (status, answered.is_some() && still.is_none())
+        (status, works && still.is_none())
     }
 }

@@ -3,16 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use vswitch::counters::{DROP_REASONS, DropReason, PortTotals};
 use vswitch::dpdk::PortStats;
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::tables;
 
+use super::ask;
 use super::collect::{PortSeen, ProcessSeen, Seen, WorkerSeen};
 use super::health::Health;
 use super::text::write;
-use crate::core::{Figures, Kept, Replies};
+use crate::core::{Core, Figures, Kept, Replies, Request, Site, channel};
 use crate::ondemand::engine::Figures as OnDemand;
 use crate::program::census::{Census, Count, KINDS};
 use crate::proto::schema::GoalStateOperationReply;
@@ -291,4 +294,32 @@ fn what_is_ready_lives_and_what_lives_may_not_be_ready() {
             assert_eq!(check["reason"] != "", fails);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_control_thread_works_while_it_takes_what_came_before() {
+    let (core, mut requests) = channel();
+    let patience = Duration::from_millis(300);
+    for _ in 0..32 {
+        core.end_resync().await.unwrap();
+    }
+    let busy = thread::spawn(move || {
+        while let Ok(Request::EndResync) = requests.now() {
+            thread::sleep(Duration::from_millis(50));
+        }
+        requests
+    });
+    let (figures, works) = ask(&core, patience).await;
+    assert!(figures.is_none() && works, "it is behind");
+    let requests = busy.join().unwrap();
+    let (figures, works) = ask(&core, patience).await;
+    assert!(figures.is_none() && !works, "it does nothing");
+    let answers = thread::spawn(move || {
+        let (writer, _) = tables(None, 10);
+        Core::new(Site::default(), writer).run(requests);
+    });
+    let (figures, works) = ask(&core, Duration::from_secs(60)).await;
+    assert!(figures.is_some() && works);
+    drop(core);
+    answers.join().unwrap();
 }

@@ -16,7 +16,7 @@ use vswitch::wire::{Mac, Vni};
 use vswitch::worker::Worker;
 
 use super::*;
-use crate::core::{Request, channel};
+use crate::core::{Request, Requests, channel};
 
 const GUEST: PortId = PortId::new(1).unwrap();
 const OTHER: PortId = PortId::new(2).unwrap();
@@ -32,7 +32,7 @@ struct Lab {
     tx: Wire,
     counters: [Arc<WorkerCounters>; 2],
     calls: mpsc::Receiver<Call>,
-    requests: mpsc::Receiver<Request>,
+    requests: Requests,
     begun: Instant,
 }
 
@@ -155,11 +155,11 @@ fn the_control_thread_hears_what_is_asked_for_before_the_controller_does() {
     let mut lab = Lab::new();
     assert!(!lab.poll(0), "nothing waits");
     assert!(lab.calls.try_recv().unwrap().questions.is_empty());
-    assert!(matches!(lab.requests.try_recv(), Ok(Request::Asking(to)) if to.is_empty()));
+    assert!(matches!(lab.requests.now(), Ok(Request::Asking(to)) if to.is_empty()));
     lab.send(1, THERE);
     lab.work();
     assert!(lab.poll(1));
-    let Ok(Request::Asking(asked)) = lab.requests.try_recv() else {
+    let Ok(Request::Asking(asked)) = lab.requests.now() else {
         panic!("the control thread is not told")
     };
     assert_eq!(asked[0].sought, Sought::Mac(DOMAIN, THERE));
@@ -181,7 +181,7 @@ fn nothing_is_asked_while_the_control_thread_has_no_time() {
     lab.work();
     lab.poll(0);
     assert!(lab.calls.try_recv().is_err());
-    while lab.requests.try_recv().is_ok() {}
+    while lab.requests.now().is_ok() {}
     lab.poll(1);
     assert!(lab.calls.try_recv().unwrap().questions.is_empty());
     assert_eq!(lab.calls.try_recv().unwrap().questions.len(), 1);
@@ -198,14 +198,14 @@ fn the_control_thread_hears_what_a_call_came_to_before_the_next_is_made() {
     let statuses = Ok(vec![(call.first, false)]);
     let first = call.first;
     lab.shared.outcome(Outcome { first, statuses });
-    while lab.requests.try_recv().is_ok() {}
+    while lab.requests.now().is_ok() {}
     while let Some(note) = lab.desk.core.try_note() {
         note.asking(Vec::new());
     }
     lab.poll(1);
-    while lab.requests.try_recv().is_ok() {}
+    while lab.requests.now().is_ok() {}
     lab.poll(2); // it has not been forgotten meanwhile
-    let Ok(Request::Closed(closed)) = lab.requests.try_recv() else {
+    let Ok(Request::Closed(closed)) = lab.requests.now() else {
         panic!("the control thread is not told")
     };
     assert_eq!(closed.len(), 1);
@@ -279,7 +279,7 @@ fn what_a_worker_does_not_take_back_in_time_is_dropped_and_counted() {
 fn idle_entries_are_looked_for_and_put_back_when_a_frame_misses_one() {
     let mut lab = Lab::new();
     lab.poll(61_000);
-    let mut requests = std::iter::from_fn(|| lab.requests.try_recv().ok());
+    let mut requests = std::iter::from_fn(|| lab.requests.now().ok());
     let Some(Request::Age { idle, reply }) = requests.find(|r| matches!(r, Request::Age { .. }))
     else {
         panic!("nobody looks")
@@ -295,7 +295,7 @@ fn idle_entries_are_looked_for_and_put_back_when_a_frame_misses_one() {
     lab.send(1, THERE);
     lab.work();
     lab.poll(61_002);
-    assert!(matches!(lab.requests.try_recv(), Ok(Request::Wake(woken)) if woken == [sought]));
+    assert!(matches!(lab.requests.now(), Ok(Request::Wake(woken)) if woken == [sought]));
     lab.tell(THERE);
     lab.poll(61_003);
     lab.work();
