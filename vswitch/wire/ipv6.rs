@@ -181,40 +181,36 @@ pub const fn is_later_fragment(offset: [u8; 2]) -> bool {
     u16::from_be_bytes(offset) & 0xfff8 != 0
 }
 
+/// The headers behind the fixed one, each with the bytes from there on: extension headers, then what is behind them. Ends before
+/// that where there are too many, or they are cut off.
+fn headers<'a>(ip: &Ipv6Hdr, packet: &'a [u8]) -> impl Iterator<Item = (u8, &'a [u8])> {
+    let first = packet.get(Ipv6Hdr::LEN..);
+    let behind = |(next, rest): &(u8, &'a [u8])| {
+        let [following, len] = *rest.first_chunk()?;
+        let bytes = match *next {
+            HOP_BY_HOP | ROUTING | DESTINATION => 8 * (usize::from(len) + 1),
+            FRAGMENT => FRAGMENT_LEN,
+            _ => return None,
+        };
+        Some((following, rest.get(bytes..)?))
+    };
+    std::iter::successors(first.map(|rest| (ip.next_header(), rest)), behind).take(MAX_EXTENSIONS)
+}
+
 /// What is behind the extension headers of a packet, and its bytes in the first buffer, with whatever is behind the packet; of
 /// a later fragment, [`FRAGMENT`] and the fragment. `None`: it cannot be told.
 pub fn upper_layer<'a>(ip: &Ipv6Hdr, packet: &'a [u8]) -> Option<(u8, &'a [u8])> {
-    let (mut next, mut rest) = (ip.next_header(), packet.get(Ipv6Hdr::LEN..)?);
-    for _ in 0..MAX_EXTENSIONS {
-        let [following, len, offset @ ..] = *rest.first_chunk::<4>().unwrap_or(&[0; 4]);
-        let bytes = match next {
-            HOP_BY_HOP | ROUTING | DESTINATION => 8 * (usize::from(len) + 1),
-            FRAGMENT if is_later_fragment(offset) => return Some((next, rest)),
-            FRAGMENT => FRAGMENT_LEN,
-            _ => return Some((next, rest)),
-        };
-        (next, rest) = (following, rest.get(bytes..)?);
-    }
-    None
+    headers(ip, packet).find(|(next, rest)| match (*next, rest) {
+        (FRAGMENT, [_, _, high, low, ..]) => is_later_fragment([*high, *low]),
+        (next, _) => !is_extension(next),
+    })
 }
 
 /// True if one of the extension headers that [`upper_layer`] looks behind says that the packet is a fragment, the first or alone
 /// (RFC 6946) as well.
 pub fn has_fragment_header(ip: &Ipv6Hdr, packet: &[u8]) -> bool {
-    let (mut next, mut at) = (ip.next_header(), Ipv6Hdr::LEN);
-    for _ in 0..MAX_EXTENSIONS {
-        let Some([following, len]) = packet.get(at..).and_then(|rest| rest.first_chunk::<2>())
-        else {
-            return false;
-        };
-        match next {
-            FRAGMENT => return true,
-            HOP_BY_HOP | ROUTING | DESTINATION => at += 8 * (usize::from(*len) + 1),
-            _ => return false,
-        }
-        next = *following;
-    }
-    false
+    let mut extensions = headers(ip, packet).take_while(|(next, _)| is_extension(*next));
+    extensions.any(|(next, _)| next == FRAGMENT)
 }
 
 #[cfg(test)]
