@@ -35,6 +35,10 @@ const QUIET: Duration = Duration::from_micros(250);
 /// How long after the last frame it still counts as busy.
 const LINGER: Duration = Duration::from_millis(20);
 
+/// How long it does not sleep at all after the first frame. A question and its answer go through several threads: on a processor
+/// that went to sleep between them, each would have to wait until that is awake again, some 100 us.
+const AWAKE: Duration = Duration::from_millis(1);
+
 /// What the thread shares with others.
 pub(crate) struct Shared<F> {
     engine: Mutex<Engine<F>>,
@@ -153,13 +157,22 @@ impl<F: Frame> Desk<F> {
     /// The body of the thread. What still waits in the end is freed.
     pub(crate) fn run(mut self) {
         let _ = self.shared.thread.set(std::thread::current());
+        let mut first = self.active;
         while !self.shared.end.load(SeqCst) {
             let now = Instant::now();
+            let was_busy = now < self.active + LINGER;
             if self.poll(now) {
                 self.active = now;
+                if !was_busy {
+                    first = now;
+                }
             }
-            let busy = now < self.active + LINGER;
-            std::thread::park_timeout(if busy { BUSY } else { QUIET });
+            if now < first + AWAKE {
+                std::thread::yield_now();
+            } else {
+                let busy = now < self.active + LINGER;
+                std::thread::park_timeout(if busy { BUSY } else { QUIET });
+            }
         }
         // Others may still share it, and packet buffers must be free before DPDK ends.
         lock(&self.shared.engine).clear();
