@@ -210,7 +210,7 @@ impl PortCounters {
         add(&self.forwarded, packets as u64);
     }
 
-    /// So many packets that arrived on this port were for the switch itself, which answered or read them.
+    /// So many packets that arrived on this port were for the switch itself, which answered, read or copied them.
     #[inline]
     pub fn add_answered(&self, count: usize) {
         add(&self.answered, count as u64);
@@ -223,7 +223,7 @@ impl PortCounters {
         add(&self.to_gateway, 1);
     }
 
-    /// A packet that arrived on this port is copied to several receivers; or is dropped on its way, and counted there.
+    /// A packet that arrived on this port is copied to all receivers of its subnet; or is dropped on its way, and counted there.
     #[inline]
     pub fn add_to_replicas(&self) {
         add(&self.to_replicas, 1);
@@ -314,7 +314,7 @@ pub struct PortTotals {
     pub rx_bytes: u64,
     /// Of `rx`: packets that left, by whatever port.
     pub forwarded: u64,
-    /// Of `rx`: packets that were for the switch itself, and answered or read.
+    /// Of `rx`: packets that were for the switch itself, and answered, read, or copied to all receivers of their subnet.
     pub answered: u64,
     /// Of `rx`: packets that lacked a neighbor and went to a gateway of their VPC. Counted elsewhere too.
     pub to_gateway: u64,
@@ -330,8 +330,8 @@ pub struct PortTotals {
     pub tx: u64,
     /// Their bytes.
     pub tx_bytes: u64,
-    /// Of `tx`: messages of the switch's own, and fragments, segments and copies that it made, but for one of each packet's,
-    /// which counts as the packet.
+    /// Of `tx`: messages and copies of the switch's own, and fragments and segments that it made, but for one of each packet's, which
+    /// counts as the packet.
     pub own: u64,
     /// Such messages, fragments and copies that the port did not take: its ring was full. Also copies that were too long for
     /// it, or that there was no buffer for.

@@ -149,6 +149,8 @@ pub(crate) enum Outcome {
     Forwarded,
     /// It was for the switch itself, which answered.
     Answered,
+    /// It was for everybody, and copied.
+    Copied,
     /// It was dropped; its sender may have been told.
     Dropped(DropReason),
     /// The controller would be asked for this, and the packet held meanwhile.
@@ -241,6 +243,7 @@ fn outcome(totals: &PortTotals, held: &PuntQueues<MemoryFrame>) -> Outcome {
     match (dropped, held.next_miss()) {
         (Some(reason), _) => Outcome::Dropped(*reason),
         (None, Some(miss)) => Outcome::Held(miss.destination),
+        (None, None) if totals.to_replicas != 0 => Outcome::Copied,
         (None, None) if totals.answered != 0 => Outcome::Answered,
         (None, None) => Outcome::Forwarded,
     }

@@ -40,6 +40,7 @@ fn told(explanation: Explanation) -> ExplainReply {
     let (outcome, reason) = match explanation.outcome {
         Outcome::Forwarded => ("forwarded", ""),
         Outcome::Answered => ("answered", ""),
+        Outcome::Copied => ("copied", ""),
         Outcome::Held(_) => ("held", ""),
         Outcome::Dropped(reason) => ("dropped", reason.name()),
     };

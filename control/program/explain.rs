@@ -258,9 +258,6 @@ impl<'a> Explainer<'a> {
             (Stage::Encap, Outcome::Forwarded) => {
                 format!("too long: leaves in {} fragments", trace.sent.len())
             }
-            (Stage::Route | Stage::Decap, Outcome::Forwarded) if !self.is_hosts(trace) => {
-                self.copied(trace)
-            }
             _ => self.fate(trace),
         };
         let mut because = Vec::new();
@@ -293,6 +290,7 @@ impl<'a> Explainer<'a> {
         match trace.outcome {
             Outcome::Forwarded => "the host's own traffic: passed on as it is".to_owned(),
             Outcome::Answered => "for the switch itself, which answers".to_owned(),
+            Outcome::Copied => self.copied(trace),
             Outcome::Held(to) => format!(
                 "held, and the controller asked for {} in VNI {}",
                 to.ip,

@@ -9,13 +9,19 @@ from dataclasses import dataclass
 from itertools import product
 
 import pytest
+from scapy.layers.dhcp import DHCP
+from scapy.layers.dhcp6 import DHCP6_Advertise, DHCP6_Solicit, DHCP6OptIA_NA
 from scapy.layers.inet import ICMP, IP, TCP, UDP, in4_pseudoheader
-from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_RA, IPv6, in6_pseudoheader
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_RS
+from scapy.layers.inet6 import ICMPv6NDOptSrcLLAddr, IPv6, in6_pseudoheader
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.utils import checksum
 
 import goal
+import senders
+import test_dhcp
+import test_dhcpv6
 from frames import OUTER, assert_encapsulated, assert_frames, packet, tcp, to_gateway, udp, vxlan, write_pcap
 from kernel import quiet, run
 from plan import A, B, Subnet
@@ -142,7 +148,11 @@ class Bench:
         return counters
 
     def received(self, number: int, count: int) -> list[bytes]:
-        """What came to a guest, so many frames; and the end of all."""
+        """What came to a guest but what the switch said unasked, so many frames; and the end of all."""
+        return guests_own(self.told(number, count))
+
+    def told(self, number: int, count: int) -> list[bytes]:
+        """All that came to a guest, so many frames; and the end of all."""
         side, came = self.sides[number], []
         if side.machine:
             came = side.machine.received(count)
@@ -151,7 +161,7 @@ class Bench:
                 came += guests_own(more)
         self.end()
         self.switch.terminate()
-        return guests_own(came or self.switch.sent(number))
+        return came or self.switch.sent(number)
 
     def end(self) -> None:
         for side in self.sides.values():
@@ -261,6 +271,36 @@ def test_what_a_guest_is_told_has_right_checksums_whatever_it_leaves_undone(benc
         for layer in (IP, ICMP):
             del again[layer].chksum
         assert bytes(again) == frame, "whatever the packet that it quotes had"
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_what_a_guest_asks_its_first_hop_is_answered_with_right_checksums_whatever_it_leaves_undone(bench, leaves):
+    four, six = SENDERS
+    multicast = Ether(src=six.mac, dst="33:33:ff:00:00:fe")
+    solicited = IPv6(src=six.link_local, dst="ff02::1:ff00:fe", hlim=255)
+    routers = Ether(src=six.mac, dst="33:33:00:00:00:02") / IPv6(src=six.link_local, dst="ff02::2", hlim=255)
+    gateway = Ether(src=six.mac, dst=V6.gateway_mac) / IPv6(src=six.ip, dst=V6.gateway_ip)
+    sent = [
+        test_dhcp.says("discover", guest=four),
+        test_dhcpv6.says(DHCP6_Solicit(), test_dhcpv6.CLIENT_ID, DHCP6OptIA_NA(), source=six.link_local, mac=six.mac),
+        bytes(multicast / solicited / ICMPv6ND_NS(tgt=V6.gateway_ip) / ICMPv6NDOptSrcLLAddr(lladdr=six.mac)),
+        bytes(routers / ICMPv6ND_RS() / ICMPv6NDOptSrcLLAddr(lladdr=six.mac)),
+        bytes(gateway / ICMPv6EchoRequest(data=b"odd")),
+        bytes(gateway / UDP(sport=1, dport=33434) / Raw(b"odd")),
+    ]
+    hosts = bench(("vhost", "pcap"), sent, leaves=leaves, takes=True)
+    hosts.switch.accept(senders.dhcp(four), senders.dhcp(six))
+    counters = hosts.forward()
+    answers = DHCP, DHCP6_Advertise, ICMPv6ND_NA, ICMPv6ND_RA, ICMPv6EchoReply, ICMPv6DestUnreach
+    told = [Ether(frame) for frame in hosts.told(SENDER, len(sent))]
+    assert [counters.ports[SENDER][key] for key in ("answered", "dropped")] == [5, 1]
+    for answer in answers:
+        (frame,) = (frame for frame in told if answer in frame)
+        again = frame.copy()
+        for layer in (IP, UDP, ICMPv6ND_NA, ICMPv6ND_RA, ICMPv6EchoReply, ICMPv6DestUnreach):
+            if layer in again:
+                del again[layer].fields["cksum" if hasattr(again[layer], "cksum") else "chksum"]
+        assert bytes(Ether(bytes(again))) == bytes(frame)
 
 
 def test_offloads_are_shown_and_changed_while_a_port_is_stopped(networks, switches, tmp_path):

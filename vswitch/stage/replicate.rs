@@ -13,9 +13,9 @@
 //! Reads the frame, `meta.payload`, `key` of what another host sent, and what [`encap`] reads.
 //! Drops `NotFlooded`, `ReplicationLimited`, `NoReceivers`, `TooBig`, `NoHeadroom`, `EcnIllegal`, and those of [`parse`] and [`finish`].
 //!
-//! All of it is off the path of other frames, behind the rest of their burst. The last copy is the frame itself and counts as
-//! the packet; the others are the switch's own, in buffers of its pool. One that there is no buffer for, or that is too long for
-//! its way, counts as unsent by the port that it would have left by.
+//! All of it is off the path of other frames, behind the rest of their burst. The packet counts as one for the switch itself, whose
+//! own the copies are: in buffers of its pool, the last in its own buffer. One that there is no buffer for, that is too long for its
+//! way, or that its port does not take, counts as unsent by the port that it would have left by.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -282,8 +282,8 @@ impl<'a, T: TxQueue> Copying<'a, T> {
         let mut meta = *meta;
         self.make_ready(&mut frame, &mut meta, last)?;
         copies.push(frame);
-        let (from, out) = (self.from, meta.out);
-        self.egress.send_all(&mut copies, out, from, self.counters);
+        self.flush(&mut copies, meta.out);
+        self.counters.port(self.from).add_answered(1);
         Ok(())
     }
 

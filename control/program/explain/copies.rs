@@ -11,13 +11,6 @@ use super::Explainer;
 use crate::explain::Trace;
 
 impl Explainer<'_> {
-    /// True for what left by the host port, or not at all.
-    pub(super) fn is_hosts(&self, trace: &Trace) -> bool {
-        let tables = self.program.writer.published();
-        let mut sent = trace.sent.iter();
-        sent.all(|(port, _)| matches!(tables.role(*port), Role::Host))
-    }
-
     /// The receivers of what left, in the order in which it did.
     pub(super) fn copied(&self, trace: &Trace) -> String {
         let receivers = trace
@@ -25,7 +18,10 @@ impl Explainer<'_> {
             .iter()
             .map(|(port, frame)| self.receiver(*port, frame));
         let receivers: Vec<_> = receivers.collect();
-        format!("for everybody: copied to {}", receivers.join(", "))
+        match receivers.is_empty() {
+            true => "for everybody: no receiver's port takes a copy".to_owned(),
+            false => format!("for everybody: copied to {}", receivers.join(", ")),
+        }
     }
 
     fn receiver(&self, port: PortId, frame: &[u8]) -> String {

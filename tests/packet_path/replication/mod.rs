@@ -108,7 +108,7 @@ fn expect_copies(lab: &mut Lab, frame: &[u8]) {
     assert_eq!([lab.out(B), lab.out(C)], [[frame], [frame]]);
     lab.silent();
     let since = lab.totals(A).since(&before);
-    assert_eq!((since.rx, since.forwarded, since.to_replicas), (1, 1, 1));
+    assert_eq!((since.rx, since.answered, since.to_replicas), (1, 1, 1));
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn what_another_host_sends_goes_to_guests_and_never_back_to_hosts() {
         lab.silent();
     }
     let totals = lab.totals(UPLINK);
-    assert_eq!((totals.forwarded, totals.to_replicas, totals.tx), (2, 2, 0));
+    assert_eq!((totals.answered, totals.to_replicas, totals.tx), (2, 2, 0));
     let ask = arp(ArpOperation::REQUEST, 9, subnet.ip(9), subnet.ip(1));
     lab.inject(UPLINK, &from_peer(7, 0, &ask));
     assert_eq!(lab.out(B), [ask], "whoever asked there is to know");
