@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""A host: a switch with an uplink, guests by devices of any kind, and `dpdk-testpmd` as what is behind some of them."""
+"""A host: a switch with an uplink, and guests by devices of any kind."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import os
-import shutil
-import subprocess
 from pathlib import Path
-
-import pytest
 
 import goal
 from frames import assert_encapsulated, udp, vxlan
 from kernel import quiet, run
 from plan import A, B, Subnet, host_mac
-from program import DEADLINE, environment, eventually
+from program import eventually
+from testpmd import Testpmd
 
 NET = Subnet(5)
 THERE = NET.guest(B)
@@ -40,10 +37,10 @@ class Site:
     def __init__(self, networks, switches, *config: str, **named):
         self.networks = networks
         self.outside = networks.namespace("out")
-        device = networks.pair("u", self.outside, "u", mac=host_mac(B), outer_mac=host_mac(A))
+        self.uplink_device = networks.pair("u", self.outside, "u", mac=host_mac(B), outer_mac=host_mac(A))
         self.uplink = networks.wire(self.outside, "u")
         self.switch = switches(
-            [f"port attach net_af_packet0,iface={device}", "port config 0 mtu 1600", "set vtep 192.0.2.1/24 port 0", *config, "start"],
+            [f"port attach net_af_packet0,iface={self.uplink_device}", "port config 0 mtu 1600", "set vtep 192.0.2.1/24 port 0", *config, "start"],
             **named,
         )
 
@@ -92,6 +89,19 @@ class Site:
         return next(row["entries"] for row in self.switch.show("memory") if row["table"] == "packet buffers")
 
 
+class VethSite(Site):
+    """A site with guests behind veth pairs: ports 1, 2, ..., of which `wires` are the other ends, `g1`, `g2`, ... in `inside`."""
+
+    def __init__(self, networks, switches, guests, *config: str, **named):
+        self.inside = networks.namespace("in")
+        ports = []
+        for number, guest in enumerate(guests, 1):
+            device = networks.pair(f"g{number}", self.inside, f"g{number}", mac=guest.mac)
+            ports += [f"port attach net_af_packet{number},iface={device}", f"port bind {number} {guest.id}"]
+        self.wires = [networks.wire(self.inside, f"g{number}") for number, _ in enumerate(guests, 1)]
+        super().__init__(networks, switches, *ports, *config, **named)
+
+
 def exists(device: str) -> bool:
     return Path(f"/sys/class/net/{device}").exists()
 
@@ -104,52 +114,13 @@ def tap_wire(networks, device: str):
     return networks.wire(Here, device)
 
 
-class Testpmd:
-    """`dpdk-testpmd` that forwards between a device and a veth, whose other end is `wire`."""
+class Forwarder(Testpmd):
+    """Forwards between a device and a veth, whose other end is `wire`."""
 
-    __test__ = False
-    _count = itertools.count(1)
-
-    def __init__(self, networks, folder: Path, device: str, *, guest, queues: int = 1, options: str = ""):
-        program = shutil.which("dpdk-testpmd")
-        if program is None:
-            pytest.skip("needs dpdk-testpmd")
-        number = next(self._count)
+    def __init__(self, networks, folder: Path, device: str, *, guest, queues: int = 1):
+        number = next(_marks)
         namespace = networks.namespace(f"t{number}")
         veth = networks.pair(f"t{number}", namespace, "g", mac=guest.mac)
         self.wire = networks.wire(namespace, "g")
-        # Its main core does nothing: the other one is not the worker's of the switch.
-        environ = environment(folder)
-        self.log = folder / f"testpmd{number}.log"
-        words = f"-l 0,1 --main-lcore 1 --no-huge -m 128 --no-pci --no-shconf --no-telemetry --file-prefix {networks.tag}t{number}"
-        own = "--forward-mode=io --auto-start --disable-link-check --no-mlockall --total-num-mbufs=8191"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [program, *words.split(), "--vdev", device, "--vdev", f"net_af_packet0,iface={veth},qpairs={queues}"]
-                + ["--", *own.split(), f"--rxq={queues}", f"--txq={queues}", *options.split()],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                env=environ,
-            )
-
-    def assert_alive(self) -> bool:
-        if self.process.poll() is not None:
-            pytest.fail(f"testpmd ended with {self.process.returncode}:\n{self.log.read_text()}")
-        return True
-
-    def end(self) -> None:
-        """As if the guest were shut down."""
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            try:
-                self.process.wait(DEADLINE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-    def kill(self) -> None:
-        """As if its hypervisor crashed."""
-        self.process.kill()
-        self.process.wait()
+        options = f"--forward-mode=io --auto-start --disable-link-check --no-mlockall --rxq={queues} --txq={queues}"
+        super().__init__(folder, device, f"net_af_packet0,iface={veth},qpairs={queues}", options=options)

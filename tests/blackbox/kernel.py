@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from frames import assert_frames
+from plan import Guest
 from program import DEADLINE
 
 _NEW_NET = 0x40000000
@@ -40,11 +41,14 @@ def run(*words) -> str:
 def quiet(device: str) -> None:
     """Lets a device send nothing by itself, and compute the checksums of what others send: a veth leaves them to
     hardware that there is not. In the present namespace."""
-    for knob in ("disable_ipv6",):
-        path = Path(f"/proc/sys/net/ipv6/conf/{device}/{knob}")
-        if path.exists():
-            path.write_text("1")
+    _without_ipv6(device)
     run("ethtool", "-K", device, "tx", "off", "gso", "off", "gro", "off")
+
+
+def _without_ipv6(device: str) -> None:
+    knob = Path(f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6")
+    if knob.exists():
+        knob.write_text("1")
 
 
 class Namespace:
@@ -55,13 +59,16 @@ class Namespace:
         run("ip", "netns", "add", name)
         with self.inside():
             for which in ("all", "default"):
-                path = Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6")
-                if path.exists():
-                    path.write_text("1")
+                _without_ipv6(which)
         self.ip("link set lo up")
 
     def ip(self, command: str) -> str:
         return run("ip", "-n", self.name, *command.split())
+
+    def take(self, device: str, name: str = "eth0") -> None:
+        """A device that is not in a namespace goes into this one, under this name, and is down."""
+        run("ip", "link", "set", device, "netns", self.name)
+        self.ip(f"link set {device} name {name}")
 
     @contextlib.contextmanager
     def inside(self):
@@ -183,6 +190,26 @@ def ask_and_answer(client: tuple[Namespace, str], server: tuple[Namespace, str],
             assert here.recv(1 << 16) == data[::-1]
 
 
+def vxlan_bridge(host: Namespace, guest: Namespace, machine: Guest, vxlan: str, *, mac: str = "", mtu: int = 1500) -> None:
+    """A host's bridge for a subnet, as it is named by VNI: `br5` with `vx5`, which learns nothing, and `g5`, whose other end is `eth0`
+    of the guest. `vxlan`: how `vx5` is reached. `mac`: the bridge's. `mtu`: the guest's."""
+    vni = machine.subnet.vni
+    own = f"address {mac}" if mac else ""
+    host.ip(f"link add br{vni} {own} type bridge mcast_snooping 0")
+    try:
+        host.ip(f"link add vx{vni} mtu {mtu} type vxlan id {vni} nolearning {vxlan}")
+    except RuntimeError as error:
+        pytest.skip(f"needs the kernel's VXLAN: {error}")
+    host.ip(f"link add g{vni} mtu {mtu} type veth peer name eth0 address {machine.mac} mtu {mtu} netns {guest.name}")
+    for port in (f"vx{vni}", f"g{vni}"):
+        host.ip(f"link set {port} master br{vni}")
+    for namespace, devices in ((host, (f"vx{vni}", f"g{vni}", f"br{vni}")), (guest, ("eth0",))):
+        for device in devices:
+            with namespace.inside():
+                quiet(device)
+            namespace.ip(f"link set {device} up")
+
+
 class Networks:
     """What a test makes of the kernel's network, under names of its own."""
 
@@ -207,6 +234,13 @@ class Networks:
         """The full name of a device of the test that is not in a namespace; removed in the end."""
         self.devices.append(self.tag + name)
         return self.devices[-1]
+
+    def tap(self, name: str) -> str:
+        """A tap device for a switch to open. One that the switch makes is up before its kernel can be told to say nothing."""
+        tap = self.device(name)
+        run("ip", "tuntap", "add", tap, "mode", "tap", "multi_queue")
+        quiet(tap)
+        return tap
 
     def pair(self, name: str, namespace: Namespace, inside: str, *, mac: str, outer_mac: str | None = None, mtu: int = 1600) -> str:
         """A veth pair: the end here has the name that is returned, the one in the namespace `inside` and `mac`."""

@@ -18,7 +18,7 @@ from scapy.utils import mac2str
 import goal
 import senders
 from frames import assert_frames
-from kernel import quiet, run
+from kernel import run
 from plan import A, Subnet
 from program import DEADLINE, eventually
 from tshark import assert_sound
@@ -237,15 +237,12 @@ def test_a_linux_guest_gets_its_lease_by_a_stock_client_and_pings_its_gateway(ne
     if device == "net_af_packet":
         attach = f"net_af_packet1,iface={networks.pair('g', guest, 'eth0', mac=HERE.mac, mtu=1500)}"
     else:
-        tap = networks.device("t")
+        tap = networks.tap("t")
         attach = f"net_tap1,iface={tap},mac={HERE.mac}"
     lines = ["port attach net_null0", f"port attach {attach}", f"port bind 1 {HERE.id}", "set vtep 192.0.2.1/24 port 0", "set anti-spoofing on", "start"]
     switch = switches(lines)
     if device == "net_tap":
-        run("ip", "link", "set", tap, "netns", guest.name)
-        guest.ip(f"link set {tap} name eth0")
-        with guest.inside():
-            quiet("eth0")
+        guest.take(tap)
     guest.ip("link set eth0 up")
     switch.accept(goal.vpc(NEAR), subnet(), goal.port(HERE), client())
     eventually("the guest's device is up", lambda: "LOWER_UP" in guest.ip("link show eth0"))

@@ -16,7 +16,7 @@ from scapy.layers.l2 import Ether
 import goal
 import senders
 from frames import assert_frames
-from plan import A, B, Subnet, link_local
+from plan import A, Subnet, link_local
 from tshark import assert_sound
 
 FOUR, NEAR = Subnet(5), Subnet(5, version=6)

@@ -11,7 +11,7 @@ from scapy.layers.l2 import ARP, Ether
 
 import goal
 from frames import encapsulated, flow, to_gateway, udp, vxlan
-from kernel import ask_and_answer, exchange, quiet, run
+from kernel import ask_and_answer, exchange, vxlan_bridge
 from plan import A, B, C, VXLAN_PORT, Subnet, host_ip, host_mac
 from program import eventually
 from replays import UPLINK
@@ -185,23 +185,10 @@ def test_a_kernel_behind_a_gateway_is_found_and_talks(networks, switches):
     """Nobody is told of but the gateway, which is a Linux host with a bridge: guests find each other through it."""
     guest, host, there = (networks.namespace(name) for name in ("ga", "hb", "gb"))
     uplink = networks.pair("u", host, "u", mac=host_mac(B), outer_mac=host_mac(A))
-    tap = networks.device("t")
+    tap = networks.tap("t")
     host.ip(f"address add {host_ip(B)}/24 dev u")
     host.ip(f"neigh add {host_ip(A)} lladdr {host_mac(A)} dev u")
-    host.ip("link add br5 type bridge")
-    try:
-        host.ip(f"link add vx5 mtu 1500 type vxlan id 5 local {host_ip(B)} remote {host_ip(A)} dstport {VXLAN_PORT}")
-    except RuntimeError as error:
-        pytest.skip(f"needs the kernel's VXLAN: {error}")
-    host.ip(f"link add g5 type veth peer name eth0 address {THERE.mac} netns {there.name}")
-    for device in ("vx5", "g5"):
-        host.ip(f"link set {device} master br5")
-    with host.inside():
-        for device in ("vx5", "g5", "br5"):
-            quiet(device)
-            host.ip(f"link set {device} up")
-    with there.inside():
-        quiet("eth0")
+    vxlan_bridge(host, there, THERE, f"local {host_ip(B)} remote {host_ip(A)} dstport {VXLAN_PORT}")
     switch = switches(
         [
             f"port attach net_af_packet0,iface={uplink}",
@@ -212,10 +199,7 @@ def test_a_kernel_behind_a_gateway_is_found_and_talks(networks, switches):
             "start",
         ]
     )
-    run("ip", "link", "set", tap, "netns", guest.name)
-    guest.ip(f"link set {tap} name eth0")
-    with guest.inside():
-        quiet("eth0")
+    guest.take(tap)
     for namespace, machine in ((guest, HERE), (there, THERE)):
         namespace.ip("link set eth0 up")
         namespace.ip(f"address add {machine.ip}/16 dev eth0")

@@ -16,7 +16,7 @@ import pytest
 
 import goal
 import senders
-from kernel import Namespace, ask_and_answer, exchange, run
+from kernel import Namespace, ask_and_answer, exchange, run, vxlan_bridge
 from plan import A, B, DVR_MAC, VXLAN_PORT, Guest, Subnet, host_ip, host_mac, link_local
 from program import DEADLINE, eventually
 
@@ -50,7 +50,7 @@ class Hosts:
         self.host = networks.namespace("hb")
         self.there, self.far_there = networks.namespace("gb5"), networks.namespace("gb6")
         uplink = networks.pair("u", self.host, "u", mac=host_mac(B), outer_mac=host_mac(A))
-        tap = networks.device("t")
+        tap = networks.tap("t")
         self.make_host_b()
         self.switch = switches(
             [
@@ -64,8 +64,7 @@ class Hosts:
             ]
         )
         self.switch.accept(*states)
-        run("ip", "link", "set", tap, "netns", self.guest.name)
-        self.guest.ip(f"link set {tap} name eth0")
+        self.guest.take(tap)
         awake(self.guest, "eth0")
         if not takes_mtu_of_router:
             self.guest.write("ipv6/conf/eth0/accept_ra_mtu", "0")
@@ -85,23 +84,10 @@ class Hosts:
         host.ip(f"neigh add {host_ip(A)} lladdr {host_mac(A)} dev u")
         sides = ((NEAR, THERE, self.there, DVR_MAC), (FAR, FAR_THERE, self.far_there, FAR.gateway_mac))
         for subnet, guest, namespace, bridge_mac in sides:
-            vni = subnet.vni
-            host.ip(f"link add br{vni} address {bridge_mac} type bridge mcast_snooping 0")
-            try:
-                host.ip(f"link add vx{vni} mtu 1450 type vxlan id {vni} local {host_ip(B)} dstport {VXLAN_PORT} nolearning")
-            except RuntimeError as error:
-                pytest.skip(f"needs the kernel's VXLAN: {error}")
-            host.ip(f"link add g{vni} mtu 1450 type veth peer name eth0 address {guest.mac} mtu 1450 netns {namespace.name}")
-            for device in (f"vx{vni}", f"g{vni}"):
-                host.ip(f"link set {device} master br{vni}")
-                host.ip(f"link set {device} up")
-            awake(host, f"br{vni}")
-            host.ip(f"link set br{vni} up")
-            with host.inside():
-                run("ethtool", "-K", f"g{vni}", "tx", "off", "gso", "off", "gro", "off")
-            awake(namespace, "eth0")
+            vxlan_bridge(host, namespace, guest, f"local {host_ip(B)} dstport {VXLAN_PORT}", mac=bridge_mac, mtu=1450)
+            awake(host, f"br{subnet.vni}")
             namespace.write("ipv6/conf/eth0/accept_ra", "0")
-            namespace.ip("link set eth0 up")
+            awake(namespace, "eth0")
             namespace.ip(f"address add {guest.ip}/64 dev eth0 nodad")
             namespace.ip(f"route add default via {subnet.gateway_ip} dev eth0")
             # Host B's bridge does not answer for a gateway that it is not.

@@ -20,7 +20,7 @@ from scapy.layers.inet import ICMP
 from scapy.packet import Raw
 
 import goal
-from kernel import Namespace, ask_and_answer, exchange, quiet, run
+from kernel import Namespace, ask_and_answer, exchange, run, vxlan_bridge
 from plan import A, B, DVR_MAC, VXLAN_PORT, Guest, Subnet, host_ip, host_mac
 from program import DEADLINE, eventually
 
@@ -48,7 +48,7 @@ class Hosts:
         if device == "net_af_packet":
             tenant = f"net_af_packet1,iface={networks.pair('g', self.guest, 'eth0', mac=HERE.mac, mtu=1500)}"
         else:
-            tap = networks.device("t")
+            tap = networks.tap("t")
             tenant = f"net_tap1,iface={tap},mac={HERE.mac}"
         self.make_host_b(named, vxlan)
         self.switch = switches(
@@ -63,10 +63,7 @@ class Hosts:
             ]
         )
         if device == "net_tap":
-            run("ip", "link", "set", tap, "netns", self.guest.name)
-            self.guest.ip(f"link set {tap} name eth0")
-            with self.guest.inside():
-                quiet("eth0")
+            self.guest.take(tap)
         self.settle(self.guest, HERE, "eth0")
 
     @staticmethod
@@ -83,22 +80,7 @@ class Hosts:
             host.ip(f"neigh add {host_ip(A)} lladdr {host_mac(A)} dev u")
         sides = ((NEAR, THERE, self.there, DVR_MAC), (FAR, FAR_THERE, self.far_there, FAR.gateway_mac))
         for subnet, guest, namespace, bridge_mac in sides:
-            vni = subnet.vni
-            host.ip(f"link add br{vni} address {bridge_mac} type bridge")
-            try:
-                host.ip(f"link add vx{vni} mtu 1500 type vxlan id {vni} local {host_ip(B)} {vxlan} nolearning")
-            except RuntimeError as error:
-                pytest.skip(f"needs the kernel's VXLAN: {error}")
-            host.ip(f"link add g{vni} type veth peer name eth0 address {guest.mac} netns {namespace.name}")
-            for device in (f"vx{vni}", f"g{vni}"):
-                host.ip(f"link set {device} master br{vni}")
-            with host.inside():
-                for device in (f"vx{vni}", f"g{vni}", f"br{vni}"):
-                    quiet(device)
-            with namespace.inside():
-                quiet("eth0")
-            for device in (f"vx{vni}", f"g{vni}", f"br{vni}"):
-                host.ip(f"link set {device} up")
+            vxlan_bridge(host, namespace, guest, f"local {host_ip(B)} {vxlan}", mac=bridge_mac)
             self.settle(namespace, guest, "eth0")
             # Host B's bridge answers no ARP for a gateway that it is not.
             namespace.ip(f"neigh add {subnet.gateway_ip} lladdr {subnet.gateway_mac} dev eth0")

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import goal
 from frames import udp
-from guests import NET, NETWORK, Site, Testpmd, exists, tap_wire
+from guests import NET, NETWORK, THERE, Forwarder, Site, VethSite, exists, tap_wire
 from plan import A
 from program import eventually
 
@@ -19,8 +21,8 @@ def testpmds(networks, tmp_path):
     """Starts testpmds, and ends them all."""
     started = []
 
-    def start(device: str, guest=GUEST, **named) -> Testpmd:
-        started.append(Testpmd(networks, tmp_path, device, guest=guest, **named))
+    def start(device: str, guest=GUEST, **named) -> Forwarder:
+        started.append(Forwarder(networks, tmp_path, device, guest=guest, **named))
         return started[-1]
 
     yield start
@@ -60,7 +62,7 @@ def test_a_guest_at_a_vhost_socket_of_the_switch(networks, switches, testpmds, t
     assert site.port(1)["link"] == "down"
     for lost in range(2):
         guest = testpmds(virtio(path, f"queues={queues}", merged), queues=queues)
-        eventually("it is connected", lambda: guest.assert_alive() and site.port(1)["link"] == "up")
+        eventually("it is connected", lambda: guest.assert_alive() or site.port(1)["link"] == "up")
         site.reach(GUEST, guest.wire)
         for sport in range(2000, 2010):
             site.trade(GUEST, guest.wire, 10, sport=sport)
@@ -80,7 +82,7 @@ def test_a_vhost_client_connects_again_when_its_guest_is_back(networks, switches
     for lost in range(2):
         path.unlink(missing_ok=True)
         guest = testpmds(virtio(path, "server=1"))
-        eventually("the switch connects", lambda: guest.assert_alive() and site.port(1)["link"] == "up")
+        eventually("the switch connects", lambda: guest.assert_alive() or site.port(1)["link"] == "up")
         site.reach(GUEST, guest.wire)
         site.trade(GUEST, guest.wire, 20)
         guest.kill()
@@ -99,7 +101,7 @@ def test_a_guests_socket_comes_and_goes_with_its_port(networks, switches, testpm
         switch.push(*NETWORK, state)
         site.ready()
         guest = testpmds(virtio(path))
-        eventually("it is connected", lambda: guest.assert_alive() and site.port(1)["link"] == "up")
+        eventually("it is connected", lambda: guest.assert_alive() or site.port(1)["link"] == "up")
         site.reach(GUEST, guest.wire)
         site.trade(GUEST, guest.wire, 20)
         guest.wire.send([udp(GUEST, OTHER)] * 500)
@@ -121,12 +123,42 @@ def test_a_guest_at_a_tap(networks, switches):
 
 
 def test_a_guest_behind_a_veth_by_af_packet(networks, switches):
-    namespace = networks.namespace("in")
-    device = networks.pair("g", namespace, "g", mac=GUEST.mac)
-    site = open_site(networks, switches, f"net_af_packet1,iface={device}")
-    wire = networks.wire(namespace, "g")
-    trade_long(site, GUEST, wire)
+    site = VethSite(networks, switches, [GUEST])
+    site.switch.accept(*NETWORK, goal.port(GUEST))
+    trade_long(site, GUEST, *site.wires)
     site.switch.terminate()
+
+
+def test_a_port_by_af_packet_hears_no_other_interface(networks, switches):
+    """DPDK's sockets hear all of them until they are bound to their own: the longer, the larger the ring."""
+    site = Site(networks, switches)
+    switch = site.switch
+    inside = networks.namespace("in")
+    device, _ = (networks.pair(name, inside, name, mac=guest.mac) for name, guest in (("g", GUEST), ("o", OTHER)))
+    wire, noise, ended = networks.wire(inside, "g"), networks.wire(inside, "o"), threading.Event()
+
+    frames = [udp(OTHER, THERE)] * 100
+
+    def talk() -> None:
+        while not ended.is_set():
+            noise.send(frames)
+
+    talker = threading.Thread(target=talk)
+    talker.start()
+    try:
+        for _ in range(5):
+            switch.execute(f"port attach net_af_packet1,iface={device},framecnt=16384")
+            switch.execute(f"port bind 1 {GUEST.id}")
+            switch.accept(*NETWORK, goal.port(GUEST))
+            switch.execute("port start 1")
+            before = switch.counters().rx(1)
+            site.trade(GUEST, wire)
+            assert (before, switch.counters().rx(1)) == (0, 1)
+            switch.execute("port detach 1")
+    finally:
+        ended.set()
+        talker.join()
+    switch.terminate()
 
 
 def test_a_guest_behind_a_veth_by_af_xdp(networks, switches):
@@ -156,7 +188,7 @@ def test_guests_of_another_program_by_memif(networks, switches, testpmds, tmp_pa
     site = open_site(networks, switches, f"net_memif0,role=server,{memif}")
     for _ in range(2):
         guest = testpmds(f"net_memif0,role=client,{memif},mac={GUEST.mac}")
-        eventually("it is connected", lambda: guest.assert_alive() and site.port(1)["link"] == "up")
+        eventually("it is connected", lambda: guest.assert_alive() or site.port(1)["link"] == "up")
         site.reach(GUEST, guest.wire)
         site.trade(GUEST, guest.wire, 20)
         # DPDK takes a peer's memory away from under the workers: the switch says so.
@@ -170,7 +202,7 @@ def test_guests_of_another_program_by_memif(networks, switches, testpmds, tmp_pa
 def test_the_switch_as_the_guest_of_another_by_virtio_user(networks, switches, testpmds, tmp_path):
     path = socket_of(tmp_path)
     host = testpmds(f"net_vhost0,iface={path}")
-    eventually("its socket is there", lambda: host.assert_alive() and path.exists())
+    eventually("its socket is there", lambda: host.assert_alive() or path.exists())
     site = open_site(networks, switches, f"net_virtio_user0,path={path},mac={GUEST.mac} late")
     site.ready()
     site.reach(GUEST, host.wire)

@@ -9,6 +9,7 @@ import pytest
 
 import goal
 from frames import assert_encapsulated, forwarded, is_error, to_gateway, udp, vxlan
+from guests import VethSite
 from kernel import run
 from plan import A, B, DVR_MAC, Subnet, host_mac
 from program import eventually
@@ -24,28 +25,12 @@ EVERYTHING = [goal.vpc(NEAR), SUBNET, goal.subnet(FAR), ROUTER, PORT, ALSO_PORT,
 UPLINK, HERE_PORT, ALSO_PORT_NUMBER = range(3)
 
 
-class Lab:
-    """A switch on three veth pairs, and a socket at the far end of each."""
+class Lab(VethSite):
+    """With two guests."""
 
     def __init__(self, networks, switches, *config: str):
-        self.networks = networks
-        outside, guests = networks.namespace("out"), networks.namespace("in")
-        self.guests = guests
-        uplink = networks.pair("u", outside, "u", mac=host_mac(B), outer_mac=host_mac(A))
-        ports = [networks.pair(f"g{n}", guests, f"g{n}", mac=guest.mac) for n, guest in enumerate((HERE, ALSO_HERE))]
-        self.uplink_device = uplink
-        self.uplink = networks.wire(outside, "u")
-        self.here, self.also_here = (networks.wire(guests, f"g{n}") for n in (0, 1))
-        self.switch = switches(
-            [
-                *(f"port attach net_af_packet{n},iface={device}" for n, device in enumerate((uplink, *ports))),
-                f"port bind 1 {HERE.id}",
-                f"port bind 2 {ALSO_HERE.id}",
-                "set vtep 192.0.2.1/24 port 0",
-                *config,
-                "start",
-            ]
-        )
+        super().__init__(networks, switches, (HERE, ALSO_HERE), *config)
+        self.here, self.also_here = self.wires
         self.rounds = 0
 
     def round(self, drops: dict[int, dict[str, int]], *, lost=(), deaf: bool = False) -> None:
@@ -326,8 +311,8 @@ def test_two_workers_forward_as_one_does(networks, switches):
 def test_a_port_can_be_added_stopped_and_started_while_packets_flow(lab):
     switch = lab.switch
     third = NEAR.guest(A, 3)
-    device = lab.networks.pair("g2", lab.guests, "g2", mac=third.mac)
-    wire = lab.networks.wire(lab.guests, "g2")
+    device = lab.networks.pair("g3", lab.inside, "g3", mac=third.mac)
+    wire = lab.networks.wire(lab.inside, "g3")
     switch.accept(*EVERYTHING)
     lab.round({})
     switch.execute(f"port attach net_af_packet3,iface={device}")
@@ -358,7 +343,7 @@ def test_a_guests_device_that_vanishes_harms_nobody_else(lab):
     switch = lab.switch
     switch.accept(*EVERYTHING)
     lab.round({})
-    lab.guests.ip("link del g1")
+    lab.inside.ip("link del g2")
     frames = [udp(HERE, THERE, sport=n) for n in range(1000, 1100)]
     lab.here.send([frame for each in frames for frame in (each, udp(HERE, ALSO_HERE))])
     assert_encapsulated(lab.uplink.receive(len(frames)), [(frame, 5, B) for frame in frames], src_mac=host_mac(A))

@@ -23,7 +23,6 @@ import senders
 import test_dhcp
 import test_dhcpv6
 from frames import OUTER, assert_encapsulated, assert_frames, packet, tcp, to_gateway, udp, vxlan, write_pcap
-from kernel import quiet, run
 from plan import A, B, Subnet
 from program import eventually
 from tshark import assert_sound, remember
@@ -56,11 +55,6 @@ def undone(frame: bytes) -> bytes:
     pseudo = in6_pseudoheader(protocol, network, length) if IPv6 in ether else in4_pseudoheader(protocol, network, length)
     layer.chksum = ~checksum(bytes(pseudo)) & 0xFFFF
     return bytes(ether)
-
-
-def guests_own(frames: list[bytes]) -> list[bytes]:
-    """Without what the switch said to a tap's kernel."""
-    return [frame for frame in frames if not any(layer in Ether(frame) for layer in (ICMPv6ND_RA, ICMPv6ND_NA))]
 
 
 @dataclass
@@ -105,7 +99,7 @@ class Bench:
         if kind == "pcap":
             device = f"net_pcap{number},rx_pcap={self.folder}/rx{number}.pcap,tx_pcap={self.folder}/tx{number}.pcap"
         elif kind == "tap":
-            name = self.networks.device(f"t{number}")
+            name = self.networks.tap(f"t{number}")
             return Side(kind, [f"port attach net_tap{number},iface={name}", bind], name)
         else:
             device = f"net_vhost{number},iface={self.folder}/{number}.sock,{devargs}"
@@ -114,10 +108,7 @@ class Bench:
     def settle(self, side: Side, mac: str, number: int, segments: int, leaves=False, takes=False) -> None:
         if side.kind == "tap":
             namespace = self.networks.namespace(f"g{number}")
-            run("ip", "link", "set", side.device, "netns", namespace.name)
-            namespace.ip(f"link set {side.device} name eth0")
-            with namespace.inside():
-                quiet("eth0")
+            namespace.take(side.device)
             namespace.ip("link set eth0 up")
             eventually("the tap is up", lambda: "LOWER_UP" in namespace.ip("link show eth0"))
             side.wire = self.networks.wire(namespace, "eth0")
@@ -148,20 +139,15 @@ class Bench:
         return counters
 
     def received(self, number: int, count: int) -> list[bytes]:
-        """What came to a guest but what the switch said unasked, so many frames; and the end of all."""
-        return guests_own(self.told(number, count))
-
-    def told(self, number: int, count: int) -> list[bytes]:
-        """All that came to a guest, so many frames; and the end of all."""
-        side, came = self.sides[number], []
+        """What came to a guest, so many frames; and the end of all."""
+        side, came = self.sides[number], None
         if side.machine:
             came = side.machine.received(count)
         elif side.wire:
-            while len(came) < count and (more := side.wire.receive(count - len(came))):
-                came += guests_own(more)
+            came = side.wire.receive(count)
         self.end()
         self.switch.terminate()
-        return came or self.switch.sent(number)
+        return self.switch.sent(number) if came is None else came
 
     def end(self) -> None:
         for side in self.sides.values():
@@ -292,7 +278,7 @@ def test_what_a_guest_asks_its_first_hop_is_answered_with_right_checksums_whatev
     hosts.switch.accept(senders.dhcp(four), senders.dhcp(six))
     counters = hosts.forward()
     answers = DHCP, DHCP6_Advertise, ICMPv6ND_NA, ICMPv6ND_RA, ICMPv6EchoReply, ICMPv6DestUnreach
-    told = [Ether(frame) for frame in hosts.told(SENDER, len(sent))]
+    told = [Ether(frame) for frame in hosts.received(SENDER, len(sent))]
     assert [counters.ports[SENDER][key] for key in ("answered", "dropped")] == [5, 1]
     for answer in answers:
         (frame,) = (frame for frame in told if answer in frame)
@@ -304,7 +290,7 @@ def test_what_a_guest_asks_its_first_hop_is_answered_with_right_checksums_whatev
 
 
 def test_offloads_are_shown_and_changed_while_a_port_is_stopped(networks, switches, tmp_path):
-    tap = networks.device("t")
+    tap = networks.tap("t")
     devices = "net_null0", f"net_vhost1,iface={tmp_path}/1.sock", f"net_tap2,iface={tap}"
     switch = switches([*[f"port attach {device}" for device in devices], "set vtep 192.0.2.1/24 port 0"])
 

@@ -5,7 +5,7 @@ host is reached over IPv4 at the same time."""
 from __future__ import annotations
 
 import pytest
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
@@ -13,7 +13,7 @@ from scapy.packet import Raw
 
 import goal
 from frames import assert_encapsulated, assert_frames, read_pcap, udp, vxlan
-from kernel import Namespace, ask_and_answer, exchange, quiet, run
+from kernel import Namespace, ask_and_answer, exchange, quiet, run, vxlan_bridge
 from plan import A, B, C, PCAP_UPLINK_MAC, VXLAN_PORT, Subnet, host_ip, host_mac
 from program import Port, eventually, pcap_ports
 from replays import UPLINK
@@ -218,22 +218,7 @@ class Kernel:
 
     def __init__(self, namespace: Namespace, guest: Namespace, machine, device: str, local: str, vxlan: str):
         self.namespace, self.guest, self.machine = namespace, guest, machine
-        namespace.ip("link add br5 type bridge")
-        try:
-            namespace.ip(f"link add vx5 mtu 1500 type vxlan id 5 local {local} dev {device} dstport {VXLAN_PORT} nolearning {vxlan}")
-        except RuntimeError as error:
-            pytest.skip(f"needs the kernel's VXLAN: {error}")
-        namespace.ip(f"link add g5 type veth peer name eth0 address {machine.mac} netns {guest.name}")
-        for each in ("vx5", "g5"):
-            namespace.ip(f"link set {each} master br5")
-        with namespace.inside():
-            for each in ("vx5", "g5", "br5"):
-                quiet(each)
-        with guest.inside():
-            quiet("eth0")
-        for each in ("vx5", "g5", "br5"):
-            namespace.ip(f"link set {each} up")
-        guest.ip("link set eth0 up")
+        vxlan_bridge(namespace, guest, machine, f"local {local} dev {device} dstport {VXLAN_PORT} {vxlan}")
         guest.ip(f"address add {machine.ip}/16 dev eth0")
         guest.ip(f"neigh add {HERE.ip} lladdr {HERE.mac} dev eth0")
 

@@ -11,6 +11,7 @@ from scapy.packet import Raw
 
 import goal
 from frames import assert_encapsulated, assert_frames, udp, vxlan
+from guests import VethSite
 from plan import A, B, C, Subnet, host_ip, host_mac
 from program import eventually
 from replays import UPLINK
@@ -138,34 +139,19 @@ def test_nobody_to_get_it(replay):
     assert done.silent and done.drops(1) == {"no_receivers": 1}
 
 
-class Lab:
-    """A switch on veth pairs that runs: the uplink, HERE, ALSO_HERE."""
+class Lab(VethSite):
+    """With HERE and ALSO_HERE."""
 
-    def __init__(self, networks, switches):
-        outside, guests = networks.namespace("out"), networks.namespace("in")
-        uplink = networks.pair("u", outside, "u", mac=host_mac(B), outer_mac=host_mac(A))
-        ports = [networks.pair(f"g{n}", guests, f"g{n}", mac=guest.mac) for n, guest in enumerate((HERE, ALSO_HERE))]
-        self.uplink = networks.wire(outside, "u")
-        self.guests = [networks.wire(guests, f"g{n}") for n in (0, 1)]
-        self.switch = switches(
-            [
-                *(f"port attach net_af_packet{n},iface={device}" for n, device in enumerate((uplink, *ports))),
-                f"port bind 1 {HERE.id}",
-                f"port bind 2 {ALSO_HERE.id}",
-                "set vtep 192.0.2.1/24 port 0",
-                "start",
-            ]
-        )
-        self.rounds = 0
+    rounds = 0
 
     def expect(self, hosts, *, here: bool = True) -> None:
         """What HERE floods now goes to these hosts and, if `here`, to ALSO_HERE."""
         self.rounds += 1
         frame = flood(HERE, payload=b"%d" % self.rounds)
-        self.guests[0].send([frame])
+        self.wires[0].send([frame])
         out = self.uplink.receive(len(hosts))
         assert_encapsulated(out, [(frame, 5, host) for host in hosts], src_mac=host_mac(A))
-        self.guests[1].expect([frame] if here else [])
+        self.wires[1].expect([frame] if here else [])
 
     def receivers(self) -> tuple:
         (row,) = (row for row in self.switch.show("subnets") if row["id"] == NET.id)
@@ -173,7 +159,7 @@ class Lab:
 
 
 def test_hosts_and_ports_that_come_and_go(networks, switches):
-    lab = Lab(networks, switches)
+    lab = Lab(networks, switches, (HERE, ALSO_HERE))
     switch = lab.switch
     switch.execute(f"{ON} rate 1000")
     assert f"{ON} rate 1000" in switch.execute("show config")
@@ -209,7 +195,7 @@ def test_hosts_and_ports_that_come_and_go(networks, switches):
     switch.execute("set replicate subnet later on")
     assert lab.receivers() == ("off", None, None)
     before = switch.counters().drops[1].get("not_flooded", 0)
-    lab.guests[0].send([flood(HERE)])
+    lab.wires[0].send([flood(HERE)])
     eventually("it is dropped", lambda: switch.counters().drops[1].get("not_flooded", 0) == before + 1)
     switch.execute(f"set replicate subnet {NET.id} on")
     lab.expect([D])
@@ -225,8 +211,8 @@ def test_hosts_and_ports_that_come_and_go(networks, switches):
     assert step["text"] == "for everybody: copied to port 1, port 2"
     frame = flood(THERE)
     lab.uplink.send([vxlan(frame, 5, src=B, eth_dst=host_mac(A))])
-    for guest in lab.guests:
-        guest.expect([frame])
+    for wire in lab.wires:
+        wire.expect([frame])
     lab.uplink.expect([])
     switch.counters().assert_balanced()
     switch.terminate()

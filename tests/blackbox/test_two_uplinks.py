@@ -11,12 +11,12 @@ from scapy.layers.l2 import Ether
 
 import goal
 from frames import assert_encapsulated, assert_frames, read_pcap, udp, vxlan
-from plan import A, B, C, Subnet, host_mac
+from plan import A, B, C, host_mac
 from program import Port, eventually, pcap_ports
 from test_audit import dry_run
-from test_over_ipv6 import host_ip6, over_ipv6, vxlan6
+from test_over_ipv6 import over_ipv6, vxlan6
 from test_restart import everything, kill
-from test_uplinks import BACK, FLOWS, HERE, OTHER_VTEP, PCAP_MACS, ROUTER, STATES, SUBNET, THERE, spread
+from test_uplinks import BACK, FLOWS, HERE, OTHER_VTEP, PCAP_MACS, ROUTER, STATES, SUBNET, spread
 
 SECOND = {
     4: [f"set vtep {OTHER_VTEP}/24 port 2", f"set underlay gateway 198.51.100.254 {ROUTER} port 2"],

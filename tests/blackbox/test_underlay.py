@@ -9,7 +9,7 @@ from scapy.layers.l2 import ARP, Ether
 
 import goal
 from frames import assert_encapsulated, tagged, udp, vxlan
-from kernel import quiet, run
+from guests import VethSite
 from plan import A, B, C, Subnet, host_ip, host_mac
 from program import eventually
 from test_kernel_peer import Hosts
@@ -35,24 +35,12 @@ def is_at(mac: str, ip: str, asker: int) -> bytes:
     return arp(2, (mac, ip), (host_mac(asker), host_ip(asker)), host_mac(asker))
 
 
-class Link:
-    """The switch's uplink is a veth whose other end nobody has but this test; its guest likewise."""
+class Link(VethSite):
+    """With one guest. Nobody has the other ends but this test."""
 
     def __init__(self, networks, switches, *config: str):
-        outside, inside = networks.namespace("out"), networks.namespace("in")
-        uplink = networks.pair("u", outside, "u", mac=host_mac(B), outer_mac=host_mac(A))
-        guest = networks.pair("g", inside, "g", mac=HERE.mac)
-        self.uplink, self.guest = networks.wire(outside, "u"), networks.wire(inside, "g")
-        self.switch = switches(
-            [
-                f"port attach net_af_packet0,iface={uplink}",
-                f"port attach net_af_packet1,iface={guest}",
-                f"port bind 1 {HERE.id}",
-                "set vtep 192.0.2.1/24 port 0",
-                *config,
-                "start",
-            ]
-        )
+        super().__init__(networks, switches, [HERE], *config)
+        [self.guest] = self.wires
         self.switch.accept(goal.vpc(SUBNET), goal.subnet(SUBNET), goal.port(HERE))
 
     def names(self, *guests) -> list[str]:
@@ -65,9 +53,6 @@ class Link:
 
     def comes(self) -> bytes:
         return self.uplink.receive(1)[0]
-
-    def ready(self) -> None:
-        eventually("nothing waits", lambda: self.switch.show("pending") == [])
 
 
 def test_hosts_without_a_mac_are_asked_for_it_and_their_neighbors_wait_until_then(networks, switches):
@@ -166,13 +151,11 @@ def test_in_a_vlan_the_switch_asks_answers_and_sends_with_its_tag(networks, swit
 
 def test_a_host_port_answers_for_itself(networks, switches):
     """The kernel behind it has the VTEP's address; the switch asks, and answers nothing."""
-    tap, kernel = networks.device("h"), networks.namespace("k")
+    tap, kernel = networks.tap("h"), networks.namespace("k")
     link = Link(networks, switches, f"port attach net_tap2,iface={tap},mac={host_mac(A)}", "set host port 2")
-    run("ip", "link", "set", tap, "netns", kernel.name)
-    with kernel.inside():
-        quiet(tap)
-    kernel.ip(f"link set {tap} up")
-    kernel.ip(f"address add {host_ip(A)}/24 dev {tap}")
+    kernel.take(tap, "u")
+    kernel.ip("link set u up")
+    kernel.ip(f"address add {host_ip(A)}/24 dev u")
     link.uplink.receive(99, 0.2)
     link.uplink.send([who_has(B, host_ip(A))])
     answers = [frame for frame in link.uplink.receive(2, 0.5) if Ether(frame).type == 0x806]

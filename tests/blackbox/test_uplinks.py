@@ -4,13 +4,12 @@ scapy; links are those of tap devices."""
 
 from __future__ import annotations
 
-import contextlib
-
 from scapy.layers.l2 import ARP, Ether
 
 import goal
 from frames import assert_encapsulated, assert_frames, source_port, udp, vxlan
-from kernel import quiet, run
+from guests import Here
+from kernel import run
 from plan import A, B, Subnet, host_ip, host_mac
 from program import eventually
 
@@ -66,12 +65,6 @@ def test_a_host_on_one_link_only_is_reached_by_that_uplink(replay):
     assert done.sent[2] == []
 
 
-class Here:
-    """The namespace of the test itself."""
-
-    inside = staticmethod(contextlib.nullcontext)
-
-
 class Taps:
     """The switch's uplinks and its guest are tap devices: ports 0, 2 and 1. The uplinks are on one link of the underlay, as
     192.0.2.1 and 192.0.2.101."""
@@ -80,7 +73,7 @@ class Taps:
     VTEPS = [host_ip(A), host_ip(101)]
 
     def __init__(self, networks, switches, *config: str):
-        self.networks, self.taps = networks, [networks.device(name) for name in ("u0", "u1", "g")]
+        self.networks, self.taps = networks, [networks.tap(name) for name in ("u0", "u1", "g")]
         lines = [f"net_tap{n},iface={tap},mac={mac}" for n, tap, mac in zip((0, 1, 2), [self.taps[0], self.taps[2], self.taps[1]], [self.MACS[0], HERE.mac, self.MACS[1]])]
         self.switch = switches(
             [
@@ -92,7 +85,6 @@ class Taps:
             ]
         )
         for tap in self.taps:
-            quiet(tap)
             run("ip", "link", "set", tap, "arp", "off", "up")  # the kernel would answer for its own addresses
         self.wires = [networks.wire(Here, tap) for tap in self.taps]
 

@@ -1,46 +1,30 @@
 # SPDX-License-Identifier: MIT
-"""Virtual machines without a machine: DPDK's testpmd has the guest's side of virtio, in another process, over vhost-user."""
+"""Virtual machines without a machine: testpmd has the guest's side of virtio, in another process, over vhost-user."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
 from frames import read_pcap, write_pcap
-from program import DEADLINE, eventually
+from program import eventually
+from testpmd import Testpmd
 
 _FILES, _VIRTIO = 0, 1
 """testpmd's ports: recordings of what the guest sends and gets, and its network card."""
 
-_count = 0
 
-
-class Machine:
+class Machine(Testpmd):
     """A guest behind a socket that a switch serves. What it sends are `frames`."""
 
     def __init__(self, folder: Path, socket: Path, frames: list[bytes] = (), *, mac: str, leaves: bool = False, segments: int = 0, takes: bool = False):
         """`leaves`: it leaves checksums to its card, and with `segments` it leaves TCP packets that are longer than so many bytes of payload
         to be cut. `takes`: it takes frames without checksums, and TCP that is to be cut."""
-        global _count
-        _count += 1
-        if shutil.which("dpdk-testpmd") is None:
-            pytest.skip("needs `dpdk-testpmd`")
-        self.sent, self.got, self.log = folder / f"sent{_count}.pcap", folder / f"got{_count}.pcap", folder / f"testpmd{_count}.log"
-        write_pcap(self.sent, list(frames))
-        cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-        files = f"net_pcap0,rx_pcap={self.sent},tx_pcap={self.got}"
-        # As a program without privileges: what it shares with the switch is one file in memory.
-        eal = f"--lcores=0@({cores}),1@({cores}) --no-huge -m 192 --no-pci --no-telemetry --no-shconf --log-level=warning"
-        prefix = f"--file-prefix=alkaid-guest-{os.getpid()}-{_count}"
-        command = ["stdbuf", "-oL", "dpdk-testpmd", *eal.split(), prefix, "--vdev", files, "--vdev", f"net_virtio_user0,path={socket},mac={mac}"]
-        with self.log.open("wb") as log:
-            # Only what comes back from the card is of interest to the engine that forwards bytes as they are.
-            self.process = subprocess.Popen([*command, "--", "-i", "--total-num-mbufs=8192", "--no-flush-rx"], stdin=subprocess.PIPE, stdout=log, stderr=log, text=True)
+        self.got = socket.with_suffix(".got.pcap")
+        sent = socket.with_suffix(".sent.pcap")
+        write_pcap(sent, list(frames))
+        # Only what comes back from the card is of interest to the engine that forwards bytes as they are.
+        super().__init__(folder, f"net_pcap0,rx_pcap={sent},tx_pcap={self.got}", f"net_virtio_user0,path={socket},mac={mac}", options="-i --no-flush-rx", memory=192)
         setup = ["port stop all"]
         if leaves:
             setup += [f"csum set {layer} hw {_VIRTIO}" for layer in ("tcp", "udp")]
@@ -55,10 +39,6 @@ class Machine:
 
     def text(self) -> str:
         return self.log.read_text()
-
-    def assert_alive(self) -> None:
-        if self.process.poll() is not None:
-            pytest.fail(f"the guest ended with {self.process.returncode}:\n{self.text()}")
 
     def say(self, *commands: str) -> None:
         for command in commands:
@@ -80,13 +60,3 @@ class Machine:
         eventually(f"{count} frames came to the guest", came)
         self.end()
         return read_pcap(self.got)
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            self.say("quit")
-            self.process.stdin.close()
-            try:
-                self.process.wait(DEADLINE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()

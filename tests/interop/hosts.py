@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import goal
-from kernel import Namespace, Networks, quiet, run
+from kernel import Namespace, Networks, quiet, run, vxlan_bridge
 from plan import VXLAN_PORT, Guest, host_mac
 from program import DEADLINE, eventually
 from underlay import Underlay
@@ -63,13 +63,14 @@ class Alkaid(Host):
 
     def __init__(self, switches, networks, underlay, number, machine, mtu, *, uplink: str = "net_af_packet"):
         super().__init__(networks, underlay, number, machine, mtu)
-        tap, uplink_tap = networks.device(f"t{number}"), networks.device(f"u{number}")
         self.fragments = mtu <= 1500
         if self.fragments:
+            tap = networks.tap(f"t{number}")
             tenant = f"net_tap1,iface={tap},mac={machine.mac}"
         else:
             tenant = f"net_af_packet1,iface={networks.pair(f'g{number}', self.guest, 'eth0', mac=machine.mac, mtu=mtu)}"
         if uplink == "net_tap":
+            uplink_tap = networks.tap(f"u{number}")
             uplink = f"net_tap0,iface={uplink_tap},mac={host_mac(number)}"
         elif "," not in uplink:
             uplink = f"{uplink}0,iface={underlay.attach(number)}"
@@ -87,8 +88,7 @@ class Alkaid(Host):
         if uplink.startswith("net_tap"):
             underlay.adopt(number, uplink_tap)
         if self.fragments:
-            run("ip", "link", "set", tap, "netns", self.guest.name)
-            self.guest.ip(f"link set {tap} name eth0")
+            self.guest.take(tap)
         self.settle()
 
     def make(self, peer: Host) -> None:
@@ -112,24 +112,12 @@ class Kernel(Host):
         super().__init__(networks, underlay, number, machine, mtu)
         self.namespace = networks.namespace(f"h{number}")
         underlay.settle(number, self.namespace, underlay.attach(number, self.namespace))
-        self.namespace.ip(f"link add br0 mtu {mtu} type bridge mcast_snooping 0")
-        vxlan = f"id {machine.subnet.vni} local {self.address} dstport {VXLAN_PORT} nolearning"
-        if underlay.version == 6:
-            vxlan += " udp6zerocsumrx"
-        try:
-            self.namespace.ip(f"link add vx mtu {mtu} type vxlan {vxlan}")
-        except RuntimeError as error:
-            pytest.skip(f"needs the kernel's VXLAN: {error}")
-        for device in (self.plug(self.namespace), "vx"):
-            self.namespace.ip(f"link set {device} master br0")
-        for device in ("vx", "br0"):
-            with self.namespace.inside():
-                quiet(device)
-            self.namespace.ip(f"link set {device} up")
+        checksum = "udp6zerocsumrx" if underlay.version == 6 else ""
+        vxlan_bridge(self.namespace, self.guest, machine, f"local {self.address} dstport {VXLAN_PORT} {checksum}", mtu=mtu)
         self.settle()
 
     def make(self, peer: Host) -> None:
-        run("bridge", "-n", self.namespace.name, "fdb", "append", peer.machine.mac, "dev", "vx", "dst", peer.address)
+        run("bridge", "-n", self.namespace.name, "fdb", "append", peer.machine.mac, "dev", f"vx{self.machine.subnet.vni}", "dst", peer.address)
         self.knows(peer)
 
 

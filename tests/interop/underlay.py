@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from kernel import Namespace, Networks, quiet, run
+from kernel import Namespace, Networks, quiet
 from plan import A, B, host_mac
 
 ROUTER_MAC = {A: "02:00:c0:00:fd:01", B: "02:00:c0:00:fd:02"}
@@ -63,11 +63,8 @@ class Underlay:
     def adopt(self, host: int, tap: str) -> None:
         """A tap device of a switch is this host's end: what leaves the switch by it is on the link."""
         inner = f"h{host}"
-        run("ip", "link", "set", tap, "netns", self.middle.name)
-        self.middle.ip(f"link set {tap} name {inner} address {ROUTER_MAC[host]}")
-        with self.middle.inside():
-            quiet(inner)
-        self.middle.ip(f"link set {inner} mtu {self.mtu} up")
+        self.middle.take(tap, inner)
+        self.middle.ip(f"link set {inner} address {ROUTER_MAC[host]} mtu {self.mtu} up")
         self._connect(host, inner)
 
     def _connect(self, host: int, inner: str) -> None:

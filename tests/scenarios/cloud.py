@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from controller import Controller, Machine
-from kernel import Namespace, quiet, run
+from kernel import Namespace, run
 from plan import A, B, host_ip, host_mac
 from program import eventually
 from switch import Switch
@@ -25,8 +25,8 @@ class Leaked(AssertionError):
 
 class Cloud:
     """`machines`: whose devices there are; the controller knows of none of them yet. Each has `eth0`, by its own host, and those
-    in `moving` have `eth1` by the other host too. `taps`: devices are DPDK's tap devices, which go when the switch goes; else
-    they are veth pairs, which stay. `mtu`: what switches are told of the underlay, which takes 1600. `config`: more lines of a
+    in `moving` have `eth1` by the other host too. `taps`: devices are tap devices, which a switch that starts again does not find; else
+    they are veth pairs, which it does. `mtu`: what switches are told of the underlay, which takes 1600. `config`: more lines of a
     host's configuration. `patience`: seconds until who does not answer is not there. `settle`: machines have their addresses
     from the beginning."""
 
@@ -42,7 +42,7 @@ class Cloud:
             for host in (each.host, *({A, B} - {each.host} if each in moving else ())):
                 name = f"eth{int(host != each.host)}"
                 if taps:
-                    device = networks.device(f"g{n}{host}")
+                    device = networks.tap(f"g{n}{host}")
                 else:
                     device = networks.pair(f"g{n}{host}", namespace, name, mac=each.mac, mtu=1500)
                 ports[host].append((each, device, name))
@@ -62,10 +62,7 @@ class Cloud:
         for each, device, name in (port for of_host in ports.values() for port in of_host):
             namespace = self.of(each)
             if taps:
-                run("ip", "link", "set", device, "netns", namespace.name)
-                namespace.ip(f"link set {device} name {name}")
-                with namespace.inside():
-                    quiet(name)
+                namespace.take(device, name)
             namespace.ip(f"link set {name} up")
             if settle and name == "eth0":
                 self.settle(each)

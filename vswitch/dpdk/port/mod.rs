@@ -19,6 +19,7 @@ use super::eal::Eal;
 use super::log;
 use super::pool::Mempool;
 use super::sys;
+use crate::io::{Frames, MAX_BURST, RxQueue};
 use crate::wire::addr::Mac;
 
 pub use config::PortConfig;
@@ -27,6 +28,13 @@ use device::Device;
 pub use error::PortError;
 pub use info::{Link, LinkWatch, PortInfo, PortStats};
 pub use queue::{PortRx, PortTx};
+
+/// The driver whose sockets take what arrives on, and leaves by, any interface of the kernel's until they are bound to their own
+/// (DPDK 22.11): those frames wait in its rings.
+const HEARS_OTHERS: &str = "net_af_packet";
+
+/// Most frames that are thrown away when a port starts, per queue: more than a ring has, and the end of it under a flood.
+const MOST_WAITING: usize = 1 << 16;
 
 /// A device's port, and the right to change it. Belongs to the control side; workers get its queues.
 #[derive(Debug)]
@@ -113,6 +121,24 @@ impl Port {
         setup.promisc = self.device.set_promiscuous(setup.promisc_wanted);
         if setup.groups_wanted {
             setup.groups = self.device.receive_groups();
+        }
+        if self.device.driver() == HEARS_OTHERS {
+            self.forget_waiting()?;
+        }
+        Ok(())
+    }
+
+    /// Throws away what has arrived before the port started, as hardware does.
+    fn forget_waiting(&mut self) -> Result<(), PortError> {
+        for queue in 0..self.rx.len() as u16 {
+            let mut rx = self.take_rx(queue)?;
+            let mut frames = Frames::new();
+            for _ in 0..MOST_WAITING / MAX_BURST {
+                if rx.rx_burst(&mut frames, MAX_BURST) == 0 {
+                    break;
+                }
+                frames.clear();
+            }
         }
         Ok(())
     }
