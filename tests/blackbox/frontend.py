@@ -22,7 +22,7 @@ SIZE = 64
 NEXT, WRITE, INDIRECT = 1, 2, 4
 """Flags of a descriptor."""
 
-CSUM, GUEST_CSUM, MRG_RXBUF, VERSION_1 = 1 << 0, 1 << 1, 1 << 15, 1 << 32
+MRG_RXBUF, INDIRECT_DESC, VERSION_1 = 1 << 15, 1 << 28, 1 << 32
 """Features (virtio 1.1 section 5.1.3, and 6)."""
 
 GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5

@@ -205,13 +205,11 @@ fn lease(
     }
     let of = leases.len() as u16; // made from a u16
     let lease = leases.get_mut(usize::from(queue));
-    // One reference: nobody has it.
-    let free = lease.filter(|lease| Arc::strong_count(lease) == 1);
-    let lease = free.ok_or_else(|| PortError::Queue {
+    let free = lease.and_then(|it| Arc::get_mut(it).is_some().then(|| Arc::clone(it)));
+    free.ok_or_else(|| PortError::Queue {
         device: name(),
         direction,
         queue,
         of,
-    })?;
-    Ok(Arc::clone(lease))
+    })
 }

@@ -146,9 +146,8 @@ impl VhostTx {
         if self.socket.state.features.load(Relaxed) & sys::ALKAID_GUEST_CSUM != 0 {
             return frames.len();
         }
-        let mut frames = frames.iter();
-        let refused = frames.position(|frame| frame.flags() & sys::ALKAID_TX_L4_MASK != 0);
-        refused.unwrap_or(frames.len())
+        let is_left = |frame: &Mbuf| frame.flags() & sys::ALKAID_TX_L4_MASK != 0;
+        frames.iter().position(is_left).unwrap_or(frames.len())
     }
 }
 

@@ -146,13 +146,15 @@ fn try_out(path: &Path) -> std::io::Result<()> {
 fn serve(args: &Args) -> bool {
     let path = args.path.as_ptr();
     // SAFETY: DPDK runs; the path is terminated and copied.
-    let registered = unsafe { sys::rte_vhost_driver_register(path, args.flags) } == 0;
+    if unsafe { sys::rte_vhost_driver_register(path, args.flags) } != 0 {
+        return false;
+    }
     // SAFETY: as above.
-    registered && unsafe { sys::rte_vhost_driver_disable_features(path, args.withheld) } == 0
-        // SAFETY: as above; the calls are there for good.
-        && unsafe { sys::rte_vhost_driver_callback_register(path, &raw const CALLS.0) } == 0
-        // SAFETY: as above.
-        && unsafe { sys::rte_vhost_driver_start(path) } == 0
+    let withheld = unsafe { sys::rte_vhost_driver_disable_features(path, args.withheld) };
+    // SAFETY: as above; the calls are there for good.
+    let told = unsafe { sys::rte_vhost_driver_callback_register(path, &raw const CALLS.0) };
+    // SAFETY: as above.
+    withheld == 0 && told == 0 && unsafe { sys::rte_vhost_driver_start(path) } == 0
 }
 
 impl Drop for Socket {
@@ -189,7 +191,7 @@ impl State {
     }
 
     /// A guest has set up its card. False: there is another.
-    fn serve(&self, guest: c_int, features: u64) -> bool {
+    fn admit(&self, guest: c_int, features: u64) -> bool {
         let mut guests = self.guests();
         if guests.served.is_some_and(|served| served != guest) {
             return false;
@@ -313,7 +315,7 @@ unsafe extern "C" fn new_device(guest: c_int) -> c_int {
         // SAFETY: as above, and so is the ring.
         unsafe { sys::rte_vhost_enable_guest_notification(guest, ring, 0) };
     }
-    if state.serve(guest, features) { 0 } else { -1 }
+    if state.admit(guest, features) { 0 } else { -1 }
 }
 
 /// When this returns, the library unmaps the guest's memory.
