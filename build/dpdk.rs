@@ -25,6 +25,8 @@ const FUNCTIONS: &[&str] = &[
     "rte_strerror",
     "rte_thread_(un)?register",
     "rte_version",
+    "rte_vhost_(dequeue_burst|enable_guest_notification|enqueue_burst|get_ifname|get_negotiated_features|get_vring_num)",
+    "rte_vhost_driver_(callback_register|disable_features|register|start|unregister)",
 ];
 const CONSTANTS: &[&str] = &[
     "ALKAID_.*",

@@ -66,6 +66,12 @@ const GROUPS: &[Group] = &[
         system: &[],
     },
     Group {
+        what: "vhost, the sockets of virtual machines",
+        required: true,
+        archives: &["dmadev", "vhost"],
+        system: &[],
+    },
+    Group {
         what: "net_pcap, capture files as ports",
         required: false,
         archives: &["net_pcap"],
@@ -84,9 +90,9 @@ const GROUPS: &[Group] = &[
         system: &[("xdp", "libxdp-dev"), ("bpf", "libbpf-dev")],
     },
     Group {
-        what: "net_vhost, net_virtio and net_virtio_user, ports of virtual machines",
+        what: "net_virtio and net_virtio_user, the guest's side",
         required: false,
-        archives: &["dmadev", "vhost", "net_vhost", "net_virtio"],
+        archives: &["net_virtio"],
         system: &[],
     },
     Group {
@@ -143,6 +149,7 @@ const SHARED: &[&str] = &[
     "rte_eal",
     "rte_bus_vdev",
     "rte_kvargs",
+    "rte_vhost",
 ];
 
 /// Tells cargo what to link. `compiler` is asked where libraries are.

@@ -20,3 +20,5 @@ mod pcap;
 mod pool;
 #[path = "dpdk/ring.rs"]
 mod ring;
+#[path = "dpdk/vhost.rs"]
+mod vhost;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
-use crate::tables::{MAX_PORTS, PortId};
+use crate::tables::{MAX_PORTS, PortId, by_port};
 
 pub use load::{BURST_SIZES, Load};
 
@@ -283,7 +283,7 @@ impl PortCounters {
 /// One worker's counters.
 pub struct WorkerCounters {
     /// Per port, by [`PortId::index`].
-    pub ports: [CachePadded<PortCounters>; MAX_PORTS],
+    pub ports: Box<[CachePadded<PortCounters>; MAX_PORTS]>,
     /// How busy the worker is.
     pub load: CachePadded<Load>,
 }
@@ -291,7 +291,7 @@ pub struct WorkerCounters {
 impl Default for WorkerCounters {
     fn default() -> Self {
         Self {
-            ports: std::array::from_fn(|_| CachePadded::default()),
+            ports: by_port(CachePadded::default),
             load: CachePadded::default(),
         }
     }

@@ -73,8 +73,8 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
         let underlay = tables.pin().underlay;
         tables.offline();
         let tagged = underlay.and_then(|it| {
-            let ports = it.uplinks().map(|uplink| 1 << uplink.port.get());
-            Some((ports.sum(), it.tunnel.vlan?))
+            let ports = it.uplinks().map(|uplink| uplink.port);
+            Some((ports.collect(), it.tunnel.vlan?))
         });
         let lane = Lane {
             burst: Burst::default(),

@@ -12,6 +12,7 @@ mod workers;
 
 use std::sync::Arc;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
 use vswitch::stage::link::Hearing;
 use vswitch::tables::Tables;
@@ -34,6 +35,15 @@ const DATA_ROOM: u16 = 2048 + 128;
 
 /// Buffers that each worker keeps at hand: DPDK's own programs take this or the maximum, 512.
 const POOL_CACHE: u32 = 256;
+
+/// Lets the process have as many files as it may: a guest behind a socket takes nine or more, and shells give a process 1,024.
+fn allow_files() {
+    let most = getrlimit(Resource::RLIMIT_NOFILE).map(|(_, most)| most);
+    let raised = most.and_then(|most| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
+}
 
 /// Why the switch does not come up.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +88,7 @@ impl Switch {
     /// the control thread.
     pub(crate) fn bring_up(settings: Settings) -> Result<(Self, Core), BringUpError> {
         let cores = cores::choose(settings.workers, settings.corelist.as_deref())?;
+        allow_files();
         let eal = Eal::init(&settings.eal_args())?;
         let pool = Mempool::new(&eal, "packets", settings.mbufs, POOL_CACHE, DATA_ROOM, None)?;
         let underlay = settings.underlay();

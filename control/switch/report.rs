@@ -158,7 +158,7 @@ pub(super) fn workers(devices: &Devices) -> Value {
         let (busy_tsc, idle_tsc) = seat.counters.load.times(now);
         let counters = std::slice::from_ref(&seat.counters);
         // Also of ports that were detached.
-        let ports = PortId::all();
+        let ports = devices.numbers();
         let rx: u64 = ports.map(|port| counters::total(counters, port).rx).sum();
         json!({
             "worker": number,

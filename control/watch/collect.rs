@@ -98,7 +98,7 @@ impl Watch {
         let seen: Vec<_> = seen.collect();
         // Also of ports that were detached: a sum never goes back.
         let counters = self.devices.workers().counters();
-        let all: Vec<_> = PortId::all().map(|port| total(&counters, port)).collect();
+        let all: Vec<_> = (self.devices.numbers().map(|port| total(&counters, port))).collect();
         let drops = |reason: &DropReason| all.iter().map(|port| port.drops_for(*reason)).sum();
         Seen {
             drops: DropReason::ALL.iter().map(drops).collect(),
@@ -165,7 +165,7 @@ impl Watch {
                 polls,
                 idle_polls,
                 bursts: load.bursts(),
-                frames: PortId::all().map(|port| total(counters, port).rx).sum(),
+                frames: (self.devices.numbers().map(|port| total(counters, port).rx)).sum(),
                 standing_seconds: still.map_or(0.0, |(_, since)| since.as_secs_f64()),
             }
         });

@@ -45,7 +45,6 @@ fn one_device_may_have_several_ports_and_goes_with_the_last() {
         ports.iter().map(Port::name).collect::<Vec<_>>(),
         ["two_a", "two_b"]
     );
-    assert!(ports[0].id() < ports[1].id());
     drop(ports.remove(0));
     let mut port = ports.remove(0);
     port.configure(&PortConfig::default(), &bench.pool).unwrap();
@@ -144,11 +143,11 @@ fn a_port_changes_only_while_no_worker_has_a_queue() {
     let rx = port.take_rx(0).unwrap();
     assert_eq!(
         port.take_rx(0).unwrap_err().to_string(),
-        format!("rx queue 0 of port {} is taken", port.id())
+        "rx queue 0 of `net_null_states` is taken"
     );
     assert_eq!(
         port.take_tx(1).unwrap_err().to_string(),
-        format!("tx queue 1 of port {} is not there", port.id())
+        "tx queue 1 of `net_null_states` is not there"
     );
     assert!(matches!(port.stop(), Err(PortError::QueuesInUse(_))));
     assert!(matches!(port.check_idle(), Err(PortError::QueuesInUse(_))));
@@ -168,8 +167,8 @@ fn information_is_in_words() {
     let port = bench.port("net_ring_info");
     let info = port.info();
     assert_eq!(
-        (info.id, info.name.as_str(), info.driver.as_str()),
-        (port.id(), "net_ring_info", "net_ring")
+        (info.name.as_str(), info.driver.as_str()),
+        ("net_ring_info", "net_ring")
     );
     assert_eq!(
         (info.rxq, info.txq, info.max_rxq, info.mtu, info.started),

@@ -108,6 +108,11 @@ fn an_ordinary_user_can_run_it() {
 }
 
 #[test]
+fn there_are_511_sockets_for_guests_and_no_more() {
+    passes(child("all_sockets").output().unwrap());
+}
+
+#[test]
 fn more_ports_than_dpdk_has_are_refused() {
     passes(child("all_ports").output().unwrap());
 }
@@ -183,6 +188,12 @@ mod child {
         );
         drop(ports.pop());
         assert!(Port::attach(&eal, "net_null_again").is_ok());
+    }
+
+    #[test]
+    #[ignore = "has a process of its own"]
+    fn all_sockets() {
+        crate::vhost::as_many_sockets_as_there_can_be(&start(&[]));
     }
 
     #[test]

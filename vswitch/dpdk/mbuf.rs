@@ -10,8 +10,8 @@ use std::ptr::NonNull;
 use super::sys;
 use crate::io::{Checksum, Frame, Frames, Headers, Unfinished};
 
-/// What a driver says of a received frame that something is left to do of: as it is on receive, or as on send, which net_vhost
-/// does with `legacy-ol-flags=1`.
+/// What a driver says of a received frame that something is left to do of: as it is on receive, or as on send, which a
+/// guest's do with `legacy-ol-flags=1`.
 const LEFT: u64 =
     sys::ALKAID_RX_LRO | sys::ALKAID_TX_L4_MASK | sys::ALKAID_TX_TCP_SEG | sys::ALKAID_TX_UDP_SEG;
 
@@ -92,16 +92,24 @@ impl Mbuf {
         self.raw().ol_flags
     }
 
+    /// Whether there is an unfinished frame among these, which have just arrived. Each that there is says so itself from here on.
+    #[inline]
+    pub(super) fn find_unfinished(frames: &mut [Self]) -> bool {
+        let flags = frames.iter().fold(0, |flags, frame| flags | frame.flags());
+        let take_over = |found, frame: &mut Self| found | frame.take_over();
+        Self::may_be_left(flags) && frames.iter_mut().fold(false, take_over)
+    }
+
     /// Whether flags of one or more frames say that something is left to do. Of a checksum that a device did not verify, flags of
     /// several frames taken together may say the same.
     #[inline]
-    pub(super) const fn may_be_left(flags: u64) -> bool {
+    const fn may_be_left(flags: u64) -> bool {
         flags & (LEFT | sys::ALKAID_RX_L4_CKSUM_NONE) != 0
     }
 
     /// Notes what the driver says is left to do, in the flags that [`Frame::unfinished`] reads: those for sending, of which no
     /// other is left. False: it is nothing.
-    pub(super) fn take_over(&mut self) -> bool {
+    fn take_over(&mut self) -> bool {
         let raw = self.raw_mut();
         let flags = raw.ol_flags;
         let segments = sys::ALKAID_RX_LRO | sys::ALKAID_TX_TCP_SEG | sys::ALKAID_TX_UDP_SEG;

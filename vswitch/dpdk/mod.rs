@@ -3,7 +3,7 @@
 //!
 //! * [`Eal`] proves that DPDK runs; each other handle keeps a copy. It starts once per process.
 //! * [`Mempool`] is where frames come from, [`Mbuf`] one frame.
-//! * [`Port`] is a device; its queues are taken once each, as [`PortRx`] and [`PortTx`], by workers.
+//! * [`Port`] is a device, or a guest's socket; its queues are taken once each, as [`PortRx`] and [`PortTx`], by workers.
 //! * [`LcoreGuard`] makes a thread known to DPDK, which gives it mempool caches.
 //!
 //! `wrapper.h` is what bindgen reads, `shim.c` makes static inlines callable, `sys` is the result.
@@ -17,6 +17,7 @@ mod mbuf;
 mod pool;
 mod port;
 mod sys;
+mod vhost;
 
 pub use eal::{Eal, EalError, tsc, tsc_hz, version};
 pub use error::Errno;

@@ -48,46 +48,6 @@ void alkaid_mbuf_set_headers(struct rte_mbuf *frame, uint16_t l2, uint16_t l3, u
 	frame->packet_type = packet_type;
 }
 
-/* net_vhost's, which may be left out of the program, or loaded later than it. */
-extern int rte_eth_vhost_get_vid_from_port_id(uint16_t port) __attribute__((weak));
-extern int rte_vhost_get_negotiated_features(int vid, uint64_t *features) __attribute__((weak));
-
-static uint64_t guest_features[RTE_MAX_ETHPORTS];
-
-static int note_guest(uint16_t port, enum rte_eth_event_type event, void *unused, void *unused_too)
-{
-	struct rte_eth_link link = { 0 };
-	uint64_t features = 0;
-	(void)event, (void)unused, (void)unused_too;
-	if (rte_eth_vhost_get_vid_from_port_id == NULL || rte_vhost_get_negotiated_features == NULL) {
-		/* The driver stands in for a guest that does not take them. */
-		features = ALKAID_GUEST_CSUM;
-	} else if (rte_eth_link_get_nowait(port, &link) == 0 && link.link_status == RTE_ETH_LINK_UP) {
-		int vid = rte_eth_vhost_get_vid_from_port_id(port);
-		if (vid < 0 || rte_vhost_get_negotiated_features(vid, &features) != 0)
-			features = 0;
-	}
-	__atomic_store_n(&guest_features[port], features, __ATOMIC_RELAXED);
-	return 0;
-}
-
-void alkaid_guest_watch(uint16_t port)
-{
-	rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_LSC, note_guest, NULL);
-	note_guest(port, RTE_ETH_EVENT_INTR_LSC, NULL, NULL);
-}
-
-void alkaid_guest_forget(uint16_t port)
-{
-	rte_eth_dev_callback_unregister(port, RTE_ETH_EVENT_INTR_LSC, note_guest, NULL);
-	__atomic_store_n(&guest_features[port], 0, __ATOMIC_RELAXED);
-}
-
-uint64_t alkaid_guest_features(uint16_t port)
-{
-	return __atomic_load_n(&guest_features[port], __ATOMIC_RELAXED);
-}
-
 uint16_t alkaid_pool_data_room(struct rte_mempool *pool)
 {
 	return rte_pktmbuf_data_room_size(pool);

@@ -8,6 +8,7 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <rte_vhost.h>
 
 /* rte_eth_rx_burst and rte_eth_tx_burst, which also call what is hooked to the queue (packet capture). */
 uint16_t alkaid_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t count);
@@ -23,12 +24,6 @@ int alkaid_mbuf_linearize(struct rte_mbuf *frame);
 uint16_t alkaid_mbuf_segment_size(const struct rte_mbuf *frame);
 /* Sets the size of the headers and what is in them: what a device goes by that finishes a frame. */
 void alkaid_mbuf_set_headers(struct rte_mbuf *frame, uint16_t l2, uint16_t l3, uint16_t l4, uint32_t packet_type);
-/* Notes from now on what the guest behind a port of net_vhost says it takes: at once, and whenever one comes or goes. */
-void alkaid_guest_watch(uint16_t port);
-void alkaid_guest_forget(uint16_t port);
-/* The features that it and the port agreed on (virtio 1.1 section 5.1.3), a bit each; none while there is no guest. Any
- * thread may ask. */
-uint64_t alkaid_guest_features(uint16_t port);
 /* The bytes a buffer of this pool holds, headroom included. */
 uint16_t alkaid_pool_data_room(struct rte_mempool *pool);
 
@@ -52,8 +47,17 @@ int alkaid_log_to(alkaid_log_sink sink);
 static const uint64_t ALKAID_GUEST_CSUM = 1ULL << 1;
 static const uint64_t ALKAID_GUEST_TSO4 = 1ULL << 7;
 static const uint64_t ALKAID_GUEST_TSO6 = 1ULL << 8;
+/* Features: guests may leave TCP over IPv4 and IPv6 to be cut, and UDP. */
+static const uint64_t ALKAID_HOST_TSO = 1ULL << 11 | 1ULL << 12;
+static const uint64_t ALKAID_HOST_UFO = 1ULL << 14;
 
 /* Macros that bindgen does not evaluate. */
+static const uint64_t ALKAID_VHOST_CLIENT = RTE_VHOST_USER_CLIENT;
+static const uint64_t ALKAID_VHOST_IOMMU = RTE_VHOST_USER_IOMMU_SUPPORT;
+static const uint64_t ALKAID_VHOST_POSTCOPY = RTE_VHOST_USER_POSTCOPY_SUPPORT;
+static const uint64_t ALKAID_VHOST_EXTBUF = RTE_VHOST_USER_EXTBUF_SUPPORT;
+static const uint64_t ALKAID_VHOST_LINEARBUF = RTE_VHOST_USER_LINEARBUF_SUPPORT;
+static const uint64_t ALKAID_VHOST_COMPLIANT_OL_FLAGS = RTE_VHOST_USER_NET_COMPLIANT_OL_FLAGS;
 static const unsigned ALKAID_LCORE_ANY = LCORE_ID_ANY;
 static const uint64_t ALKAID_NO_OWNER = RTE_ETH_DEV_NO_OWNER;
 static const uint32_t ALKAID_OWNER_NAME_LEN = RTE_ETH_MAX_OWNER_NAME_LEN;

@@ -13,7 +13,7 @@ use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Finishes, Frame, Frames, MAX_BURST, TxQueue};
 use crate::stage::trunk::Subports;
 use crate::stage::vlan;
-use crate::tables::{MAX_PORTS, PortId};
+use crate::tables::{MAX_PORTS, PortId, PortSet, by_port};
 
 /// Frames that may wait for the worker that owns a port's only tx queue. 1024: 16 bursts of 64, what the
 /// owner sends in a few polls; more only adds delay.
@@ -52,7 +52,7 @@ struct Way<T: TxQueue> {
 /// By port.
 struct Ways<T: TxQueue> {
     /// Of ports that have a device.
-    own: [Option<Way<T>>; MAX_PORTS],
+    own: Box<[Option<Way<T>>; MAX_PORTS]>,
     /// Ports that leave by their parents' ways.
     subports: Subports,
 }
@@ -60,41 +60,39 @@ struct Ways<T: TxQueue> {
 /// A worker's ways out.
 pub struct Egress<T: TxQueue> {
     ways: Ways<T>,
-    /// Bit per port: its frames are tagged; and the VLAN.
-    tagged: Option<(u32, u16)>,
-    /// Bit per port: other workers hand over what is for it.
-    shared: u32,
+    /// The ports whose frames are tagged; and the VLAN.
+    tagged: Option<(PortSet, u16)>,
+    /// The ports that other workers hand over frames for.
+    shared: PortSet,
     waiting: Box<[Frames<T::Frame>; MAX_PORTS]>,
-    /// Bit per port: frames are waiting.
-    touched: u32,
+    /// The ports that frames are waiting for.
+    touched: PortSet,
 }
-const _: () = assert!(MAX_PORTS == u32::BITS as usize);
 
 impl<T: TxQueue> Egress<T> {
-    /// None yet. On all that leaves by the ports of `tagged`, a bit each, goes the tag of that VLAN.
-    pub fn new(tagged: Option<(u32, u16)>) -> Self {
+    /// None yet. On all that leaves by the ports of `tagged` goes the tag of that VLAN.
+    pub fn new(tagged: Option<(PortSet, u16)>) -> Self {
         Self {
             ways: Ways {
-                own: std::array::from_fn(|_| None),
+                own: by_port(|| None),
                 subports: Subports::default(),
             },
             tagged,
-            shared: 0,
-            waiting: Box::new(std::array::from_fn(|_| Frames::new())),
-            touched: 0,
+            shared: PortSet::default(),
+            waiting: by_port(Frames::new),
+            touched: PortSet::default(),
         }
     }
 
     /// Says how a port is reached from now on. What is for a port without a link is dropped as `TxFull`.
     pub fn set(&mut self, port: PortId, link: Option<Link<T>>) {
-        let bit = 1 << port.get();
-        self.shared = match link {
-            Some(Link::Shared(..)) => self.shared | bit,
-            _ => self.shared & !bit,
-        };
+        match link {
+            Some(Link::Shared(..)) => self.shared.insert(port),
+            _ => self.shared.remove(port),
+        }
         let vlan = self
             .tagged
-            .and_then(|(ports, vlan)| (ports & bit != 0).then_some(vlan));
+            .and_then(|(ports, vlan)| ports.contains(port).then_some(vlan));
         self.ways.own[port.index()] = link.map(|link| Way { link, vlan });
     }
 
@@ -141,7 +139,7 @@ impl<T: TxQueue> Egress<T> {
             burst.iter().map(|(_, meta)| meta.out).collect();
         for (frame, out) in burst.frames_mut().drain(..).zip(outs) {
             self.waiting[out.index()].push(frame);
-            self.touched |= 1 << out.get();
+            self.touched.insert(out);
         }
         self.flush(from, counters);
     }
@@ -180,7 +178,7 @@ impl<T: TxQueue> Egress<T> {
     }
 
     fn flush(&mut self, from: PortId, counters: &WorkerCounters) {
-        for out in ports(std::mem::take(&mut self.touched)) {
+        while let Some(out) = self.touched.pop() {
             let frames = &mut self.waiting[out.index()];
             let bytes = frames.iter().map(Frame::len).sum();
             transmit(&mut self.ways, frames, bytes, out, Some(from), counters);
@@ -192,7 +190,11 @@ impl<T: TxQueue> Egress<T> {
     #[inline]
     pub fn send_handed_over(&mut self, counters: &WorkerCounters) -> usize {
         let mut sent = 0;
-        for port in ports(self.shared) {
+        if self.shared.is_empty() {
+            return sent;
+        }
+        let mut shared = self.shared;
+        while let Some(port) = shared.pop() {
             let Some(Way {
                 link: Link::Shared(tx, handoff),
                 vlan,
@@ -223,16 +225,6 @@ impl<T: TxQueue> Egress<T> {
         }
         sent
     }
-}
-
-/// The ports whose bits are set.
-#[inline]
-fn ports(mut bits: u32) -> impl Iterator<Item = PortId> {
-    std::iter::from_fn(move || {
-        let port = PortId::new(bits.trailing_zeros() as u16)?; // 32 when none is left
-        bits &= bits - 1;
-        Some(port)
-    })
 }
 
 /// Returns how many frames were refused, and dropped.

@@ -8,14 +8,12 @@
 
 use std::fmt;
 
-use arrayvec::ArrayVec;
-
 use crate::io::{Frame, Frames};
 use crate::stage::vlan;
-use crate::tables::{MAX_PORTS, PortId};
+use crate::tables::{MAX_PORTS, PortId, PortSet, by_port};
 
 /// What a subport is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Subport {
     /// The port that has the device; no subport itself.
     pub parent: PortId,
@@ -29,34 +27,45 @@ impl fmt::Display for Subport {
     }
 }
 
-/// A worker's subports. A lookup takes time linear in them.
-#[derive(Clone, Default, Debug)]
+/// A worker's subports. A lookup takes time logarithmic in them.
+#[derive(Clone, Debug)]
 pub struct Subports {
-    all: ArrayVec<(PortId, Subport), MAX_PORTS>,
-    /// Bit per port: it has subports.
-    parents: u32,
+    /// In order.
+    all: Vec<(Subport, PortId)>,
+    by_port: Box<[Option<Subport>; MAX_PORTS]>,
+    /// The ports that have subports.
+    parents: PortSet,
 }
-const _: () = assert!(MAX_PORTS == u32::BITS as usize);
+
+impl Default for Subports {
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            by_port: by_port(|| None),
+            parents: PortSet::default(),
+        }
+    }
+}
 
 impl Subports {
     /// Says what a port is from now on; `None`: no subport.
     pub fn set(&mut self, port: PortId, subport: Option<Subport>) {
-        self.all.retain(|(other, _)| *other != port);
-        self.all.extend(subport.map(|subport| (port, subport)));
-        let bits = self.all.iter().map(|(_, it)| 1 << it.parent.get());
-        self.parents = bits.fold(0, |bits, bit: u32| bits | bit);
+        self.by_port[port.index()] = subport;
+        self.all.retain(|(_, other)| *other != port);
+        self.all.extend(subport.map(|subport| (subport, port)));
+        self.all.sort_unstable();
+        self.parents = self.all.iter().map(|(it, _)| it.parent).collect();
     }
 
     /// Whether the port has subports.
     #[inline(always)]
     pub const fn has(&self, parent: PortId) -> bool {
-        self.parents >> parent.get() & 1 != 0
+        self.parents.contains(parent)
     }
 
     /// What a port is a subport of, if it is one.
     pub fn get(&self, port: PortId) -> Option<Subport> {
-        let mut all = self.all.iter();
-        all.find_map(|(it, subport)| (*it == port).then_some(*subport))
+        self.by_port[port.index()]
     }
 
     /// The subport that a frame at a parent is of, by its tag. Priority tags (VLAN 0) and service tags (IEEE 802.1ad) are of
@@ -73,22 +82,22 @@ impl Subports {
 
     fn find(&self, parent: PortId, vlan: u16) -> Option<PortId> {
         let wanted = Subport { parent, vlan };
-        let mut all = self.all.iter();
-        all.find_map(|(port, subport)| (*subport == wanted).then_some(*port))
+        let found = self.all.binary_search_by_key(&wanted, |(it, _)| *it);
+        found.ok().map(|at| self.all[at].1)
     }
 }
 
 /// Frames of one parent's burst that arrived on its subports, by these.
 pub struct Apart<F> {
     frames: Box<[Frames<F>; MAX_PORTS]>,
-    /// Bit per port: it has some.
-    touched: u32,
+    /// The subports that have some.
+    touched: PortSet,
 }
 
 impl<F> Default for Apart<F> {
     fn default() -> Self {
-        let frames = Box::new(std::array::from_fn(|_| Frames::new()));
-        let touched = 0;
+        let frames = by_port(Frames::new);
+        let touched = PortSet::default();
         Self { frames, touched }
     }
 }
@@ -105,7 +114,7 @@ impl<F: Frame> Apart<F> {
             };
             bytes += frame.len();
             vlan::strip(&mut frame);
-            self.touched |= 1 << subport.get();
+            self.touched.insert(subport);
             self.frames[subport.index()].push(frame); // no more than frames of one burst
         }
         bytes
@@ -113,8 +122,7 @@ impl<F: Frame> Apart<F> {
 
     /// Moves the frames of one subport to `to`, which is empty, until there are none left.
     pub fn next(&mut self, to: &mut Frames<F>) -> Option<PortId> {
-        let port = PortId::new(self.touched.trailing_zeros() as u16)?; // 32 when none is left
-        self.touched &= self.touched - 1;
+        let port = self.touched.pop()?;
         to.extend(self.frames[port.index()].drain(..));
         Some(port)
     }

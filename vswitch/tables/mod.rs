@@ -11,6 +11,7 @@ mod lease;
 mod lease6;
 mod live;
 pub mod neighbors;
+mod port_set;
 #[allow(unsafe_code)]
 pub mod rcu;
 mod replication;
@@ -36,14 +37,16 @@ pub use lease::{Lease, LeaseOptions};
 pub use lease6::Lease6;
 pub use live::{Choice, Live};
 pub use neighbors::{Neighbors, prefetch};
+pub use port_set::PortSet;
 pub use replication::{MAX_REPLICATED_HOSTS, Replication};
 pub use routes::RouteTable;
 pub use snapshot::Tables;
 pub use tunnel::{ENCAPSULATION, ENCAPSULATION6, Tunnel};
 pub use vnis::{MAX_VNIS, VniTable};
 
-/// Most ports of one switch. DPDK's own limit in Debian's build (RTE_MAX_ETHPORTS) is 32.
-pub const MAX_PORTS: usize = 32;
+/// Most ports of one switch, a power of two. Of them, drivers of DPDK's have 32 at most in Debian's build (RTE_MAX_ETHPORTS), and
+/// guests behind vhost-user sockets 511.
+pub const MAX_PORTS: usize = 1024;
 
 /// Most uplinks: of a host that is connected to two switches of the network.
 pub const MAX_UPLINKS: usize = 2;
@@ -81,6 +84,15 @@ impl PortId {
     #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// Something for each port, by [`PortId::index`]. It is on the heap from the start: there are more ports than a stack has room for.
+pub fn by_port<T>(make: impl FnMut() -> T) -> Box<[T; MAX_PORTS]> {
+    let all: Box<[T]> = std::iter::repeat_with(make).take(MAX_PORTS).collect();
+    match all.try_into() {
+        Ok(all) => all,
+        Err(_) => unreachable!("as many as were taken"),
     }
 }
 

@@ -70,7 +70,8 @@ pub(super) const ROWS: &[Spec] = &[
         summary: "Adds a device; its port gets the lowest number that is free",
         details: "\
 Examples: `port attach 0000:3b:00.0` (a NIC bound to vfio-pci), `port attach \
-net_vhost0,iface=/run/alkaid/vm1.sock,queues=1` (a virtual machine), `port attach net_tap0,iface=tap0`, \
+net_vhost0,iface=/run/alkaid/vm1.sock,queues=1` (a virtual machine; `client=1` connects to its socket, `tso=1` lets it leave TCP to \
+be cut), `port attach net_tap0,iface=tap0`, \
 `port attach net_af_packet0,iface=veth0`, `port attach net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap`. `port attach vlan101@3` \
 makes a subport: what the guest at port 3 sends with the 802.1Q tag of VLAN 101 loses it and arrives on the new port, and what \
 leaves by that leaves by port 3 with the tag. It is bound, guarded and counted as any port; queues, MTU and promiscuous mode \

@@ -43,7 +43,7 @@ fn words(kind: Kind) -> BoxedStrategy<String> {
             Just("all".to_owned())
         ]
         .boxed(),
-        Kind::PortList => list(31).boxed(),
+        Kind::PortList => list(vswitch::tables::MAX_PORTS as u16 - 1).boxed(),
         Kind::CoreList => list(1023).boxed(),
         Kind::Number(min, max) => prop_oneof![
             (min..=max).prop_map(|n| n.to_string()),

@@ -55,8 +55,8 @@ pub(crate) enum DeviceError {
     Vport(#[from] VportError),
     /// More than [`MAX_PORTS`].
     #[error(
-        "this switch has {MAX_PORTS} ports, subports included, and cannot have more: that is DPDK's limit for one process \
-         (RTE_MAX_ETHPORTS, fixed when DPDK is built); `port detach` one that is not needed, or have this one on another host"
+        "this switch has {MAX_PORTS} ports, subports included, and cannot have more; `port detach` one that is not needed, or have \
+         this one on another host"
     )]
     Full,
     /// Something is in the place of its socket.

@@ -7,6 +7,7 @@ mod error;
 mod presence;
 mod vport;
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vswitch::counters::{self, PortTotals};
@@ -27,6 +28,8 @@ pub(crate) use error::DeviceError;
 /// All ports, by number, and the workers that poll them.
 pub(crate) struct Devices {
     ports: Mutex<Ports>,
+    /// All numbers that ports have, or had, are below it.
+    numbers: AtomicUsize,
     pub(super) told: Told,
     workers: Workers,
     pool: Mempool,
@@ -42,6 +45,7 @@ impl Devices {
     pub(super) fn new(eal: Eal, pool: Mempool, workers: Workers, settings: &Settings) -> Self {
         Self {
             ports: Mutex::default(),
+            numbers: AtomicUsize::new(0),
             told: Told::default(),
             workers,
             pool,
@@ -113,6 +117,7 @@ impl Devices {
             return Err(DeviceError::SameDevice { name, port });
         }
         let zero = counters::total(&self.workers.counters(), id);
+        self.numbers.fetch_max(id.index() + 1, Relaxed);
         ports.insert(id, Device::new(port, settings, zero));
         Ok(id)
     }
@@ -364,6 +369,11 @@ impl Devices {
     /// The longest packet that a port takes, in bytes.
     pub(crate) fn mtu(&self, id: PortId) -> Result<u16, DeviceError> {
         mtu_of(&self.lock(), id)
+    }
+
+    /// The numbers that ports have, or had before they were detached.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = PortId> {
+        PortId::all().take(self.numbers.load(Relaxed))
     }
 
     /// The numbers of all ports.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Ports that are made of `set vport template`.
 
+use hashbrown::HashSet;
 use vswitch::tables::PortId;
 
 use super::devargs::Devargs;
@@ -52,11 +53,11 @@ fn next_device(
             .iter()
             .map(|(port, it)| (*port, Devargs(&it.settings.device)))
     };
+    let taken: HashSet<&str> = others().map(|(_, other)| other.name()).collect();
     let mut n = 0;
     let device = loop {
         let device = template.device(n, id, name)?;
-        let taken = others().any(|(_, other)| other.name() == Devargs(&device).name());
-        if !taken {
+        if !taken.contains(Devargs(&device).name()) {
             break device;
         }
         n += 1;

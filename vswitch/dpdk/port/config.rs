@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 //! From a [`PortConfig`] and what the device can do to a configured device.
 
+use std::ops::RangeInclusive;
+
 use super::PortError;
 use super::device::Device;
-use super::finisher::Finisher;
 use crate::dpdk::error::Errno;
 use crate::dpdk::pool::Mempool;
 use crate::dpdk::sys;
+use crate::io::Finishes;
 
 /// Descriptors per ring unless the driver or the configuration prefers another number: testpmd's choice too, which
 /// holds a burst of 64 for each of 16 polls.
@@ -22,16 +24,11 @@ const ETHERNET_HEADER_AND_CRC: u32 = 14 + 4;
 /// Drivers that send frames of several segments and do not say so: one copies them out, the other only frees them.
 const CHAINS_UNANNOUNCED: &[&str] = &["net_pcap", "net_null"];
 
-/// Drivers that hand over what a guest left undone, also where they are not asked to: net_vhost with `legacy-ol-flags=1`, and
-/// segments with `tso=1`.
-const UNASKED: &[&str] = &["net_vhost"];
-
 /// Drivers whose checksum "offload" is a loop over the whole payload, on the worker.
 const SOFTWARE_CHECKSUM: &[&str] = &["net_tap"];
 
-/// Drivers of virtio, on either side of it: a sender may leave checksums and segments to its receiver, who gets them as they are
-/// if it takes them.
-const VIRTIO: &[&str] = &["net_vhost", "net_virtio", "net_virtio_user"];
+/// Drivers of virtio: a sender may leave checksums and segments to its receiver, who gets them as they are if it takes them.
+const VIRTIO: &[&str] = &["net_virtio", "net_virtio_user"];
 
 /// Drivers over a device of the kernel's, which has the MTU: they carry longer frames than they say, and DPDK would refuse
 /// to tell them.
@@ -91,7 +88,7 @@ pub(super) struct Setup {
     /// Received frames may be unfinished.
     pub(super) unfinished: bool,
     /// What the device finishes of frames that leave by it.
-    pub(super) finisher: Finisher,
+    pub(super) finishes: Finishes,
     /// The driver sends frames of several segments.
     pub(super) chains: bool,
     /// Received frames are spread over the queues by the device.
@@ -128,7 +125,7 @@ impl Setup {
         if room < can.min_rx_bufsize {
             let driver = device.driver();
             return Err(PortError::BuffersTooSmall {
-                port: device.id(),
+                device: device.name().to_owned(),
                 driver,
                 room,
                 least: can.min_rx_bufsize,
@@ -144,9 +141,8 @@ impl Setup {
             txd: 0,
             rx_offloads,
             tx_offloads,
-            unfinished: rx_offloads & sys::ALKAID_RXO_L4_CKSUM != 0
-                || UNASKED.contains(&driver.as_str()),
-            finisher: Finisher::new(device.id(), &driver, tx_offloads),
+            unfinished: rx_offloads & sys::ALKAID_RXO_L4_CKSUM != 0,
+            finishes: finishes(tx_offloads),
             chains: can.tx_offload_capa & sys::ALKAID_TXO_MULTI_SEGS != 0
                 || CHAINS_UNANNOUNCED.contains(&driver.as_str()),
             rss: config.rxq > 1 && can.flow_type_rss_offloads & sys::ALKAID_RSS_FLOWS != 0,
@@ -291,6 +287,16 @@ fn tx_offloads(can: &sys::rte_eth_dev_info, config: &PortConfig, driver: &str) -
     wanted & can.tx_offload_capa
 }
 
+/// What a device with these offloads finishes.
+fn finishes(tx_offloads: u64) -> Finishes {
+    let segments = tx_offloads & sys::ALKAID_TXO_TCP_TSO != 0;
+    Finishes {
+        checksums: tx_offloads & sys::ALKAID_TXO_L4_CKSUM != 0,
+        segments_ipv4: segments,
+        segments_ipv6: segments,
+    }
+}
+
 /// The largest MTU that the device takes. Some name one beyond the longest frame that they take, which counts for
 /// DPDK when it configures them.
 fn max_mtu(can: &sys::rte_eth_dev_info) -> u16 {
@@ -325,16 +331,35 @@ fn check_range(
     least: u16,
     most: u16,
 ) -> Result<(), PortError> {
-    if (least..=most).contains(&asked) {
+    in_range(
+        device.name(),
+        &device.driver(),
+        setting,
+        asked,
+        least..=most,
+    )
+}
+
+/// # Errors
+/// When `asked` is not in `range`.
+pub(in crate::dpdk) fn in_range(
+    device: &str,
+    driver: &str,
+    setting: &'static str,
+    asked: u16,
+    range: RangeInclusive<u16>,
+) -> Result<(), PortError> {
+    if range.contains(&asked) {
         return Ok(());
     }
+    let (least, most) = range.into_inner();
     let range = match least == most {
         true => format!("{most} only"),
         false => format!("{least} to {most}"),
     };
     Err(PortError::Range {
-        port: device.id(),
-        driver: device.driver(),
+        device: device.to_owned(),
+        driver: driver.to_owned(),
         setting,
         asked: asked.into(),
         range,
@@ -357,7 +382,7 @@ fn check_descriptors(
                 limit.nb_align.max(1)
             );
             Err(PortError::Range {
-                port: device.id(),
+                device: device.name().to_owned(),
                 driver: device.driver(),
                 setting,
                 asked: asked.into(),

@@ -236,7 +236,7 @@ impl Device {
 
     pub(super) fn refused(&self, action: &'static str, errno: Errno) -> PortError {
         PortError::Refused {
-            port: self.id,
+            device: self.name.clone(),
             action,
             errno,
             said: String::new(),
@@ -256,8 +256,6 @@ impl Drop for Device {
             // Best effort: there is nobody to tell, and close stops what it can.
             let _ = self.stop();
         }
-        // SAFETY: the port is ours, watched or not.
-        unsafe { sys::alkaid_guest_forget(self.id) };
         // SAFETY: the port is ours; its queues are dropped, as each holds the device.
         let closed = unsafe { sys::rte_eth_dev_close(self.id) };
         if closed == 0 && !parent.is_null() && !has_ports(parent) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! [`PortError`]: why a port does not do what was asked.
 
+use std::path::PathBuf;
+
 use crate::dpdk::error::Errno;
 
 /// Why a port does not do what was asked.
@@ -22,23 +24,45 @@ pub enum PortError {
     /// The device is there, and all of its ports are taken.
     #[error("`{0}` has no port that is not attached already")]
     NoNewPort(String),
+    /// An argument of a vhost-user port that is wrong, or lacking.
+    #[error("`{device}`: {why}")]
+    Argument {
+        /// The port's name.
+        device: String,
+        /// Which, and what it takes.
+        why: String,
+    },
+    /// A vhost-user port's socket.
+    #[error("the socket {} cannot be opened: {why}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// DPDK's vhost library waits for 1,023 files at most: two for each socket that guests connect to, one for each guest that the
+    /// switch connects to.
+    #[error(
+        "DPDK's vhost library serves no more sockets: 511 that guests connect to, or 1023 that it connects to (`client=1`)"
+    )]
+    TooManySockets,
     /// It has to be configured first.
-    #[error("port {0} is not configured")]
-    NotConfigured(u16),
+    #[error("`{0}` is not configured")]
+    NotConfigured(String),
     /// It has to be stopped first.
-    #[error("port {0} is started")]
-    Started(u16),
+    #[error("`{0}` is started")]
+    Started(String),
     /// It has to be started first.
-    #[error("port {0} is not started")]
-    NotStarted(u16),
+    #[error("`{0}` is not started")]
+    NotStarted(String),
     /// Workers hold queues of it.
-    #[error("port {0} has queues in use")]
-    QueuesInUse(u16),
+    #[error("`{0}` has queues in use")]
+    QueuesInUse(String),
     /// The queue does not exist, or a worker has it.
-    #[error("{direction} queue {queue} of port {port} is {}", if *queue < *of { "taken" } else { "not there" })]
+    #[error("{direction} queue {queue} of `{device}` is {}", if *queue < *of { "taken" } else { "not there" })]
     Queue {
-        /// The port.
-        port: u16,
+        /// Its name.
+        device: String,
         /// `rx` or `tx`.
         direction: &'static str,
         /// The queue asked for.
@@ -47,10 +71,10 @@ pub enum PortError {
         of: u16,
     },
     /// A setting outside of what the device can do.
-    #[error("port {port} ({driver}): {setting} {asked} is out of range, it takes {range}")]
+    #[error("`{device}` ({driver}): {setting} {asked} is out of range, it takes {range}")]
     Range {
-        /// The port.
-        port: u16,
+        /// Its name.
+        device: String,
         /// The device's driver.
         driver: String,
         /// `rxq`, `txd`, `mtu`, ...
@@ -62,11 +86,11 @@ pub enum PortError {
     },
     /// Buffers smaller than the device fills.
     #[error(
-        "port {port} ({driver}): buffers have {room} bytes for a frame, the driver wants {least}"
+        "`{device}` ({driver}): buffers have {room} bytes for a frame, the driver wants {least}"
     )]
     BuffersTooSmall {
-        /// The port.
-        port: u16,
+        /// Its name.
+        device: String,
         /// The device's driver.
         driver: String,
         /// Bytes of a buffer behind its headroom.
@@ -75,10 +99,10 @@ pub enum PortError {
         least: u32,
     },
     /// DPDK or the driver refused, with what it said about it.
-    #[error("port {port}: {action}: {errno}{}{said}", if said.is_empty() { "" } else { ": " })]
+    #[error("`{device}`: {action}: {errno}{}{said}", if said.is_empty() { "" } else { ": " })]
     Refused {
-        /// The port.
-        port: u16,
+        /// Its name.
+        device: String,
         /// What was tried, as `start`.
         action: &'static str,
         /// DPDK's error code.

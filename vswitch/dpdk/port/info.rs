@@ -6,9 +6,11 @@ use std::mem::MaybeUninit;
 use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::backing::LinkOf;
 use super::config::Setup;
 use super::device::Device;
 use crate::dpdk::sys;
+use crate::io::Finishes;
 use crate::wire::addr::Mac;
 
 /// The state of a link.
@@ -64,8 +66,6 @@ pub struct PortStats {
 /// What a port is and how it is configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortInfo {
-    /// DPDK's number.
-    pub id: u16,
     /// The device's name.
     pub name: String,
     /// The driver's name.
@@ -100,17 +100,13 @@ pub struct PortInfo {
 
 /// A port's link, for another thread than the one that has the port. It does not keep the device.
 #[derive(Clone, Debug)]
-pub struct LinkWatch(pub(super) Weak<Device>);
+pub struct LinkWatch(pub(super) Weak<dyn LinkOf>);
 
 impl LinkWatch {
     /// True if the port is started and its link is up. Waits for nobody who configures or starts the port, nor for a change
     /// of another. If the port is dropped meanwhile, its device closes in here.
     pub fn is_up(&self) -> bool {
-        let Some(device) = self.0.upgrade() else {
-            return false;
-        };
-        // Who stops it meanwhile has said so before the link is looked at, or after.
-        device.is_started() && link(&device).up && device.is_started()
+        self.0.upgrade().is_some_and(|link| link.is_up())
     }
 
     /// True if the port is no more.
@@ -157,7 +153,6 @@ pub(super) fn info(device: &Device, setup: Option<&Setup>) -> PortInfo {
     let can = device.capabilities().ok();
     let (offloads, fallbacks) = setup.map(in_words).unwrap_or_default();
     PortInfo {
-        id: device.id(),
         name: device.name().to_owned(),
         driver: device.driver(),
         mac: device.mac(),
@@ -204,17 +199,6 @@ fn in_words(setup: &Setup) -> (Vec<&'static str>, Vec<&'static str>) {
             "TCP and UDP checksums that its guest leaves undone are made by the driver, or by the switch as they arrive",
         );
     }
-    let finishes = setup.finisher.now();
-    tell(
-        finishes.checksums,
-        "takes frames whose TCP and UDP checksums another guest left undone",
-        "TCP and UDP checksums that another guest left undone are made in software before they leave by it",
-    );
-    tell(
-        finishes.segments_ipv4,
-        "takes TCP packets that another guest left to be cut into segments",
-        "TCP packets that another guest left to be cut are cut in software before they leave by it",
-    );
     if setup.rxq > 1 {
         tell(
             setup.rss,
@@ -222,6 +206,7 @@ fn in_words(setup: &Setup) -> (Vec<&'static str>, Vec<&'static str>) {
             "received frames come to whatever queue the driver chooses: it has no RSS",
         );
     }
+    tell_finishes(setup.finishes, &mut offloads, &mut fallbacks);
     if rx(sys::ALKAID_RXO_SCATTER) {
         offloads.push("spreads a received frame that is longer than a buffer over several");
     }
@@ -246,4 +231,24 @@ fn in_words(setup: &Setup) -> (Vec<&'static str>, Vec<&'static str>) {
         fallbacks.push("the switch alone heeds the MTU: the driver has none");
     }
     (offloads, fallbacks)
+}
+
+/// What becomes of what another guest left undone, a sentence each.
+pub(in crate::dpdk) fn tell_finishes(
+    finishes: Finishes,
+    offloads: &mut Vec<&'static str>,
+    fallbacks: &mut Vec<&'static str>,
+) {
+    match finishes.checksums {
+        true => offloads.push("takes frames whose TCP and UDP checksums another guest left undone"),
+        false => fallbacks.push(
+            "TCP and UDP checksums that another guest left undone are made in software before they leave by it",
+        ),
+    }
+    match finishes.segments_ipv4 {
+        true => offloads.push("takes TCP packets that another guest left to be cut into segments"),
+        false => fallbacks.push(
+            "TCP packets that another guest left to be cut are cut in software before they leave by it",
+        ),
+    }
 }

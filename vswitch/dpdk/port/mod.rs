@@ -1,46 +1,39 @@
 // SPDX-License-Identifier: MIT
-//! [`Port`]: a device that DPDK drives.
+//! [`Port`]: a device that DPDK drives, or a socket of its vhost library.
 //!
 //! A port is attached, configured, started; then its queues are taken, once each, and moved to workers. What a
 //! worker might be using cannot be changed: a port stops, and is configured again, only after its queues came back.
 //! The device closes when the port and all of its queues are dropped.
 
+mod backing;
 mod config;
 mod device;
+mod ends;
 mod error;
-mod finisher;
+mod ethdev;
 mod info;
 mod queue;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::eal::Eal;
-use super::log;
 use super::pool::Mempool;
-use super::sys;
-use crate::io::{Frames, MAX_BURST, RxQueue};
+use super::vhost::{self, Vhost};
 use crate::wire::addr::Mac;
 
+pub(super) use backing::{Backing, LinkOf};
 pub use config::PortConfig;
-use config::Setup;
-use device::Device;
+pub(super) use config::in_range;
+pub use ends::{PortRx, PortTx};
 pub use error::PortError;
+use ethdev::Ethdev;
+pub(super) use info::tell_finishes;
 pub use info::{Link, LinkWatch, PortInfo, PortStats};
-pub use queue::{PortRx, PortTx};
 
-/// The driver whose sockets take what arrives on, and leaves by, any interface of the kernel's until they are bound to their own
-/// (DPDK 22.11): those frames wait in its rings.
-const HEARS_OTHERS: &str = "net_af_packet";
-
-/// Most frames that are thrown away when a port starts, per queue: more than a ring has, and the end of it under a flood.
-const MOST_WAITING: usize = 1 << 16;
-
-/// A device's port, and the right to change it. Belongs to the control side; workers get its queues.
+/// A port, and the right to change it. Belongs to the control side; workers get its queues.
 #[derive(Debug)]
 pub struct Port {
-    device: Arc<Device>,
-    setup: Option<Setup>,
+    backing: Box<dyn Backing>,
     /// One lease per queue: a second reference to it is with a worker.
     rx: Vec<Arc<()>>,
     tx: Vec<Arc<()>>,
@@ -48,45 +41,42 @@ pub struct Port {
 
 impl Port {
     /// Makes DPDK look for a device and take it: `net_pcap0,rx_pcap=in.pcap`, `net_tap0,iface=tap0`, `0000:03:00.0`.
+    /// `net_vhost0,iface=/run/vm.sock` opens a socket for a guest.
     /// Relative file names are relative to the working directory. Returns the device's ports in the order of their
     /// numbers; most devices have one.
     ///
     /// # Errors
-    /// When no driver takes it, or all of its ports are taken already.
+    /// When no driver takes it, or all of its ports are taken already, or the socket cannot be opened.
     pub fn attach(eal: &Eal, devargs: &str) -> Result<Vec<Self>, PortError> {
-        Ok(device::attach(eal, devargs)?
-            .into_iter()
-            .map(Self::new)
-            .collect())
+        if vhost::names_vhost(devargs) {
+            return Ok(vec![Self::new(Vhost::attach(eal, devargs)?)]);
+        }
+        let devices = Ethdev::attach(eal, devargs)?.into_iter();
+        Ok(devices.map(Self::new).collect())
     }
 
     /// The ports that DPDK found when it started (`--vdev`, `-a`, all of PCI) and that are not taken yet.
     pub fn probed(eal: &Eal) -> Vec<Self> {
-        device::probed(eal).into_iter().map(Self::new).collect()
+        let devices = Ethdev::probed(eal).into_iter();
+        devices.map(Self::new).collect()
     }
 
-    fn new(device: Device) -> Self {
+    fn new(backing: impl Backing + 'static) -> Self {
         Self {
-            device: Arc::new(device),
-            setup: None,
+            backing: Box::new(backing),
             rx: Vec::new(),
             tx: Vec::new(),
         }
     }
 
-    /// DPDK's number of the port.
-    pub fn id(&self) -> u16 {
-        self.device.id()
-    }
-
     /// The device's name: `net_pcap0`, `0000:03:00.0`.
     pub fn name(&self) -> &str {
-        self.device.name()
+        self.backing.name()
     }
 
     /// True between [`Port::start`] and [`Port::stop`].
     pub fn is_started(&self) -> bool {
-        self.device.is_started()
+        self.backing.is_started()
     }
 
     /// Sets queues, ring sizes, MTU and offloads. `pool` provides the buffers of received frames; unless
@@ -95,13 +85,13 @@ impl Port {
     /// # Errors
     /// When the port is started or a worker has one of its queues, or what is asked is more than the device can do.
     pub fn configure(&mut self, config: &PortConfig, pool: &Mempool) -> Result<(), PortError> {
-        self.check_stopped()?;
-        self.setup = None;
-        let (setup, said) = log::captured(|| Setup::apply(&self.device, config, pool));
-        let setup = setup.map_err(|e| e.saying(said))?;
-        self.rx = (0..setup.rxq).map(|_| Arc::default()).collect();
-        self.tx = (0..setup.txq).map(|_| Arc::default()).collect();
-        self.setup = Some(setup);
+        if self.is_started() {
+            return Err(PortError::Started(self.name().to_owned()));
+        }
+        self.check_idle()?;
+        let (rxq, txq) = self.backing.configure(config, pool)?;
+        self.rx = (0..rxq).map(|_| Arc::default()).collect();
+        self.tx = (0..txq).map(|_| Arc::default()).collect();
         Ok(())
     }
 
@@ -110,37 +100,10 @@ impl Port {
     /// # Errors
     /// When it is not configured or started already, or the driver refuses.
     pub fn start(&mut self) -> Result<(), PortError> {
-        let id = self.id();
-        let setup = self.setup.as_mut().ok_or(PortError::NotConfigured(id))?;
-        if self.device.is_started() {
-            return Err(PortError::Started(id));
+        match self.is_started() {
+            true => Err(PortError::Started(self.name().to_owned())),
+            false => self.backing.start(),
         }
-        let (started, said) = log::captured(|| self.device.start());
-        started.map_err(|e| e.saying(said))?;
-        setup.finisher.watch();
-        setup.promisc = self.device.set_promiscuous(setup.promisc_wanted);
-        if setup.groups_wanted {
-            setup.groups = self.device.receive_groups();
-        }
-        if self.device.driver() == HEARS_OTHERS {
-            self.forget_waiting()?;
-        }
-        Ok(())
-    }
-
-    /// Throws away what has arrived before the port started, as hardware does.
-    fn forget_waiting(&mut self) -> Result<(), PortError> {
-        for queue in 0..self.rx.len() as u16 {
-            let mut rx = self.take_rx(queue)?;
-            let mut frames = Frames::new();
-            for _ in 0..MOST_WAITING / MAX_BURST {
-                if rx.rx_burst(&mut frames, MAX_BURST) == 0 {
-                    break;
-                }
-                frames.clear();
-            }
-        }
-        Ok(())
     }
 
     /// Stops it. It may be started again, with the same configuration.
@@ -148,12 +111,11 @@ impl Port {
     /// # Errors
     /// When it is not started, or a worker has one of its queues: a driver must not stop while it is polled.
     pub fn stop(&mut self) -> Result<(), PortError> {
-        if !self.device.is_started() {
-            return Err(PortError::NotStarted(self.id()));
+        if !self.is_started() {
+            return Err(PortError::NotStarted(self.name().to_owned()));
         }
         self.check_idle()?;
-        let (stopped, said) = log::captured(|| self.device.stop());
-        stopped.map_err(|e| e.saying(said))
+        self.backing.stop()
     }
 
     /// Whether dropping the port closes its device at once.
@@ -161,11 +123,10 @@ impl Port {
     /// # Errors
     /// When a worker has one of its queues: then the device closes when the last one is dropped.
     pub fn check_idle(&mut self) -> Result<(), PortError> {
-        let id = self.id();
         let mut leases = self.rx.iter_mut().chain(&mut self.tx);
         match leases.all(|lease| Arc::get_mut(lease).is_some()) {
             true => Ok(()),
-            false => Err(PortError::QueuesInUse(id)),
+            false => Err(PortError::QueuesInUse(self.name().to_owned())),
         }
     }
 
@@ -174,9 +135,8 @@ impl Port {
     /// # Errors
     /// When the port is not started, has no such queue, or the queue is taken.
     pub fn take_rx(&mut self, queue: u16) -> Result<PortRx, PortError> {
-        let lease = lease(&self.device, &mut self.rx, "rx", queue)?;
-        let looks = self.setup.as_ref().is_some_and(|setup| setup.unfinished);
-        Ok(PortRx::new(Arc::clone(&self.device), lease, queue, looks))
+        let lease = lease(&*self.backing, &mut self.rx, "rx", queue)?;
+        self.backing.rx(queue, lease)
     }
 
     /// The sending end of queue `queue`, for one worker. Dropping it gives it back.
@@ -184,11 +144,8 @@ impl Port {
     /// # Errors
     /// When the port is not started, has no such queue, or the queue is taken.
     pub fn take_tx(&mut self, queue: u16) -> Result<PortTx, PortError> {
-        let lease = lease(&self.device, &mut self.tx, "tx", queue)?;
-        let setup = self.setup.as_ref();
-        let (chains, finisher) = setup.map(|it| (it.chains, it.finisher)).unwrap_or_default();
-        let device = Arc::clone(&self.device);
-        Ok(PortTx::new(device, lease, queue, chains, finisher))
+        let lease = lease(&*self.backing, &mut self.tx, "tx", queue)?;
+        self.backing.tx(queue, lease)
     }
 
     /// Receives everything, or only what is for the port's own MAC address.
@@ -196,90 +153,63 @@ impl Port {
     /// # Errors
     /// When the driver refuses. A device without the notion receives everything always: no error.
     pub fn set_promiscuous(&mut self, on: bool) -> Result<(), PortError> {
-        let promisc = self.device.set_promiscuous(on);
-        if let Some(setup) = &mut self.setup {
-            setup.promisc_wanted = on;
-            setup.promisc = promisc;
-        }
-        match promisc {
-            Err(errno) if !errno.is_unsupported() => {
-                Err(self.device.refused("promiscuous mode", errno))
-            }
-            _ => Ok(()),
-        }
+        self.backing.set_promiscuous(on)
     }
 
     /// Its MAC address; zero if it has none.
     pub fn mac(&self) -> Mac {
-        self.device.mac()
+        self.backing.mac()
     }
 
     /// The largest payload of a frame that it takes, in bytes (1500 for plain Ethernet).
     pub fn mtu(&self) -> u16 {
-        self.device.mtu()
+        self.backing.mtu()
     }
 
     /// The state of its link, as far as known: never waits for it.
     pub fn link(&self) -> Link {
-        info::link(&self.device)
+        self.backing.link()
     }
 
     /// The same for another thread.
     pub fn watch_link(&self) -> LinkWatch {
-        LinkWatch(Arc::downgrade(&self.device))
+        LinkWatch(Arc::downgrade(&self.backing.link_of()))
     }
 
     /// The device's counters. They are the driver's: what they leave out, nobody knows.
     pub fn stats(&self) -> PortStats {
-        info::stats(&self.device)
+        self.backing.stats()
     }
 
     /// Sets all counters to zero, as far as the driver can.
     pub fn clear_stats(&mut self) {
-        self.device.unsendable.store(0, Relaxed);
-        // SAFETY: the port is ours until `device` drops. Drivers without it leave their counters.
-        unsafe { sys::rte_eth_stats_reset(self.id()) };
+        self.backing.clear_stats();
     }
 
     /// What it is and how it is configured, in words.
     pub fn info(&self) -> PortInfo {
-        info::info(&self.device, self.setup.as_ref())
-    }
-
-    fn check_stopped(&mut self) -> Result<(), PortError> {
-        if self.device.is_started() {
-            return Err(PortError::Started(self.id()));
-        }
-        self.check_idle()
+        self.backing.info()
     }
 }
 
 /// A second reference to queue `queue`'s lease, if nobody has one and the port is started.
 fn lease(
-    device: &Device,
+    port: &dyn Backing,
     leases: &mut [Arc<()>],
     direction: &'static str,
     queue: u16,
 ) -> Result<Arc<()>, PortError> {
-    let port = device.id();
-    if !device.is_started() {
-        return Err(PortError::NotStarted(port));
+    let name = || port.name().to_owned();
+    if !port.is_started() {
+        return Err(PortError::NotStarted(name()));
     }
     let of = leases.len() as u16; // made from a u16
-    let error = PortError::Queue {
-        port,
+    let lease = leases.get_mut(usize::from(queue));
+    let free = lease.and_then(|it| Arc::get_mut(it).is_some().then(|| Arc::clone(it)));
+    free.ok_or_else(|| PortError::Queue {
+        device: name(),
         direction,
         queue,
         of,
-    };
-    let lease = leases.get_mut(usize::from(queue)).ok_or(error)?;
-    if Arc::get_mut(lease).is_none() {
-        return Err(PortError::Queue {
-            port,
-            direction,
-            queue,
-            of,
-        });
-    }
-    Ok(Arc::clone(lease))
+    })
 }

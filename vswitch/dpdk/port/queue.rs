@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: MIT
-//! [`PortRx`] and [`PortTx`]: the two ends of a queue. One call into DPDK per burst.
+//! [`EthdevRx`] and [`EthdevTx`]: the two ends of a queue of a driver's. One call into DPDK per burst.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::device::Device;
-use super::finisher::Finisher;
 use crate::dpdk::mbuf::Mbuf;
 use crate::dpdk::sys;
 use crate::io::{Finishes, Frames, RxQueue, TxQueue};
 
-/// The receiving end of one queue, see [`super::Port::take_rx`].
+/// The receiving end of one queue.
 #[derive(Debug)]
-pub struct PortRx {
+pub struct EthdevRx {
     port: u16,
     queue: u16,
     /// The driver may hand over frames that are unfinished.
@@ -23,7 +22,7 @@ pub struct PortRx {
     _device: Arc<Device>,
 }
 
-impl PortRx {
+impl EthdevRx {
     pub(super) fn new(device: Arc<Device>, lease: Arc<()>, queue: u16, looks: bool) -> Self {
         Self {
             port: device.id(),
@@ -36,15 +35,7 @@ impl PortRx {
     }
 }
 
-/// Whether there is an unfinished frame among these, which have just arrived. Each that there is says so itself from here on.
-#[inline]
-fn find_unfinished(frames: &mut [Mbuf]) -> bool {
-    let flags = frames.iter().fold(0, |flags, frame| flags | frame.flags());
-    let take_over = |found, frame: &mut Mbuf| found | frame.take_over();
-    Mbuf::may_be_left(flags) && frames.iter_mut().fold(false, take_over)
-}
-
-impl RxQueue for PortRx {
+impl RxQueue for EthdevRx {
     type Frame = Mbuf;
 
     #[inline]
@@ -62,7 +53,7 @@ impl RxQueue for PortRx {
         // SAFETY: DPDK wrote that many mbufs behind the others and gave them away.
         unsafe { into.set_len(held + received) };
         if self.looks {
-            self.found = find_unfinished(&mut into[held..]);
+            self.found = Mbuf::find_unfinished(&mut into[held..]);
         }
         received
     }
@@ -73,31 +64,31 @@ impl RxQueue for PortRx {
     }
 }
 
-/// The sending end of one queue, see [`super::Port::take_tx`].
+/// The sending end of one queue.
 #[derive(Debug)]
-pub struct PortTx {
+pub struct EthdevTx {
     port: u16,
     queue: u16,
     /// The driver takes frames of several segments. If not, they are moved into one before.
     chains: bool,
-    finisher: Finisher,
+    finishes: Finishes,
     _lease: Arc<()>,
     device: Arc<Device>,
 }
 
-impl PortTx {
+impl EthdevTx {
     pub(super) fn new(
         device: Arc<Device>,
         lease: Arc<()>,
         queue: u16,
         chains: bool,
-        finisher: Finisher,
+        finishes: Finishes,
     ) -> Self {
         Self {
             port: device.id(),
             queue,
             chains,
-            finisher,
+            finishes,
             _lease: lease,
             device,
         }
@@ -149,7 +140,7 @@ impl PortTx {
     }
 }
 
-impl TxQueue for PortTx {
+impl TxQueue for EthdevTx {
     type Frame = Mbuf;
 
     /// Besides what a full ring refuses, frames that do not fit one buffer remain, last, if the driver does not
@@ -164,14 +155,14 @@ impl TxQueue for PortTx {
     }
 
     fn finishes(&self) -> Finishes {
-        self.finisher.now()
+        self.finishes
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dpdk::{Eal, Mempool, Port, PortConfig};
+    use crate::dpdk::{Eal, Mempool, Port, PortConfig, PortTx};
     use crate::io::Frame;
 
     /// Starts DPDK, which is possible once: the other tests over devices are in `tests/dpdk.rs`. This one is here
@@ -196,7 +187,10 @@ mod tests {
         port.configure(&PortConfig::default(), &pool).unwrap();
         port.start().unwrap();
         let (mut rx, mut tx) = (port.take_rx(0).unwrap(), port.take_tx(0).unwrap());
-        tx.chains = false;
+        let PortTx::Ethdev(ethdev) = &mut tx else {
+            panic!("not a driver's");
+        };
+        ethdev.chains = false;
 
         let frame = |parts: &[&[u8]]| {
             let mut segments = parts.iter().map(|part| {

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::tables::{MAX_PORTS, PortId};
+use crate::tables::{MAX_PORTS, PortId, by_port};
 
 /// Errors that one worker tells one port of per second, as long as it provokes them, and at once after a pause. A
 /// traceroute of 30 hops provokes 90.
@@ -40,22 +40,22 @@ impl Bucket {
 /// What one worker has told each port, and copied of it.
 pub struct Limiter {
     /// Errors.
-    errors: [Bucket; MAX_PORTS],
+    errors: Box<[Bucket; MAX_PORTS]>,
     /// Frames of its guest that were copied.
-    copied: [Bucket; MAX_PORTS],
+    copied: Box<[Bucket; MAX_PORTS]>,
     /// When the guest was last told of its router.
-    router: [Option<Instant>; MAX_PORTS],
+    router: Box<[Option<Instant>; MAX_PORTS]>,
     /// How many bursts it sent by its router, modulo [`ROUTER_BURSTS`].
-    bursts: [u16; MAX_PORTS],
+    bursts: Box<[u16; MAX_PORTS]>,
 }
 
 impl Default for Limiter {
     fn default() -> Self {
         Self {
-            errors: [Bucket::default(); MAX_PORTS],
-            copied: [Bucket::default(); MAX_PORTS],
-            router: [None; MAX_PORTS],
-            bursts: [0; MAX_PORTS],
+            errors: by_port(Bucket::default),
+            copied: by_port(Bucket::default),
+            router: by_port(|| None),
+            bursts: by_port(|| 0),
         }
     }
 }

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""A guest of vhost-user without a machine, and without a process of its own: its memory, its virtqueues (virtio 1.1 section 2.6, split) and
+what it says by its socket (QEMU's docs/interop/vhost-user.rst) are all written here, so that any of them can be wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import socket
+import struct
+from pathlib import Path
+
+from program import DEADLINE
+
+RX, TX = 0, 1
+"""Its virtqueues: what it receives from, and what it sends by."""
+
+SIZE = 64
+"""Descriptors of a virtqueue."""
+
+NEXT, WRITE, INDIRECT = 1, 2, 4
+"""Flags of a descriptor."""
+
+MRG_RXBUF, INDIRECT_DESC, VERSION_1 = 1 << 15, 1 << 28, 1 << 32
+"""Features (virtio 1.1 section 5.1.3, and 6)."""
+
+GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
+SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = 8, 9, 10, 11, 12, 13
+"""Requests."""
+
+_HEADER = struct.Struct("<III")
+_DESCRIPTOR = struct.Struct("<QIHH")
+_NET_HEADER = 12
+"""Bytes in front of each frame (virtio 1.1 section 5.1.6)."""
+
+_BUFFER, _RING = 2048, 0x4000
+_AVAIL, _USED, _BUFFERS = 0x1000, 0x2000, 2 * _RING
+_MEMORY = _BUFFERS + 2 * SIZE * _BUFFER
+PHYSICAL = 0x1000_0000
+"""Where its memory begins, for descriptors."""
+_VIRTUAL = 0x7F00_0000_0000
+"""The same in its own program, for the addresses of its virtqueues."""
+
+
+class Frontend:
+    """Connects to a switch, and sets its card up unless `plug` is false."""
+
+    def __init__(self, path: Path, features: int = VERSION_1 | MRG_RXBUF, plug: bool = True):
+        self.features = features
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(DEADLINE)
+        self.socket.connect(str(path))
+        self.file = os.memfd_create("guest")
+        os.ftruncate(self.file, _MEMORY)
+        self.memory = mmap.mmap(self.file, _MEMORY)
+        self.events = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(4)]
+        self.next, self.seen = [0, 0], [0, 0]
+        if plug:
+            self.plug()
+
+    # --- what it says
+
+    def say(self, request: int, payload: bytes = b"", files=()) -> None:
+        message = _HEADER.pack(request, 1, len(payload)) + payload
+        socket.send_fds(self.socket, [message], list(files))
+
+    def ask(self, request: int, payload: bytes = b"") -> bytes:
+        self.say(request, payload)
+        header = self.socket.recv(_HEADER.size, socket.MSG_WAITALL)
+        return self.socket.recv(_HEADER.unpack(header)[2], socket.MSG_WAITALL)
+
+    def plug(self) -> None:
+        (offered,) = struct.unpack("<Q", self.ask(GET_FEATURES))
+        assert self.features & ~offered == 0, hex(offered)
+        self.say(SET_OWNER)
+        self.say(SET_FEATURES, struct.pack("<Q", self.features))
+        self.say(SET_MEM_TABLE, struct.pack("<IIQQQQ", 1, 0, PHYSICAL, _MEMORY, _VIRTUAL, 0), [self.file])
+        for ring in (RX, TX):
+            at = _VIRTUAL + ring * _RING
+            self.say(SET_VRING_NUM, struct.pack("<II", ring, SIZE))
+            self.say(SET_VRING_BASE, struct.pack("<II", ring, 0))
+            self.say(SET_VRING_ADDR, struct.pack("<IIQQQQ", ring, 0, at, at + _USED, at + _AVAIL, 0))
+            self.say(SET_VRING_CALL, struct.pack("<Q", ring), [self.events[2 * ring]])
+            self.say(SET_VRING_KICK, struct.pack("<Q", ring), [self.events[2 * ring + 1]])
+        for slot in range(SIZE):
+            self.describe(RX, slot, self.buffer(RX, slot), _BUFFER, WRITE)
+            self.offer(RX, slot)
+
+    def unplug(self) -> None:
+        """Its driver stops; the connection stays."""
+        for ring in (RX, TX):
+            self.ask(GET_VRING_BASE, struct.pack("<II", ring, 0))
+
+    def close(self) -> None:
+        """It is gone, as when its program was killed."""
+        self.socket.close()
+        self.memory.close()
+        for file in (self.file, *self.events):
+            os.close(file)
+
+    def is_refused(self) -> bool:
+        """The switch has ended the connection."""
+        with contextlib.suppress(ConnectionError):
+            return self.socket.recv(1) == b""
+        return True
+
+    # --- its virtqueues
+
+    @staticmethod
+    def buffer(ring: int, slot: int) -> int:
+        return _BUFFERS + (ring * SIZE + slot) * _BUFFER
+
+    def describe(self, ring: int, slot: int, at: int, length: int, flags: int = 0, next: int = 0) -> None:
+        """Writes a descriptor; `at` counts from the begin of its memory."""
+        _DESCRIPTOR.pack_into(self.memory, ring * _RING + slot * _DESCRIPTOR.size, (PHYSICAL + at) % 2**64, length, flags, next)
+
+    def offer(self, ring: int, slot: int, ahead: int = 1) -> None:
+        """Makes a descriptor available, and the `ahead - 1` entries behind it, whatever they say."""
+        at = ring * _RING + _AVAIL
+        struct.pack_into("<H", self.memory, at + 4 + 2 * (self.next[ring] % SIZE), slot)
+        self.next[ring] = (self.next[ring] + ahead) % 2**16
+        struct.pack_into("<H", self.memory, at + 2, self.next[ring])
+
+    def used(self, ring: int) -> int:
+        """How many the switch has used, modulo 65,536."""
+        return struct.unpack_from("<H", self.memory, ring * _RING + _USED + 2)[0]
+
+    def send(self, frame: bytes) -> None:
+        slot = self.next[TX] % SIZE
+        at = self.buffer(TX, slot)
+        self.memory[at : at + _NET_HEADER + len(frame)] = bytes(_NET_HEADER) + frame
+        self.describe(TX, slot, at, _NET_HEADER + len(frame))
+        self.offer(TX, slot)
+
+    def receive(self) -> list[bytes]:
+        """What has come since. Frames of one buffer each."""
+        frames = []
+        while self.seen[RX] != self.used(RX):
+            slot, length = struct.unpack_from("<II", self.memory, _USED + 4 + 8 * (self.seen[RX] % SIZE))
+            at = self.buffer(RX, slot)
+            frames.append(self.memory[at + _NET_HEADER : at + length])
+            self.seen[RX] = (self.seen[RX] + 1) % 2**16
+            self.offer(RX, slot)
+        return frames

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: MIT
+"""Guests behind vhost-user sockets: as many as a host has, and such as end, or lie, in the midst of their traffic. `test_kinds` has what
+they send and get, `test_offloads` what they leave undone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from urllib.request import urlopen
+
+import pytest
+
+import goal
+from frames import udp
+from frontend import INDIRECT, INDIRECT_DESC, MRG_RXBUF, NEXT, RX, SIZE, TX, VERSION_1, WRITE, Frontend
+from guests import NET, NETWORK
+from plan import A, Subnet
+from program import environment, eventually
+from switch import free_port
+
+GUESTS = 500
+SUBNETS = Subnet(5), Subnet(6)
+
+
+def null_site(switches, *config: str, **named):
+    """A switch whose uplink goes nowhere."""
+    return switches(["port attach net_null0", "set vtep 192.0.2.1/24 port 0", *config, "start"], **named)
+
+
+@pytest.fixture
+def frontends():
+    """Connects guests, and ends them all."""
+    with contextlib.ExitStack() as all:
+
+        def connect(*arguments, **named) -> Frontend:
+            guest = Frontend(*arguments, **named)
+            all.callback(lambda: guest.file is None or guest.close())
+            return guest
+
+        yield connect
+
+
+def end(guest: Frontend) -> None:
+    guest.close()
+    guest.file = None
+
+
+def up(switch) -> set[int]:
+    return {row["port"] for row in switch.show("ports") if row["link"] == "up" and row["port"]}
+
+
+def trade(a, to_a, b, to_b, mark: int) -> None:
+    """A frame each way between two guests of this switch."""
+    for (src, sends), (dst, gets) in (((a, to_a), (b, to_b)), ((b, to_b), (a, to_a))):
+        frame = udp(src, dst, payload=f"{mark:08}".encode())
+        sends.send(frame)
+        got = eventually(f"{dst.id} gets what {src.id} sent", gets.receive)
+        assert got == [frame], (src, dst)
+
+
+def test_five_hundred_guests(switches, frontends, tmp_path):
+    """All connected, each with traffic to another."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    metrics = free_port()
+    switch = null_site(
+        switches,
+        f"set vport template net_vhost{{n}},iface={folder}/{{name}}",
+        f"set metrics listen 127.0.0.1:{metrics}",
+        memory=256,
+    )
+    guests = [subnet.guest(A, n) for subnet in SUBNETS for n in range(1, GUESTS // 2 + 1)]
+    states = [goal.port(guest) for guest in guests]
+    switch.push(*[state for subnet in SUBNETS for state in (goal.vpc(subnet), goal.subnet(subnet))], *states)
+    eventually("each has its socket", lambda: switch.show("pending") == [] and len(switch.show("ports")) == 1 + GUESTS, 60)
+    cards = {guest: frontends(folder / guest.id) for guest in guests}
+    eventually("each is connected", lambda: len(up(switch)) == GUESTS, 60)
+    for number, (a, b) in enumerate(zip(guests, [*guests[1 : GUESTS // 2], guests[0], *guests[GUESTS // 2 + 1 :], guests[GUESTS // 2]])):
+        trade(a, cards[a], b, cards[b], number)
+    counters = switch.counters()
+    counters.assert_balanced()
+    rows = [row for port, row in counters.ports.items() if port]
+    assert all((row["rx_packets"], row["tx_packets"]) == (2, 2) for row in rows)
+    with urlopen(f"http://127.0.0.1:{metrics}/metrics") as answer:
+        text = answer.read().decode()
+    assert text.count("alkaid_port_up{") == GUESTS + 1
+    # No more than there can be: the switch says so, and takes it when another has gone.
+    more = [Subnet(7).guest(A, n) for n in range(1, 13)]
+    switch.push(goal.vpc(Subnet(7)), goal.subnet(Subnet(7)), *map(goal.port, more))
+    eventually("eleven fit", lambda: len(switch.show("ports")) == 1 + 511)
+    eventually("the last does not", lambda: ["no more sockets" in row["reason"] for row in switch.show("pending")] == [True])
+    switch.accept(*map(goal.delete, states[:100]))
+    eventually("it does now", lambda: switch.show("pending") == [], 60)
+    for guest in guests[:100]:
+        assert not (folder / guest.id).exists() and cards[guest].is_refused()
+    assert len(up(switch)) == GUESTS - 100
+    trade(guests[100], cards[guests[100]], guests[101], cards[guests[101]], 7)
+    switch.terminate()
+    assert list(folder.iterdir()) == []
+
+
+def two_guests(switches, tmp_path, *config: str):
+    """A switch with two sockets, and their paths."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    paths = [folder / name for name in "ab"]
+    lines = [line for n, path in enumerate(paths, 1) for line in (f"port attach net_vhost{n},iface={path}", f"port bind {n} {NET.guest(A, n).id}")]
+    switch = null_site(switches, *lines, *config)
+    switch.accept(*NETWORK, *[goal.port(NET.guest(A, n)) for n in (1, 2)])
+    return switch, *paths
+
+
+ONE, TWO = NET.guest(A, 1), NET.guest(A, 2)
+
+
+def test_a_socket_has_one_guest(switches, frontends, tmp_path):
+    switch, a, b = two_guests(switches, tmp_path)
+    first, other = frontends(a), frontends(b)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    trade(ONE, first, TWO, other, 1)
+    second = frontends(a)
+    third = frontends(a, plug=False)
+    assert third.is_refused()
+    for mark in range(20):
+        trade(ONE, first, TWO, other, mark)
+    second.send(udp(ONE, TWO))
+    assert second.used(TX) == 0 and other.receive() == []
+    end(second)
+    end(first)
+    eventually("the first is missed", lambda: up(switch) == {2})
+    again = frontends(a)
+    eventually("its successor is not", lambda: up(switch) == {1, 2})
+    trade(ONE, again, TWO, other, 2)
+    # A machine starts anew, without connecting anew.
+    again.unplug()
+    eventually("its driver is away", lambda: up(switch) == {2})
+    again.next, again.seen = [0, 0], [0, 0]
+    again.memory[:0x8000] = bytes(0x8000)
+    again.plug()
+    eventually("it is back", lambda: up(switch) == {1, 2})
+    trade(ONE, again, TWO, other, 3)
+    switch.terminate()
+
+
+def lies(guest: Frontend):
+    """What rings may say that makes no sense: a name, and how."""
+
+    def indirect(length: int):
+        guest.describe(TX, 0, guest.buffer(TX, 1), length, INDIRECT)
+        guest.offer(TX, 0)
+
+    def one(at: int, length: int, flags: int = 0, next: int = 0):
+        guest.describe(TX, 0, at, length, flags, next)
+        guest.offer(TX, 0)
+
+    def loop():
+        guest.describe(TX, 1, guest.buffer(TX, 1), 100, NEXT, 0)
+        one(guest.buffer(TX, 0), 100, NEXT, 1)
+
+    def rx(at: int, length: int, flags: int):
+        for slot in range(SIZE):
+            guest.describe(RX, slot, at, length, flags)
+
+    yield "an address outside of its memory", lambda: one(1 << 40, 100)
+    yield "an address that wraps", lambda: one(2**64 - 50, 100)
+    yield "the last byte of its memory and more", lambda: one(guest.buffer(TX, SIZE) - 1, 1000)
+    yield "a length of almost everything", lambda: one(guest.buffer(TX, 0), 2**32 - 1)
+    yield "no length", lambda: one(guest.buffer(TX, 0), 0)
+    yield "less than a header", lambda: one(guest.buffer(TX, 0), 5)
+    yield "nothing but a header", lambda: one(guest.buffer(TX, 0), 12)
+    yield "a chain without an end", loop
+    yield "a chain to itself", lambda: one(guest.buffer(TX, 0), 100, NEXT, 0)
+    yield "a chain to no descriptor", lambda: one(guest.buffer(TX, 0), 100, NEXT, 0xFFFF)
+    yield "no descriptor", lambda: guest.offer(TX, 0xFFFF)
+    yield "more than there are", lambda: guest.offer(TX, 0, ahead=1000)
+    yield "fewer than before", lambda: guest.offer(TX, 0, ahead=-5)
+    yield "an empty table", lambda: indirect(0)
+    yield "a table of half a descriptor", lambda: indirect(8)
+    yield "a table of garbage", lambda: (guest.memory.__setitem__(slice(guest.buffer(TX, 1), guest.buffer(TX, 1) + 160), os.urandom(160)), indirect(160))
+    yield "buffers outside of its memory", lambda: rx(1 << 40, 2048, WRITE)
+    yield "buffers that it does not want written", lambda: rx(guest.buffer(RX, 0), 2048, 0)
+    yield "buffers for nothing", lambda: rx(guest.buffer(RX, 0), 0, WRITE)
+    yield "buffers that are shorter than a header", lambda: rx(guest.buffer(RX, 0), 3, WRITE)
+    yield "buffers in a circle", lambda: [guest.describe(RX, slot, guest.buffer(RX, 0), 1, WRITE | NEXT, slot) for slot in range(SIZE)]
+
+
+def test_what_a_guest_lies_about_its_rings_harms_nobody_else(switches, frontends, tmp_path):
+    switch, a, b = two_guests(switches, tmp_path)
+    other = frontends(b)
+    buffers = None
+    for number in range(len(list(lies(None)))):
+        guest = frontends(a, features=VERSION_1 | MRG_RXBUF | INDIRECT_DESC)
+        eventually("both are connected", lambda: up(switch) == {1, 2})
+        trade(ONE, guest, TWO, other, number)
+        about, lie = list(lies(guest))[number]
+        lie()
+        for _ in range(3):
+            other.send(udp(TWO, ONE, payload=b"for whoever lies"))
+        time.sleep(0.05)
+        switch.assert_alive()
+        end(guest)
+        eventually(f"who says {about} is missed", lambda: up(switch) == {2})
+        other.receive()
+        now = next(row["entries"] for row in switch.show("memory") if row["table"] == "packet buffers")
+        buffers = buffers or now
+        assert now <= buffers + 64, f"{about} takes no buffers away"
+    guest = frontends(a)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    other.receive()
+    trade(ONE, guest, TWO, other, 99)
+    switch.terminate()
+
+
+class Flood:
+    """`dpdk-testpmd` that sends, or takes, as much as it can."""
+
+    _count = 0
+
+    def __init__(self, folder, path, guest, mode: str, to=None):
+        program = shutil.which("dpdk-testpmd")
+        if program is None:
+            pytest.skip("needs dpdk-testpmd")
+        Flood._count += 1
+        words = f"-l 0,1 --main-lcore 1 --no-huge -m 96 --no-pci --no-shconf --no-telemetry --file-prefix flood-{os.getpid()}-{Flood._count}"
+        device = f"net_virtio_user0,path={path},mac={guest.mac},queue_size=256"
+        own = f"--forward-mode={mode} --auto-start --no-mlockall --total-num-mbufs=4095"
+        peer = [f"--eth-peer=0,{to.mac}"] if to else []
+        self.process = subprocess.Popen(
+            [program, *words.split(), "--vdev", device, "--", *own.split(), *peer],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(folder),
+        )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def floods(tmp_path):
+    """Starts testpmds, and ends them all."""
+    with contextlib.ExitStack() as all:
+
+        def start(*arguments, **named) -> Flood:
+            flood = Flood(tmp_path, *arguments, **named)
+            all.callback(flood.kill)
+            return flood
+
+        yield start
+
+
+def moves(switch, port: int) -> None:
+    """Waits until packets arrive on the port."""
+    rx = lambda: switch.counters().rx(port)
+    before = rx()
+    eventually(f"packets arrive on port {port}", lambda: rx() > before + 1000)
+
+
+def buffers(switch) -> int:
+    return next(row["entries"] for row in switch.show("memory") if row["table"] == "packet buffers")
+
+
+def test_guests_are_killed_in_the_midst_of_their_traffic(switches, floods, tmp_path):
+    switch, a, b = two_guests(switches, tmp_path, "set mbufs 8191")
+    before = buffers(switch)
+    for _ in range(3):
+        sender, receiver = floods(a, ONE, "txonly", TWO), floods(b, TWO, "rxonly")
+        eventually("both are connected", lambda: up(switch) == {1, 2})
+        moves(switch, 1)
+        receiver.kill()
+        eventually("the receiver is missed", lambda: up(switch) == {1})
+        moves(switch, 1)
+        again = floods(b, TWO, "rxonly")
+        eventually("it is back", lambda: up(switch) == {1, 2})
+        moves(switch, 1)
+        sender.kill()
+        again.kill()
+        eventually("both are missed", lambda: up(switch) == set())
+    eventually("all buffers are back", lambda: buffers(switch) <= before + 256)
+    switch.counters().assert_balanced()
+    switch.terminate()
+
+
+def test_ports_are_stopped_started_and_detached_in_the_midst_of_traffic(switches, floods, tmp_path):
+    switch, a, b = two_guests(switches, tmp_path, "set mbufs 8191")
+    floods(a, ONE, "txonly", TWO), floods(b, TWO, "txonly", ONE)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    for _ in range(5):
+        moves(switch, 1)
+        for command in ("port stop 2", "port stop 1", "port start 1", "port start 2"):
+            switch.execute(command)
+    moves(switch, 2)
+    switch.execute("port detach 1")
+    assert not a.exists()
+    moves(switch, 2)
+    switch.execute("port detach 2")
+    assert not b.exists() and [row["port"] for row in switch.show("ports")] == [0]
+    switch.terminate()

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+//! [`Ring`]: one virtqueue of a port, between the worker that uses it and the threads of DPDK's vhost library, which give
+//! guests to it and take them away.
+//!
+//! # Contract
+//!
+//! * One worker at a time calls [`Ring::enter`]. It never waits.
+//! * [`Ring::give`] and [`Ring::take`] are for whoever holds the socket's lock. They wait for nobody.
+//! * After `take`, [`Ring::wait`] returns when no worker is in the guest's memory any more, and none comes in again.
+//!
+//! The proof: a worker first says that it is busy, then looks whether there is a guest; who takes the guest away first does
+//! that, then looks whether the worker is busy. All four are sequentially consistent, so at least one of the two sees what the
+//! other did: the worker finds no guest, or it is waited for. The end of its work is a release that the wait acquires.
+//! (net_vhost does the same without the order between its store and its load, which a CPU may exchange.)
+
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU64,
+    Ordering::{Relaxed, Release, SeqCst},
+};
+use std::time::Duration;
+
+/// No guest: the library's numbers of guests are not negative.
+const NOBODY: i32 = -1;
+
+/// How often a wait looks before it sleeps: a burst takes microseconds.
+const SPINS: u32 = 1000;
+
+/// How long it sleeps then: the worker's thread has no CPU.
+const NAP: Duration = Duration::from_micros(50);
+
+/// One virtqueue.
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// The guest whose memory may be used; [`NOBODY`].
+    guest: AtomicI32,
+    /// A worker is in it.
+    busy: AtomicBool,
+    /// What the worker has moved, ever.
+    packets: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self {
+            guest: AtomicI32::new(NOBODY),
+            busy: AtomicBool::new(false),
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Ring {
+    /// The guest, until it is dropped; `None`: there is none.
+    #[inline]
+    pub(super) fn enter(&self) -> Option<Inside<'_>> {
+        if self.guest.load(Relaxed) == NOBODY {
+            return None;
+        }
+        self.busy.store(true, SeqCst);
+        let inside = Inside {
+            ring: self,
+            guest: self.guest.load(SeqCst),
+        };
+        (inside.guest != NOBODY).then_some(inside)
+    }
+
+    /// Lets the worker use a guest's memory from now on.
+    pub(super) fn give(&self, guest: i32) {
+        self.guest.store(guest, SeqCst);
+    }
+
+    /// Lets it do so no more, but for what it has begun.
+    pub(super) fn take(&self) {
+        self.guest.store(NOBODY, SeqCst);
+    }
+
+    /// Waits until what it has begun is done: a burst of [`MAX_BURST`](crate::io::MAX_BURST) frames at most, which is
+    /// microseconds. A worker's thread that has no CPU in the midst of that is waited for as long: the memory under it cannot go.
+    pub(super) fn wait(&self) {
+        let mut looks = 0;
+        while self.busy.load(SeqCst) {
+            looks += 1;
+            match looks < SPINS {
+                true => std::hint::spin_loop(),
+                false => std::thread::sleep(NAP),
+            }
+        }
+    }
+
+    /// The worker moved so many. It is the only writer.
+    #[inline]
+    pub(super) fn count(&self, packets: usize, bytes: usize) {
+        let add = |counter: &AtomicU64, n| counter.store(counter.load(Relaxed) + n, Relaxed);
+        add(&self.packets, packets as u64);
+        add(&self.bytes, bytes as u64);
+    }
+
+    /// Packets and bytes that it moved, ever.
+    pub(super) fn counted(&self) -> (u64, u64) {
+        (self.packets.load(Relaxed), self.bytes.load(Relaxed))
+    }
+}
+
+/// A worker is in a guest's memory.
+pub(super) struct Inside<'a> {
+    ring: &'a Ring,
+    guest: i32,
+}
+
+impl Inside<'_> {
+    /// The library's number of the guest.
+    #[inline]
+    pub(super) const fn guest(&self) -> i32 {
+        self.guest
+    }
+}
+
+impl Drop for Inside<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.ring.busy.store(false, Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn without_a_guest_nobody_enters() {
+        let ring = Ring::default();
+        assert!(ring.enter().is_none());
+        ring.give(0);
+        assert_eq!(ring.enter().unwrap().guest(), 0);
+        ring.take();
+        assert!(ring.enter().is_none());
+        ring.wait();
+    }
+
+    /// A guest's memory is a word here that its number is written to while it is there, and another after it has gone.
+    #[test]
+    fn a_worker_never_sees_memory_of_a_guest_that_was_waited_for() {
+        const ROUNDS: i32 = 20_000;
+        let ring = Arc::new(Ring::default());
+        let memory = Arc::new(AtomicI32::new(NOBODY));
+        let worker = {
+            let (ring, memory) = (Arc::clone(&ring), Arc::clone(&memory));
+            std::thread::spawn(move || {
+                let mut seen = 0;
+                while seen < ROUNDS - 1 {
+                    if let Some(inside) = ring.enter() {
+                        for _ in 0..4 {
+                            assert_eq!(memory.load(Relaxed), inside.guest());
+                        }
+                        seen = inside.guest();
+                    }
+                }
+            })
+        };
+        for guest in 0..ROUNDS {
+            memory.store(guest, Relaxed);
+            ring.give(guest);
+            if guest % 8 == 0 || guest == ROUNDS - 1 {
+                std::thread::yield_now();
+            }
+            if guest < ROUNDS - 1 {
+                ring.take();
+                ring.wait();
+                memory.store(NOBODY, Relaxed);
+            }
+        }
+        worker.join().unwrap();
+    }
+}

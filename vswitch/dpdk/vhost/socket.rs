@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: MIT
+//! [`Socket`]: a vhost-user socket that DPDK's vhost library serves, and what becomes of guests that come and go at it.
+//!
+//! The library calls back on threads of its own, and on that of whoever closes a socket. It names guests by numbers that it
+//! uses again, and sockets by their paths: [`SOCKETS`] has what belongs to a path until no call can come for it any more.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, OsStr, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_utils::CachePadded;
+
+use super::args::Args;
+use super::ring::Ring;
+use crate::dpdk::eal::Eal;
+use crate::dpdk::port::PortError;
+use crate::dpdk::{log, sys};
+
+/// Files that the library's thread can wait for (MAX_FDS), but for the pipe that wakes it.
+const FILES: usize = 1024 - 1;
+
+/// Connections that one socket may have: a new guest's may come before its predecessor's end is seen.
+const MAX_CONNECTIONS: usize = 2;
+
+/// Virtqueues that a guest may have (VHOST_MAX_VRING).
+const MAX_RINGS: usize = 256;
+
+/// All sockets by path.
+static SOCKETS: Mutex<Sockets> = Mutex::new(Sockets {
+    by_path: BTreeMap::new(),
+    files: 0,
+    second: 0,
+});
+
+struct Sockets {
+    by_path: BTreeMap<CString, Arc<State>>,
+    /// Files that they need: a connection each, and those that guests connect to one more.
+    files: usize,
+    /// Second connections that there are.
+    second: usize,
+}
+
+/// Callbacks, the same for all.
+struct Calls(sys::rte_vhost_device_ops);
+
+// SAFETY: pointers to functions, and a null one that nobody uses.
+unsafe impl Sync for Calls {}
+
+static CALLS: Calls = Calls(sys::rte_vhost_device_ops {
+    new_device: Some(new_device),
+    destroy_device: Some(destroy_device),
+    vring_state_changed: Some(vring_state_changed),
+    features_changed: None,
+    new_connection: Some(new_connection),
+    destroy_connection: Some(destroy_connection),
+    guest_notified: None,
+    reserved: [std::ptr::null_mut(); 1],
+});
+
+/// A socket that is served. Closes when it is dropped.
+#[derive(Debug)]
+pub(super) struct Socket {
+    path: CString,
+    files: usize,
+    pub(super) state: Arc<State>,
+    _eal: Eal,
+}
+
+/// What is known of one, to its port's queues and to the library's calls.
+#[derive(Debug)]
+pub(super) struct State {
+    /// By the library's numbers: of a pair, first what the guest receives from, then what it sends by.
+    pub(super) rings: Box<[Arc<CachePadded<Ring>>]>,
+    /// Those that the guest and the port agreed on (virtio 1.1 section 5.1.3), a bit each; none while there is no guest.
+    pub(super) features: AtomicU64,
+    /// The port is started.
+    pub(super) started: AtomicBool,
+    guests: Mutex<Guests>,
+}
+
+#[derive(Default, Debug)]
+struct Guests {
+    connections: Vec<Connection>,
+    /// The one whose memory workers use.
+    served: Option<c_int>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    guest: c_int,
+    /// The virtqueues that it has enabled.
+    enabled: [bool; MAX_RINGS],
+}
+
+impl Socket {
+    /// Opens it: guests can connect, or it connects to its guest as soon as that listens.
+    pub(super) fn open(eal: &Eal, args: &Args) -> Result<Self, PortError> {
+        let refused = |why: String| PortError::Socket {
+            path: path_of(&args.path).to_owned(),
+            why,
+        };
+        let files = if args.is_client() { 1 } else { 2 };
+        let state = {
+            let mut sockets = sockets();
+            if sockets.by_path.contains_key(&args.path) {
+                return Err(refused("another port has it".to_owned()));
+            }
+            if sockets.files + sockets.second + files > FILES {
+                return Err(PortError::TooManySockets);
+            }
+            if !args.is_client() {
+                try_out(path_of(&args.path)).map_err(|error| refused(error.to_string()))?;
+            }
+            let state = Arc::new(State::new(args.queues));
+            sockets.files += files;
+            (sockets.by_path).insert(args.path.clone(), Arc::clone(&state));
+            state
+        };
+        let path = args.path.clone();
+        let _eal = eal.clone();
+        let socket = Self {
+            path,
+            files,
+            state,
+            _eal,
+        };
+        let (served, said) = log::captured(|| serve(args));
+        match served {
+            true => Ok(socket),
+            false => Err(refused(said)),
+        }
+    }
+}
+
+/// Whether a socket can be opened there. The library closes and removes files that are not its own where it cannot.
+fn try_out(path: &Path) -> std::io::Result<()> {
+    drop(UnixDatagram::bind(path)?); // which nobody can connect to by mistake
+    std::fs::remove_file(path)
+}
+
+/// Has the library serve it. False: it does not, which is logged.
+fn serve(args: &Args) -> bool {
+    let path = args.path.as_ptr();
+    // SAFETY: DPDK runs; the path is terminated and copied.
+    if unsafe { sys::rte_vhost_driver_register(path, args.flags) } != 0 {
+        return false;
+    }
+    // SAFETY: as above.
+    let withheld = unsafe { sys::rte_vhost_driver_disable_features(path, args.withheld) };
+    // SAFETY: as above; the calls are there for good.
+    let told = unsafe { sys::rte_vhost_driver_callback_register(path, &raw const CALLS.0) };
+    // SAFETY: as above.
+    withheld == 0 && told == 0 && unsafe { sys::rte_vhost_driver_start(path) } == 0
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Without the lock: this takes guests away, by the calls below, and waits for those that run.
+        // SAFETY: DPDK runs; the path is terminated. One that is not registered is an error, and no more.
+        unsafe { sys::rte_vhost_driver_unregister(self.path.as_ptr()) };
+        // No call comes for it any more.
+        let mut sockets = sockets();
+        sockets.by_path.remove(&self.path);
+        sockets.files -= self.files;
+        sockets.second -= self.state.guests().connections.len().saturating_sub(1);
+    }
+}
+
+impl State {
+    fn new(queues: u16) -> Self {
+        let rings = (0..queues * 2).map(|_| Arc::default());
+        Self {
+            rings: rings.collect(),
+            features: AtomicU64::new(0),
+            started: AtomicBool::new(false),
+            guests: Mutex::default(),
+        }
+    }
+
+    /// Whether a guest is there, and has set up its card.
+    pub(super) fn has_guest(&self) -> bool {
+        self.guests().served.is_some()
+    }
+
+    fn guests(&self) -> MutexGuard<'_, Guests> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A guest has set up its card. False: there is another.
+    fn admit(&self, guest: c_int, features: u64) -> bool {
+        let mut guests = self.guests();
+        if guests.served.is_some_and(|served| served != guest) {
+            return false;
+        }
+        guests.served = Some(guest);
+        self.features.store(features, Relaxed);
+        let connection = guests.connections.iter().find(|it| it.guest == guest);
+        for (ring, enabled) in self
+            .rings
+            .iter()
+            .zip(connection.map_or([false; _], |it| it.enabled))
+        {
+            if enabled {
+                ring.give(guest);
+            }
+        }
+        true
+    }
+
+    /// A guest's memory is about to go. Waits until no worker is in it.
+    fn leave(&self, guest: c_int) {
+        {
+            let mut guests = self.guests();
+            if guests.served != Some(guest) {
+                return;
+            }
+            guests.served = None;
+            self.features.store(0, Relaxed);
+            self.rings.iter().for_each(|ring| ring.take());
+        }
+        self.rings.iter().for_each(|ring| ring.wait());
+    }
+
+    /// A guest enables or disables a virtqueue. The library has its lock: no worker is in it, and none may be waited for.
+    fn enable(&self, guest: c_int, ring: usize, enable: bool) {
+        let mut guests = self.guests();
+        let is_served = guests.served == Some(guest);
+        let mut connections = guests.connections.iter_mut();
+        let connection = connections.find(|it| it.guest == guest);
+        if let Some(enabled) = connection.and_then(|it| it.enabled.get_mut(ring)) {
+            *enabled = enable;
+        }
+        match self.rings.get(ring) {
+            Some(ring) if is_served && enable => ring.give(guest),
+            Some(ring) if is_served => ring.take(),
+            _ => {}
+        }
+    }
+}
+
+fn path_of(path: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(path.to_bytes()))
+}
+
+fn sockets() -> MutexGuard<'static, Sockets> {
+    SOCKETS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sockets {
+    /// The socket that a guest is at; `None`: it was closed.
+    fn of(&self, guest: c_int) -> Option<&Arc<State>> {
+        let mut path: [c_char; 128] = [0; _];
+        // SAFETY: writes at most so many bytes there, and terminates them; a number of nobody's is an error.
+        let status = unsafe { sys::rte_vhost_get_ifname(guest, path.as_mut_ptr(), path.len()) };
+        // SAFETY: terminated, by the call or by the zeros of the start.
+        let path = unsafe { CStr::from_ptr(path.as_ptr()) };
+        self.by_path.get(path).filter(|_| status == 0)
+    }
+}
+
+/// The socket that a guest is at, without the lock on all.
+fn state_of(guest: c_int) -> Option<Arc<State>> {
+    sockets().of(guest).map(Arc::clone)
+}
+
+/// Somebody connected. Refused, with -1, where there are too many.
+unsafe extern "C" fn new_connection(guest: c_int) -> c_int {
+    let mut sockets = sockets();
+    let Some(state) = sockets.of(guest).map(Arc::clone) else {
+        return -1;
+    };
+    let mut guests = state.guests();
+    match guests.connections.len() {
+        0 => {}
+        MAX_CONNECTIONS.. => return -1,
+        _ if sockets.files + sockets.second == FILES => return -1,
+        _ => sockets.second += 1,
+    }
+    guests.connections.push(Connection {
+        guest,
+        enabled: [false; _],
+    });
+    0
+}
+
+unsafe extern "C" fn destroy_connection(guest: c_int) {
+    let mut sockets = sockets();
+    let Some(state) = sockets.of(guest).map(Arc::clone) else {
+        return;
+    };
+    let mut guests = state.guests();
+    guests.connections.retain(|it| it.guest != guest);
+    if !guests.connections.is_empty() {
+        sockets.second -= 1;
+    }
+}
+
+/// A guest has set up its card. Refused, with -1, where there is one already.
+unsafe extern "C" fn new_device(guest: c_int) -> c_int {
+    let Some(state) = state_of(guest) else {
+        return -1;
+    };
+    let mut features = 0;
+    // SAFETY: writes a number there; the guest is there while this is called.
+    if unsafe { sys::rte_vhost_get_negotiated_features(guest, &raw mut features) } != 0 {
+        return -1;
+    }
+    // SAFETY: the guest is there while this is called.
+    for ring in 0..unsafe { sys::rte_vhost_get_vring_num(guest) } {
+        // Workers poll: nobody has to wake them.
+        // SAFETY: as above, and so is the ring.
+        unsafe { sys::rte_vhost_enable_guest_notification(guest, ring, 0) };
+    }
+    if state.admit(guest, features) { 0 } else { -1 }
+}
+
+/// When this returns, the library unmaps the guest's memory.
+unsafe extern "C" fn destroy_device(guest: c_int) {
+    // Of a socket that is no more, no port has a queue.
+    if let Some(state) = state_of(guest) {
+        state.leave(guest);
+    }
+}
+
+unsafe extern "C" fn vring_state_changed(guest: c_int, ring: u16, enable: c_int) -> c_int {
+    if let Some(state) = state_of(guest) {
+        state.enable(guest, ring.into(), enable != 0);
+    }
+    0
+}
