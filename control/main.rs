@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod capture;
 mod cli;
 mod config;
 mod core;

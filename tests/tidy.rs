@@ -18,7 +18,7 @@ const FOREIGN: &[&str] = &["target", "corpus", "seeds", "artifacts", "__pycache_
 const LAYERS: &[(&str, &[&str])] = &[
     ("vswitch/wire", &[]),
     ("vswitch/tables", &["wire"]),
-    ("vswitch/counters", &["tables"]),
+    ("vswitch/counters", &["io", "tables"]),
     ("vswitch/io", &[]),
     ("vswitch/burst", &["io", "counters", "tables", "wire"]),
     (

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! What a worker works on: up to [`MAX_BURST`] frames, and what the stages found out about each.
 
-use crate::counters::{DROP_REASONS, DropReason, PortCounters};
+use arrayvec::ArrayVec;
+
+use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST};
 use crate::tables::PortId;
 use crate::tables::neighbors::{Entry, Home};
@@ -84,7 +86,10 @@ const _: () = assert!(MAX_BURST <= u64::BITS as usize); // a bit per frame, see 
 pub struct Burst<F> {
     frames: Frames<F>,
     meta: [Meta; MAX_BURST],
-    drops: [u16; DROP_REASONS],
+    /// Dropped, and not counted yet: no more than arrived.
+    gone: Frames<F>,
+    /// Why, each.
+    reasons: ArrayVec<DropReason, MAX_BURST>,
     unfinished: bool,
 }
 
@@ -93,7 +98,8 @@ impl<F: Frame> Default for Burst<F> {
         Self {
             frames: Frames::new(),
             meta: [Meta::NEW; MAX_BURST],
-            drops: [0; DROP_REASONS],
+            gone: Frames::new(),
+            reasons: ArrayVec::new(),
             unfinished: false,
         }
     }
@@ -146,7 +152,8 @@ impl<F: Frame> Burst<F> {
     }
 
     /// Decides over each frame: `Ok` keeps it, `Err` offers it, in order, to somebody who takes it (`Ok(None)`), gives it back
-    /// to be kept after all, or gives it back with the reason to drop it for. The one place that counts and frees a drop.
+    /// to be kept after all, or gives it back with the reason to drop it for. What is dropped is counted and freed by
+    /// [`Burst::settle`].
     #[inline(always)]
     pub fn keep_or_offer(
         &mut self,
@@ -212,7 +219,7 @@ impl<F: Frame> Burst<F> {
         refused
     }
 
-    /// Offers the frames whose bits are set, and frees those that nobody takes or keeps; the others close up, in order.
+    /// Offers the frames whose bits are set, and drops those that nobody takes or keeps; the others close up, in order.
     #[cold]
     #[inline(never)]
     fn remove(
@@ -220,7 +227,6 @@ impl<F: Frame> Burst<F> {
         refused: u64,
         mut offer: impl FnMut(F, &mut Meta, DropReason) -> Result<Option<F>, (F, DropReason)>,
     ) {
-        let mut gone = Frames::new();
         let all = std::mem::take(&mut self.frames);
         for (i, frame) in all.into_iter().enumerate() {
             let mut meta = self.meta[i];
@@ -238,18 +244,17 @@ impl<F: Frame> Burst<F> {
                 }
                 Ok(None) => {}
                 Err((frame, reason)) => {
-                    self.drops[reason as usize] += 1;
-                    gone.push(frame);
+                    self.gone.push(frame);
+                    self.reasons.push(reason);
                 }
             }
         }
-        F::free_all(&mut gone);
     }
 
     /// Drops all frames for one reason.
     pub fn drop_all(&mut self, reason: DropReason) {
-        self.drops[reason as usize] += self.frames.len() as u16;
-        F::free_all(&mut self.frames);
+        self.reasons.extend(self.frames.iter().map(|_| reason));
+        self.gone.extend(self.frames.drain(..));
     }
 
     /// Adds a frame with what is known of it. There must be room.
@@ -276,17 +281,21 @@ impl<F: Frame> Burst<F> {
         }
     }
 
-    /// Adds the drops since the last call to a port's counters.
+    /// Counts and frees what was dropped since the last call, of frames that arrived on a port.
     #[inline]
-    pub fn settle(&mut self, counters: &PortCounters) {
-        if self.drops.iter().all(|&drops| drops == 0) {
-            return;
+    pub fn settle(&mut self, port: PortId, counters: &WorkerCounters) {
+        if !self.gone.is_empty() {
+            self.settle_drops(port, counters);
         }
-        for (&reason, drops) in DropReason::ALL.iter().zip(&mut self.drops) {
-            if *drops != 0 {
-                counters.add_drops(reason, usize::from(std::mem::take(drops)));
-            }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_drops(&mut self, port: PortId, counters: &WorkerCounters) {
+        for (frame, reason) in self.gone.iter().zip(self.reasons.drain(..)) {
+            counters.count_drop(port, reason, frame);
         }
+        F::free_all(&mut self.gone);
     }
 }
 
@@ -327,8 +336,8 @@ mod tests {
         assert_eq!(lens(&burst), [(1, 1), (3, 3), (5, 5)]);
 
         let worker = std::sync::Arc::new(crate::counters::WorkerCounters::default());
-        burst.settle(worker.port(NOWHERE));
-        burst.settle(worker.port(NOWHERE));
+        burst.settle(NOWHERE, &worker);
+        burst.settle(NOWHERE, &worker);
         assert_eq!(total(&[worker], NOWHERE).drops_for(DropReason::NoRoute), 2);
     }
 
@@ -360,7 +369,7 @@ mod tests {
             (vec![3], vec![(1, 1), (5, 50), (6, 6)])
         );
         let worker = std::sync::Arc::new(crate::counters::WorkerCounters::default());
-        burst.settle(worker.port(NOWHERE));
+        burst.settle(NOWHERE, &worker);
         let total = total(&[worker], NOWHERE);
         assert_eq!(total.dropped(), 2);
         assert_eq!(total.drops_for(DropReason::NoRoute), 1);

@@ -10,10 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
+use crate::io::Frame;
 use crate::tables::{MAX_PORTS, PortId, by_port};
 
+use capture::Capture;
 pub use load::{BURST_SIZES, Load};
 
+pub mod capture;
 mod load;
 
 macro_rules! drop_reasons {
@@ -280,12 +283,14 @@ impl PortCounters {
     }
 }
 
-/// One worker's counters.
+/// One worker's counters, and copies of frames for who wants to see them.
 pub struct WorkerCounters {
     /// Per port, by [`PortId::index`].
     pub ports: Box<[CachePadded<PortCounters>; MAX_PORTS]>,
     /// How busy the worker is.
     pub load: CachePadded<Load>,
+    /// Copies of frames.
+    pub capture: CachePadded<Capture>,
 }
 
 impl Default for WorkerCounters {
@@ -293,6 +298,7 @@ impl Default for WorkerCounters {
         Self {
             ports: by_port(CachePadded::default),
             load: CachePadded::default(),
+            capture: CachePadded::default(),
         }
     }
 }
@@ -302,6 +308,15 @@ impl WorkerCounters {
     #[inline]
     pub fn port(&self, port: PortId) -> &PortCounters {
         &self.ports[port.index()]
+    }
+
+    /// A frame that arrived on a port is dropped.
+    #[inline]
+    pub fn count_drop<F: Frame>(&self, port: PortId, reason: DropReason, frame: &F) {
+        self.port(port).add_drops(reason, 1);
+        if self.capture.wants_dropped() {
+            self.capture.copy_dropped(port, reason, frame);
+        }
     }
 }
 

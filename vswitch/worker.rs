@@ -193,6 +193,9 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             self.lane.burst.set_unfinished(unfinished);
             self.lane.copies_left = MAX_COPIES;
             let bytes = prefetch(self.lane.burst.frames_mut());
+            if self.lane.counters.capture.wants_received() {
+                self.lane.capture_received(*port);
+            }
             if self.lane.egress.subports().has(*port) {
                 self.lane.forward_trunk(*port, bytes, &tables);
                 continue;
@@ -233,7 +236,16 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             Role::Host => self.forward_from_host(from, tables),
             Role::Unbound => self.burst.drop_all(DropReason::PortUnbound),
         }
-        self.burst.settle(self.counters.port(from));
+        self.burst.settle(from, &self.counters);
+    }
+
+    /// Copies what arrived on a port, or on its subports, for somebody who wants to see it.
+    #[cold]
+    fn capture_received(&mut self, port: PortId) {
+        let subports = self.egress.subports();
+        let of = |frame: &T::Frame| subports.of(port, frame.head()).unwrap_or(port);
+        let capture = &self.counters.capture;
+        capture.copy_received(self.burst.frames_mut(), of);
     }
 
     /// A burst of so many bytes that came from a port with subports: first what is its own, then what is each subport's.
@@ -298,10 +310,10 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             }) = punt.take_returned()
         {
             count += 1;
-            let counters = self.counters.port(port);
-            counters.add_released(1);
+            self.counters.port(port).add_released(1);
             if !destination.is_reached_from(tables.role(port), guest) {
-                counters.add_drops(DropReason::PortUnbound, 1);
+                self.counters
+                    .count_drop(port, DropReason::PortUnbound, &frame);
                 continue;
             }
             if let Some(from) = from.filter(|from| *from != port) {
@@ -418,17 +430,23 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             let heard = Heard::of(frame.head(), from, underlay)?;
             self.hearing.as_ref()?.push(heard).ok()
         };
-        let told = self.strangers.iter().filter_map(tell).count();
         let (strangers, counters) = (&mut self.strangers, &self.counters);
         if let Some(host_port) = underlay.host_port {
-            let longer = self.limits.drop_longer(strangers, host_port);
-            counters.port(from).add_drops(DropReason::TooBig, longer);
+            for frame in strangers.iter() {
+                let _ = tell(frame); // the host gets it too
+            }
+            self.limits
+                .drop_longer(strangers, host_port, from, counters);
             self.egress.send_all(strangers, host_port, from, counters);
             return;
         }
-        let counters = counters.port(from);
-        counters.add_answered(told);
-        counters.add_drops(DropReason::NotForUs, strangers.len() - told);
+        let arrived = strangers.len();
+        strangers.retain(|frame| tell(frame).is_none());
+        let told = arrived - strangers.len();
+        counters.port(from).add_answered(told);
+        for frame in strangers.iter() {
+            counters.count_drop(from, DropReason::NotForUs, frame);
+        }
         T::Frame::free_all(strangers);
     }
 
@@ -437,9 +455,8 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         match &tables.underlay {
             Some(underlay) => {
                 let (frames, uplink) = (self.burst.frames_mut(), underlay.uplink);
-                let longer = self.limits.drop_longer(frames, uplink);
-                let counters = self.counters.port(from);
-                counters.add_drops(DropReason::TooBig, longer);
+                self.limits
+                    .drop_longer(frames, uplink, from, &self.counters);
                 self.egress.send_all(frames, uplink, from, &self.counters);
             }
             None => self.burst.drop_all(DropReason::NotForUs),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::sync::OnceCell;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use super::SocketArgs;
@@ -16,6 +17,7 @@ use crate::config::lexer::quoted;
 use crate::config::{Command, ConfigErrors, Show, parse_command};
 use crate::northbound::MAX_REPLY;
 use crate::northbound::api::control_client::ControlClient;
+use crate::northbound::api::{CaptureReply, CaptureRequest};
 use crate::northbound::api::{ExecuteReply, ExecuteRequest, ExplainReply, ExplainRequest};
 use crate::northbound::api::{GoalStatePart, GoalStateRequest};
 use crate::northbound::socket;
@@ -50,6 +52,9 @@ pub(super) enum ClientError {
         "the switch went away before it answered: the command may have been executed or not ({0})"
     )]
     Lost(String),
+    /// It says why not.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Where a switch is.
@@ -122,6 +127,27 @@ impl Switch {
         reply
             .map(tonic::Response::into_inner)
             .map_err(|status| ClientError::Lost(status.message().to_owned()))
+    }
+
+    /// Asks for copies of frames, until the stream is dropped.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub(super) async fn capture(
+        &self,
+        request: CaptureRequest,
+    ) -> Result<tonic::Streaming<CaptureReply>, ClientError> {
+        let channel = self.connect().await?;
+        let mut client = ControlClient::new(channel).max_decoding_message_size(MAX_REPLY);
+        let frames = client.capture(request).await;
+        frames
+            .map(tonic::Response::into_inner)
+            .map_err(|status| match status.code() {
+                Code::FailedPrecondition | Code::InvalidArgument => {
+                    ClientError::Refused(status.message().to_owned())
+                }
+                _ => ClientError::Lost(status.message().to_owned()),
+            })
     }
 
     async fn connect(&self) -> Result<Channel, ClientError> {

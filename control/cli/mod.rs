@@ -4,6 +4,7 @@
 //! [`Cli`] says what there is. [`Client::run`] does all of it but `run` and `replay`, which need the packet path.
 
 pub(crate) mod agent;
+mod capture;
 mod client;
 mod console;
 mod dataset;
@@ -161,6 +162,24 @@ Examples:
   alkaid explain --port 3 --packet \"arp dst=10.0.0.1\"
   alkaid explain --port 0 --pcap outer.pcap --json")]
     Explain(ExplainArgs),
+    /// Write frames of a running switch to a file, and why it dropped those that it dropped
+    ///
+    /// A pcapng file: an interface for each port, named port0 and so on, and of each frame whether it was received or sent there. A
+    /// dropped one has the reason in its comment, and is as it was then: in most cases as it arrived, but what arrived in VXLAN has
+    /// lost its outer header by the time that its destination is looked for, and what found no room in a port's ring is as it would
+    /// have left. Received frames of a port with VLANs of its own (vlanV@P) are those VLANs' ports', with their tags. Ends with
+    /// Ctrl-C.
+    ///
+    /// The switch forwards on whatever happens here. Frames that come faster than they are written are not captured; how many
+    /// is said in the end, and in the file's interface statistics. What tshark and Wireshark filter is filtered there.
+    #[command(after_help = "\
+Examples:
+  alkaid capture -w all.pcapng                          # received and sent, at all ports
+  alkaid capture --drops -w drops.pcapng                # what is dropped, and why
+  alkaid capture --drops=no_route,tx_full --rx --port 1 --snaplen 128 -c 1000 -w some.pcapng
+  alkaid capture --drops -w - | tshark -r - -T fields -e frame.interface_name -e frame.comment -e ip.dst
+  alkaid capture --port 0 -w - | wireshark -k -i -")]
+    Capture(capture::CaptureArgs),
     /// Send goal states to a switch, as a controller would
     ///
     /// FILE is a GoalState or a GoalStateV2 in protobuf's JSON, or in its binary form (*.v1.pb, *.v2.pb), or a folder of
@@ -351,6 +370,7 @@ impl Client {
                 exec::run(&words.collect::<Vec<_>>(), args.json, &args.socket, streams)
             }
             Self::Explain(args) => explain::run(&args, streams),
+            Self::Capture(args) => capture::run(&args, streams),
             Self::Console(socket) => console::run(&socket, Streams::standard()),
             Self::Push(args) if args.dry_run => dry_run::run(&args, streams),
             Self::Push(args) => push::run(&args, streams),

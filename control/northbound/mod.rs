@@ -4,9 +4,11 @@
 //! * [`serve`] takes commands in the grammar of [`crate::config`], and gives them to an [`Executor`].
 //! * [`socket`] is where they arrive, and who may send them.
 //! * [`goal_state`] tells all that is wanted, part by part.
+//! * [`capture`] hands out copies of frames.
 //! * [`render`] makes a table for people of the rows that a command answers with.
 
 pub(crate) mod api;
+mod capture;
 mod explain;
 mod goal_state;
 pub(crate) mod render;
@@ -17,9 +19,11 @@ pub(crate) mod tests;
 
 use std::future::Future;
 
+use vswitch::counters::capture::Wanted;
 use vswitch::tables::PortId;
 
 use crate::audit::part::Part;
+use crate::capture::{PortName, Session};
 use crate::config::Command;
 use crate::explain::{Explanation, Packet};
 use crate::state::parts::Position;
@@ -72,4 +76,10 @@ pub(crate) trait Executor: Send + Sync + 'static {
         from: PortId,
         packet: Packet,
     ) -> impl Future<Output = Result<Explanation, ExecError>> + Send;
+
+    /// Has frames copied, from now on until what it returns is dropped. Fails while another client has it so.
+    fn capture(&self, wanted: &Wanted) -> Result<Session, ExecError>;
+
+    /// What ports are called.
+    fn port_names(&self) -> Vec<PortName>;
 }

@@ -6,14 +6,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, watch};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status};
 
 use super::api::control_server::{Control, ControlServer};
+use super::api::{CaptureReply, CaptureRequest};
 use super::api::{ExecuteReply, ExecuteRequest, ExplainReply, ExplainRequest};
 use super::api::{GoalStatePart, GoalStateRequest};
-use super::{ExecError, Executor, Output, Socket, explain, goal_state};
+use super::{ExecError, Executor, Output, Socket, capture, explain, goal_state};
 use crate::config::error::{ConfigError, ConfigErrors, Fault};
 use crate::config::help::help;
 use crate::config::line::Place;
@@ -52,25 +53,26 @@ pub(crate) async fn serve<E: Executor>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let listener = socket.listener().map_err(ServeError::Poll)?;
+    let (stop, mut stopped) = watch::channel(false);
     let work = Arc::new(Work {
         executor,
         turn: Mutex::new(()),
+        ends: stopped.clone(),
     });
     let service = ControlServer::new(Service(work))
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_REPLY);
-    let (stop, stopped) = oneshot::channel::<()>();
     let mut server = pin!(
         tonic::transport::Server::builder()
             .add_service(service)
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async {
-                let _ = stopped.await;
+                let _ = stopped.wait_for(|ends| *ends).await;
             })
     );
     tokio::select! {
         served = &mut server => served?,
         () = shutdown => {
-            let _ = stop.send(());
+            let _ = stop.send(true);
             if let Ok(served) = tokio::time::timeout(GRACE, server).await {
                 served?;
             }
@@ -83,6 +85,8 @@ struct Work<E> {
     executor: Arc<E>,
     /// Held while a command other than `show` is executed: what several clients want does not mix.
     turn: Mutex<()>,
+    /// The end was called.
+    ends: watch::Receiver<bool>,
 }
 
 struct Service<E>(Arc<Work<E>>);
@@ -99,6 +103,16 @@ enum Refusal {
 #[tonic::async_trait]
 impl<E: Executor> Control for Service<E> {
     type GoalStateStream = ReceiverStream<Result<GoalStatePart, Status>>;
+    type CaptureStream = ReceiverStream<Result<CaptureReply, Status>>;
+
+    async fn capture(
+        &self,
+        request: Request<CaptureRequest>,
+    ) -> Result<Response<Self::CaptureStream>, Status> {
+        let (work, request) = (&self.0, request.into_inner());
+        let frames = capture::frames(&work.executor, &request, work.ends.clone())?;
+        Ok(Response::new(ReceiverStream::new(frames)))
+    }
 
     async fn goal_state(
         &self,

@@ -239,9 +239,9 @@ impl<F: Frame> Desk<F> {
         }
         let expired = engine.todo().drops;
         for (held, reason) in todo.drops.into_iter().chain(expired) {
-            let counters = self.counters.port(held.miss.from);
-            counters.add_released(1);
-            counters.add_drops(reason, 1);
+            let from = held.miss.from;
+            self.counters.port(from).add_released(1);
+            self.counters.count_drop(from, reason, &held.miss.frame);
         }
     }
 

@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
+use vswitch::counters::capture::Wanted;
 use vswitch::dpdk::Mbuf;
 use vswitch::tables::PortId;
 
 use super::{DeviceError, Devices, Switch, report};
 use crate::audit::part::Part;
-use crate::config::{Command, Ports, Setting, Settings, Show};
+use crate::capture::{Captures, PortName, Session};
+use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone, Replicated};
 use crate::explain::{Explanation, Links, Packet};
 use crate::northbound::{ExecError, Executor, Output};
@@ -39,6 +41,7 @@ pub(crate) struct Operator {
     underlay: Option<underlay::Known>,
     watch: Arc<Watch>,
     subscriptions: Arc<Subscriptions>,
+    captures: Arc<Captures>,
     quit: watch::Sender<bool>,
 }
 
@@ -70,6 +73,7 @@ impl Operator {
             underlay,
             watch,
             subscriptions,
+            captures: Arc::default(),
             quit,
         }
     }
@@ -241,6 +245,25 @@ impl Executor for Operator {
         let explained = self.core.explain(from, packet, links).await;
         let explained = explained.map_err(|Gone| ExecError::ShuttingDown)?;
         explained.map_err(|error| ExecError::Failed(error.to_string()))
+    }
+
+    fn capture(&self, wanted: &Wanted) -> Result<Session, ExecError> {
+        let counters = self.devices.workers().counters();
+        Session::begin(&self.captures, counters, wanted).ok_or_else(|| {
+            ExecError::Failed("another client captures; one can at a time".to_owned())
+        })
+    }
+
+    fn port_names(&self) -> Vec<PortName> {
+        let named = |port| {
+            let PortSettings { device, id, .. } = self.devices.port_settings(port).ok()?;
+            Some(PortName {
+                port,
+                device: device.split(',').next().unwrap_or_default().to_owned(),
+                binding: id.unwrap_or_default(),
+            })
+        };
+        block_in_place(|| self.devices.ids().into_iter().filter_map(named).collect())
     }
 
     async fn execute(&self, command: Command) -> Result<Output, ExecError> {

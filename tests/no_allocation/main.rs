@@ -21,6 +21,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
+use vswitch::counters::capture::Wanted;
 use vswitch::counters::{DropReason, PortTotals, WorkerCounters, total};
 use vswitch::io::Unfinished;
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, wire};
@@ -173,7 +174,14 @@ fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
             .flat_map(|kind| std::iter::repeat_n(kind.clone(), 32));
         // Each kind alone; then all of them in one burst after another.
         let mixed = (0..32).flat_map(|_| kinds.clone());
-        for arrivals in [bursts.collect::<Arrivals>(), mixed.collect()] {
+        for (captured, arrivals) in [
+            (false, bursts.collect::<Arrivals>()),
+            (true, mixed.collect()),
+        ] {
+            if captured {
+                let counters = scene.pair.counters.iter();
+                counters.for_each(|it| it.capture.start(1, &Wanted::ALL));
+            }
             let (before, arrived) = (scene.pair.fates(), arrivals.len() as u64);
             let (counts, left) = scene.pair.forward(arrivals);
             let [forwarded, answered, dropped] = {

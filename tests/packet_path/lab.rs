@@ -2,11 +2,13 @@
 //! A switch in memory: real tables, real worker, ports that are queues. Frames are built by etherparse, never
 //! by the switch's own wire code.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use etherparse::{IpNumber, PacketBuilder};
+use vswitch::counters::capture::{Event, Seen, Wanted};
 use vswitch::counters::{DropReason, PortTotals, WorkerCounters, total};
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, Wire, wire};
 use vswitch::stage::transmit::Link;
@@ -72,6 +74,8 @@ pub(crate) struct Lab {
     pub(crate) lease6: Option<Arc<Lease6>>,
     /// Whether they take VLAN tags.
     pub(crate) takes_tags: bool,
+    /// Copies of all frames so far, as far as they were looked at.
+    seen: RefCell<Vec<Seen>>,
 }
 
 impl Lab {
@@ -124,7 +128,9 @@ impl Lab {
             lease: None,
             lease6: None,
             takes_tags: false,
+            seen: RefCell::default(),
         };
+        lab.counters.capture.start(1, &Wanted::ALL);
         lab.commit();
         lab
     }
@@ -243,6 +249,7 @@ impl Lab {
             .filter(|reason| since.drops_for(**reason) != 0)
             .collect();
         assert_eq!((since.rx, since.dropped(), counted), (1, 1, vec![&reason]));
+        self.all_is_seen();
     }
 
     /// Sends one frame in at `at` and asserts that exactly `expected` leaves, by `to`.
@@ -275,6 +282,34 @@ impl Lab {
             known += totals.forwarded + totals.own;
         }
         assert_eq!(sent, known);
+        self.all_is_seen();
+    }
+
+    /// Copies of frames, since it was looked last.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        let capture = &self.counters.capture;
+        let new: Vec<_> = std::iter::from_fn(|| capture.next(1)).collect();
+        self.seen.borrow_mut().extend_from_slice(&new);
+        new
+    }
+
+    /// Who captures everything sees all that arrived, left and was dropped, each frame once.
+    #[track_caller]
+    fn all_is_seen(&self) {
+        self.seen();
+        let seen = self.seen.borrow();
+        let all_copied = |at: &PortId| self.counters.capture.missed(*at) == 0;
+        for at in (0..PORTS).map(port).filter(all_copied) {
+            let copies = seen.iter().filter(|it| it.port == at);
+            let count = |event| copies.clone().filter(|it| it.event == event).count() as u64;
+            let totals = self.totals(at);
+            let counted = (count(Event::Received), count(Event::Sent));
+            assert_eq!(counted, (totals.rx, totals.tx), "{at:?}");
+            for &reason in DropReason::ALL {
+                let counted = count(Event::Dropped(reason));
+                assert_eq!(counted, totals.drops_for(reason), "{at:?} {reason:?}");
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! The whole packet path over ports in memory: bytes in, bytes out, counters.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it fails
 
+mod capture;
 mod dhcp;
 mod dhcp6;
 mod ecn;

@@ -139,7 +139,7 @@ impl<F: Frame> Large<F> {
             let mut fragments = match fragments(&mut frame, &mut meta, &cut, from, guest, tables) {
                 Ok(fragments) => fragments,
                 Err(reason) => {
-                    counters.port(from).add_drops(reason, 1);
+                    counters.count_drop(from, reason, &frame);
                     continue;
                 }
             };
@@ -155,7 +155,7 @@ impl<F: Frame> Large<F> {
             } else {
                 // Of use to nobody.
                 counters.port(out).add_unsent(rest.len());
-                counters.port(from).add_drops(DropReason::TxFull, 1);
+                counters.count_drop(from, DropReason::TxFull, &frame);
             }
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! [`Limits`]: how long frames may be where they go, and what becomes of longer ones.
 
+use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames};
 use crate::tables::neighbors::NextHops;
 use crate::tables::{Hop, MAX_PORTS, PortId};
@@ -42,12 +43,22 @@ impl Limits {
         len <= self.longest(port)
     }
 
-    /// Drops those of the host's own frames that a port does not take; returns how many. They may have VLAN tags, which an
-    /// MTU does not count.
-    pub fn drop_longer<F: Frame>(&self, frames: &mut Frames<F>, port: PortId) -> usize {
-        let all = frames.len();
-        frames.retain(|frame| frame.len() - tags(frame.head()) <= self.longest(port) as usize);
-        all - frames.len()
+    /// Drops those of the host's own frames that a port does not take, as `TooBig` of the port `from`, where they arrived. They
+    /// may have VLAN tags, which an MTU does not count.
+    pub fn drop_longer<F: Frame>(
+        &self,
+        frames: &mut Frames<F>,
+        port: PortId,
+        from: PortId,
+        counters: &WorkerCounters,
+    ) {
+        frames.retain(|frame| {
+            let fits = frame.len() - tags(frame.head()) <= self.longest(port) as usize;
+            if !fits {
+                counters.count_drop(from, DropReason::TooBig, frame);
+            }
+            fits
+        });
     }
 
     /// Bytes of the longest frame that gets to a neighbor.

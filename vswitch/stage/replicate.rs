@@ -143,14 +143,14 @@ impl<F: Frame> Originals<F> {
         for (mut frame, mut meta) in self.0.drain(..) {
             // Some receivers would not: all get it whole.
             if let Err(reason) = finish::whole(&mut frame, copying.counters.port(copying.from)) {
-                copying.count(reason);
+                copying.count(&frame, reason);
                 continue;
             }
             let subnet = subnet(guest, frame.head(), &meta);
             let on = subnet.and_then(|subnet| Some((subnet, subnet.replication.as_ref()?)));
             let Some((subnet, replication)) = on else {
                 // It was there when the frame was taken, in the same snapshot.
-                copying.count(DropReason::NotFlooded);
+                copying.count(&frame, DropReason::NotFlooded);
                 continue;
             };
             meta.neighbor = Entry::from(Neighbor {
@@ -226,15 +226,19 @@ impl<'a, T: TxQueue> Copying<'a, T> {
     }
 
     /// Sends a frame to each of these, or drops it.
-    fn copy(&mut self, frame: T::Frame, meta: &Meta, to: Receivers) {
-        if let Err(reason) = self.try_copy(frame, meta, to) {
-            self.count(reason);
+    fn copy(&mut self, mut frame: T::Frame, meta: &Meta, to: Receivers) {
+        match self.send_copies(&mut frame, meta, to) {
+            Ok(out) => {
+                self.flush(&mut Frames::from_iter([frame]), out);
+                self.counters.port(self.from).add_answered(1);
+            }
+            Err(reason) => self.count(&frame, reason),
         }
     }
 
     /// Counts a frame that is dropped.
-    fn count(&self, reason: DropReason) {
-        self.counters.port(self.from).add_drops(reason, 1);
+    fn count(&self, frame: &T::Frame, reason: DropReason) {
+        self.counters.count_drop(self.from, reason, frame);
     }
 
     /// Sends copies by a port.
@@ -244,12 +248,13 @@ impl<'a, T: TxQueue> Copying<'a, T> {
         }
     }
 
-    fn try_copy(
+    /// Sends a frame's copies to all of these but the last that takes it, and readies the frame for that one: the port.
+    fn send_copies(
         &mut self,
-        mut frame: T::Frame,
+        frame: &mut T::Frame,
         meta: &Meta,
         mut to: Receivers,
-    ) -> Result<(), DropReason> {
+    ) -> Result<PortId, DropReason> {
         if to.is_empty() {
             return Err(DropReason::NoReceivers);
         }
@@ -280,11 +285,8 @@ impl<'a, T: TxQueue> Copying<'a, T> {
         }
         self.flush(&mut copies, by);
         let mut meta = *meta;
-        self.make_ready(&mut frame, &mut meta, last)?;
-        copies.push(frame);
-        self.flush(&mut copies, meta.out);
-        self.counters.port(self.from).add_answered(1);
-        Ok(())
+        self.make_ready(frame, &mut meta, last)?;
+        Ok(meta.out)
     }
 
     /// Makes of a frame what leaves for a receiver, by `meta.out`.

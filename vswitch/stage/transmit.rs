@@ -310,7 +310,10 @@ fn give<T: TxQueue>(
             tag(frames, on, out, from, counters)
         }
     };
-    let sent = tx.tx_burst(frames);
+    let sent = match counters.capture.wants_sent() {
+        false => tx.tx_burst(frames),
+        true => (counters.capture).copy_sent(frames, out, |frames| tx.tx_burst(frames)),
+    };
     let refused: usize = frames.iter().map(Frame::len).sum();
     // In this order: who waits until all that arrived is accounted for then finds all that left.
     counters.port(out).add_tx(sent, bytes - refused);
@@ -328,16 +331,20 @@ fn give<T: TxQueue>(
 #[inline(never)]
 fn tag<F: Frame>(
     frames: &mut Frames<F>,
-    on: impl FnMut(&mut F) -> bool,
+    mut on: impl FnMut(&mut F) -> bool,
     out: PortId,
     from: Option<PortId>,
     counters: &WorkerCounters,
 ) -> (usize, usize) {
     let all = frames.len();
-    frames.retain(on);
-    let unfit = all - frames.len();
-    count_lost(unfit, DropReason::NoHeadroom, out, from, counters);
-    (unfit, frames.iter().map(Frame::len).sum())
+    frames.retain(|frame| {
+        let fits = on(frame);
+        if !fits {
+            count_lost(frame, DropReason::NoHeadroom, out, from, counters);
+        }
+        fits
+    });
+    (all - frames.len(), frames.iter().map(Frame::len).sum())
 }
 
 #[cold]
@@ -348,21 +355,23 @@ fn refuse<F: Frame>(
     counters: &WorkerCounters,
 ) -> usize {
     let refused = frames.len();
-    count_lost(refused, DropReason::TxFull, out, from, counters);
+    for frame in frames.iter() {
+        count_lost(frame, DropReason::TxFull, out, from, counters);
+    }
     F::free_all(frames);
     refused
 }
 
-/// Counts frames that came from `from`, or are the switch's own, and do not leave by `out`.
-fn count_lost(
-    lost: usize,
+/// Counts a frame that came from `from`, or is the switch's own, and does not leave by `out`.
+fn count_lost<F: Frame>(
+    frame: &F,
     reason: DropReason,
     out: PortId,
     from: Option<PortId>,
     counters: &WorkerCounters,
 ) {
     match from {
-        Some(from) => counters.port(from).add_drops(reason, lost),
-        None => counters.port(out).add_unsent(lost),
+        Some(from) => counters.count_drop(from, reason, frame),
+        None => counters.port(out).add_unsent(1),
     }
 }

@@ -37,7 +37,7 @@ pub use lease::{Lease, LeaseOptions};
 pub use lease6::Lease6;
 pub use live::{Choice, Live};
 pub use neighbors::{Neighbors, prefetch};
-pub use port_set::PortSet;
+pub use port_set::{PortSet, SharedPortSet};
 pub use replication::{MAX_REPLICATED_HOSTS, Replication};
 pub use routes::RouteTable;
 pub use snapshot::Tables;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-//! [`PortSet`]: some of the ports.
+//! [`PortSet`]: some of the ports; [`SharedPortSet`]: the same for several threads.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{MAX_PORTS, PortId};
 
@@ -15,6 +17,12 @@ pub struct PortSet {
 }
 
 impl PortSet {
+    /// All ports.
+    pub const ALL: Self = Self {
+        words: [u64::MAX; WORDS],
+        any: u64::MAX >> (u64::BITS as usize - WORDS),
+    };
+
     /// True if there is none in it.
     #[inline]
     pub const fn is_empty(&self) -> bool {
@@ -65,6 +73,26 @@ impl FromIterator<PortId> for PortSet {
     }
 }
 
+/// A set that others look at while it is replaced; then they may see some of the old and some of the new one.
+#[derive(Default, Debug)]
+pub struct SharedPortSet([AtomicU64; WORDS]);
+
+impl SharedPortSet {
+    /// Replaces it.
+    pub fn store(&self, ports: &PortSet) {
+        for (word, new) in self.0.iter().zip(ports.words) {
+            word.store(new, Relaxed);
+        }
+    }
+
+    /// Whether a port is in it.
+    #[inline]
+    pub fn contains(&self, port: PortId) -> bool {
+        let (word, bit) = place(port);
+        self.0[word].load(Relaxed) & bit != 0
+    }
+}
+
 #[inline(always)]
 const fn place(port: PortId) -> (usize, u64) {
     // Port ids are below the cap; the remainder spares the hot path a panic.
@@ -88,5 +116,10 @@ mod tests {
         let out: Vec<_> = std::iter::from_fn(|| set.pop()).map(PortId::get).collect();
         assert_eq!(out, [0, 63, 64, 1023]);
         assert!(set.is_empty() && set == PortSet::default());
+        let (all, shared) = (PortId::all().collect(), SharedPortSet::default());
+        assert_eq!(PortSet::ALL, all);
+        shared.store(&ports[..2].iter().copied().collect());
+        let seen: Vec<_> = PortId::all().filter(|port| shared.contains(*port)).collect();
+        assert_eq!(seen, [ports[1], ports[0]]);
     }
 }

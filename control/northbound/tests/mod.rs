@@ -13,9 +13,11 @@ use tokio::sync::oneshot;
 
 use super::{ExecError, Executor, Output, Socket, serve};
 use crate::audit::part::Part;
+use crate::capture::{PortName, Session};
 use crate::config::{Command, Show};
 use crate::explain::{Explanation, Packet};
 use crate::state::parts::Position;
+use vswitch::counters::capture::Wanted;
 use vswitch::tables::PortId;
 
 /// Notes commands.
@@ -36,6 +38,16 @@ impl Executor for Notes {
 
     async fn explain(&self, from: PortId, packet: Packet) -> Result<Explanation, ExecError> {
         Err(ExecError::Failed(format!("{from:?}: {packet:?}")))
+    }
+
+    fn capture(&self, wanted: &Wanted) -> Result<Session, ExecError> {
+        let captures = Arc::default();
+        let session = Session::begin(&captures, Vec::new(), wanted);
+        session.ok_or(ExecError::ShuttingDown)
+    }
+
+    fn port_names(&self) -> Vec<PortName> {
+        Vec::new()
     }
 
     async fn execute(&self, command: Command) -> Result<Output, ExecError> {

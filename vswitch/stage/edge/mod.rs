@@ -28,6 +28,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use crate::burst::{Burst, Meta, Payload};
+use crate::counters::capture::Sketch;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::io::{Frame, Frames, MAX_BURST, TxQueue};
 use crate::stage::limits::Limits;
@@ -150,7 +151,7 @@ fn write<F: Frame>(frame: &mut F, parts: &[&[u8]]) {
     }
 }
 
-impl<F: Frame> Edge<'_, F> {
+impl<'a, F: Frame> Edge<'a, F> {
     /// Takes a frame that a stage refused, if there is anything to do but to drop it. `Some`: it is to go on.
     ///
     /// # Errors
@@ -161,6 +162,7 @@ impl<F: Frame> Edge<'_, F> {
         meta: &mut Meta,
         reason: DropReason,
     ) -> Result<Option<F>, (F, DropReason)> {
+        let before = self.sketch(&frame);
         let answer = match meta.payload {
             Payload::Ipv4 => dhcp::answer(self, &mut frame, meta)
                 .or_else(|| icmp::answer(self, &mut frame, meta, reason)),
@@ -183,7 +185,7 @@ impl<F: Frame> Edge<'_, F> {
                 },
             },
         };
-        self.reply(frame, verdict).map(|()| None)
+        self.reply(frame, verdict, before).map(|()| None)
     }
 
     /// Tells the sender of a frame that is dropped why, if it is to be told.
@@ -196,8 +198,18 @@ impl<F: Frame> Edge<'_, F> {
         meta: &Meta,
         reason: DropReason,
     ) -> Result<(), (F, DropReason)> {
+        let before = self.sketch(&frame);
         let verdict = self.told(&mut frame, meta, reason);
-        self.reply(frame, verdict)
+        self.reply(frame, verdict, before)
+    }
+
+    /// What a frame that becomes a message was, for somebody who wants to see what is dropped.
+    fn sketch(&self, frame: &F) -> Option<Sketch<'a>> {
+        let capture = &self.counters.capture;
+        let wanted = capture
+            .wants_dropped()
+            .then(|| capture.sketch(self.from, frame));
+        wanted.flatten()
     }
 
     fn told(&mut self, frame: &mut F, meta: &Meta, reason: DropReason) -> Verdict {
@@ -222,10 +234,20 @@ impl<F: Frame> Edge<'_, F> {
             .longest_to(meta.neighbor.hop(), &self.neighbors.hops)
     }
 
-    fn reply(&mut self, mut frame: F, verdict: Verdict) -> Result<(), (F, DropReason)> {
+    fn reply(
+        &mut self,
+        mut frame: F,
+        verdict: Verdict,
+        before: Option<Sketch<'a>>,
+    ) -> Result<(), (F, DropReason)> {
         let dropped = match verdict {
             Verdict::Answer => None,
-            Verdict::Told(reason) => Some(reason),
+            Verdict::Told(reason) => {
+                if let Some(before) = before {
+                    before.drop_for(reason);
+                }
+                Some(reason)
+            }
             Verdict::Drop(reason) => return Err((frame, reason)),
         };
         frame.set_finished(); // what its packet lacked, the message has

@@ -56,8 +56,8 @@ impl<F: Frame> Later<F> {
         let mut all = self.0.drain(..).peekable();
         while let Some((frame, meta)) = all.next() {
             if is_cut(&frame) {
-                if let Err((_, reason)) = send(frame, meta, tables, edge, egress) {
-                    edge.counters.port(edge.from).add_drops(reason, 1);
+                if let Err((frame, reason)) = send(frame, meta, tables, edge, egress) {
+                    edge.counters.count_drop(edge.from, reason, &frame);
                 }
                 continue;
             }

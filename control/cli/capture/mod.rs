@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+//! `capture`: frames of a running switch into a pcapng file.
+
+mod recording;
+
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use tokio::signal::unix::{SignalKind, signal};
+use vswitch::counters::DropReason;
+use vswitch::counters::capture::MAX_SNAPLEN;
+
+use super::client::{ClientError, Switch};
+use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, SocketArgs, Streams, runtime};
+use crate::northbound::api::{CaptureReply, CaptureRequest};
+
+use recording::Recording;
+
+/// Arguments of `alkaid capture`.
+#[derive(Args, Debug)]
+pub(crate) struct CaptureArgs {
+    /// The file, which is written over; `-` for standard output
+    #[arg(short, long, value_name = "FILE")]
+    write: PathBuf,
+    /// Only at this port; may be given several times [default: all]
+    #[arg(long, value_name = "N")]
+    port: Vec<u16>,
+    /// Frames that are received, as they arrive; these and sent ones if nothing else is said
+    #[arg(long)]
+    rx: bool,
+    /// Frames that are sent, as they leave: with outer header and tags
+    #[arg(long)]
+    tx: bool,
+    /// Frames that are dropped, for these reasons only if there are any (names as in `show drops`)
+    #[arg(
+        long,
+        value_name = "REASON",
+        num_args = 0..,
+        require_equals = true,
+        value_delimiter = ',',
+        hide_possible_values = true,
+        value_parser = reasons()
+    )]
+    drops: Option<Vec<String>>,
+    /// End after so many frames
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Bytes of each frame
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_SNAPLEN, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SNAPLEN)))]
+    snaplen: u32,
+    /// Where the switch is.
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+/// The names of all reasons.
+fn reasons() -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(DropReason::ALL.iter().map(|reason| reason.name()))
+}
+
+impl CaptureArgs {
+    fn request(&self) -> CaptureRequest {
+        let neither = !self.rx && !self.tx && self.drops.is_none();
+        CaptureRequest {
+            ports: self.port.iter().map(|port| u32::from(*port)).collect(),
+            received: self.rx || neither,
+            sent: self.tx || neither,
+            dropped: self.drops.is_some(),
+            reasons: self.drops.clone().unwrap_or_default(),
+            snaplen: self.snaplen,
+        }
+    }
+}
+
+/// Why there is no capture, or no longer.
+#[derive(Debug, thiserror::Error)]
+enum CaptureError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("cannot write {}: {error}", path.display())]
+    Write { path: PathBuf, error: io::Error },
+    #[error("standard output is a terminal: frames go into a file (-w FILE) or a pipe")]
+    Terminal,
+    #[error("cannot wait for signals: {0}")]
+    Signals(io::Error),
+    #[error("the switch ended; what it had sent until then is in the file")]
+    Ended,
+}
+
+/// Captures until it is told to end; the exit status.
+pub(super) fn run(args: &CaptureArgs, streams: &mut Streams) -> u8 {
+    let ended = runtime()
+        .map_err(CaptureError::Signals)
+        .and_then(|runtime| runtime.block_on(capture(args, streams)));
+    let Err(error) = ended else {
+        return EXIT_OK;
+    };
+    streams.err(&format!("alkaid: {error}\n"));
+    match error {
+        CaptureError::Client(ClientError::Refused(_)) | CaptureError::Ended => EXIT_FAILED,
+        _ => EXIT_USAGE,
+    }
+}
+
+async fn capture(args: &CaptureArgs, streams: &mut Streams) -> Result<(), CaptureError> {
+    let path = &args.write;
+    if is_stdout(path) && io::stdout().is_terminal() {
+        return Err(CaptureError::Terminal);
+    }
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CaptureError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(CaptureError::Signals)?;
+    // First, so that what is refused writes nothing over.
+    let mut frames = Switch::new(&args.socket).capture(args.request()).await?;
+    let writing = |error| CaptureError::Write {
+        path: path.clone(),
+        error,
+    };
+    let file = open(path).map_err(writing)?;
+    let mut recording = Recording::new(file, args.snaplen, args.count).map_err(writing)?;
+    let ended = loop {
+        let reply: CaptureReply = tokio::select! {
+            biased;
+            _ = interrupt.recv() => break Ok(()),
+            _ = terminate.recv() => break Ok(()),
+            reply = frames.message() => match reply {
+                Ok(Some(reply)) => reply,
+                Ok(None) | Err(_) => break Err(CaptureError::Ended),
+            },
+        };
+        match recording.add(reply) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            // Who reads has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break Ok(()),
+            Err(error) => break Err(writing(error)),
+        }
+    };
+    drop(frames);
+    match recording.end() {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe && ended.is_ok() => {
+            return Err(writing(error));
+        }
+        _ => {}
+    }
+    streams.err(&format!("{}\n", recording.summary()));
+    ended
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn open(path: &Path) -> io::Result<BufWriter<Box<dyn Write>>> {
+    let to: Box<dyn Write> = match is_stdout(path) {
+        true => Box::new(io::stdout()),
+        false => Box::new(File::create(path)?),
+    };
+    Ok(BufWriter::with_capacity(1 << 20, to))
+}
