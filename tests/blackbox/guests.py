@@ -115,24 +115,21 @@ class Testpmd:
         if program is None:
             pytest.skip("needs dpdk-testpmd")
         number = next(self._count)
-        namespace = networks.namespace(f"t{number}")
-        veth = networks.pair(f"t{number}", namespace, "g", mac=guest.mac)
-        self.wire = networks.wire(namespace, "g")
+        self.namespace = networks.namespace(f"t{number}")
+        veth = networks.pair(f"t{number}", self.namespace, "g", mac=guest.mac)
+        self.wire = networks.wire(self.namespace, "g")
         # Its main core does nothing: the other one is not the worker's of the switch.
-        environ = environment(folder)
-        self.log = folder / f"testpmd{number}.log"
+        self.folder, self.log = folder, folder / f"testpmd{number}.log"
         words = f"-l 0,1 --main-lcore 1 --no-huge -m 128 --no-pci --no-shconf --no-telemetry --file-prefix {networks.tag}t{number}"
         own = "--forward-mode=io --auto-start --disable-link-check --no-mlockall --total-num-mbufs=8191"
+        self.command = [program, *words.split(), "--vdev", device, "--vdev", f"net_af_packet0,iface={veth},qpairs={queues}"]
+        self.command += ["--", *own.split(), f"--rxq={queues}", f"--txq={queues}", *options.split()]
+        self.start()
+
+    def start(self) -> None:
+        """For the first time, or again after its end."""
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [program, *words.split(), "--vdev", device, "--vdev", f"net_af_packet0,iface={veth},qpairs={queues}"]
-                + ["--", *own.split(), f"--rxq={queues}", f"--txq={queues}", *options.split()],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                env=environ,
-            )
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self.folder, env=environment(self.folder))
 
     def assert_alive(self) -> bool:
         if self.process.poll() is not None:
