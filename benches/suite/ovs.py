@@ -161,7 +161,7 @@ class Ovs:
 
     def _add_ports(self, *ports):
         """Each of a bridge, by a name and a number of OpenFlow, with settings of its interface."""
-        words = [["--", "add-port", bridge, name, "--", "set", "interface", name, f"ofport_request={number}", *settings]
+        words = [["--", "add-port", bridge, name, "--", "set", "interface", name, *settings, f"ofport_request={number}"]
                  for bridge, name, number, *settings in ports]
         self._vsctl(*sum(words, [])[1:])
         errors = self._vsctl("--columns=name,error", "--bare", "find", "interface", "error!=[]")
