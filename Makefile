@@ -19,6 +19,9 @@ SCRIPTS := scripts/setup scripts/proof .ci/run
 # PLOT=docs/bench.svg.
 CASES ?=
 
+# How long `soak` goes on.
+MINUTES ?= 10
+
 # What the black-box tests have with Linux kernels as other hosts.
 KERNELS := $(addprefix tests/blackbox/test_,kernel_peer.py kernel_ipv6.py over_ipv6.py)
 
@@ -63,7 +66,7 @@ test: ## run all tests
 	$(CARGO) test $(LOCKED)
 	$(CARGO) test $(LOCKED) --no-default-features --lib
 	$(MAKE) loom
-	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/blackbox
+	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/blackbox tests/soak/test_judge.py
 
 .PHONY: scenarios
 scenarios: ## run clouds of two hosts from a controller's view, whole and broken on purpose; root
@@ -76,6 +79,19 @@ interop: ## carry traffic to Linux kernels, Open vSwitch and other switches, ove
 	@scripts/setup interop
 	$(CARGO) build $(LOCKED)
 	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/interop $(KERNELS)
+
+.PHONY: interop-long
+interop-long: ## let two virtual machines of two hosts exchange TCP for IPERF_SECONDS=600, and lose no second when a switch restarts; root
+	@scripts/setup interop
+	$(CARGO) build $(LOCKED) --release
+	IPERF_SECONDS=$${IPERF_SECONDS:-600} LOSS_SECONDS=1 ALKAID=$${ALKAID:-$(TARGET)/release/alkaid} \
+	  $(PYTHON) -m pytest -q tests/interop/test_virtual_machines.py
+
+.PHONY: soak
+soak: ## use and change a cloud of two hosts for MINUTES=10, and see that its switches hold no more in the end; root
+	@scripts/setup soak
+	$(CARGO) build $(LOCKED) --release
+	DEADLINE=60 MINUTES=$(MINUTES) ALKAID=$${ALKAID:-$(TARGET)/release/alkaid} $(PYTHON) -m pytest -q tests/soak
 
 .PHONY: loom
 loom: ## model-check the tables' concurrency
@@ -103,6 +119,12 @@ bench: ## measure beside testpmd and Open vSwitch; root; reserves huge pages; se
 	@scripts/setup bench
 	@$(CARGO) build $(LOCKED) --release
 	@ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/run
+
+.PHONY: bench-guests
+bench-guests: ## measure guests behind vhost-user beside Open vSwitch; root; reserves huge pages; see benches/guests
+	@scripts/setup bench
+	@$(CARGO) build $(LOCKED) --release
+	@ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/guests
 
 .PHONY: bench-control
 bench-control: ## measure a million neighbors by gRPC into a switch that forwards; root; cores 0 and 1; see benches/control

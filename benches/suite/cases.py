@@ -2,7 +2,7 @@
 """The cases: what is played into which port, what the switch is told, and what must come out.
 
 One guest on this host, port `guest`; one neighbor per flow, all on one other host behind the uplink. Flow n is the
-guest's with neighbor n.
+guest's with neighbor n. Cases between guests of one host have a second guest, port `friend`, for all flows.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ VTEP, PEER = "192.0.2.1", "192.0.2.2"
 PEER_MAC = "02:00:c0:00:02:02"
 UPLINK_MAC = "02:70:63:61:70:00"  # what net_pcap gives its first port
 GUEST_IP, GUEST_MAC = "10.7.0.1", "02:00:00:00:00:01"
+FRIEND_IP, FRIEND_MAC = "10.7.0.2", "02:00:00:00:00:02"
 GATEWAY_MAC = "02:ff:00:00:00:01"
 DVR_MAC = "fe:16:11:00:00:00"
 ROUTES = 256  # in the guest's subnet, beside the connected ones
@@ -31,12 +32,13 @@ class Case:
     name: str
     encap: bool = False  # the guest sends
     decap: bool = False  # the uplink receives
+    local: bool = False  # the guest sends to its friend
     routed: bool = False
     lengths: tuple = (SMALLEST,)  # of inner frames, in turn
 
     @property
     def directions(self):
-        return [name for name in ("encap", "decap") if getattr(self, name)]
+        return [name for name in ("encap", "decap", "local") if getattr(self, name)]
 
     @property
     def first_neighbor(self):
@@ -48,7 +50,9 @@ class Case:
         for i, length in enumerate(islice(cycle(self.lengths), count)):
             n = i % flows
             remote, sport, length = ip_plus(self.first_neighbor, n), 1024 + n % 60000, length - 14
-            if direction == "encap":
+            if direction == "local":
+                yield ethernet(FRIEND_MAC, GUEST_MAC) + udp_packet(GUEST_IP, FRIEND_IP, sport, length)
+            elif direction == "encap":
                 dst_mac = GATEWAY_MAC if self.routed else neighbor_mac(n)
                 yield ethernet(dst_mac, GUEST_MAC) + udp_packet(GUEST_IP, remote, sport, length)
             else:
@@ -58,6 +62,8 @@ class Case:
 
     def expected(self, direction, packet, output):
         """What must come of `packet`. An encapsulation's source port and source MAC are the switch's choice: `output`'s."""
+        if direction == "local":
+            return packet
         if direction == "decap":
             inner = packet[OUTER:]
             return inner[:6] + mac_bytes(GATEWAY_MAC) + inner[12:] if self.routed else inner
@@ -91,17 +97,16 @@ class Case:
         neighbors = [{"operationType": "CREATE", "configuration": {
             "revisionNumber": 1, "id": f"n{n}", "vpcId": "vpc", "macAddress": neighbor_mac(n), "hostIpAddress": PEER,
             "fixedIps": [{"neighborType": kind, "subnetId": subnet_id, "ipAddress": ip_plus(self.first_neighbor, n)}],
-        }} for n in range(flows)]
+        }} for n in range(max(flows, ROUTES))]  # those of the rules, too
         # Each by another machine: routes that touch and lead to the same one are one range to the switch.
         rules = [{"operationType": "CREATE", "id": f"r{n}", "destination": route(n), "priority": 1,
                   "nextHopIp": ip_plus(self.first_neighbor, n)} for n in range(ROUTES)]
-        guest = {"revisionNumber": 1, "updateType": "FULL", "id": "guest", "vpcId": "vpc", "adminStateUp": True,
-                 "macAddress": GUEST_MAC, "fixedIps": [{"subnetId": "a", "ipAddress": GUEST_IP}]}
+        ports = [("guest", GUEST_MAC, GUEST_IP)] + [("friend", FRIEND_MAC, FRIEND_IP)] * self.local
         router = {"revisionNumber": 1, "id": "router", "hostDvrMacAddress": DVR_MAC,
                   "subnetRoutingTables": [{"subnetId": "a", "routingRules": rules}, {"subnetId": "b"}]}
         vpc = {"revisionNumber": 1, "id": "vpc", "cidr": "10.0.0.0/8"}
         return {"formatVersion": 101, "vpcStates": [{"operationType": "INFO", "configuration": vpc}],
-                "subnetStates": [home, away], "portStates": [{"operationType": "CREATE", "configuration": guest}],
+                "subnetStates": [home, away], "portStates": [port(*each) for each in ports],
                 "neighborStates": neighbors, "routerStates": [{"configuration": router}]}
 
 
@@ -111,6 +116,12 @@ def neighbor_mac(n):
 
 def route(n):
     return f"172.{16 + (n >> 6)}.{(n & 63) * 4}.0/22"
+
+
+def port(ident, mac, ip):
+    return {"operationType": "CREATE", "configuration": {
+        "revisionNumber": 1, "updateType": "FULL", "id": ident, "vpcId": "vpc", "adminStateUp": True,
+        "macAddress": mac, "fixedIps": [{"subnetId": "a", "ipAddress": ip}]}}
 
 
 def subnet(ident, cidr, gateway, mac):

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from . import settings
-from .cases import DVR_MAC, GATEWAY_MAC, GUEST_MAC, PEER, PEER_MAC, ROUTES, UPLINK_MAC, VNI, VTEP, neighbor_mac, route
+from .cases import DVR_MAC, FRIEND_MAC, GATEWAY_MAC, GUEST_MAC, PEER, PEER_MAC, ROUTES, UPLINK_MAC, VNI, VTEP, neighbor_mac, route
 from .packets import OUTER, ip_plus, read_pcap
 
 VSWITCHD = Path("/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk")
@@ -27,7 +27,7 @@ FIRST_SOURCE_PORT = 32768
 # Of its two caches in front of the classifier, the exact-match one and the one of signatures.
 CACHES = {"EMC": (100, "false"), "EMC+SMC": (100, "true"), "SMC": (0, "true"), "none": (0, "false")}
 NEVER = 86_400_000  # milliseconds
-GUEST_PORT, TUNNEL_PORT, UPLINK_PORT = 1, 2, 1
+GUEST_PORT, TUNNEL_PORT, FRIEND_PORT, UPLINK_PORT = 1, 2, 3, 1
 
 
 def installed():
@@ -35,7 +35,10 @@ def installed():
 
 
 def integration_flows(case, flows):
-    """The integration bridge's: guest on one side, tunnel on the other."""
+    """The integration bridge's: guest on one side, tunnel or friend on the other."""
+    if case.local:
+        yield f"table=0,in_port={GUEST_PORT},dl_dst={FRIEND_MAC},actions=output:{FRIEND_PORT}"
+        return
     tunnel = f"set_field:{VNI}->tun_id,set_field:{PEER}->tun_dst,output:{TUNNEL_PORT}"
     from_tunnel = f"in_port={TUNNEL_PORT},tun_id={VNI},dl_dst={GUEST_MAC}"
     yield f"table=0,priority=1,{from_tunnel},actions=output:{GUEST_PORT}"
@@ -58,6 +61,8 @@ def integration_flows(case, flows):
 
 class Ovs:
     """Running and programmed, and stopped but for `measure`."""
+
+    COUNTED = "cycles"  # of `_counters`, those that its caches are compared by
 
     def __init__(self, played):
         self.played, self.case = played, played.case
@@ -150,12 +155,15 @@ class Ovs:
         self._run("ovs-ofctl", "--protocols=OpenFlow13", "add-flows", f"{self.folder}/{bridge}.mgmt", str(path))
 
     def _ports(self, uplink, guest):
-        def add(bridge, name, device, number):
-            return ["--", "add-port", bridge, name, "--", "set", "interface", name, "type=dpdk",
-                    f'options:dpdk-devargs="{device}"', f"ofport_request={number}"]
-
         self._vsctl("--if-exists", "del-port", "uplink", "--", "--if-exists", "del-port", "guest")
-        self._vsctl(*add("br-phy", "uplink", uplink, UPLINK_PORT)[1:], *add("br-int", "guest", guest, GUEST_PORT))
+        self._add_ports(("br-phy", "uplink", UPLINK_PORT, "type=dpdk", f'options:dpdk-devargs="{uplink}"'),
+                        ("br-int", "guest", GUEST_PORT, "type=dpdk", f'options:dpdk-devargs="{guest}"'))
+
+    def _add_ports(self, *ports):
+        """Each of a bridge, by a name and a number of OpenFlow, with settings of its interface."""
+        words = [["--", "add-port", bridge, name, "--", "set", "interface", name, *settings, f"ofport_request={number}"]
+                 for bridge, name, number, *settings in ports]
+        self._vsctl(*sum(words, [])[1:])
         errors = self._vsctl("--columns=name,error", "--bare", "find", "interface", "error!=[]")
         if errors.strip():
             sys.exit(f"Open vSwitch: {errors}")
@@ -199,7 +207,7 @@ class Ovs:
         time.sleep(0.3)
 
     def _counters(self):
-        """The PMD thread's: packets received, misses, TSC cycles."""
+        """The PMD thread's: packets received, misses, TSC cycles, those of rounds in which something arrived."""
         shown = self._appctl("dpif-netdev/pmd-stats-show")
         own = shown[shown.index(f"core_id {settings.WORKER_CORE}:"):]
 
@@ -207,6 +215,7 @@ class Ovs:
             return sum(int(re.search(rf"{name}: (\d+)", own)[1]) for name in names)
 
         return {"packets": total("packets received"), "cycles": total("idle cycles", "processing cycles"),
+                "busy": total("processing cycles"),
                 "misses": total("miss with success upcall", "miss with failed upcall")}
 
     def _busy(self, seconds):
@@ -215,7 +224,7 @@ class Ovs:
         time.sleep(seconds)
         last = self._counters()
         assert first["misses"] == last["misses"], "Open vSwitch: a flow is not in the datapath"
-        return (last["cycles"] - first["cycles"]) / (last["packets"] - first["packets"])
+        return (last[self.COUNTED] - first[self.COUNTED]) / (last["packets"] - first["packets"])
 
     def _carried(self):
         """Packets received and sent by the two ports, as their drivers count."""

@@ -119,8 +119,8 @@ class Forwarder(Testpmd):
 
     def __init__(self, networks, folder: Path, device: str, *, guest, queues: int = 1):
         number = next(_marks)
-        namespace = networks.namespace(f"t{number}")
-        veth = networks.pair(f"t{number}", namespace, "g", mac=guest.mac)
-        self.wire = networks.wire(namespace, "g")
+        self.namespace = networks.namespace(f"t{number}")
+        veth = networks.pair(f"t{number}", self.namespace, "g", mac=guest.mac)
+        self.wire = networks.wire(self.namespace, "g")
         options = f"--forward-mode=io --auto-start --disable-link-check --no-mlockall --rxq={queues} --txq={queues}"
         super().__init__(folder, device, f"net_af_packet0,iface={veth},qpairs={queues}", options=options)

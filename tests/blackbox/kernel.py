@@ -136,9 +136,9 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def exchange(client: tuple[Namespace, str], server: tuple[Namespace, str]) -> None:
-    """Some megabytes by TCP, there and back again, between these addresses."""
-    data = os.urandom(_TCP_BYTES)
+def exchange(client: tuple[Namespace, str], server: tuple[Namespace, str], size: int = _TCP_BYTES) -> None:
+    """So many bytes by TCP, there and back again, between these addresses."""
+    data = os.urandom(size)
     family = _family(server[1])
     with server[0].inside():
         listener = socket.create_server((server[1], 5000), family=family)

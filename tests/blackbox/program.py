@@ -15,8 +15,8 @@ import pytest
 from frames import write_pcap
 from plan import A, host_ip
 
-DEADLINE = 20.0
-"""Seconds after which something that should happen has failed to."""
+DEADLINE = float(os.environ.get("DEADLINE", "20"))
+"""Seconds after which something that should happen has failed to; more on a machine that has other work."""
 
 
 ROOT = Path(__file__).resolve().parents[2]

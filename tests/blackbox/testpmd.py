@@ -26,15 +26,20 @@ class Testpmd:
         if shutil.which("dpdk-testpmd") is None:
             pytest.skip("needs `dpdk-testpmd`")
         number = next(_count)
-        self.log = folder / f"testpmd{number}.log"
+        self.folder, self.log = folder, folder / f"testpmd{number}.log"
         cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
         # As a program without privileges: what it may share with the switch is one file in memory. On whichever core is free.
         eal = f"--lcores=0@({cores}),1@({cores}) --no-huge -m {memory} --no-pci --no-telemetry --no-shconf --log-level=warning"
         prefix = f"--file-prefix=alkaid-guest-{os.getpid()}-{number}"
         vdevs = [word for device in devices for word in ("--vdev", device)]
-        command = ["stdbuf", "-oL", "dpdk-testpmd", *eal.split(), prefix, *vdevs, "--", "--total-num-mbufs=8192", *options.split()]
+        self.command = ["stdbuf", "-oL", "dpdk-testpmd", *eal.split(), prefix, *vdevs, "--", "--total-num-mbufs=8192", *options.split()]
+        self.boot()
+
+    def boot(self) -> None:
+        """For the first time, or again after its end."""
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, cwd=folder, env=environment(folder))
+            pipes = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log}
+            self.process = subprocess.Popen(self.command, **pipes, text=True, cwd=self.folder, env=environment(self.folder))
 
     def assert_alive(self) -> None:
         if self.process.poll() is not None:

@@ -52,7 +52,7 @@ fn nothing_is_copied_before_anybody_wants_it_and_after() {
 fn frames_are_seen_of_the_ports_and_for_the_reasons_that_are_wanted_and_cut() {
     let capture = Capture::default();
     let wanted = Wanted {
-        ports: 1 << 1 | 1 << 31,
+        ports: [port(1), port(31)].into_iter().collect(),
         dropped: 1 << DropReason::NoRoute as u8,
         snaplen: 61,
         ..Wanted::ALL
