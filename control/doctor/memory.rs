@@ -10,7 +10,7 @@ const PAGES: &str = "/sys/kernel/mm/hugepages";
 /// Bytes that a packet buffer takes: 2048 for the frame, `RTE_PKTMBUF_HEADROOM`, `struct rte_mbuf`, the pool's header.
 const MBUF_BYTES: u64 = 2048 + 128 + 128 + 64;
 
-/// What DPDK takes besides packet buffers, for rings, ports and itself: 64 MiB, more than it took with 32 ports.
+/// What DPDK takes besides packet buffers, for rings, ports and itself: 64 MiB, more than it took with 32 ports of drivers'.
 const OTHER_BYTES: u64 = 64 << 20;
 
 /// Pages of one size.
