@@ -4,6 +4,7 @@
 
 pub(crate) mod cores;
 mod devices;
+mod numa;
 mod operator;
 pub(crate) mod presence;
 mod report;
@@ -12,7 +13,7 @@ mod workers;
 
 use std::sync::Arc;
 
-use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
+use vswitch::dpdk::{Eal, EalError, PoolError, Port};
 use vswitch::stage::link::Hearing;
 use vswitch::tables::Tables;
 use vswitch::tables::rcu::{Reader, TooManyReaders};
@@ -22,18 +23,12 @@ use crate::config::Settings;
 use crate::core::Core;
 
 pub(crate) use devices::{DeviceError, Devices};
+use numa::Pools;
 pub(crate) use operator::Operator;
 pub(crate) use report::Totals;
 pub(crate) use vports::Vports;
 pub(crate) use workers::PuntSide;
 use workers::Workers;
-
-/// Bytes of a packet buffer: DPDK's default, a frame of 1,920 bytes behind the headroom of 128. Longer frames take
-/// several buffers.
-const DATA_ROOM: u16 = 2048 + 128;
-
-/// Buffers that each worker keeps at hand: DPDK's own programs take this or the maximum, 512.
-const POOL_CACHE: u32 = 256;
 
 /// Why the switch does not come up.
 #[derive(Debug, thiserror::Error)]
@@ -79,12 +74,12 @@ impl Switch {
     pub(crate) fn bring_up(settings: Settings) -> Result<(Self, Core), BringUpError> {
         let cores = cores::choose(settings.workers, settings.corelist.as_deref())?;
         let eal = Eal::init(&settings.eal_args())?;
-        let pool = Mempool::new(&eal, "packets", settings.mbufs, POOL_CACHE, DATA_ROOM, None)?;
+        let pools = Pools::new(&eal, settings.mbufs, &cores)?;
         let underlay = settings.underlay();
         let (writer, registrar) = tables(underlay, settings.neighbors_capacity as usize);
         let punt = settings.on_demand.asks();
         let workers = Workers::spawn(&eal, &settings, &registrar, &cores, punt)?;
-        let devices = Devices::new(eal, pool, workers, &settings);
+        let devices = Devices::new(eal, pools, workers, &settings);
         let started = settings.ports.iter().try_for_each(|port| {
             let id = devices.attach(port.clone())?;
             devices.start(id)
