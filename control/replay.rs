@@ -13,6 +13,7 @@ use vswitch::tables::PortId;
 
 use crate::cli::ReplayArgs;
 use crate::cli::goal::load_goal;
+use crate::config::affinity::Affinity;
 use crate::config::{OnDemand, Settings};
 use crate::core::{Core, Goal};
 use crate::northbound::render;
@@ -86,8 +87,13 @@ fn program_and_forward(
 }
 
 /// The settings, but with DPDK started so that it needs no huge pages, no devices and no privileges; and with one
-/// worker: recordings have one tx queue each, and a file does not slow down when workers queue for that.
-fn ordinary_user(settings: Settings) -> Settings {
+/// worker: recordings have one tx queue each, and a file does not slow down when workers queue for that. Nor is there a time
+/// that rates would be of.
+fn ordinary_user(mut settings: Settings) -> Settings {
+    for port in &mut settings.ports {
+        port.affinity = Affinity::default();
+    }
+    settings.work.host_rate = None;
     // A buffer takes some 2.4 KiB with its header; what DPDK itself needs is below the constant.
     let megabytes = settings.mbufs / 400 + 64;
     let prefix = format!("--file-prefix=alkaid-replay-{}", std::process::id());

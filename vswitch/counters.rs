@@ -14,7 +14,7 @@ use crate::io::Frame;
 use crate::tables::{MAX_PORTS, PortId, by_port};
 
 use capture::Capture;
-pub use load::{BURST_SIZES, Load};
+pub use load::{BURST_SIZES, Load, QueueLoad, ROUNDS_PER_TIMED};
 
 pub mod capture;
 mod load;
@@ -101,6 +101,8 @@ drop_reasons! {
     SamePort = "same_port",
     /// Traffic of the underlay that is not VXLAN for this VTEP, and there is no host port to give it to.
     NotForUs = "not_for_us",
+    /// Traffic of the underlay for the host port, faster than `set host rate`.
+    HostLimited = "host_limited",
     /// It came from the underlay without a VLAN tag, and `set vxlan vlan` says that the underlay has one.
     Untagged = "untagged",
     /// VXLAN whose I flag is clear: it has no valid VNI (RFC 7348 section 5).

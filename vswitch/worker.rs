@@ -2,8 +2,13 @@
 //! One lcore's loop. Start reading here: a packet's way is `forward_from_guest` or `forward_from_underlay`,
 //! one stage a line.
 
+mod host;
+mod naps;
+mod polled;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::burst::Burst;
 use crate::counters::{DropReason, WorkerCounters};
@@ -11,8 +16,9 @@ use crate::io::{Frame, Frames, MAX_BURST, RxQueue, TxQueue};
 use crate::stage::edge::{Edge, Limiter, Replies};
 use crate::stage::finish::Later;
 use crate::stage::fragment::Large;
+use crate::stage::host_gate::HostGate;
 use crate::stage::limits::Limits;
-use crate::stage::link::{Heard, Hearing};
+use crate::stage::link::Hearing;
 use crate::stage::observe::{Observer, Stage, Unobserved};
 use crate::stage::punt::{Miss, PuntQueues};
 use crate::stage::replicate::{Copying, MAX_COPIES, Originals};
@@ -23,11 +29,14 @@ use crate::stage::{
 use crate::tables::rcu::Reader;
 use crate::tables::{PortId, Role, Tables, TenantPort};
 use crate::wire::ethernet::TAG;
+use naps::Naps;
+pub use polled::Polled;
 
 /// One lcore's share of the switch: the rx queues it polls, its ways out, its view of the tables.
 pub struct Worker<R: RxQueue, T: TxQueue<Frame = R::Frame>, O = Unobserved> {
-    queues: Vec<(PortId, R)>,
+    queues: Vec<Polled<R>>,
     tables: Reader<Tables>,
+    naps: Naps,
     lane: Lane<T, O>,
     burst_size: usize,
 }
@@ -49,6 +58,7 @@ struct Lane<T: TxQueue, O> {
     counters: Arc<WorkerCounters>,
     punt: Option<Arc<PuntQueues<T::Frame>>>,
     hearing: Option<Hearing>,
+    host_gate: HostGate,
     observer: O,
     clock: fn() -> u64,
     /// Something arrived in the last round.
@@ -91,6 +101,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             counters,
             punt: None,
             hearing: None,
+            host_gate: HostGate::default(),
             observer,
             clock: || 0,
             busy: false,
@@ -98,6 +109,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
         Self {
             queues: Vec::new(),
             tables,
+            naps: Naps::default(),
             lane,
             burst_size: burst_size.clamp(1, MAX_BURST),
         }
@@ -123,6 +135,17 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
         self.lane.clock = clock;
     }
 
+    /// Has it sleep while nothing arrives, for so many microseconds at once at most; 0: it polls without a pause. Not while it
+    /// polls.
+    pub fn sleep_at_most(&mut self, longest: u32) {
+        self.naps = Naps::of_at_most(longest);
+    }
+
+    /// How much goes to the host port. Not while it polls.
+    pub fn host_gate_mut(&mut self) -> &mut HostGate {
+        &mut self.lane.host_gate
+    }
+
     /// How long packets may be by its ports, and what becomes of longer ones. Not while it polls.
     pub fn limits_mut(&mut self) -> &mut Limits {
         &mut self.lane.limits
@@ -130,8 +153,9 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
 
     /// Gives it a port: the rx queues it is to poll, and its way out. Not while it polls.
     pub fn add_port(&mut self, port: PortId, queues: Vec<R>, link: Option<transmit::Link<T>>) {
+        let queues = queues.into_iter();
         self.queues
-            .extend(queues.into_iter().map(|queue| (port, queue)));
+            .extend(queues.map(|queue| Polled::new(port, queue)));
         self.lane.egress.set(port, link);
     }
 
@@ -150,7 +174,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
     /// it comes last, and sends what it was handed.
     pub fn remove_port(&mut self, port: PortId) {
         self.drain();
-        self.queues.retain(|(of, _)| *of != port);
+        self.queues.retain(|polled| polled.port != port);
         self.lane.egress.set(port, None);
         self.lane.egress.subports_mut().set(port, None);
     }
@@ -159,11 +183,24 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
     pub fn run(mut self, running: &AtomicBool) -> Self {
         self.lane.turn_idle();
         while running.load(Ordering::Relaxed) {
-            self.poll();
+            let arrived = self.poll();
+            if let Some(nap) = self.naps.after(arrived) {
+                self.sleep(nap);
+            }
         }
         self.lane.rest();
         self.tables.offline();
         self
+    }
+
+    /// Nobody waits for it meanwhile: it is offline.
+    #[cold]
+    fn sleep(&mut self, nap: Duration) {
+        self.tables.offline();
+        let begun = (self.lane.clock)();
+        std::thread::sleep(nap);
+        let slept = (self.lane.clock)().wrapping_sub(begun);
+        self.lane.counters.load.add_sleep(slept);
     }
 
     /// One round over the queues; returns how many frames arrived. Between two rounds the worker holds nothing
@@ -179,7 +216,9 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
         if !self.lane.busy && arrived != 0 {
             self.lane.turn_busy();
         }
-        for (port, queue) in &mut self.queues {
+        let timed = self.lane.counters.load.is_timed();
+        for Polled { port, queue, load } in &mut self.queues {
+            let begun = if timed { (self.lane.clock)() } else { 0 };
             let received = queue.rx_burst(self.lane.burst.frames_mut(), self.burst_size);
             if received == 0 {
                 continue;
@@ -189,6 +228,7 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
                 self.lane.turn_busy();
             }
             self.lane.counters.load.add_burst(received);
+            load.add_packets(received);
             let unfinished = queue.brought_unfinished();
             self.lane.burst.set_unfinished(unfinished);
             self.lane.copies_left = MAX_COPIES;
@@ -198,10 +238,13 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
             }
             if self.lane.egress.subports().has(*port) {
                 self.lane.forward_trunk(*port, bytes, &tables);
-                continue;
+            } else {
+                self.lane.counters.port(*port).add_rx(received, bytes);
+                self.lane.forward(*port, &tables);
             }
-            self.lane.counters.port(*port).add_rx(received, bytes);
-            self.lane.forward(*port, &tables);
+            if timed {
+                load.add_timed((self.lane.clock)().wrapping_sub(begun));
+            }
         }
         if self.lane.busy && arrived == 0 {
             self.lane.turn_idle();
@@ -416,50 +459,6 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
         }
         if !self.strangers.is_empty() {
             self.attend_to_strangers(from, tables);
-        }
-    }
-
-    /// What came from the underlay and is not VXLAN for this VTEP is the host's. Without a host port, the control side
-    /// stands in for it as far as ARP and neighbor discovery go.
-    #[cold]
-    fn attend_to_strangers(&mut self, from: PortId, tables: &Tables) {
-        let Some(underlay) = &tables.underlay else {
-            return;
-        };
-        let tell = |frame: &T::Frame| {
-            let heard = Heard::of(frame.head(), from, underlay)?;
-            self.hearing.as_ref()?.push(heard).ok()
-        };
-        let (strangers, counters) = (&mut self.strangers, &self.counters);
-        if let Some(host_port) = underlay.host_port {
-            for frame in strangers.iter() {
-                let _ = tell(frame); // the host gets it too
-            }
-            self.limits
-                .drop_longer(strangers, host_port, from, counters);
-            self.egress.send_all(strangers, host_port, from, counters);
-            return;
-        }
-        let arrived = strangers.len();
-        strangers.retain(|frame| tell(frame).is_none());
-        let told = arrived - strangers.len();
-        counters.port(from).add_answered(told);
-        for frame in strangers.iter() {
-            counters.count_drop(from, DropReason::NotForUs, frame);
-        }
-        T::Frame::free_all(strangers);
-    }
-
-    /// What the host itself sends goes out on the uplink as it is.
-    fn forward_from_host(&mut self, from: PortId, tables: &Tables) {
-        match &tables.underlay {
-            Some(underlay) => {
-                let (frames, uplink) = (self.burst.frames_mut(), underlay.uplink);
-                self.limits
-                    .drop_longer(frames, uplink, from, &self.counters);
-                self.egress.send_all(frames, uplink, from, &self.counters);
-            }
-            None => self.burst.drop_all(DropReason::NotForUs),
         }
     }
 }

@@ -6,6 +6,8 @@
 //! The machine may take the CPU away from either thread (another process, the hypervisor); both note when that
 //! happened. Frames that were on their way then, or behind the queue that it left, are counted and shown apart.
 //!
+//! Then frames that come one by one, with workers that sleep and with one that does not.
+//!
 //! `cargo bench --bench latency`; needs root, and cores 0 and 1.
 
 #![allow(
@@ -18,6 +20,7 @@
 #[path = "../pipeline/scene.rs"]
 #[allow(dead_code, reason = "the other benchmark uses all of it")]
 mod scene;
+mod alone;
 mod track;
 
 use std::fs;
@@ -95,19 +98,21 @@ fn measure() {
     };
     let stop = AtomicBool::new(false);
     let (gaps, eal) = (Gaps::default(), &eal);
-    thread::scope(|scope| {
-        scope.spawn(|| {
+    let worker = thread::scope(|scope| {
+        let polling = scope.spawn(|| {
             core_affinity::set_for_current(CoreId { id: 1 });
             let _lcore = eal.register_thread().unwrap();
             while !stop.load(Relaxed) {
                 worker.poll();
                 gaps.look(tsc());
             }
-            drop(worker);
+            worker
         });
         traffic.measure(&gaps, hz);
         stop.store(true, Relaxed);
+        polling.join().unwrap()
     });
+    alone::measure(worker, &mut traffic, eal, hz);
     drop((traffic, guest, uplink));
 }
 
@@ -115,6 +120,17 @@ fn frame(pool: &Mempool) -> Mbuf {
     let mut frame = pool.alloc().unwrap();
     assert!(frame.append(&CASE.frame(1).0));
     frame
+}
+
+fn stamp(frame: &mut Mbuf) {
+    frame.head_mut()[STAMP..STAMP + 8].copy_from_slice(&tsc().to_ne_bytes());
+}
+
+/// A frame that came through, as it was before, and when it was sent.
+fn taken_back(mut frame: Mbuf) -> (u64, Mbuf) {
+    assert!(frame.trim_front(OUTER_LEN));
+    let stamp = frame.head()[STAMP..].first_chunk().unwrap();
+    (u64::from_ne_bytes(*stamp), frame)
 }
 
 /// The guest and the underlay in one: sends frames, takes them back on the other side, and sends them again.
@@ -171,18 +187,14 @@ impl Traffic {
             if now < end && wanted > 0 {
                 let first = self.idle.len() - wanted.min(self.idle.len());
                 outgoing.extend(self.idle.drain(first..));
-                for frame in &mut outgoing {
-                    frame.head_mut()[STAMP..STAMP + 8].copy_from_slice(&tsc().to_ne_bytes());
-                }
+                outgoing.iter_mut().for_each(stamp);
                 sent += self.tx.tx_burst(&mut outgoing) as u64;
                 assert!(outgoing.is_empty(), "the ring has room for all frames");
             }
             if self.rx.rx_burst(&mut incoming, MAX_BURST) > 0 {
                 let received = tsc();
-                for mut frame in incoming.drain(..) {
-                    assert!(frame.trim_front(OUTER_LEN));
-                    let stamp = frame.head()[STAMP..].first_chunk().unwrap();
-                    let sent = u64::from_ne_bytes(*stamp);
+                for frame in incoming.drain(..) {
+                    let (sent, frame) = taken_back(frame);
                     samples.push(Sample { sent, received });
                     self.idle.push(frame);
                 }

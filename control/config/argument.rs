@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use vswitch::tables::{MAX_PORTS, PortId};
 use vswitch::wire::Mac;
 
+use super::affinity::Affinity;
 use super::command::Ports;
 use super::log::Level;
 use crate::southbound::field::is_link_local;
@@ -26,6 +27,8 @@ pub(crate) enum Kind {
     PortList,
     /// CPU cores with commas between; `2-5` stands for all from 2 to 5.
     CoreList,
+    /// Queues with cores, and commas between.
+    Affinity,
     /// A number in this range, in decimal or, after `0x`, in hexadecimal.
     Number(u32, u32),
     /// `on` or `off`.
@@ -78,6 +81,8 @@ pub(crate) enum Value {
     PortList(Vec<PortId>),
     /// [`Kind::CoreList`]
     CoreList(Vec<u16>),
+    /// [`Kind::Affinity`]
+    Affinity(Affinity),
     /// [`Kind::Number`]
     Number(u32),
     /// [`Kind::OnOff`]
@@ -121,6 +126,10 @@ impl fmt::Display for Kind {
                     "CPU cores with commas between, each once (0 to {MAX_CORE}), as in `2,4` or `2-5`"
                 )
             }
+            Self::Affinity => write!(
+                f,
+                "queues and cores (0 to {MAX_CORE}) with commas between, each queue once, as in `0:2,1:3`, or `none`"
+            ),
             Self::Number(min, max) => write!(f, "a number from {min} to {max}"),
             Self::OnOff => f.write_str("`on` or `off`"),
             Self::Level => f.write_str("`error`, `warn`, `info`, `debug` or `trace`"),
@@ -153,6 +162,7 @@ impl Kind {
     pub(crate) fn words(self) -> &'static [&'static str] {
         match self {
             Self::Ports => &["all"],
+            Self::Affinity => &["none"],
             Self::OnOff => &["on", "off"],
             Self::Level => &["error", "warn", "info", "debug", "trace"],
             _ => &[],
@@ -175,6 +185,7 @@ impl Kind {
                 Value::PortList(ports.into_iter().map(PortId::new).collect::<Option<_>>()?)
             }
             Self::CoreList => Value::CoreList(list(text, MAX_CORE)?),
+            Self::Affinity => Value::Affinity(Affinity::of(text)?),
             Self::Number(min, max) => {
                 Value::Number(number(text).filter(|n| (min..=max).contains(n))?)
             }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! A command as a value. What words make it is in [`super::table`]; `Display` writes those words again.
 
+mod items;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -9,11 +11,14 @@ use ipnet::IpNet;
 use vswitch::tables::PortId;
 use vswitch::wire::Mac;
 
+use super::affinity::Affinity;
 use super::gateway::Gateway;
 use super::lexer::quoted;
 use super::log::{Level, LogFormat};
 use super::rule::PortRule;
+use super::work::WorkSetting;
 use crate::state::Revisions;
+pub(crate) use items::{OnDemandSetting, VxlanSetting};
 
 /// The ports that a command is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +53,8 @@ pub(crate) enum Setting {
     Corelist(Vec<u16>),
     /// Packets taken from a queue at once, 1 to [`vswitch::io::MAX_BURST`].
     Burst(u16),
+    /// How workers work.
+    Work(WorkSetting),
     /// The ports that forward.
     Portlist(Vec<PortId>),
     /// Whether ports receive frames for other stations.
@@ -132,34 +139,6 @@ pub(crate) enum Setting {
     LogFormat(LogFormat),
 }
 
-/// What `set vxlan` sets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum VxlanSetting {
-    /// The UDP port.
-    Port(u16),
-    /// The DSCP; `None`: the inner packet's.
-    Dscp(Option<u8>),
-    /// The underlay's VLAN.
-    Vlan(u16),
-    /// Whether UDP over IPv6 has a checksum.
-    Udp6Checksum(bool),
-}
-
-/// What `set on-demand` sets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum OnDemandSetting {
-    /// Whether the controller is asked.
-    On(bool),
-    /// How long a packet waits, in milliseconds.
-    Hold(u32),
-    /// Destinations asked for per second.
-    Rate(u32),
-    /// How long what the controller does not know is not asked for again, in seconds.
-    Negative(u32),
-    /// How long an entry stays without use, in seconds; 0: for ever.
-    Idle(u32),
-}
-
 /// One side's certificate, and who vouches for the other side's. All are PEM files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct TlsFiles {
@@ -230,6 +209,10 @@ pub(crate) enum Show {
     OnDemand,
     /// Each worker: its core, its queues, how busy it is.
     Workers,
+    /// Every rx queue, who polls it, and what it takes.
+    Rxq,
+    /// What `rebalance` would do.
+    Rebalance,
     /// Whether the switch does what it is for, and why not.
     Health,
     /// The topics that the controller subscribed this host to.
@@ -268,6 +251,15 @@ pub(crate) enum Command {
         /// They are.
         on: bool,
     },
+    /// Says which workers poll ports' rx queues.
+    Affinity {
+        /// Which ports.
+        ports: Ports,
+        /// Which cores' workers.
+        affinity: Affinity,
+    },
+    /// Spreads rx queues over workers by what they take.
+    Rebalance,
     /// Says what holds at a guest's port.
     PortRule {
         /// Which ports.
@@ -324,53 +316,6 @@ pub(super) const fn on_off(on: bool) -> &'static str {
     if on { "on" } else { "off" }
 }
 
-impl OnDemandSetting {
-    /// The word for it with a space before, nothing for on and off.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::On(_) => "",
-            Self::Hold(_) => " hold",
-            Self::Rate(_) => " rate",
-            Self::Negative(_) => " negative",
-            Self::Idle(_) => " idle",
-        }
-    }
-}
-
-impl VxlanSetting {
-    /// The word for it.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Port(_) => "port",
-            Self::Dscp(_) => "dscp",
-            Self::Vlan(_) => "vlan",
-            Self::Udp6Checksum(_) => "udp6-checksum",
-        }
-    }
-}
-
-impl fmt::Display for VxlanSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())?;
-        match self {
-            Self::Port(n) | Self::Vlan(n) => write!(f, " {n}"),
-            Self::Dscp(Some(dscp)) => write!(f, " {dscp}"),
-            Self::Dscp(None) => f.write_str(" copy"),
-            Self::Udp6Checksum(on) => write!(f, " {}", on_off(*on)),
-        }
-    }
-}
-
-impl fmt::Display for OnDemandSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())?;
-        match self {
-            Self::On(on) => write!(f, " {}", on_off(*on)),
-            Self::Hold(n) | Self::Rate(n) | Self::Negative(n) | Self::Idle(n) => write!(f, " {n}"),
-        }
-    }
-}
-
 impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -412,6 +357,7 @@ impl fmt::Display for Setting {
                 .write_str("corelist ")
                 .and_then(|()| list(f, cores.iter())),
             Self::Burst(n) => write!(f, "burst {n}"),
+            Self::Work(item) => item.fmt(f),
             Self::Portlist(ports) => f
                 .write_str("portlist ")
                 .and_then(|()| list(f, ports.iter().map(|p| p.get()))),
@@ -500,6 +446,8 @@ impl fmt::Display for Show {
             Self::Underlay => "underlay",
             Self::OnDemand => "on-demand",
             Self::Workers => "workers",
+            Self::Rxq => "rxq",
+            Self::Rebalance => "rebalance",
             Self::Health => "health",
             Self::Subscriptions => "subscriptions",
             Self::Config => "config",
@@ -528,6 +476,10 @@ impl fmt::Display for Command {
             Self::TxOffload { ports, on } => {
                 write!(f, "port config {ports} tx-offload {}", on_off(*on))
             }
+            Self::Affinity { ports, affinity } => {
+                write!(f, "port config {ports} rxq-affinity {affinity}")
+            }
+            Self::Rebalance => f.write_str("rebalance"),
             Self::PortRule { ports, rule } => write!(f, "port config {ports} {rule}"),
             Self::PortBind { port, id } => write!(f, "port bind {} {}", port.get(), quoted(id)),
             Self::PortUnbind(port) => write!(f, "port unbind {}", port.get()),

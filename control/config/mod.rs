@@ -4,12 +4,14 @@
 //!
 //! * [`table`] says which commands there are: **start there**. [`argument`] what their arguments may be.
 //! * [`lexer`] line to words; [`parse`] words to a [`Command`] ([`rule`] has those of guests' ports); [`mod@file`] files to commands, `load` included.
+//! * [`affinity`] which workers poll a port's queues; [`work`] how they do.
 //! * [`subport`] ports that are VLANs of others; [`gateway`] routers of the underlay; [`vport`] devices for ports that the controller
 //!   describes.
 //! * [`settings`] a start-up file's commands to one [`Settings`], contradictions found.
 //! * [`help`] and [`complete`] explain and complete, from the table.
 //! * [`line`](mod@line) a place in a file; [`error`] every error has its file, line and column; all of a file are reported, and nothing of it is applied.
 
+pub(crate) mod affinity;
 pub(crate) mod argument;
 pub(crate) mod command;
 pub(crate) mod complete;
@@ -28,6 +30,7 @@ pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 pub(crate) mod vport;
+pub(crate) mod work;
 
 use std::path::Path;
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod cores;
 mod devices;
+mod numa;
 mod operator;
 pub(crate) mod presence;
 mod report;
@@ -13,7 +14,7 @@ mod workers;
 use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use vswitch::dpdk::{Eal, EalError, Mempool, PoolError, Port};
+use vswitch::dpdk::{Eal, EalError, PoolError, Port};
 use vswitch::stage::link::Hearing;
 use vswitch::tables::Tables;
 use vswitch::tables::rcu::{Reader, TooManyReaders};
@@ -23,18 +24,12 @@ use crate::config::Settings;
 use crate::core::Core;
 
 pub(crate) use devices::{DeviceError, Devices};
+use numa::Pools;
 pub(crate) use operator::Operator;
 pub(crate) use report::Totals;
 pub(crate) use vports::Vports;
 pub(crate) use workers::PuntSide;
 use workers::Workers;
-
-/// Bytes of a packet buffer: DPDK's default, a frame of 1,920 bytes behind the headroom of 128. Longer frames take
-/// several buffers.
-const DATA_ROOM: u16 = 2048 + 128;
-
-/// Buffers that each worker keeps at hand: DPDK's own programs take this or the maximum, 512.
-const POOL_CACHE: u32 = 256;
 
 /// Lets the process have as many files as it may: a guest behind a socket takes nine or more, and shells give a process 1,024.
 fn allow_files() {
@@ -90,12 +85,12 @@ impl Switch {
         let cores = cores::choose(settings.workers, settings.corelist.as_deref())?;
         allow_files();
         let eal = Eal::init(&settings.eal_args())?;
-        let pool = Mempool::new(&eal, "packets", settings.mbufs, POOL_CACHE, DATA_ROOM, None)?;
+        let pools = Pools::new(&eal, settings.mbufs, &cores)?;
         let underlay = settings.underlay();
         let (writer, registrar) = tables(underlay, settings.neighbors_capacity as usize);
         let punt = settings.on_demand.asks();
         let workers = Workers::spawn(&eal, &settings, &registrar, &cores, punt)?;
-        let devices = Devices::new(eal, pool, workers, &settings);
+        let devices = Devices::new(eal, pools, workers, &settings);
         let started = settings.ports.iter().try_for_each(|port| {
             let id = devices.attach(port.clone())?;
             devices.start(id)

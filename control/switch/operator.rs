@@ -120,6 +120,8 @@ impl Operator {
                     .collect()
             }
             Show::Ports => self.show_ports().await?,
+            Show::Rxq => block_in_place(|| self.devices.rxqs()),
+            Show::Rebalance => block_in_place(|| self.devices.show_rebalance()),
             Show::Workers => block_in_place(|| report::workers(&self.devices)),
             Show::Health => self.watch.health().await.rows(),
             Show::Subscriptions => self.subscriptions.rows(),
@@ -220,6 +222,7 @@ impl Operator {
     fn config(&self) -> String {
         let settings = Settings {
             start: self.devices.workers().forwarding(),
+            work: self.devices.workers().work(),
             revisions: *lock(&self.revisions),
             replicated: lock(&self.replicated).clone(),
             ..self.settings.clone()
@@ -288,6 +291,20 @@ impl Executor for Operator {
             }
             Command::TxOffload { ports, on } => {
                 self.all_devices(ports, |port| self.devices.set_tx_offload(port, on))
+            }
+            Command::Affinity { ports, affinity } => {
+                self.all_devices(ports, |port| self.devices.set_affinity(port, &affinity))
+            }
+            Command::Rebalance => {
+                let rows = block_in_place(|| self.devices.rebalance())?;
+                Ok(Output::Rows(rows))
+            }
+            Command::Set(Setting::Work(setting)) => {
+                let workers = self.devices.workers();
+                let mut work = workers.work();
+                work.set(setting);
+                workers.set_work(work);
+                Ok(Output::Done)
             }
             Command::PortStart(ports) => self.all(ports, |port| self.devices.start(port)),
             Command::PortStop(ports) => self.all(ports, |port| self.devices.stop(port)),

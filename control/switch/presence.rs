@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Looks after devices that come late, vanish and come back, and tells the control thread which are not there.
+//! Looks after devices that come late, vanish and come back, and tells the control thread which are not there. Looks after what
+//! their rx queues take, too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +27,11 @@ pub(crate) async fn follow(devices: Arc<Devices>, core: CoreHandle) -> Result<()
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        block_in_place(|| devices.look(Instant::now()));
+        block_in_place(|| {
+            let now = Instant::now();
+            devices.look(now);
+            devices.tend_queues(now);
+        });
         devices.tell_absent(&core).await?;
     }
 }

@@ -151,7 +151,7 @@ pub(super) fn workers(devices: &Devices) -> Value {
         let queues: Vec<_> = seat
             .queues()
             .iter()
-            .map(|(port, queue)| format!("{}/{queue}", port.get()))
+            .map(|queue| format!("{}/{}", queue.port.get(), queue.number))
             .collect();
         let (idle, polls) = seat.counters.load.polls();
         let now = tsc();
@@ -163,6 +163,7 @@ pub(super) fn workers(devices: &Devices) -> Value {
         json!({
             "worker": number,
             "core": seat.core,
+            "socket": seat.socket,
             "forwarding": devices.workers().forwarding(),
             "queues": queues.join(" "),
             "rx_packets": rx,
@@ -170,6 +171,7 @@ pub(super) fn workers(devices: &Devices) -> Value {
             "idle_polls": idle,
             "busy_tsc": busy_tsc,
             "idle_tsc": idle_tsc,
+            "asleep_tsc": seat.counters.load.asleep(),
             "tsc": now,
             "tsc_hz": tsc_hz(devices.eal()),
         })

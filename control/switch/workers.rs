@@ -2,15 +2,20 @@
 //! The workers' threads: each is pinned, polls its share of the rx queues while the switch forwards, and is parked
 //! while it does not. Ports are given to them and taken back between two rounds.
 
+mod history;
+mod moving;
+mod plan;
+
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
 use hashbrown::HashMap;
-use vswitch::counters::WorkerCounters;
+use nix::sys::prctl::set_timerslack;
+use vswitch::counters::{QueueLoad, WorkerCounters};
 use vswitch::dpdk::{Eal, Mbuf, Port, PortError, PortRx, PortTx, tsc};
 use vswitch::stage::link::{HEARD_CAPACITY, Hearing};
 use vswitch::stage::punt::PuntQueues;
@@ -18,10 +23,16 @@ use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handed, Handoff, Link};
 use vswitch::stage::trunk::Subport;
 use vswitch::tables::PortId;
 use vswitch::tables::snapshot::Registrar;
-use vswitch::worker::Worker;
+use vswitch::worker::{Polled, Worker};
 
+use super::numa::{self, Socket};
 use super::{BringUpError, cores};
 use crate::config::Settings;
+use crate::config::affinity::Affinity;
+use crate::config::work::Work;
+use history::{History, Name};
+use moving::Order;
+pub(crate) use moving::{Balance, Stuck};
 
 /// How long a worker may take to give a port back. It looks after each round, which takes microseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,6 +47,29 @@ pub(crate) struct Workers {
     uplinks: Vec<PortId>,
     /// How others than the port's workers send by it.
     handoffs: Mutex<HashMap<PortId, Handoff<Mbuf>>>,
+    history: Mutex<History>,
+    work: Mutex<Work>,
+}
+
+/// An rx queue that a worker polls.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    pub(crate) port: PortId,
+    pub(crate) number: u16,
+    /// The NUMA node of its device.
+    pub(crate) socket: Socket,
+    /// An operator said which worker polls it.
+    pub(crate) pinned: bool,
+    /// When it was taken, by the workers' clock.
+    since: u64,
+    /// What is counted of it.
+    pub(crate) load: Arc<QueueLoad>,
+}
+
+impl Queue {
+    fn name(&self) -> Name {
+        (self.port, self.number)
+    }
 }
 
 /// What workers leave with the control side, and what that counts.
@@ -51,10 +85,12 @@ pub(crate) struct PuntSide {
 pub(crate) struct Seat {
     /// The core it is pinned to.
     pub(crate) core: usize,
+    /// The core's NUMA node.
+    pub(crate) socket: Socket,
     /// What it counts.
     pub(crate) counters: Arc<WorkerCounters>,
-    /// The rx queues that it polls: port and number.
-    queues: Mutex<Vec<(PortId, u16)>>,
+    /// The rx queues that it polls.
+    queues: Mutex<Vec<Queue>>,
     /// Changes that it is to make before it goes on.
     mail: Mutex<Vec<Change>>,
     /// False: it is to come out of its loop and look at its mail and what it is told.
@@ -68,9 +104,13 @@ enum Change {
     Add {
         port: PortId,
         mtu: u16,
-        queues: Vec<PortRx>,
+        queues: Vec<Polled<PortRx>>,
         link: Option<Link<PortTx>>,
     },
+    AddQueue(Polled<PortRx>),
+    Move(Order),
+    Answer(SyncSender<()>),
+    Work(Work),
     Remove {
         port: PortId,
         done: SyncSender<()>,
@@ -88,8 +128,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Seat {
-    /// The rx queues that the worker polls: port and number.
-    pub(crate) fn queues(&self) -> Vec<(PortId, u16)> {
+    /// The rx queues that the worker polls.
+    pub(crate) fn queues(&self) -> Vec<Queue> {
         lock(&self.queues).clone()
     }
 }
@@ -117,6 +157,7 @@ impl Workers {
             );
             *worker.limits_mut() = settings.limits();
             worker.time_by(tsc);
+            set_work(&mut worker, settings.work);
             if let Some(punt) = &mut punt {
                 let queues = Arc::<PuntQueues<Mbuf>>::default();
                 worker.punt_to(Arc::clone(&queues));
@@ -126,6 +167,7 @@ impl Workers {
             let (run, end) = (AtomicBool::new(false), AtomicBool::new(false));
             let seat = Arc::new(Seat {
                 core,
+                socket: numa::of_core(core),
                 counters,
                 queues,
                 mail,
@@ -144,6 +186,8 @@ impl Workers {
             punt,
             uplinks: settings.uplinks().collect(),
             handoffs: Mutex::default(),
+            history: Mutex::default(),
+            work: Mutex::new(settings.work),
         })
     }
 
@@ -206,7 +250,27 @@ impl Workers {
         self.wake();
     }
 
-    /// Gives the queues of a started port, and its MTU, to the workers: each rx queue to the one that has fewest, unless the
+    /// Has workers work like this from now on.
+    pub(crate) fn set_work(&self, work: Work) {
+        *lock(&self.work) = work;
+        for seat in &self.seats {
+            lock(&seat.mail).push(Change::Work(work));
+        }
+        self.wake();
+    }
+
+    /// How they work.
+    pub(crate) fn work(&self) -> Work {
+        *lock(&self.work)
+    }
+
+    /// Looks at what rx queues take, every now and then; true: it did.
+    pub(crate) fn look(&self, now: Instant) -> bool {
+        let queues: Vec<_> = self.seats.iter().flat_map(|seat| seat.queues()).collect();
+        lock(&self.history).look(now, tsc(), queues.iter())
+    }
+
+    /// Gives the queues of a started port, and its MTU, to the workers: each rx queue as [`Workers::place`] says, unless the
     /// port is not to be polled, and a tx queue to each. Where there are too few of these, workers without one hand their
     /// frames to the first.
     pub(super) fn add_port(
@@ -215,6 +279,7 @@ impl Workers {
         port: &mut Port,
         mtu: u16,
         poll: bool,
+        affinity: &Affinity,
     ) -> Result<(), PortError> {
         let info = port.info();
         let shared = self.uplinks.contains(&id) || usize::from(info.txq) < self.seats.len();
@@ -224,13 +289,21 @@ impl Workers {
         if let Some(handoff) = handoff {
             lock(&self.handoffs).insert(id, handoff);
         }
-        let mut queues: Vec<Vec<PortRx>> = self.seats.iter().map(|_| Vec::new()).collect();
-        for queue in 0..if poll { info.rxq } else { 0 } {
-            let fewest =
-                (0..self.seats.len()).min_by_key(|&seat| lock(&self.seats[seat].queues).len());
-            let Some(seat) = fewest else { break };
-            queues[seat].push(port.take_rx(queue)?);
-            lock(&self.seats[seat].queues).push((id, queue));
+        let mut queues: Vec<Vec<Polled<PortRx>>> = self.seats.iter().map(|_| Vec::new()).collect();
+        let socket = numa::of_device(&info);
+        for number in 0..if poll { info.rxq } else { 0 } {
+            let pin = affinity.0.get(&number).copied();
+            let seat = self.place(socket, pin);
+            let polled = Polled::new(id, port.take_rx(number)?);
+            lock(&self.seats[seat].queues).push(Queue {
+                port: id,
+                number,
+                socket,
+                pinned: pin.is_some(),
+                since: tsc(),
+                load: Arc::clone(&polled.load),
+            });
+            queues[seat].push(polled);
         }
         for (seat, queues) in self.seats.iter().zip(queues) {
             lock(&seat.mail).push(Change::Add {
@@ -260,7 +333,7 @@ impl Workers {
         [others, first].into_iter().all(|seats| {
             let (done, given_back) = sync_channel(seats.len());
             for seat in seats {
-                lock(&seat.queues).retain(|(of, _)| *of != port);
+                lock(&seat.queues).retain(|queue| queue.port != port);
                 let done = done.clone();
                 lock(&seat.mail).push(Change::Remove { port, done });
             }
@@ -296,10 +369,19 @@ impl Workers {
     }
 }
 
+fn set_work(worker: &mut Worker<PortRx, PortTx>, work: Work) {
+    worker.sleep_at_most(work.sleep.unwrap_or(0));
+    worker.host_gate_mut().set_rate(work.host_rate.unwrap_or(0));
+}
+
 /// A worker's thread.
 fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, forward: &AtomicBool, eal: &Eal) {
     if !cores::pin(seat.core) {
         tracing::warn!(core = seat.core, "a worker cannot be pinned to its core");
+    }
+    // The kernel may end a sleep that much late (50 microseconds by default).
+    if let Err(error) = set_timerslack(1) {
+        tracing::warn!("workers that sleep wake late: {error}");
     }
     // For the guard's lifetime the thread has mempool caches of its own. Without, it is slower, not wrong.
     let registered = eal.register_thread();
@@ -318,8 +400,13 @@ fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, forward: &AtomicBool,
                     link,
                 } => {
                     worker.limits_mut().set_mtu(port, mtu);
-                    worker.add_port(port, queues, link);
+                    worker.add_port(port, Vec::new(), link);
+                    queues.into_iter().for_each(|queue| worker.add_queue(queue));
                 }
+                Change::AddQueue(queue) => worker.add_queue(queue),
+                Change::Move(order) => order.carry_out(&mut worker, seat),
+                Change::Answer(done) => _ = done.send(()),
+                Change::Work(work) => set_work(&mut worker, work),
                 Change::AddSubport { port, subport, mtu } => {
                     worker.limits_mut().set_mtu(port, mtu);
                     worker.add_subport(port, subport);

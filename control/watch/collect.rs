@@ -60,6 +60,8 @@ pub(super) struct WorkerSeen {
     /// Its number and its core.
     pub(super) labels: [String; 2],
     pub(super) busy_seconds: f64,
+    /// Of the idle time.
+    pub(super) asleep_seconds: f64,
     pub(super) idle_seconds: f64,
     pub(super) polls: u64,
     pub(super) idle_polls: u64,
@@ -161,6 +163,7 @@ impl Watch {
             WorkerSeen {
                 labels: [number.to_string(), seat.core.to_string()],
                 busy_seconds: seconds(busy),
+                asleep_seconds: seconds(load.asleep()),
                 idle_seconds: seconds(idle),
                 polls,
                 idle_polls,

@@ -57,6 +57,7 @@ fn seen() -> Seen {
         workers: vec![WorkerSeen {
             labels: ["0", "1"].map(str::to_owned),
             busy_seconds: 1.5,
+            asleep_seconds: 0.25,
             idle_seconds: 0.25,
             polls: 100,
             idle_polls: 90,

@@ -169,6 +169,11 @@ impl Seen {
             "Time in which it looked for packets in vain",
             rows(|worker| worker.idle_seconds),
         )?;
+        out.counters(
+            "alkaid_worker_asleep_seconds",
+            "Time in which it slept since nothing arrived, of the time in vain",
+            rows(|worker| worker.asleep_seconds),
+        )?;
         out.gauges(
             "alkaid_worker_standing_seconds",
             "Time since it moved, if it is to forward and does not",
@@ -348,7 +353,7 @@ impl Seen {
         let it = self.process.as_ref();
         out.counter(
             "process_cpu_seconds",
-            "CPU time of the process, workers included, which always take all of their cores",
+            "CPU time of the process, workers included, which take all of their cores but for `set poll adaptive`",
             it.map(|it| it.cpu_seconds),
         )?;
         out.gauge(

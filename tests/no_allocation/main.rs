@@ -207,6 +207,7 @@ fn workers_allocate_nothing_and_free_only_the_frames_they_drop() {
     }
     assert!(was_told, "a guest is told of drops");
     reasons.extend(misses());
+    reasons.extend(limited());
     reasons.extend(fragments());
     reasons.extend(copies::copies());
     reasons.extend(unfinished());
@@ -324,6 +325,18 @@ fn subports_allocate_nothing() {
     assert_eq!((counts.allocations, counts.frees), (0, 80));
     assert_eq!((lab.out(UPLINK).len(), lab.out(parent).len()), (40, 40));
     lab.balanced();
+}
+
+/// More frames for the host than its rate. Why some were dropped.
+fn limited() -> BTreeSet<&'static str> {
+    let mut lab = Lab::new();
+    lab.worker.host_gate_mut().set_rate(1);
+    (0..32).for_each(|_| lab.inject(UPLINK, &traffic::ssh()));
+    let (_, counts) = counted(|| while lab.worker.poll() != 0 {});
+    let dropped = lab.totals(UPLINK).drops_for(DropReason::HostLimited);
+    assert!(dropped != 0);
+    assert_eq!((counts.allocations, counts.frees), (0, dropped));
+    BTreeSet::from([DropReason::HostLimited.name()])
 }
 
 /// Frames that lack a neighbor, to the control side and back. Why some were dropped.

@@ -187,7 +187,7 @@ fn tagged(frame: &[u8]) -> Vec<u8> {
     [&frame[..12], &[0x81, 0, 0, 100], &frame[12..]].concat()
 }
 
-fn ssh() -> Vec<u8> {
+pub(crate) fn ssh() -> Vec<u8> {
     udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into())
 }
 

@@ -17,6 +17,7 @@ mod mss;
 mod mtu;
 mod on_demand;
 mod over_ipv6;
+mod queues;
 mod replication;
 mod routing;
 mod tags;

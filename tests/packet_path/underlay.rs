@@ -119,6 +119,32 @@ fn the_hosts_own_traffic_is_no_longer_than_the_port_takes_vlan_tags_apart() {
 }
 
 #[test]
+fn a_flood_to_the_host_is_held_to_its_rate_and_arp_and_tcp_pass() {
+    let (mut lab, _) = one_subnet();
+    lab.worker.host_gate_mut().set_rate(1);
+    let flood = udp(PEER_MAC, UPLINK_MAC, PEER.into(), VTEP.into());
+    let mut tcp = flood.clone();
+    tcp[23] = 6;
+    let question = arp(1, (PEER_MAC, PEER), ([0; 6], VTEP));
+    // At one frame per second there are 16 at once, half of them for anything.
+    (0..200).for_each(|_| lab.inject(UPLINK, &flood));
+    assert_eq!(lab.out(HOST), vec![flood.clone(); 8]);
+    let expected = [&tcp, &question];
+    expected.iter().for_each(|frame| lab.inject(UPLINK, frame));
+    lab.inject(UPLINK, &flood);
+    assert_eq!(lab.out(HOST), expected.map(Vec::clone));
+    let totals = lab.totals(UPLINK);
+    assert_eq!(totals.drops_for(DropReason::HostLimited), 193);
+    // The other way, and guests, have no limit.
+    (0..200).for_each(|_| lab.inject(HOST, &flood));
+    assert_eq!(lab.out(UPLINK).len(), 200);
+    lab.worker.host_gate_mut().set_rate(0);
+    (0..200).for_each(|_| lab.inject(UPLINK, &flood));
+    assert_eq!(lab.out(HOST).len(), 200);
+    lab.silent();
+}
+
+#[test]
 fn without_a_host_port_the_hosts_traffic_is_counted() {
     let underlay = Underlay {
         vtep: Some(VTEP.into()),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! How busy a worker is: rounds, bursts by size, and the time that it has something to do.
 //!
-//! A round costs one addition, a burst another; the clock is read when the worker turns from idle to busy or back, so that one
-//! with much to do, or nothing, never reads it.
+//! A round costs one addition, a burst two; the clock is read when the worker turns from idle to busy or back, so that one
+//! with much to do, or nothing, reads it in one of [`ROUNDS_PER_TIMED`] rounds only.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -10,6 +10,42 @@ use super::add;
 
 /// The most frames that a burst of each bucket has. The last is [`MAX_BURST`](crate::io::MAX_BURST).
 pub const BURST_SIZES: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
+
+/// Of so many rounds over its queues, a worker times one, queue by queue. To time each would cost what arrives alone some 50 cycles.
+pub const ROUNDS_PER_TIMED: u64 = 64;
+
+/// One rx queue's load. Only the worker that polls the queue writes; anyone may read, at any time. It goes with the queue from one
+/// worker to the next. Alone in the two cache lines that CPUs fetch together, since its neighbor in memory may be another worker's.
+#[derive(Default)]
+#[repr(align(128))]
+pub struct QueueLoad {
+    packets: AtomicU64,
+    timed: AtomicU64,
+}
+
+impl QueueLoad {
+    /// So many packets arrived.
+    #[inline]
+    pub fn add_packets(&self, packets: usize) {
+        add(&self.packets, packets as u64);
+    }
+
+    /// A burst took so many ticks of the worker's clock, from asking the device until all was sent. Told of timed rounds.
+    #[inline]
+    pub fn add_timed(&self, ticks: u64) {
+        add(&self.timed, ticks);
+    }
+
+    /// Packets since the queue is polled.
+    pub fn packets(&self) -> u64 {
+        self.packets.load(Relaxed)
+    }
+
+    /// About how many ticks of its workers' clock it took since then: those of timed rounds stand for all.
+    pub fn ticks(&self) -> u64 {
+        self.timed.load(Relaxed).saturating_mul(ROUNDS_PER_TIMED)
+    }
+}
 
 /// One worker's load. Only that worker writes; anyone may read, at any time.
 #[derive(Default)]
@@ -20,9 +56,17 @@ pub struct Load {
     bursts: [AtomicU64; 8],
     busy: Stopwatch,
     idle: Stopwatch,
+    /// Ticks, of the idle time.
+    asleep: AtomicU64,
 }
 
 impl Load {
+    /// Whether the next round is to be timed.
+    #[inline]
+    pub fn is_timed(&self) -> bool {
+        self.polls.load(Relaxed).is_multiple_of(ROUNDS_PER_TIMED)
+    }
+
     /// One round over the worker's queues ended; `idle` when nothing had arrived.
     #[inline]
     pub fn add_poll(&self, idle: bool) {
@@ -59,6 +103,12 @@ impl Load {
         self.idle.stop(now);
     }
 
+    /// The worker slept for so many ticks of its clock, since nothing arrived.
+    #[cold]
+    pub fn add_sleep(&self, ticks: u64) {
+        add(&self.asleep, ticks);
+    }
+
     /// Rounds over the worker's queues since start: those that found nothing, and all.
     pub fn polls(&self) -> (u64, u64) {
         (self.idle_polls.load(Relaxed), self.polls.load(Relaxed))
@@ -67,6 +117,11 @@ impl Load {
     /// Bursts by size: those of at most [`BURST_SIZES`] frames, and of more than the size before.
     pub fn bursts(&self) -> [u64; BURST_SIZES.len()] {
         std::array::from_fn(|i| self.bursts[i].load(Relaxed))
+    }
+
+    /// Time asleep, in ticks of the worker's clock: part of the time without something to do.
+    pub fn asleep(&self) -> u64 {
+        self.asleep.load(Relaxed)
     }
 
     /// Time with something to do, and without, in ticks of the worker's clock, which says `now`.
@@ -141,6 +196,23 @@ mod tests {
         assert_eq!(load.times(1_000_000), (30, 70));
         load.begin_work(u64::MAX >> 1);
         assert_eq!(load.times(u64::MAX >> 1), (30, 70));
+    }
+
+    #[test]
+    fn one_round_of_many_is_timed_and_stands_for_all() {
+        let (load, queue) = (Load::default(), QueueLoad::default());
+        let mut timed = 0;
+        for round in 0..10 * ROUNDS_PER_TIMED {
+            queue.add_packets(2);
+            if load.is_timed() {
+                timed += 1;
+                queue.add_timed(100 + round % 2);
+            }
+            load.add_poll(false);
+        }
+        assert_eq!(timed, 10);
+        assert_eq!(queue.packets(), 20 * ROUNDS_PER_TIMED);
+        assert_eq!(queue.ticks(), 1000 * ROUNDS_PER_TIMED);
     }
 
     #[test]

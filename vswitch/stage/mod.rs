@@ -10,6 +10,7 @@ pub mod encap;
 pub mod finish;
 pub mod fragment;
 pub mod guard;
+pub mod host_gate;
 pub mod limits;
 pub mod link;
 pub mod mss;

@@ -132,6 +132,10 @@ impl<'a> Fold<'a> {
                 self.once(line, format!("port config {ports} tx-offload"));
                 self.each_device(line, *ports, |port| port.tx_offload = Some(*on));
             }
+            Command::Affinity { ports, affinity } => {
+                self.once(line, format!("port config {ports} rxq-affinity"));
+                self.each_device(line, *ports, |port| port.affinity = affinity.clone());
+            }
             Command::PortRule { ports, rule } => {
                 self.once(line, format!("port config {ports} {}", rule.word()));
                 self.each_port(line, *ports, |port| rule.apply(&mut port.rules));
@@ -241,6 +245,7 @@ impl<'a> Fold<'a> {
             Setting::Promisc { ports, .. } => self.once(line, format!("set promisc {ports}")),
             Setting::OnDemand(item) => self.once(line, format!("set on-demand{}", item.word())),
             Setting::Vxlan(item) => self.once(line, format!("set vxlan {}", item.word())),
+            Setting::Work(item) => self.once(line, format!("set {}", item.words())),
             Setting::Replicate { subnet, rate } => {
                 return self.replicate(line, subnet.as_deref(), *rate);
             }
@@ -253,6 +258,7 @@ impl<'a> Fold<'a> {
             Setting::Nbcore(n) => self.workers = Some(*n),
             Setting::Corelist(cores) => settings.corelist = Some(cores.clone()),
             Setting::Burst(n) => settings.burst = *n,
+            Setting::Work(item) => settings.work.set(*item),
             Setting::Portlist(ports) => {
                 settings.portlist = Some(ports.clone());
                 ports
@@ -387,6 +393,7 @@ fn key(setting: &Setting) -> &'static str {
         Setting::Nbcore(_) => "set nbcore",
         Setting::Corelist(_) => "set corelist",
         Setting::Burst(_) => "set burst",
+        Setting::Work(_) => "set",
         Setting::Portlist(_) => "set portlist",
         Setting::Promisc { .. } => "set promisc",
         Setting::Vtep { .. } => "set vtep",

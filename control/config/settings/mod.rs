@@ -19,11 +19,13 @@ use ipnet::IpNet;
 use vswitch::tables::{PortId, Tunnel};
 use vswitch::wire::Mac;
 
+use super::affinity::Affinity;
 use super::command::{ClientTls, Command, PortItem, Ports, ServerTls, Setting};
 use super::gateway::Gateway;
 use super::log::{Level, LogFormat};
 use super::rule::PortRule;
 use super::vport::Template;
+use super::work::Work;
 
 use crate::core::{PortRules, Replicated};
 use crate::families::Families;
@@ -69,6 +71,8 @@ pub(crate) struct PortSettings {
     pub(crate) promisc: Option<bool>,
     /// Whether checksums and segments that a guest left undone are left to it in turn.
     pub(crate) tx_offload: Option<bool>,
+    /// Which workers poll its rx queues.
+    pub(crate) affinity: Affinity,
     /// What holds for its guest.
     pub(crate) rules: PortRules,
     /// The controller's id of it.
@@ -97,6 +101,8 @@ pub(crate) struct Settings {
     pub(crate) corelist: Option<Vec<u16>>,
     /// Packets taken from a queue at once, 1 to [`vswitch::io::MAX_BURST`].
     pub(crate) burst: u16,
+    /// How they work.
+    pub(crate) work: Work,
     /// The ports that workers poll; `None`: all.
     pub(crate) portlist: Option<Vec<PortId>>,
     /// This host's tunnel endpoints: by uplink, [`vswitch::tables::MAX_UPLINKS`] at most.
@@ -165,6 +171,7 @@ impl Default for Settings {
             workers: 1,
             corelist: None,
             burst: DEFAULT_BURST,
+            work: Work::default(),
             portlist: None,
             vteps: Vec::new(),
             host_port: None,
@@ -336,6 +343,7 @@ impl Settings {
         ]
         .into_iter()
         .flatten()
+        .chain(self.work.settings())
         .chain(self.on_demand.settings())
         .chain(vxlan::settings(&self.tunnel))
         .chain(replicated::settings(&self.replicated))
@@ -399,6 +407,8 @@ impl PortSettings {
         };
         let mut all: Vec<Command> = items.into_iter().filter_map(config).collect();
         all.extend(self.tx_offload.map(|on| Command::TxOffload { ports, on }));
+        let affinity = Some(self.affinity.clone()).filter(|it| !it.0.is_empty());
+        all.extend(affinity.map(|affinity| Command::Affinity { ports, affinity }));
         all.extend(
             self.promisc
                 .map(|on| Command::Set(Setting::Promisc { ports, on })),

@@ -26,6 +26,7 @@ mod replicated;
 mod rules;
 mod show;
 mod vxlan;
+mod work;
 mod workers;
 
 /// A word of a command: itself or a place for an argument.
@@ -118,6 +119,10 @@ pub(crate) static GROUPS: &[Group] = &[
     Group {
         title: "Guests' ports",
         rows: rules::ROWS,
+    },
+    Group {
+        title: "Workers at work",
+        rows: work::ROWS,
     },
     Group {
         title: "Underlay and controller",

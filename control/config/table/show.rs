@@ -141,6 +141,20 @@ its release, in microseconds, over the latest answers."
         ""
     ),
     show!(
+        "rxq",
+        Show::Rxq,
+        "Shows each receive queue: port, worker, NUMA nodes, packets, and what it takes of its worker's time",
+        "\
+`pps` and `load_percent` are of the last `seconds`, a minute at most. The load is what the worker needs for bursts of this queue, \
+from asking the device until all is sent; it is estimated of one round of 64, and exact in the long run."
+    ),
+    show!(
+        "rebalance",
+        Show::Rebalance,
+        "Shows what `rebalance` would do: each worker's load and queues, now and then",
+        ""
+    ),
+    show!(
         "health",
         Show::Health,
         "Shows whether the switch does what it is for, and why not",

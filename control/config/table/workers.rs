@@ -105,7 +105,7 @@ NIC. `set nbcore` may use fewer of them, never more.",
         when: When::Start,
         summary: "Sets the number of packet buffers",
         details: "\
-At least the sum of all queues' descriptors, plus a burst and a cache of 256 per worker; numbers of the form 2^n - 1 \
+On each NUMA node that a worker runs on. At least the sum of all queues' descriptors, plus a burst and a cache of 256 per worker; numbers of the form 2^n - 1 \
 waste least memory.",
         build: make!([Value::Number(n)] => Command::Set(Setting::Mbufs(*n))),
     },

@@ -9,3 +9,4 @@ mod start_up;
 mod subports;
 mod underlay;
 mod uplinks;
+mod workers;

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::config::affinity::Affinity;
 use crate::config::argument::Kind;
 use crate::config::complete::complete;
 use crate::config::help::help;
@@ -45,6 +46,9 @@ fn words(kind: Kind) -> BoxedStrategy<String> {
         .boxed(),
         Kind::PortList => list(vswitch::tables::MAX_PORTS as u16 - 1).boxed(),
         Kind::CoreList => list(1023).boxed(),
+        Kind::Affinity => proptest::collection::btree_map(any::<u16>(), 0u16..=1023, 0..5)
+            .prop_map(|cores| Affinity(cores).to_string())
+            .boxed(),
         Kind::Number(min, max) => prop_oneof![
             (min..=max).prop_map(|n| n.to_string()),
             (min..=max).prop_map(|n| format!("{n:#x}"))

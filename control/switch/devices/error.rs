@@ -121,6 +121,33 @@ pub(crate) enum DeviceError {
     /// DPDK looks for its device now.
     #[error("port {0} is being attached")]
     Busy(u16),
+    /// No worker runs there.
+    #[error(
+        "rxq-affinity of port {port} names core {core}, and workers run on {cores:?}: `set corelist`"
+    )]
+    NoWorkerOn {
+        /// The port's number.
+        port: u16,
+        /// As said.
+        core: u16,
+        /// The workers'.
+        cores: Vec<usize>,
+    },
+    /// It has fewer.
+    #[error(
+        "rxq-affinity of port {port} names receive queue {queue}, and it has {rxq}, counted from 0: `port config {port} rxq`"
+    )]
+    NoQueue {
+        /// The port's number.
+        port: u16,
+        /// As said.
+        queue: u16,
+        /// How many it has.
+        rxq: u16,
+    },
+    /// It reads no mail.
+    #[error("worker {0} stands still: it neither gives receive queues away nor takes any")]
+    StuckWorker(usize),
     /// A worker does not let go of it.
     #[error("a worker does not let go of port {0}")]
     Held(u16),

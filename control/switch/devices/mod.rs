@@ -5,16 +5,18 @@ mod devargs;
 mod device;
 mod error;
 mod presence;
+mod rxqs;
 mod vport;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vswitch::counters::{self, PortTotals};
-use vswitch::dpdk::{Eal, LinkWatch, Mempool, Port, PortConfig, PortStats};
+use vswitch::dpdk::{Eal, LinkWatch, Port, PortConfig, PortStats};
 use vswitch::stage::trunk::Subport;
 use vswitch::tables::PortId;
 
+use super::numa::{self, Pools};
 use super::presence::Told;
 use super::report::{self, Totals};
 use super::workers::Workers;
@@ -32,7 +34,7 @@ pub(crate) struct Devices {
     numbers: AtomicUsize,
     pub(super) told: Told,
     workers: Workers,
-    pool: Mempool,
+    pools: Pools,
     eal: Eal,
     /// The uplinks, and whether each has an IPv6 address.
     uplinks: Vec<(PortId, bool)>,
@@ -42,13 +44,13 @@ pub(crate) struct Devices {
 
 impl Devices {
     /// None yet.
-    pub(super) fn new(eal: Eal, pool: Mempool, workers: Workers, settings: &Settings) -> Self {
+    pub(super) fn new(eal: Eal, pools: Pools, workers: Workers, settings: &Settings) -> Self {
         Self {
             ports: Mutex::default(),
             numbers: AtomicUsize::new(0),
             told: Told::default(),
             workers,
-            pool,
+            pools,
             eal,
             uplinks: (settings.vteps.iter())
                 .map(|vtep| (vtep.port, vtep.addresses.v6.is_some()))
@@ -70,13 +72,13 @@ impl Devices {
 
     /// Packet buffers: in use, and free.
     pub(crate) fn buffers(&self) -> (u32, u32) {
-        (self.pool.in_use(), self.pool.available())
+        self.pools.buffers()
     }
 
     /// Sends a frame of the switch's own by an uplink; see [`Workers::send_by_uplink`]. False also where there is no
     /// buffer for it.
     pub(crate) fn send_by_uplink(&self, uplink: PortId, bytes: &[u8]) -> bool {
-        let frame = self.pool.alloc();
+        let frame = self.pools.alloc();
         frame.is_some_and(|mut frame| {
             frame.append(bytes) && self.workers.send_by_uplink(uplink, frame)
         })
@@ -220,10 +222,13 @@ impl Devices {
                 let config = self.port_config(id, &device.settings, port);
                 let listed = self.portlist.as_ref().is_none_or(|list| list.contains(&id));
                 let poll = listed || device.of_template;
+                let pool = self.pools.near(numa::of_device(&port.info()));
+                let affinity = &device.settings.affinity;
+                self.check_affinity(id, affinity, Some(config.rxq))?;
                 let started = port
-                    .configure(&config, &self.pool)
+                    .configure(&config, pool)
                     .and_then(|()| port.start())
-                    .and_then(|()| self.workers.add_port(id, port, mtu, poll));
+                    .and_then(|()| self.workers.add_port(id, port, mtu, poll, affinity));
                 started.map_err(|error| device.failed(id, error))?;
             }
         }
@@ -410,11 +415,11 @@ impl Devices {
         let Self {
             ports: _,
             workers,
-            pool,
+            pools,
             eal,
             ..
         } = self;
-        drop((ports, workers, pool));
+        drop((ports, workers, pools));
         if let Err(error) = eal.cleanup() {
             tracing::warn!("{error}");
         }
@@ -439,7 +444,7 @@ impl Devices {
             groups: self.uplink(id) == Some(true),
             guest: self.uplink(id).is_none() && self.host_port != Some(id),
             tx_offload: settings.tx_offload,
-            one_pool: true,
+            one_pool: self.pools.is_one(),
         }
     }
 

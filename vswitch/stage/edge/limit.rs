@@ -23,11 +23,11 @@ const ROUTER_BURSTS: u16 = 1024;
 
 /// A token bucket, as the time at which it would be full; never: it is.
 #[derive(Clone, Copy, Default)]
-struct Bucket(Option<Instant>);
+pub(in crate::stage) struct Bucket(Option<Instant>);
 
 impl Bucket {
     /// Takes a token, of which one more is there after each `interval`, and `most` at once. False: there is none.
-    fn take(&mut self, now: Instant, interval: Duration, most: u32) -> bool {
+    pub(in crate::stage) fn take(&mut self, now: Instant, interval: Duration, most: u32) -> bool {
         let from = self.0.map_or(now, |full| full.max(now));
         let allowed = from + interval <= now + interval * most;
         if allowed {

@@ -37,6 +37,7 @@ use crate::stage::replicate::{self, Originals};
 use crate::stage::transmit::Egress;
 use crate::tables::{Neighbors, PortId, TenantPort};
 
+pub(super) use limit::Bucket;
 pub use limit::Limiter;
 
 /// The first hop of one guest, while a burst of it is looked at.
