@@ -22,7 +22,7 @@ CASES ?=
 # How long `soak` goes on.
 MINUTES ?= 10
 
-# What the black-box tests have with Linux kernels as other hosts.
+# What the black-box tests have with Linux kernels as other hosts. None for `interop` where `test` runs too.
 KERNELS := $(addprefix tests/blackbox/test_,kernel_peer.py kernel_ipv6.py over_ipv6.py)
 
 # Seconds that each fuzz target runs.
