@@ -290,7 +290,7 @@ mod tests {
         );
         drop(recording);
         let blocks = blocks(&file);
-        let described = |block: &Block<'_>| match block {
+        let described = |block: &Block<'static>| match block {
             Block::InterfaceDescription(it) => Some((it.snaplen, it.options.clone())),
             _ => None,
         };
