@@ -27,7 +27,7 @@ SUBNETS = Subnet(5), Subnet(6)
 
 def null_site(switches, *config: str, **named):
     """A switch whose uplink goes nowhere."""
-    return switches(["port attach net_null0", "set vtep 192.0.2.1/24 port 0", *config, "start"], **named)
+    return switches(["port attach net_null0,no-rx=1", "set vtep 192.0.2.1/24 port 0", *config, "start"], **named)
 
 
 @pytest.fixture
