@@ -27,7 +27,7 @@ SUBNETS = Subnet(5), Subnet(6)
 
 def null_site(switches, *config: str, **named):
     """A switch whose uplink goes nowhere."""
-    return switches(["port attach net_null0", "set vtep 192.0.2.1/24 port 0", *config, "start"], **named)
+    return switches(["port attach net_null0,no-rx=1", "set vtep 192.0.2.1/24 port 0", *config, "start"], **named)
 
 
 @pytest.fixture
@@ -66,16 +66,11 @@ def test_five_hundred_guests(switches, frontends, tmp_path):
     folder = tmp_path / "s"
     folder.mkdir()
     metrics = free_port()
-    switch = null_site(
-        switches,
-        f"set vport template net_vhost{{n}},iface={folder}/{{name}}",
-        f"set metrics listen 127.0.0.1:{metrics}",
-        memory=256,
-    )
     guests = [subnet.guest(A, n) for subnet in SUBNETS for n in range(1, GUESTS // 2 + 1)]
-    states = [goal.port(guest) for guest in guests]
-    switch.push(*[state for subnet in SUBNETS for state in (goal.vpc(subnet), goal.subnet(subnet))], *states)
-    eventually("each has its socket", lambda: switch.show("pending") == [] and len(switch.show("ports")) == 1 + GUESTS, 60)
+    lines = [f"port attach net_vhost{n},iface={folder}/{guest.id}" for n, guest in enumerate(guests, 1)]
+    lines += [f"port bind {n} {guest.id}" for n, guest in enumerate(guests, 1)]
+    switch = null_site(switches, *lines, f"set metrics listen 127.0.0.1:{metrics}", memory=256)
+    switch.accept(*[state for subnet in SUBNETS for state in (goal.vpc(subnet), goal.subnet(subnet))], *map(goal.port, guests))
     cards = {guest: frontends(folder / guest.id) for guest in guests}
     eventually("each is connected", lambda: len(up(switch)) == GUESTS, 60)
     for number, (a, b) in enumerate(zip(guests, [*guests[1 : GUESTS // 2], guests[0], *guests[GUESTS // 2 + 1 :], guests[GUESTS // 2]])):
@@ -88,15 +83,14 @@ def test_five_hundred_guests(switches, frontends, tmp_path):
         text = answer.read().decode()
     assert text.count("alkaid_port_up{") == GUESTS + 1
     # No more than there can be: the switch says so, and takes it when another has gone.
-    more = [Subnet(7).guest(A, n) for n in range(1, 13)]
-    switch.push(goal.vpc(Subnet(7)), goal.subnet(Subnet(7)), *map(goal.port, more))
-    eventually("eleven fit", lambda: len(switch.show("ports")) == 1 + 511)
-    eventually("the last does not", lambda: ["no more sockets" in row["reason"] for row in switch.show("pending")] == [True])
-    switch.accept(*map(goal.delete, states[:100]))
-    eventually("it does now", lambda: switch.show("pending") == [], 60)
-    for guest in guests[:100]:
-        assert not (folder / guest.id).exists() and cards[guest].is_refused()
-    assert len(up(switch)) == GUESTS - 100
+    for n in range(GUESTS + 1, 512):
+        switch.execute(f"port attach net_vhost{n},iface={folder}/{n}")
+    refused = switch.client("exec", f"port attach net_vhost512,iface={folder}/512")
+    assert refused.returncode != 0 and "no more sockets" in refused.stderr
+    switch.execute("port detach 7")
+    assert not (folder / guests[6].id).exists() and cards[guests[6]].is_refused()
+    switch.execute(f"port attach net_vhost512,iface={folder}/512")
+    assert len(up(switch)) == GUESTS - 1
     trade(guests[100], cards[guests[100]], guests[101], cards[guests[101]], 7)
     switch.terminate()
     assert list(folder.iterdir()) == []
