@@ -102,7 +102,7 @@ mod tests {
     fn words_are_completed_at_any_place() {
         assert_eq!(words("sh"), ["show"]);
         assert_eq!(words("show port "), ["info", "stats"]);
-        assert_eq!(words("port config 0 r"), ["rxd", "rxq"]);
+        assert_eq!(words("port config 0 r"), ["rxd", "rxq", "rxq-affinity"]);
         assert_eq!(
             words("port config all anti-spoofing "),
             ["default", "off", "on"]
@@ -116,7 +116,16 @@ mod tests {
 
     #[test]
     fn what_a_running_switch_refuses_is_not_offered() {
-        assert_eq!(words("set "), ["log", "promisc", "replicate", "revisions"]);
+        let always = [
+            "host",
+            "log",
+            "poll",
+            "promisc",
+            "rebalance",
+            "replicate",
+            "revisions",
+        ];
+        assert_eq!(words("set "), always);
         assert!(words("help set ").contains(&"burst"));
         assert_eq!(words("help set southbound tls cert x "), ["key"]);
     }

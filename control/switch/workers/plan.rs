@@ -102,7 +102,7 @@ mod tests {
     fn what_is_too_much_for_one_is_spread_and_nothing_else_moves() {
         let any = [None, None];
         let queues = [queue(0, 0.5), queue(0, 0.4), queue(1, 0.05)];
-        assert_eq!(plan(&any, &queues), [1, 0, 1]);
+        assert_eq!(plan(&any, &queues), [0, 1, 1]);
         let even = [queue(0, 0.5), queue(1, 0.5), queue(0, 0.0)];
         assert_eq!(plan(&any, &even), [0, 1, 0], "nothing to win");
         let one = [queue(0, 0.9), queue(0, 0.0)];
