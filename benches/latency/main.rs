@@ -17,10 +17,10 @@
     reason = "a bench stops at what should not be"
 )]
 
+mod alone;
 #[path = "../pipeline/scene.rs"]
 #[allow(dead_code, reason = "the other benchmark uses all of it")]
 mod scene;
-mod alone;
 mod track;
 
 use std::fs;

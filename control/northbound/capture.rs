@@ -58,7 +58,7 @@ async fn tell(
     mut names: Vec<PortName>,
     queue: &mpsc::Sender<Result<CaptureReply, Status>>,
 ) {
-    names.retain(|name| wanted.ports >> name.port.get() & 1 != 0);
+    names.retain(|name| wanted.ports.contains(name.port));
     let mut known: Vec<_> = names.iter().map(|name| name.port).collect();
     let mut missed = Vec::new();
     let mut ports = names.into_iter().map(named).collect::<Vec<_>>();
@@ -113,7 +113,11 @@ fn wanted(request: &CaptureRequest, names: &[PortName]) -> Result<Wanted, String
         return Err(format!("a snaplen is 1 to {MAX_SNAPLEN} bytes"));
     }
     Ok(Wanted {
-        ports: if ports.is_empty() { PortSet::ALL } else { ports },
+        ports: if ports.is_empty() {
+            PortSet::ALL
+        } else {
+            ports
+        },
         received: request.received,
         sent: request.sent,
         dropped: match request.dropped {

@@ -119,7 +119,9 @@ mod tests {
         let (all, shared) = (PortId::all().collect(), SharedPortSet::default());
         assert_eq!(PortSet::ALL, all);
         shared.store(&ports[..2].iter().copied().collect());
-        let seen: Vec<_> = PortId::all().filter(|port| shared.contains(*port)).collect();
+        let seen: Vec<_> = PortId::all()
+            .filter(|port| shared.contains(*port))
+            .collect();
         assert_eq!(seen, [ports[1], ports[0]]);
     }
 }

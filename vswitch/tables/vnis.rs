@@ -123,7 +123,9 @@ mod tests {
             Some(id(1))
         );
         assert_eq!(VniTable::default().get(seven), None);
-        let many: BTreeMap<_, _> = (1..=10_000).map(|n| (Vni::new(n).unwrap(), id(1))).collect();
+        let many: BTreeMap<_, _> = (1..=10_000)
+            .map(|n| (Vni::new(n).unwrap(), id(1)))
+            .collect();
         assert_eq!(VniTable::build(many).len(), MAX_VNIS);
     }
 }

@@ -29,9 +29,10 @@ impl<T: TxQueue, O: Observer<T::Frame>> Lane<T, O> {
             }
             self.limits
                 .drop_longer(strangers, host_port, from, counters);
-            self.host_gate.drop_excess(strangers, Instant::now(), |frame| {
-                counters.count_drop(from, DropReason::HostLimited, frame);
-            });
+            self.host_gate
+                .drop_excess(strangers, Instant::now(), |frame| {
+                    counters.count_drop(from, DropReason::HostLimited, frame);
+                });
             self.egress.send_all(strangers, host_port, from, counters);
             return;
         }

@@ -15,7 +15,7 @@ use arrayvec::ArrayVec;
 
 use super::{DROP_REASONS, DropReason, add};
 use crate::io::{Frame, Frames, MAX_BURST};
-use crate::tables::{MAX_PORTS, PortId, PortSet, SharedPortSet};
+use crate::tables::{MAX_PORTS, PortId, PortSet, SharedPortSet, by_port};
 
 use ring::{HEAD, Ring};
 
@@ -88,7 +88,6 @@ const SENT: u32 = 2;
 const DROPPED: u32 = 4;
 
 /// A worker's. It writes; one reader starts, reads and stops.
-#[derive(Default)]
 pub struct Capture {
     /// What is copied now, a bit each. Workers look at nothing else while nobody wants any.
     watching: AtomicU32,
@@ -99,7 +98,21 @@ pub struct Capture {
     snaplen: AtomicU32,
     ring: OnceLock<Ring>,
     /// Frames that were wanted and that there was no room for, by port.
-    missed: [AtomicU64; MAX_PORTS],
+    missed: Box<[AtomicU64; MAX_PORTS]>,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            watching: AtomicU32::default(),
+            number: AtomicU32::default(),
+            ports: SharedPortSet::default(),
+            reasons: AtomicU64::default(),
+            snaplen: AtomicU32::default(),
+            ring: OnceLock::new(),
+            missed: by_port(AtomicU64::default),
+        }
+    }
 }
 
 /// For the reader.
