@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn what_is_not_said_is_all_ports_and_reasons_and_what_is_not_asked_for_is_not_wanted() {
         let all = wanted(&request(), &names()).unwrap();
-        assert_eq!((all.ports, all.dropped, all.sent), (u32::MAX, 0, false));
+        assert_eq!((all.ports, all.dropped, all.sent), (PortSet::ALL, 0, false));
         let dropped = CaptureRequest {
             dropped: true,
             ..request()
@@ -200,7 +200,7 @@ mod tests {
             ..dropped
         };
         let some = wanted(&some, &names()).unwrap();
-        assert_eq!(some.ports, 0b10_0001);
+        assert_eq!(some.ports, names().iter().map(|name| name.port).collect());
         assert_eq!(some.dropped, 1 << DropReason::NoRoute as u8);
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import struct
@@ -248,9 +249,10 @@ def test_a_capture_is_piped_and_ends_when_nobody_reads(captured):
     with captured([udp(HERE, NOWHERE)] * 3, "-c", "100") as (switch, capture):
         capture.end()
         writer = subprocess.Popen([switch.alkaid, "capture", "-w", "-", "--drops", "--socket", switch.socket], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert select.select([writer.stdout], [], [], DEADLINE)[0], "it captures"
         reader = subprocess.Popen(["tshark", "-l", "-c", "2", "-r", "-", "-T", "fields", "-e", "frame.comment"], stdin=writer.stdout, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         writer.stdout.close()
-        eventually("another may not", lambda: "another client" in switch.client("capture", "-w", "/dev/null").stderr)
+        assert "another client" in switch.client("capture", "-w", "/dev/null").stderr
         switch.execute("start")
         out, _ = reader.communicate(timeout=DEADLINE)
         assert [line.split(":")[0] for line in out.splitlines()] == ["dropped, unknown_mac"] * 2

@@ -280,13 +280,14 @@ def test_what_a_guest_asks_its_first_hop_is_answered_with_right_checksums_whatev
     answers = DHCP, DHCP6_Advertise, ICMPv6ND_NA, ICMPv6ND_RA, ICMPv6EchoReply, ICMPv6DestUnreach
     told = [Ether(frame) for frame in hosts.received(SENDER, len(sent))]
     assert [counters.ports[SENDER][key] for key in ("answered", "dropped")] == [5, 1]
-    for answer in answers:
-        (frame,) = (frame for frame in told if answer in frame)
+    sums = {IP: "chksum", UDP: "chksum", **dict.fromkeys(answers[2:], "cksum")}
+    for frame in told:  # the last one, an advertisement, comes unasked to who sends by its router
         again = frame.copy()
-        for layer in (IP, UDP, ICMPv6ND_NA, ICMPv6ND_RA, ICMPv6EchoReply, ICMPv6DestUnreach):
+        for layer, name in sums.items():
             if layer in again:
-                del again[layer].fields["cksum" if hasattr(again[layer], "cksum") else "chksum"]
-        assert bytes(Ether(bytes(again))) == bytes(frame)
+                again[layer].delfieldval(name)
+        assert bytes(again) == bytes(frame)
+    assert all(answer in frame for answer, frame in zip(answers, told, strict=False))
 
 
 def test_offloads_are_shown_and_changed_while_a_port_is_stopped(networks, switches, tmp_path):
