@@ -126,7 +126,7 @@ mod tests {
             "vlan@3",
             "vlan0@3",
             "vlan4095@3",
-            "vlan101@32",
+            "vlan101@1024",
             "vlan+1@3",
             "vlan101@-1",
             "vlan101@3,x",

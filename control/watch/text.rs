@@ -2,7 +2,7 @@
 //! What was [`Seen`], as metrics. docs/metrics.md explains them; a test compares.
 //!
 //! Names and units by Prometheus' conventions: seconds, bytes, counters that end in `_total` (which the library appends). They
-//! never go back, also after `clear port stats`. Labels are few: ports (32 at most), drop reasons, workers, kinds, states.
+//! never go back, also after `clear port stats`. Labels are few: ports (1,024 at most), drop reasons, workers, kinds, states.
 
 use std::fmt;
 

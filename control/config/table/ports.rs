@@ -98,7 +98,8 @@ port is PENDING until then. Not for an uplink.",
         summary: "Stops and unbinds a port, and gives its device and its number back",
         details: "\
 The next `port attach` may get the number. Subports go before their port; uplinks, the host port and ports of `set vport \
-template` stay. At most 32 ports are attached at once, subports included: DPDK's limit for one process.",
+template` stay. At most 1,024 ports are attached at once, subports included; of these, at most 32 by DPDK's drivers, which is its limit for \
+one process, and 511 guests' by vhost-user sockets.",
         build: make!([Value::Port(port)] => Command::PortDetach(*port)),
     },
     Spec {

@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Spec] = &[
         details: "\
 After 512 rounds in vain a worker sleeps for a microsecond, then for twice as long each time. What arrives then waits until it \
 ends, and until the kernel has woken the worker (make latency measures it); from then on it polls until nothing arrives again. A \
-worker with packets all the time never sleeps. Receive queues (`port config N rxd`) have to hold what may come in that time. \
+worker with packets all the time never sleeps. Receive queues (`port config N rxd VALUE`) have to hold what may come in that time. \
 Devices' receive interrupts are not used: many virtual ones have none.",
         build: make!([] => work(WorkSetting::Poll(Some(DEFAULT_SLEEP)))),
     },

@@ -378,11 +378,11 @@ fn commands_for_a_running_switch_are_refused() {
 }
 
 #[test]
-fn there_are_as_many_ports_as_dpdk_has() {
-    let many: String = (0..33)
+fn there_are_as_many_ports_as_there_are_numbers() {
+    let many: String = (0..1025)
         .map(|i| format!("port attach net_null{i}\n"))
         .collect();
-    assert_eq!(error(&many), "f:33:1: more than 32 ports");
+    assert_eq!(error(&many), "f:1025:1: more than 1024 ports");
 }
 
 #[test]

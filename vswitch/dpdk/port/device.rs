@@ -46,6 +46,7 @@ pub(super) fn attach(eal: &Eal, devargs: &str) -> Result<Vec<Device>, PortError>
         // It was probed before, perhaps when DPDK started: its ports may still be free.
         Ok(_) => {}
         Err(errno) if errno.code() == libc::EEXIST => {}
+        Err(_) if has_no_number_left() => return Err(PortError::TooManyDevices),
         Err(errno) => {
             return Err(PortError::Attach {
                 devargs: devargs.to_owned(),
@@ -270,6 +271,12 @@ fn has_ports(parent: *const sys::rte_device) -> bool {
     // SAFETY: compares the pointer with each port's.
     let first = unsafe { sys::rte_eth_find_next_of(0, parent) };
     u32::from(first) < sys::RTE_MAX_ETHPORTS
+}
+
+/// True if all of DPDK's numbers for ports are taken.
+fn has_no_number_left() -> bool {
+    let mut numbers = 0..sys::RTE_MAX_ETHPORTS as u16;
+    numbers.all(|id| !name(id).is_empty())
 }
 
 /// The name of port `id`, empty if there is none.

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::dpdk::error::Errno;
+use crate::dpdk::sys;
 
 /// Why a port does not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,13 @@ pub enum PortError {
         /// The errors in DPDK's log, perhaps empty.
         said: String,
     },
+    /// Devices with drivers of DPDK's have as many ports as there can be.
+    #[error(
+        "there are {} ports of DPDK's drivers and cannot be more: that is DPDK's limit for one process (RTE_MAX_ETHPORTS of its \
+         build), which guests behind vhost-user sockets do not count for",
+        sys::RTE_MAX_ETHPORTS
+    )]
+    TooManyDevices,
     /// The device is there, and all of its ports are taken.
     #[error("`{0}` has no port that is not attached already")]
     NoNewPort(String),

@@ -127,7 +127,7 @@ fn the_receivers_of_a_broadcast_are_named() {
         &world,
         PORT_A,
         to_all,
-        &Outcome::Forwarded,
+        &Outcome::Copied,
         &["route: for everybody: copied to host 192.0.2.9, port 2 <SUBNET blue 1>"],
     );
     let tunnel = "eth src=02:aa:00:00:00:09 dst=02:aa:00:00:00:01 / ip src=192.0.2.9 dst=192.0.2.1 / vxlan vni=7";
@@ -138,7 +138,7 @@ fn the_receivers_of_a_broadcast_are_named() {
         &world,
         UPLINK,
         &from_host,
-        &Outcome::Forwarded,
+        &Outcome::Copied,
         &["decap: for everybody: copied to port 1, port 2"],
     );
 }

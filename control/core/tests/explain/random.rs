@@ -93,6 +93,7 @@ impl Forwarding {
         let outcome = match (dropped.next(), self.held.next_miss()) {
             (Some(reason), None) => Outcome::Dropped(*reason),
             (None, Some(miss)) => Outcome::Held(miss.destination),
+            (None, None) if since.to_replicas == 1 => Outcome::Copied,
             (None, None) if since.answered == 1 => Outcome::Answered,
             (None, None) if since.forwarded != 0 => Outcome::Forwarded,
             other => panic!("{other:?}: {since:?}"),
