@@ -34,13 +34,13 @@ class Here:
 class Site:
     """A switch whose port 0, the uplink, is one end of a veth. `uplink` is the other."""
 
-    def __init__(self, networks, switches, *config: str, **named):
+    def __init__(self, networks, switches, *config: str, mtu: int = 1600, **named):
         self.networks = networks
         self.outside = networks.namespace("out")
         self.uplink_device = networks.pair("u", self.outside, "u", mac=host_mac(B), outer_mac=host_mac(A))
         self.uplink = networks.wire(self.outside, "u")
         self.switch = switches(
-            [f"port attach net_af_packet0,iface={self.uplink_device}", "port config 0 mtu 1600", "set vtep 192.0.2.1/24 port 0", *config, "start"],
+            [f"port attach net_af_packet0,iface={self.uplink_device}", f"port config 0 mtu {mtu}", "set vtep 192.0.2.1/24 port 0", *config, "start"],
             **named,
         )
 

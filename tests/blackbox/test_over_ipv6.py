@@ -173,7 +173,7 @@ def test_a_link_local_router_leads_to_hosts_beyond_the_link(networks, switches):
 
 
 def test_explain_tells_of_the_outer_header(networks, switches):
-    link = Link(networks, switches, VTEP, "port config 0 mtu 1500")
+    link = Link(networks, switches, VTEP, mtu=1500)
     link.switch.accept(over_ipv6(THERE))
     done = link.switch.client("explain", "--port", "1", "--packet", f"ip dst={THERE.ip} / udp dport=53")
     assert done.returncode == 0, done.stderr

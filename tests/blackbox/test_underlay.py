@@ -38,8 +38,8 @@ def is_at(mac: str, ip: str, asker: int) -> bytes:
 class Link(VethSite):
     """With one guest. Nobody has the other ends but this test."""
 
-    def __init__(self, networks, switches, *config: str):
-        super().__init__(networks, switches, [HERE], *config)
+    def __init__(self, networks, switches, *config: str, **named):
+        super().__init__(networks, switches, [HERE], *config, **named)
         [self.guest] = self.wires
         self.switch.accept(goal.vpc(SUBNET), goal.subnet(SUBNET), goal.port(HERE))
 
