@@ -70,7 +70,7 @@ impl Session {
             while bytes < most
                 && let Some(seen) = counters.capture.next(self.number)
             {
-                bytes += seen.bytes.len();
+                bytes += seen.bytes.len() + size_of::<Seen>();
                 all.push(seen);
             }
         }

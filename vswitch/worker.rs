@@ -201,6 +201,9 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
         std::thread::sleep(nap);
         let slept = (self.lane.clock)().wrapping_sub(begun);
         self.lane.counters.load.add_sleep(slept);
+        for polled in &mut self.queues {
+            polled.queue.after_sleep();
+        }
     }
 
     /// One round over the queues; returns how many frames arrived. Between two rounds the worker holds nothing

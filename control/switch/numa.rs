@@ -33,7 +33,8 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// So many buffers on each node of these cores. Where a node has too little memory they are elsewhere.
+    /// So many buffers on each node of these cores. Where a node has too little memory they are elsewhere, and where there is none,
+    /// the first node's are for all.
     pub(crate) fn new(eal: &Eal, count: u32, cores: &[usize]) -> Result<Self, PoolError> {
         let make = |(number, node): (usize, Socket)| {
             let name = match number {
@@ -54,10 +55,15 @@ impl Pools {
             Ok((node, made?))
         };
         let (first, others) = nodes(cores.iter().map(|&core| of_core(core)));
-        let others = (1..).zip(others);
+        let first = make((0, first))?;
+        let others = (1..).zip(others).filter_map(|at| {
+            let made = make(at);
+            made.inspect_err(|error| tracing::warn!("one pool less of packet buffers: {error}"))
+                .ok()
+        });
         Ok(Self {
-            first: make((0, first))?,
-            others: others.map(make).collect::<Result<_, _>>()?,
+            first,
+            others: others.collect(),
         })
     }
 

@@ -301,9 +301,7 @@ impl Executor for Operator {
             }
             Command::Set(Setting::Work(setting)) => {
                 let workers = self.devices.workers();
-                let mut work = workers.work();
-                work.set(setting);
-                workers.set_work(work);
+                workers.change_work(|work| work.set(setting));
                 Ok(Output::Done)
             }
             Command::PortStart(ports) => self.all(ports, |port| self.devices.start(port)),

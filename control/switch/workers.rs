@@ -250,11 +250,15 @@ impl Workers {
         self.wake();
     }
 
-    /// Has workers work like this from now on.
-    pub(crate) fn set_work(&self, work: Work) {
-        *lock(&self.work) = work;
-        for seat in &self.seats {
-            lock(&seat.mail).push(Change::Work(work));
+    /// Changes how workers work from now on.
+    pub(crate) fn change_work(&self, change: impl FnOnce(&mut Work)) {
+        {
+            // Until all are told: who changes it next tells them later.
+            let mut work = lock(&self.work);
+            change(&mut work);
+            for seat in &self.seats {
+                lock(&seat.mail).push(Change::Work(*work));
+            }
         }
         self.wake();
     }

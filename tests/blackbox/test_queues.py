@@ -189,6 +189,7 @@ def test_a_flood_to_the_host_is_limited_and_the_host_is_found_nevertheless(netwo
         sent += 200
         host.uplink.send([WHO_HAS])
         answers += sum(Ether(frame).type == 0x806 and Ether(frame)[ARP].op == 2 for frame in host.uplink.receive(1, 0.5))
+        time.sleep(0.01)  # the time of two
     assert answers == 20, "not one question was dropped"
     eventually("all has arrived", lambda: switch.counters().rx(0) >= sent + 20)
     limited = switch.counters().drops[0]["host_limited"]

@@ -148,6 +148,9 @@ pub trait RxQueue: Send {
     fn brought_unfinished(&self) -> bool {
         false
     }
+
+    /// Its worker has slept: frames may have arrived long ago.
+    fn after_sleep(&mut self) {}
 }
 
 /// The sending end of one queue of a port. One worker feeds it.

@@ -93,9 +93,15 @@ fn asks<F: Frame>(frame: &F, meta: &Meta) -> bool {
 pub(super) fn is_on(tables: &Tables, meta: &Meta) -> bool {
     let domain = Neighbors::of_mac_key(meta.key).map(|(domain, _)| domain);
     domain.is_some_and(|domain| {
-        let mut roles = tables.ports.iter();
+        let mut roles = replicated(tables).map(|port| tables.role(port));
         roles.any(|role| matches!(role, Role::Tenant(guest) if guest.gets_copies(domain)))
     })
+}
+
+/// The ports with a subnet that has replication: next to none, where few do.
+fn replicated(tables: &Tables) -> impl Iterator<Item = PortId> {
+    let mut ports = tables.replicated;
+    std::iter::from_fn(move || ports.pop())
 }
 
 /// The guests here, but for the one at `from`, that are to get a frame.
@@ -106,9 +112,8 @@ fn guests<'t>(
     head: &'t [u8],
     subports: &'t Subports,
 ) -> impl Iterator<Item = Hop> + 't {
-    let ports = (0..).map_while(PortId::new).zip(&tables.ports);
-    ports.filter_map(move |(port, role)| {
-        let Role::Tenant(guest) = role else {
+    replicated(tables).filter_map(move |port| {
+        let Role::Tenant(guest) = tables.role(port) else {
             return None;
         };
         let gets = guest.admin_up && port != from && guest.gets_copies(domain);

@@ -202,6 +202,10 @@ impl<T: TxQueue> Egress<T> {
             else {
                 continue;
             };
+            // To look costs a load, and to take in vain a fence. There may be hundreds of them.
+            if handoff.is_empty() {
+                continue;
+            }
             let mut frames = Frames::new();
             let mut bytes = 0;
             let mut alike = (None, port);

@@ -99,7 +99,7 @@ port is PENDING until then. Not for an uplink.",
         details: "\
 The next `port attach` may get the number. Subports go before their port; uplinks, the host port and ports of `set vport \
 template` stay. At most 1,024 ports are attached at once, subports included; of these, at most 32 by DPDK's drivers, which is its limit for \
-one process, and 511 guests' by vhost-user sockets.",
+one process, and 511 by vhost-user sockets that guests connect to.",
         build: make!([Value::Port(port)] => Command::PortDetach(*port)),
     },
     Spec {

@@ -359,10 +359,10 @@ pub(in crate::dpdk) fn in_range(
     };
     Err(PortError::Range {
         device: device.to_owned(),
-        driver: driver.to_owned(),
+        driver: driver.into(),
         setting,
         asked: asked.into(),
-        range,
+        range: range.into(),
     })
 }
 
@@ -383,10 +383,10 @@ fn check_descriptors(
             );
             Err(PortError::Range {
                 device: device.name().to_owned(),
-                driver: device.driver(),
+                driver: device.driver().into(),
                 setting,
                 asked: asked.into(),
-                range,
+                range: range.into(),
             })
         }
         _ => Ok(()),

@@ -33,6 +33,13 @@ impl RxQueue for PortRx {
             Self::Vhost(queue) => queue.brought_unfinished(),
         }
     }
+
+    fn after_sleep(&mut self) {
+        match self {
+            Self::Ethdev(queue) => queue.after_sleep(),
+            Self::Vhost(queue) => queue.after_sleep(),
+        }
+    }
 }
 
 /// The sending end of one queue, see [`super::Port::take_tx`].

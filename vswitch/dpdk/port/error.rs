@@ -84,13 +84,13 @@ pub enum PortError {
         /// Its name.
         device: String,
         /// The device's driver.
-        driver: String,
+        driver: Box<str>,
         /// `rxq`, `txd`, `mtu`, ...
         setting: &'static str,
         /// The value asked for.
         asked: u32,
         /// The values it takes, in words.
-        range: String,
+        range: Box<str>,
     },
     /// Buffers smaller than the device fills.
     #[error(

@@ -233,9 +233,10 @@ impl Backing for Vhost {
             offloads.push("its guest may leave TCP packets to be cut into segments");
         }
         let leaves = self.setup.as_ref().is_some_and(Setup::leaves);
-        let finishes = leaves
-            .then(|| self.socket.state.finishes())
-            .unwrap_or_default();
+        let finishes = match leaves {
+            true => self.socket.state.finishes(),
+            false => Finishes::default(),
+        };
         tell_finishes(finishes, &mut offloads, &mut fallbacks);
         if config.is_some_and(|config| config.mtu.is_some()) {
             fallbacks.push("the switch alone heeds the MTU: the driver has none");

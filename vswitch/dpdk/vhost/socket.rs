@@ -44,6 +44,9 @@ struct Sockets {
     second: usize,
 }
 
+/// The library starts its thread with the first socket, and does not expect two to be first. Nothing that it calls takes this.
+static STARTING: Mutex<()> = Mutex::new(());
+
 /// Callbacks, the same for all.
 struct Calls(sys::rte_vhost_device_ops);
 
@@ -153,6 +156,7 @@ fn serve(args: &Args) -> bool {
     let withheld = unsafe { sys::rte_vhost_driver_disable_features(path, args.withheld) };
     // SAFETY: as above; the calls are there for good.
     let told = unsafe { sys::rte_vhost_driver_callback_register(path, &raw const CALLS.0) };
+    let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: as above.
     withheld == 0 && told == 0 && unsafe { sys::rte_vhost_driver_start(path) } == 0
 }
@@ -225,7 +229,7 @@ impl State {
         self.rings.iter().for_each(|ring| ring.wait());
     }
 
-    /// A guest enables or disables a virtqueue. The library has its lock: no worker is in it, and none may be waited for.
+    /// A guest enables or disables a virtqueue. The library has its lock, which a worker that is in it takes: none may be waited for.
     fn enable(&self, guest: c_int, ring: usize, enable: bool) {
         let mut guests = self.guests();
         let is_served = guests.served == Some(guest);

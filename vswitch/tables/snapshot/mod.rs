@@ -18,7 +18,7 @@ mod tests;
 use std::sync::Arc;
 
 use super::rcu::{self, Reader, TooManyReaders};
-use super::{MAX_PORTS, Neighbors, PortId, Role, Tunnel, Underlay, VniTable};
+use super::{MAX_PORTS, Neighbors, PortId, PortSet, Role, Tunnel, Underlay, VniTable};
 
 pub use writer::{Commit, MAX_NEIGHBORS, Memory, Usage, Writer};
 
@@ -34,6 +34,8 @@ pub struct Tables {
     pub ports: [Role; MAX_PORTS],
     /// The VNIs that a port of this host is in.
     pub vnis: VniTable,
+    /// The guests' ports that are in a subnet with replication.
+    pub replicated: PortSet,
     /// Who is where.
     pub neighbors: Arc<Neighbors>,
     /// This host in the underlay. `None`: it has none, and nothing leaves the host.

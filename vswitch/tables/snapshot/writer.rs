@@ -14,7 +14,7 @@ use crate::tables::neighbors::{Ip6Key, MAX_NEXT_HOPS, Neighbors, NextHops, Refer
 use crate::tables::rcu::{self, Lagging};
 use crate::tables::{
     Attachment, DomainId, Full, HopId, Live, MAX_PORTS, MAX_UPLINKS, Neighbor, NextHop, PortId,
-    Role, TableFull, TenantPort, Tunnel, Underlay, VniTable, VpcId, Ways,
+    PortSet, Role, TableFull, TenantPort, Tunnel, Underlay, VniTable, VpcId, Ways,
 };
 use crate::wire::Mac;
 
@@ -116,6 +116,7 @@ impl Writer {
         let next = Tables {
             ports: std::array::from_fn(|_| Role::Unbound),
             vnis: VniTable::default(),
+            replicated: PortSet::default(),
             neighbors: neighbors.snapshot(&hops, &live),
             underlay,
         };
@@ -344,6 +345,7 @@ impl Writer {
         }
         if self.snapshot_changed {
             self.next.vnis = vnis(&self.next.ports);
+            self.next.replicated = replicated(&self.next.ports);
         }
         let bytes = bytes_only_in(self.rcu.current(), &self.next);
         let ticket = self.rcu.publish(self.next.clone(), bytes);
@@ -360,6 +362,15 @@ impl Writer {
 fn vnis(ports: &[Role; MAX_PORTS]) -> VniTable {
     let attachments = ports.iter().flat_map(attachments);
     VniTable::build(attachments.map(|attachment| (attachment.vni, attachment.domain)))
+}
+
+/// The ports that are in a subnet with replication.
+fn replicated(ports: &[Role; MAX_PORTS]) -> PortSet {
+    let copied = |role| attachments(role).iter().any(|it| it.replication.is_some());
+    let ports = PortId::all().zip(ports);
+    ports
+        .filter_map(|(port, role)| copied(role).then_some(port))
+        .collect()
 }
 
 fn attachments(role: &Role) -> &[Attachment] {
