@@ -183,7 +183,7 @@ mod child {
             }
         };
         assert!(
-            ports.len() >= 32 && error.contains("Reached maximum number of Ethernet ports"),
+            ports.len() >= 32 && error.contains("DPDK's limit for one process"),
             "{error}"
         );
         drop(ports.pop());
