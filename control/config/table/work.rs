@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Spec] = &[
         details: "\
 After 512 rounds in vain a worker sleeps for a microsecond, then for twice as long each time. What arrives then waits until it \
 ends, and until the kernel has woken the worker (make latency measures it); from then on it polls until nothing arrives again. A \
-worker with packets all the time never sleeps. Receive queues (`port config N rxd VALUE`) have to hold what may come in that time. \
+worker with packets all the time never sleeps. Receive queues (`rxd` of `port config`) have to hold what may come in that time. \
 Devices' receive interrupts are not used: many virtual ones have none.",
         build: make!([] => work(WorkSetting::Poll(Some(DEFAULT_SLEEP)))),
     },
@@ -106,7 +106,7 @@ makes the port.",
         summary: "Moves receive queues from workers with much to do to those with little",
         details: "\
 By what each queue took of its worker's time over the last minute (`show rxq`); `show rebalance` says what it would do. Queues \
-stay on the NUMA node of their device, if it has a worker, and where `port config N rxq-affinity` has them. A queue is moved \
+stay on the NUMA node of their device, if it has a worker, and where their `rxq-affinity` has them. A queue is moved \
 between two rounds: nothing is lost, and what was taken from it before leaves before, unless a device with several \
 transmit queues turns that around.",
         build: make!([] => Command::Rebalance),
