@@ -120,11 +120,13 @@ class Frontend:
         at = ring * _RING + _AVAIL
         struct.pack_into("<H", self.memory, at + 4 + 2 * (self.next[ring] % SIZE), slot)
         self.next[ring] = (self.next[ring] + ahead) % 2**16
-        struct.pack_into("<H", self.memory, at + 2, self.next[ring])
+        # At once: `pack_into` writes zeros first, and the switch looks at any time.
+        self.memory[at + 2 : at + 4] = self.next[ring].to_bytes(2, "little")
 
     def used(self, ring: int) -> int:
         """How many the switch has used, modulo 65,536."""
-        return struct.unpack_from("<H", self.memory, ring * _RING + _USED + 2)[0]
+        at = ring * _RING + _USED + 2
+        return int.from_bytes(self.memory[at : at + 2], "little")
 
     def send(self, frame: bytes) -> None:
         slot = self.next[TX] % SIZE
