@@ -7,8 +7,8 @@ use vswitch::counters::{BURST_SIZES, DropReason, PortTotals, total};
 use vswitch::dpdk::{Port, PortStats, tsc, tsc_hz};
 use vswitch::tables::PortId;
 
+use super::Watch;
 use super::health::Health;
-use super::{PATIENCE, Watch, lock};
 use crate::config::PortSettings;
 use crate::core::Figures;
 use crate::ondemand::engine::Figures as OnDemand;
@@ -87,13 +87,12 @@ impl Watch {
     /// Reads everything. Takes a fraction of a millisecond, or as long as a port is being started.
     pub(super) async fn collect(&self) -> Seen {
         let _turn = self.turn.lock().await;
-        let (figures, works) = self.figures(PATIENCE).await;
+        let (figures, works) = self.latest().await;
         block_in_place(|| self.read(figures, works))
     }
 
     fn read(&self, figures: Option<Figures>, works: bool) -> Seen {
         let health = self.judge(figures.as_ref(), works);
-        let figures = figures.or_else(|| lock(&self.last).clone());
         let ports: Vec<_> = self.devices.ids();
         let seen = ports.iter();
         let seen = seen.filter_map(|port| self.read_port(*port, figures.as_ref()));

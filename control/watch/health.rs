@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vswitch::dpdk::Port;
 use vswitch::tables::PortId;
 
-use super::{Watch, lock};
+use super::Watch;
 use crate::core::Figures;
 
 /// A worker that stands still for so long is stuck. One that is preempted may stand still for some milliseconds.
@@ -91,11 +91,9 @@ impl Check {
 }
 
 impl Watch {
-    /// Looks at everything. `figures`: what the control thread said just now, if it did; `works`: it said that, or was busy with
-    /// what came before. Blocks for as long as a port is being started.
+    /// Looks at everything. `figures`: what the control thread said last, if it ever did; `works`: it said that just now, or was
+    /// busy with what came before. Blocks for as long as a port is being started.
     pub(super) fn judge(&self, figures: Option<&Figures>, works: bool) -> Health {
-        let last = lock(&self.last).clone();
-        let figures = figures.or(last.as_ref());
         let unanswered = (!works).then(|| {
             let queued = self.core.queued();
             format!("the control thread does not answer; {queued} requests wait for it")
