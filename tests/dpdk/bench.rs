@@ -83,6 +83,13 @@ impl Bench {
         port
     }
 
+    /// Configures a port, which is refused in words that have all of these.
+    #[track_caller]
+    pub(crate) fn expect_refusal(&self, port: &mut Port, config: &PortConfig, words: &[&str]) {
+        let error = port.configure(config, &self.pool).unwrap_err().to_string();
+        assert!(words.iter().all(|it| error.contains(it)), "{error}");
+    }
+
     /// A frame of these bytes.
     pub(crate) fn frame(&self, bytes: &[u8]) -> Mbuf {
         let mut frame = self.pool.alloc().unwrap();

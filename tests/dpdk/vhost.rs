@@ -286,14 +286,7 @@ fn a_port_is_configured_within_what_its_socket_has() {
             "mtu 67 is out of range",
         ),
     ] {
-        let error = port
-            .configure(&config, &bench.pool)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains(said) && error.contains("net_vhost_config"),
-            "{error}"
-        );
+        bench.expect_refusal(&mut port, &config, &[said, "net_vhost_config"]);
     }
     assert!(matches!(port.start(), Err(PortError::NotConfigured(_))));
     let config = PortConfig {
