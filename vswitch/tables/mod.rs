@@ -45,8 +45,8 @@ pub use tunnel::{ENCAPSULATION, ENCAPSULATION6, Tunnel};
 pub use vnis::{MAX_VNIS, VniTable};
 
 /// Most ports of one switch, a power of two. Of them, drivers of DPDK's have 32 at most in Debian's build (RTE_MAX_ETHPORTS), and
-/// guests behind vhost-user sockets 511.
-pub const MAX_PORTS: usize = 1024;
+/// guests behind vhost-user sockets 511. (The model checker's threads have stacks of 32 KiB, and tables are made on them.)
+pub const MAX_PORTS: usize = if cfg!(vswitch_loom) { 64 } else { 1024 };
 
 /// Most uplinks: of a host that is connected to two switches of the network.
 pub const MAX_UPLINKS: usize = 2;
