@@ -25,7 +25,9 @@ const FUNCTIONS: &[&str] = &[
     "rte_strerror",
     "rte_thread_(un)?register",
     "rte_version",
-    "rte_vhost_(dequeue_burst|enable_guest_notification|enqueue_burst|get_ifname|get_negotiated_features|get_vring_num)",
+    "rte_vhost_(dequeue_burst|enable_guest_notification|enqueue_burst|extern_callback_register|vring_call)",
+    "rte_vhost_get_(ifname|mem_table|negotiated_features|vhost_vring|vring_base|vring_num)",
+    "rte_vhost_set_vring_base",
     "rte_vhost_driver_(callback_register|disable_features|register|start|unregister)",
 ];
 const CONSTANTS: &[&str] = &[

@@ -22,10 +22,10 @@ SIZE = 64
 NEXT, WRITE, INDIRECT = 1, 2, 4
 """Flags of a descriptor."""
 
-MRG_RXBUF, INDIRECT_DESC, VERSION_1 = 1 << 15, 1 << 28, 1 << 32
+MRG_RXBUF, LOG_ALL, INDIRECT_DESC, VERSION_1 = 1 << 15, 1 << 26, 1 << 28, 1 << 32
 """Features (virtio 1.1 section 5.1.3, and 6)."""
 
-GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
+GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE, SET_LOG_BASE = 1, 2, 3, 5, 6
 SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = 8, 9, 10, 11, 12, 13
 """Requests."""
 
@@ -65,8 +65,8 @@ class Frontend:
         message = _HEADER.pack(request, 1, len(payload)) + payload
         socket.send_fds(self.socket, [message], list(files))
 
-    def ask(self, request: int, payload: bytes = b"") -> bytes:
-        self.say(request, payload)
+    def ask(self, request: int, payload: bytes = b"", files=()) -> bytes:
+        self.say(request, payload, files)
         header = self.socket.recv(_HEADER.size, socket.MSG_WAITALL)
         return self.socket.recv(_HEADER.unpack(header)[2], socket.MSG_WAITALL)
 
@@ -75,7 +75,7 @@ class Frontend:
         assert self.features & ~offered == 0, hex(offered)
         self.say(SET_OWNER)
         self.say(SET_FEATURES, struct.pack("<Q", self.features))
-        self.say(SET_MEM_TABLE, struct.pack("<IIQQQQ", 1, 0, PHYSICAL, _MEMORY, _VIRTUAL, 0), [self.file])
+        self.map()
         for ring in (RX, TX):
             at = _VIRTUAL + ring * _RING
             self.say(SET_VRING_NUM, struct.pack("<II", ring, SIZE))
@@ -87,10 +87,23 @@ class Frontend:
             self.describe(RX, slot, self.buffer(RX, slot), _BUFFER, WRITE)
             self.offer(RX, slot)
 
-    def unplug(self) -> None:
-        """Its driver stops; the connection stays."""
-        for ring in (RX, TX):
-            self.ask(GET_VRING_BASE, struct.pack("<II", ring, 0))
+    def map(self, parts: int = 1) -> None:
+        """Says where its memory is, in 1, 2 or 3 parts."""
+        size = _MEMORY // parts
+        regions = [struct.pack("<QQQQ", PHYSICAL + at, size, _VIRTUAL + at, at) for at in range(0, _MEMORY, size)]
+        self.say(SET_MEM_TABLE, struct.pack("<II", parts, 0) + b"".join(regions), [self.file] * parts)
+
+    def log(self, file: int, size: int) -> None:
+        """Has the switch log in a file which pages of its memory it writes, a bit each, as before a machine moves to another host."""
+        self.ask(SET_LOG_BASE, struct.pack("<QQ", size, 0), [file])
+        self.say(SET_FEATURES, struct.pack("<Q", self.features | LOG_ALL))
+
+    def log_no_more(self) -> None:
+        self.say(SET_FEATURES, struct.pack("<Q", self.features))
+
+    def unplug(self) -> list[int]:
+        """Its driver stops; the connection stays. Which entry of each virtqueue the switch would have taken next."""
+        return [struct.unpack("<II", self.ask(GET_VRING_BASE, struct.pack("<II", ring, 0)))[1] for ring in (RX, TX)]
 
     def close(self) -> None:
         """It is gone, as when its program was killed."""
@@ -122,6 +135,16 @@ class Frontend:
         self.next[ring] = (self.next[ring] + ahead) % 2**16
         # At once: `pack_into` writes zeros first, and the switch looks at any time.
         self.memory[at + 2 : at + 4] = self.next[ring].to_bytes(2, "little")
+
+    def wants_notification(self, ring: int, wants: bool) -> None:
+        at = ring * _RING + _AVAIL
+        self.memory[at : at + 2] = (not wants).to_bytes(2, "little")
+
+    def was_notified(self, ring: int) -> bool:
+        """Since it was asked last."""
+        with contextlib.suppress(BlockingIOError):
+            return os.eventfd_read(self.events[2 * ring]) > 0
+        return False
 
     def used(self, ring: int) -> int:
         """How many the switch has used, modulo 65,536."""

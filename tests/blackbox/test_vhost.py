@@ -139,6 +139,56 @@ def test_a_socket_has_one_guest(switches, frontends, tmp_path):
     switch.terminate()
 
 
+def test_a_guests_memory_moves_in_the_midst_of_its_traffic(switches, frontends, tmp_path):
+    """As when memory is plugged in. Then the switch says how far it was, and goes on from there."""
+    switch, a, b = two_guests(switches, tmp_path)
+    guest, other = frontends(a), frontends(b)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    for mark in range(60):
+        guest.map(parts=1 + mark % 3)
+        trade(ONE, guest, TWO, other, mark)
+    assert guest.unplug() == [60, 60]
+    eventually("its driver is away", lambda: up(switch) == {2})
+    switch.terminate()
+
+
+def test_what_is_written_while_a_guest_moves_to_another_host_is_logged(switches, frontends, tmp_path):
+    switch, a, b = two_guests(switches, tmp_path)
+    guest, other = frontends(a), frontends(b)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    size = 1 << 16
+    file = os.memfd_create("log")
+    os.ftruncate(file, size)
+    written = lambda: any(os.pread(file, size, 0))
+    trade(ONE, guest, TWO, other, 1)
+    guest.log(file, size)
+    assert not written()
+    trade(ONE, guest, TWO, other, 2)
+    assert written()
+    guest.log_no_more()
+    eventually("it logs no more", lambda: (os.pwrite(file, bytes(size), 0), trade(ONE, guest, TWO, other, 3), not written())[-1])
+    os.close(file)
+    switch.terminate()
+
+
+def test_a_guest_is_notified_if_it_wants_to_be(switches, frontends, tmp_path):
+    switch, a, b = two_guests(switches, tmp_path)
+    guest, other = frontends(a), frontends(b)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    trade(ONE, guest, TWO, other, 1)
+    for ring in (RX, TX):
+        eventually(f"it is notified of {ring}", lambda: guest.was_notified(ring))
+        guest.wants_notification(ring, False)
+    trade(ONE, guest, TWO, other, 2)
+    trade(ONE, guest, TWO, other, 3)
+    assert not guest.was_notified(RX) and not guest.was_notified(TX)
+    guest.wants_notification(RX, True)
+    trade(ONE, guest, TWO, other, 4)
+    eventually("it is notified", lambda: guest.was_notified(RX))
+    assert not guest.was_notified(TX)
+    switch.terminate()
+
+
 def lies(guest: Frontend):
     """What rings may say that makes no sense: a name, and how."""
 

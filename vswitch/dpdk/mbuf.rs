@@ -86,6 +86,26 @@ impl Mbuf {
         self
     }
 
+    /// Fills an empty frame with `len` bytes from elsewhere, which somebody may write meanwhile. False, and no change, if it has
+    /// no room for them.
+    ///
+    /// # Safety
+    /// There are so many bytes, and not in this frame.
+    #[inline]
+    pub(super) unsafe fn fill(&mut self, from: *const u8, len: usize) -> bool {
+        let raw = self.raw_mut();
+        if len > usize::from(raw.buf_len) - usize::from(raw.data_off) {
+            return false;
+        }
+        // SAFETY: see `data`.
+        let start = unsafe { raw.buf_addr.cast::<u8>().add(usize::from(raw.data_off)) };
+        // SAFETY: there is room for them, and they are elsewhere.
+        unsafe { start.copy_from_nonoverlapping(from, len) };
+        raw.data_len = len as u16; // fits: `buf_len` does
+        raw.pkt_len = len as u32;
+        true
+    }
+
     /// The flags of a frame that was just received.
     #[inline]
     pub(super) fn flags(&self) -> u64 {
@@ -122,6 +142,13 @@ impl Mbuf {
         let said = sys::ALKAID_TX_FLAGS | sys::ALKAID_RX_LRO | sys::ALKAID_RX_L4_CKSUM_MASK;
         raw.ol_flags = flags & !said | left;
         left != 0
+    }
+
+    /// The bytes, if they are in one segment and nothing is left to do of them.
+    #[inline]
+    pub(super) fn plain(&self) -> Option<&[u8]> {
+        let raw = self.raw();
+        (raw.nb_segs == 1 && raw.ol_flags & sys::ALKAID_TX_FLAGS == 0).then(|| data(raw))
     }
 
     /// Moves all bytes into the first segment. False, and no change, when they do not fit.
@@ -359,7 +386,7 @@ impl Frame for Mbuf {
 
 /// Fetches the cache line of `address`, of which nothing is required.
 #[inline(always)]
-fn prefetch(address: *const u8) {
+pub(super) fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

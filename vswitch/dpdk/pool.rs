@@ -8,6 +8,7 @@ use super::eal::Eal;
 use super::error::Errno;
 use super::mbuf::Mbuf;
 use super::sys;
+use crate::io::Frames;
 
 /// Largest per-lcore cache.
 pub const MAX_CACHE: u32 = sys::RTE_MEMPOOL_CACHE_MAX_SIZE;
@@ -110,6 +111,26 @@ impl Mempool {
         let frame = unsafe { sys::alkaid_mbuf_alloc(self.pool.as_ptr()) };
         // SAFETY: a fresh mbuf of this pool, which nobody else refers to.
         NonNull::new(frame).map(|frame| unsafe { Mbuf::from_raw(frame) })
+    }
+
+    /// Takes `count` empty frames, which come behind the others. False, and no change, when there are not so many left, or no
+    /// places for them.
+    #[inline]
+    pub(super) fn alloc_burst(&self, into: &mut Frames<Mbuf>, count: usize) -> bool {
+        if count > into.remaining_capacity() {
+            return false;
+        }
+        let held = into.len();
+        // SAFETY: at most one past the end of the vector's array.
+        let free = unsafe { into.as_mut_ptr().add(held) };
+        // SAFETY: the pool is there as long as `self`; `count` places are free there, and `Mbuf` is a transparent `rte_mbuf *`.
+        let status =
+            unsafe { sys::alkaid_mbuf_alloc_burst(self.pool.as_ptr(), free.cast(), count as u32) };
+        if status == 0 {
+            // SAFETY: fresh mbufs of this pool, which nobody else refers to.
+            unsafe { into.set_len(held + count) };
+        }
+        status == 0
     }
 
     /// Buffers that are in the pool or in a cache. Walks the caches: not for the packet path.

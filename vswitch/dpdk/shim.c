@@ -25,6 +25,11 @@ struct rte_mbuf *alkaid_mbuf_alloc(struct rte_mempool *pool)
 	return rte_pktmbuf_alloc(pool);
 }
 
+int alkaid_mbuf_alloc_burst(struct rte_mempool *pool, struct rte_mbuf **frames, unsigned count)
+{
+	return rte_pktmbuf_alloc_bulk(pool, frames, count);
+}
+
 void alkaid_mbuf_free(struct rte_mbuf *frame)
 {
 	rte_pktmbuf_free(frame);

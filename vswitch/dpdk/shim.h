@@ -16,6 +16,8 @@ uint16_t alkaid_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames
 
 /* A fresh mbuf, or NULL when the pool is empty. */
 struct rte_mbuf *alkaid_mbuf_alloc(struct rte_mempool *pool);
+/* So many fresh mbufs: 0, or an error and none. */
+int alkaid_mbuf_alloc_burst(struct rte_mempool *pool, struct rte_mbuf **frames, unsigned count);
 /* Frees this segment and those behind it. */
 void alkaid_mbuf_free(struct rte_mbuf *frame);
 /* Moves all bytes into the first segment: 0, or -1 (and no change) when they do not fit. */
@@ -50,6 +52,13 @@ static const uint64_t ALKAID_GUEST_TSO6 = 1ULL << 8;
 /* Features: guests may leave TCP over IPv4 and IPv6 to be cut, and UDP. */
 static const uint64_t ALKAID_HOST_TSO = 1ULL << 11 | 1ULL << 12;
 static const uint64_t ALKAID_HOST_UFO = 1ULL << 14;
+
+/* Features: a ring of the newer form, addresses that an IOMMU maps, a log of what is written; and two that add to the header. */
+static const uint64_t ALKAID_RING_PACKED = 1ULL << 34;
+static const uint64_t ALKAID_IOMMU_PLATFORM = 1ULL << 33;
+static const uint64_t ALKAID_LOG_ALL = 1ULL << 26;
+static const uint64_t ALKAID_MRG_RXBUF = 1ULL << 15;
+static const uint64_t ALKAID_VERSION_1 = 1ULL << 32;
 
 /* Macros that bindgen does not evaluate. */
 static const uint64_t ALKAID_VHOST_CLIENT = RTE_VHOST_USER_CLIENT;

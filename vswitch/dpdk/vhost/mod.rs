@@ -5,12 +5,15 @@
 //! (RTE_MAX_ETHPORTS), and sockets are [`FILES`](socket) / 2. A guest may come and go at any time; [`ring`] says how its
 //! memory is kept from going while a worker is in it.
 //!
-//! What the guest's side of a ring says is the library's to check: addresses outside of its memory, chains without an end.
+//! Plain frames are copied here, between the guest's memory and ours ([`split`]). Whatever else a ring says is the library's to
+//! serve, and to check: chains of buffers, what is left to do of a frame, addresses outside of the guest's memory.
 
 mod args;
+mod library;
 mod queue;
 mod ring;
 mod socket;
+mod split;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

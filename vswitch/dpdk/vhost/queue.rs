@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: MIT
-//! [`VhostRx`] and [`VhostTx`]: the two ends of a pair of virtqueues. The library copies frames from and to the guest's memory.
+//! [`VhostRx`] and [`VhostTx`]: the two ends of a pair of virtqueues.
+//!
+//! Frames that are in a buffer each, and of which nothing is left to do, are copied from and to the guest's memory here
+//! ([`direct`]); all others by the library. It keeps how far a ring was served, and wakes the guest, in either case.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use arrayvec::ArrayVec;
 use crossbeam_utils::CachePadded;
 
-use super::ring::Ring;
+use super::ring::{Inside, Ring};
 use super::socket::Socket;
+use super::split::{Split, Used, Writer};
 use crate::dpdk::mbuf::Mbuf;
 use crate::dpdk::pool::Mempool;
 use crate::dpdk::sys;
-use crate::io::{Finishes, Frame, Frames, RxQueue, TxQueue};
+use crate::io::{Finishes, Frame, Frames, MAX_BURST, RxQueue, TxQueue};
 
 /// Frames that the library moves in one call at most (MAX_PKT_BURST).
 const CALL: usize = 32;
@@ -22,7 +27,96 @@ const CALL: usize = 32;
 const MOST_SKIPPED: u16 = 12;
 
 /// How often it has to be empty for each of these.
-const IN_VAIN: u16 = 16;
+const IN_VAIN: u16 = 4;
+
+/// Frames that were moved without the library.
+struct Moved {
+    frames: usize,
+    /// What comes next is the library's to move.
+    unusual: bool,
+}
+
+/// Which of the entries that a ring ever had are next.
+#[derive(Default)]
+struct Next {
+    available: u16,
+    used: u16,
+}
+
+/// Moves frames without the library, which then is where it would have been if it had moved them.
+#[inline]
+fn direct(inside: &Inside<'_>, queue: u16, work: impl FnOnce(&Split, &Next) -> Moved) -> Moved {
+    let guest = inside.guest();
+    let moved = inside.direct(|split| {
+        let mut next = Next::default();
+        // SAFETY: the guest stays while a worker is inside; the numbers are ours.
+        unsafe {
+            sys::rte_vhost_get_vring_base(guest, queue, &raw mut next.available, &raw mut next.used)
+        };
+        let moved = work(split, &next);
+        if moved.frames > 0 {
+            let on = moved.frames as u16; // a burst
+            let (available, used) = (next.available.wrapping_add(on), next.used.wrapping_add(on));
+            // SAFETY: as above. Nobody else has this ring, and the library's thread waits until this is done.
+            unsafe { sys::rte_vhost_set_vring_base(guest, queue, available, used) };
+        }
+        moved
+    });
+    let moved = moved.unwrap_or(Moved {
+        frames: 0,
+        unusual: true,
+    });
+    if moved.frames > 0 {
+        // SAFETY: as above.
+        unsafe { sys::rte_vhost_vring_call(guest, queue) };
+    }
+    moved
+}
+
+/// Takes frames that the guest sends, `most` at most.
+#[inline]
+fn receive(
+    split: &Split,
+    next: &Next,
+    pool: &Mempool,
+    into: &mut Frames<Mbuf>,
+    most: usize,
+) -> Moved {
+    let buffers = split.available(next.available, most, Writer::Guest);
+    let (held, found) = (into.len(), buffers.found.len());
+    let mut used = ArrayVec::<Used, MAX_BURST>::new();
+    if found > 0 && pool.alloc_burst(into, found) {
+        for (buffer, frame) in buffers.found.iter().zip(&mut into[held..]) {
+            let Some((start, len)) = split.frame(buffer) else {
+                break;
+            };
+            // SAFETY: so many bytes are in the guest's memory there.
+            if !unsafe { frame.fill(start, len) } {
+                break;
+            }
+            used.push(buffer.used(0));
+        }
+        into.truncate(held + used.len());
+        split.give_back(next.used, &used);
+    }
+    Moved {
+        frames: used.len(),
+        unusual: buffers.unusual || used.len() < found,
+    }
+}
+
+/// Copies frames, from the front, for the guest to receive.
+#[inline]
+fn send(split: &Split, next: &Next, frames: &[Mbuf]) -> Moved {
+    let buffers = split.available(next.available, frames.len(), Writer::Host);
+    let put = |(buffer, frame): (_, &Mbuf)| split.put(buffer, frame.plain()?);
+    let used: ArrayVec<Used, MAX_BURST> = buffers.found.iter().zip(frames).map_while(put).collect();
+    split.give_back(next.used, &used);
+    Moved {
+        frames: used.len(),
+        unusual: buffers.unusual || used.len() < buffers.found.len(),
+    }
+}
 
 /// What the guest sends by one virtqueue.
 #[derive(Debug)]
@@ -61,6 +155,21 @@ impl VhostRx {
         };
         let held = into.len();
         let most = max.min(into.remaining_capacity());
+        let moved = direct(&inside, self.queue, |split, next| {
+            receive(split, next, &self.pool, into, most)
+        });
+        if moved.unusual && moved.frames == 0 {
+            self.dequeue_by_library(&inside, into, most);
+        }
+        drop(inside);
+        let frames = &mut into[held..];
+        self.found = Mbuf::find_unfinished(frames);
+        (self.ring).count(frames.len(), frames.iter().map(Frame::len).sum());
+        frames.len()
+    }
+
+    fn dequeue_by_library(&self, inside: &Inside<'_>, into: &mut Frames<Mbuf>, most: usize) {
+        let held = into.len();
         let mut received = 0;
         while received < most {
             let count = CALL.min(most - received);
@@ -84,13 +193,8 @@ impl VhostRx {
                 break;
             }
         }
-        drop(inside);
         // SAFETY: the library wrote that many mbufs behind the others and gave them away.
         unsafe { into.set_len(held + received) };
-        let frames = &mut into[held..];
-        self.found = Mbuf::find_unfinished(frames);
-        (self.ring).count(received, frames.iter().map(Frame::len).sum());
-        received
     }
 }
 
@@ -154,6 +258,29 @@ impl VhostTx {
         let is_left = |frame: &Mbuf| frame.flags() & sys::ALKAID_TX_L4_MASK != 0;
         frames.iter().position(is_left).unwrap_or(frames.len())
     }
+
+    /// Frames from the front that were copied.
+    fn enqueue_by_library(&self, inside: &Inside<'_>, frames: &mut [Mbuf]) -> usize {
+        let mut sent = 0;
+        for frames in frames.chunks_mut(CALL) {
+            let count = frames.len() as u16; // at most `CALL`
+            // SAFETY: the guest stays while a worker is inside, and no other worker has this ring; it has the ring, since it
+            // has enabled it. `count` mbufs are there, which the library reads, and leaves to us.
+            let taken = unsafe {
+                sys::rte_vhost_enqueue_burst(
+                    inside.guest(),
+                    self.queue,
+                    frames.as_mut_ptr().cast(),
+                    count,
+                )
+            };
+            sent += usize::from(taken);
+            if taken < count {
+                break;
+            }
+        }
+        sent
+    }
 }
 
 impl TxQueue for VhostTx {
@@ -164,20 +291,12 @@ impl TxQueue for VhostTx {
             return 0;
         };
         let most = self.acceptable(frames);
-        let mut sent = 0;
-        while sent < most {
-            let count = CALL.min(most - sent);
-            // SAFETY: inside of the vector's array.
-            let first = unsafe { frames.as_mut_ptr().add(sent) };
-            // SAFETY: the guest stays while a worker is inside, and no other worker has this ring; it has the ring, since it
-            // has enabled it. `count` mbufs are there, which the library reads, and leaves to us.
-            let taken = usize::from(unsafe {
-                sys::rte_vhost_enqueue_burst(inside.guest(), self.queue, first.cast(), count as u16)
-            });
-            sent += taken;
-            if taken < count {
-                break;
-            }
+        let moved = direct(&inside, self.queue, |split, next| {
+            send(split, next, &frames[..most])
+        });
+        let mut sent = moved.frames;
+        if moved.unusual {
+            sent += self.enqueue_by_library(&inside, &mut frames[sent..most]);
         }
         drop(inside);
         let bytes = frames[..sent].iter().map(Frame::len).sum();

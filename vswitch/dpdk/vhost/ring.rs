@@ -7,20 +7,31 @@
 //! * One worker at a time calls [`Ring::enter`]. It never waits.
 //! * [`Ring::give`] and [`Ring::take`] are for whoever holds the socket's lock. They wait for nobody.
 //! * After `take`, [`Ring::wait`] returns when no worker is in the guest's memory any more, and none comes in again.
+//! * A worker that has entered calls the library, or is in the guest's memory by itself, in [`Inside::direct`], and then takes no
+//!   lock. [`Ring::open`] lets it do so, and [`Ring::close`] returns when no worker is at it any more, and none begins: both for
+//!   whoever holds the socket's lock.
 //!
 //! The proof: a worker first says that it is busy, then looks whether there is a guest; who takes the guest away first does
 //! that, then looks whether the worker is busy. All four are sequentially consistent, so at least one of the two sees what the
-//! other did: the worker finds no guest, or it is waited for. The end of its work is a release that the wait acquires.
-//! (net_vhost does the same without the order between its store and its load, which a CPU may exchange.)
+//! other did: the worker finds no guest, or it is waited for. The end of its work is a release that the wait acquires. The same
+//! holds for what is open. (net_vhost does the same without the order between its store and its load, which a CPU may exchange.)
 
+use std::cell::UnsafeCell;
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU64,
+    AtomicBool, AtomicI32, AtomicU8, AtomicU64,
     Ordering::{Relaxed, Release, SeqCst},
 };
 use std::time::Duration;
 
+use super::split::Split;
+
 /// No guest: the library's numbers of guests are not negative.
 const NOBODY: i32 = -1;
+
+/// Where the worker is: not in the guest's memory, in it by the library, in it by itself.
+const AWAY: u8 = 0;
+const BY_LIBRARY: u8 = 1;
+const DIRECT: u8 = 2;
 
 /// How often a wait looks before it sleeps: a burst takes microseconds.
 const SPINS: u32 = 1000;
@@ -33,18 +44,27 @@ const NAP: Duration = Duration::from_micros(50);
 pub(super) struct Ring {
     /// The guest whose memory may be used; [`NOBODY`].
     guest: AtomicI32,
-    /// A worker is in it.
-    busy: AtomicBool,
+    /// [`AWAY`] and so on.
+    worker: AtomicU8,
+    /// `split` can be used.
+    open: AtomicBool,
+    /// Written while it is closed, by who holds the socket's lock; read by the worker while it is open.
+    split: UnsafeCell<Option<Split>>,
     /// What the worker has moved, ever.
     packets: AtomicU64,
     bytes: AtomicU64,
 }
 
+// SAFETY: `split` has a writer or a reader at a time, by the contract; it may be used by any thread.
+unsafe impl Sync for Ring {}
+
 impl Default for Ring {
     fn default() -> Self {
         Self {
             guest: AtomicI32::new(NOBODY),
-            busy: AtomicBool::new(false),
+            worker: AtomicU8::new(AWAY),
+            open: AtomicBool::new(false),
+            split: UnsafeCell::new(None),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         }
@@ -58,7 +78,11 @@ impl Ring {
         if self.guest.load(Relaxed) == NOBODY {
             return None;
         }
-        self.busy.store(true, SeqCst);
+        let way = match self.open.load(Relaxed) {
+            true => DIRECT,
+            false => BY_LIBRARY,
+        };
+        self.worker.store(way, SeqCst);
         let inside = Inside {
             ring: self,
             guest: self.guest.load(SeqCst),
@@ -79,8 +103,26 @@ impl Ring {
     /// Waits until what it has begun is done: a burst of [`MAX_BURST`](crate::io::MAX_BURST) frames at most, which is
     /// microseconds. A worker's thread that has no CPU in the midst of that is waited for as long: the memory under it cannot go.
     pub(super) fn wait(&self) {
+        self.wait_while(|worker| worker != AWAY);
+    }
+
+    /// Lets the worker use the guest's memory by itself from now on.
+    pub(super) fn open(&self, split: Split) {
+        self.close();
+        // SAFETY: no worker reads it while it is closed, and no other writes it, by the contract.
+        unsafe { *self.split.get() = Some(split) };
+        self.open.store(true, SeqCst);
+    }
+
+    /// Lets it do so no more. Waits, as [`Ring::wait`], for a burst that is at it: the worker takes no lock there.
+    pub(super) fn close(&self) {
+        self.open.store(false, SeqCst);
+        self.wait_while(|worker| worker == DIRECT);
+    }
+
+    fn wait_while(&self, is_inside: impl Fn(u8) -> bool) {
         let mut looks = 0;
-        while self.busy.load(SeqCst) {
+        while is_inside(self.worker.load(SeqCst)) {
             looks += 1;
             match looks < SPINS {
                 true => std::hint::spin_loop(),
@@ -115,18 +157,32 @@ impl Inside<'_> {
     pub(super) const fn guest(&self) -> i32 {
         self.guest
     }
+
+    /// Works in the guest's memory without the library. `None`: it cannot be, now. Once for each time that it was entered.
+    #[inline]
+    pub(super) fn direct<T>(&self, work: impl FnOnce(&Split) -> T) -> Option<T> {
+        let is_open = self.ring.worker.load(Relaxed) == DIRECT && self.ring.open.load(SeqCst);
+        let done = is_open.then(|| {
+            // SAFETY: while the worker says that it is here, it is not written, by the contract.
+            let split = unsafe { &*self.ring.split.get() };
+            split.as_ref().map(work)
+        });
+        self.ring.worker.store(BY_LIBRARY, Release);
+        done.flatten()
+    }
 }
 
 impl Drop for Inside<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.ring.busy.store(false, Release);
+        self.ring.worker.store(AWAY, Release);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dpdk::vhost::split::{Parts, Region};
     use std::sync::Arc;
 
     #[test]
@@ -173,5 +229,57 @@ mod tests {
             }
         }
         worker.join().unwrap();
+    }
+
+    /// A virtqueue of one descriptor, for nobody to use.
+    fn split() -> Split {
+        let memory = Box::leak(Box::new([0_u128; 4])).as_mut_ptr();
+        let at = |offset| memory.wrapping_byte_add(offset);
+        let parts = Parts {
+            descriptors: at(0).cast(),
+            available: at(16).cast(),
+            used: at(32).cast(),
+            size: 1,
+        };
+        let region = Region {
+            guest: 0,
+            host: memory.cast(),
+            len: 64,
+        };
+        // SAFETY: the memory is there for good.
+        unsafe { Split::new(parts, true, [region].into_iter().collect()) }.unwrap()
+    }
+
+    #[test]
+    fn without_the_library_a_worker_works_only_where_it_is_open_and_never_while_it_was_closed() {
+        const ROUNDS: u32 = 20_000;
+        let (ring, is_open) = (Ring::default(), AtomicBool::new(false));
+        ring.give(0);
+        assert!(ring.enter().unwrap().direct(|_| ()).is_none());
+        ring.open(split());
+        let inside = ring.enter().unwrap();
+        assert!(inside.direct(|_| ()).is_some());
+        assert!(inside.direct(|_| ()).is_none(), "that was over");
+        ring.close(); // does not wait: the worker is elsewhere
+        drop(inside);
+        let end = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !end.load(Relaxed) {
+                    let inside = ring.enter().unwrap();
+                    inside.direct(|_| assert!(is_open.load(Relaxed)));
+                }
+            });
+            for round in 0..ROUNDS {
+                is_open.store(true, Relaxed);
+                ring.open(split());
+                if round % 8 == 0 {
+                    std::thread::yield_now();
+                }
+                ring.close();
+                is_open.store(false, Relaxed);
+            }
+            end.store(true, Relaxed);
+        });
     }
 }

@@ -5,16 +5,18 @@
 //! uses again, and sockets by their paths: [`SOCKETS`] has what belongs to a path until no call can come for it any more.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString, OsStr, c_char, c_int};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
 use super::args::Args;
+use super::library;
 use super::ring::Ring;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::port::PortError;
@@ -28,6 +30,10 @@ const MAX_CONNECTIONS: usize = 2;
 
 /// Virtqueues that a guest may have (VHOST_MAX_VRING).
 const MAX_RINGS: usize = 256;
+
+/// Messages (docs/interop/vhost-user.rst of QEMU's) by which the library learns of a guest's memory, and forgets it.
+const SET_MEM_TABLE: u32 = 5;
+const RESET_OWNER: u32 = 4;
 
 /// All sockets by path.
 static SOCKETS: Mutex<Sockets> = Mutex::new(Sockets {
@@ -64,6 +70,11 @@ static CALLS: Calls = Calls(sys::rte_vhost_device_ops {
     reserved: [std::ptr::null_mut(); 1],
 });
 
+static MESSAGES: sys::rte_vhost_user_extern_ops = sys::rte_vhost_user_extern_ops {
+    pre_msg_handle: Some(before_message),
+    post_msg_handle: Some(after_message),
+};
+
 /// A socket that is served. Closes when it is dropped.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -82,6 +93,8 @@ pub(super) struct State {
     pub(super) features: AtomicU64,
     /// The port is started.
     pub(super) started: AtomicBool,
+    /// Workers may be in a guest's memory without the library.
+    direct: bool,
     guests: Mutex<Guests>,
 }
 
@@ -95,6 +108,8 @@ struct Guests {
 #[derive(Debug)]
 struct Connection {
     guest: c_int,
+    /// The library knows its memory.
+    has_memory: bool,
     /// The virtqueues that it has enabled.
     enabled: [bool; MAX_RINGS],
 }
@@ -118,7 +133,7 @@ impl Socket {
             if !args.is_client() {
                 try_out(path_of(&args.path)).map_err(|error| refused(error.to_string()))?;
             }
-            let state = Arc::new(State::new(args.queues));
+            let state = Arc::new(State::new(args));
             sockets.files += files;
             (sockets.by_path).insert(args.path.clone(), Arc::clone(&state));
             state
@@ -175,12 +190,14 @@ impl Drop for Socket {
 }
 
 impl State {
-    fn new(queues: u16) -> Self {
-        let rings = (0..queues * 2).map(|_| Arc::default());
+    fn new(args: &Args) -> Self {
+        let rings = (0..args.queues * 2).map(|_| Arc::default());
         Self {
             rings: rings.collect(),
             features: AtomicU64::new(0),
             started: AtomicBool::new(false),
+            // Memory that arrives when it is first used is to be waited for by the library.
+            direct: args.flags & sys::ALKAID_VHOST_POSTCOPY == 0,
             guests: Mutex::default(),
         }
     }
@@ -202,17 +219,54 @@ impl State {
         }
         guests.served = Some(guest);
         self.features.store(features, Relaxed);
-        let connection = guests.connections.iter().find(|it| it.guest == guest);
-        for (ring, enabled) in self
-            .rings
-            .iter()
-            .zip(connection.map_or([false; _], |it| it.enabled))
-        {
-            if enabled {
-                ring.give(guest);
+        if let Some(connection) = guests.of(guest) {
+            for (number, ring) in self.rings.iter().enumerate() {
+                if connection.enabled[number] {
+                    ring.give(guest);
+                    self.open(connection, number);
+                }
             }
         }
         true
+    }
+
+    /// Lets the worker use a ring without the library, if that can be. `connection` is the one that is served.
+    fn open(&self, connection: &Connection, ring: usize) {
+        if !(self.direct && connection.has_memory) {
+            return;
+        }
+        // SAFETY: the guest is there, and its memory is known. It is taken away before its next message is handled.
+        if let Some(split) = unsafe { library::split(connection.guest, ring as u16) } {
+            self.rings[ring].open(split);
+        }
+    }
+
+    /// The library is about to handle a guest's message, which may change where its memory and its rings are.
+    fn before(&self, guest: c_int, message: u32) {
+        let mut guests = self.guests();
+        if matches!(message, SET_MEM_TABLE | RESET_OWNER)
+            && let Some(connection) = guests.of(guest)
+        {
+            connection.has_memory = false;
+        }
+        if guests.served == Some(guest) {
+            self.rings.iter().for_each(|ring| ring.close());
+        }
+    }
+
+    /// It has done what the message says.
+    fn after(&self, guest: c_int, message: u32) {
+        let mut guests = self.guests();
+        let is_served = guests.served == Some(guest);
+        let Some(connection) = guests.of(guest) else {
+            return;
+        };
+        connection.has_memory |= message == SET_MEM_TABLE;
+        for number in
+            (0..self.rings.len()).filter(|number| is_served && connection.enabled[*number])
+        {
+            self.open(connection, number);
+        }
     }
 
     /// A guest's memory is about to go. Waits until no worker is in it.
@@ -224,7 +278,10 @@ impl State {
             }
             guests.served = None;
             self.features.store(0, Relaxed);
-            self.rings.iter().for_each(|ring| ring.take());
+            for ring in &self.rings {
+                ring.take();
+                ring.close();
+            }
         }
         self.rings.iter().for_each(|ring| ring.wait());
     }
@@ -233,16 +290,26 @@ impl State {
     fn enable(&self, guest: c_int, ring: usize, enable: bool) {
         let mut guests = self.guests();
         let is_served = guests.served == Some(guest);
-        let mut connections = guests.connections.iter_mut();
-        let connection = connections.find(|it| it.guest == guest);
-        if let Some(enabled) = connection.and_then(|it| it.enabled.get_mut(ring)) {
+        let Some(connection) = guests.of(guest) else {
+            return;
+        };
+        if let Some(enabled) = connection.enabled.get_mut(ring) {
             *enabled = enable;
         }
-        match self.rings.get(ring) {
-            Some(ring) if is_served && enable => ring.give(guest),
-            Some(ring) if is_served => ring.take(),
-            _ => {}
+        match self.rings.get(ring).filter(|_| is_served) {
+            Some(given) if enable => {
+                given.give(guest);
+                self.open(connection, ring);
+            }
+            Some(taken) => taken.take(),
+            None => {}
         }
+    }
+}
+
+impl Guests {
+    fn of(&mut self, guest: c_int) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|it| it.guest == guest)
     }
 }
 
@@ -286,9 +353,11 @@ unsafe extern "C" fn new_connection(guest: c_int) -> c_int {
     }
     guests.connections.push(Connection {
         guest,
+        has_memory: false,
         enabled: [false; _],
     });
-    0
+    // SAFETY: the guest is there while this is called; the calls are there for good.
+    unsafe { sys::rte_vhost_extern_callback_register(guest, &raw const MESSAGES, ptr::null_mut()) }
 }
 
 unsafe extern "C" fn destroy_connection(guest: c_int) {
@@ -308,11 +377,9 @@ unsafe extern "C" fn new_device(guest: c_int) -> c_int {
     let Some(state) = state_of(guest) else {
         return -1;
     };
-    let mut features = 0;
-    // SAFETY: writes a number there; the guest is there while this is called.
-    if unsafe { sys::rte_vhost_get_negotiated_features(guest, &raw mut features) } != 0 {
+    let Some(features) = library::features(guest) else {
         return -1;
-    }
+    };
     // SAFETY: the guest is there while this is called.
     for ring in 0..unsafe { sys::rte_vhost_get_vring_num(guest) } {
         // Workers poll: nobody has to wake them.
@@ -335,4 +402,28 @@ unsafe extern "C" fn vring_state_changed(guest: c_int, ring: u16, enable: c_int)
         state.enable(guest, ring.into(), enable != 0);
     }
     0
+}
+
+/// The library holds the locks of all of the guest's rings, mostly.
+unsafe extern "C" fn before_message(
+    guest: c_int,
+    message: *mut c_void,
+) -> sys::rte_vhost_msg_result {
+    if let Some(state) = state_of(guest) {
+        // SAFETY: a message begins with its number.
+        state.before(guest, unsafe { message.cast::<u32>().read() });
+    }
+    sys::RTE_VHOST_MSG_RESULT_NOT_HANDLED
+}
+
+/// Not called where it failed.
+unsafe extern "C" fn after_message(
+    guest: c_int,
+    message: *mut c_void,
+) -> sys::rte_vhost_msg_result {
+    if let Some(state) = state_of(guest) {
+        // SAFETY: as above.
+        state.after(guest, unsafe { message.cast::<u32>().read() });
+    }
+    sys::RTE_VHOST_MSG_RESULT_NOT_HANDLED
 }
