@@ -64,7 +64,6 @@ demo: ## show two switches carrying packets between their guests
 test: ## run all tests
 	@scripts/setup test
 	$(CARGO) test $(LOCKED)
-	$(CARGO) test $(LOCKED) --no-default-features --lib
 	$(MAKE) loom
 	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/blackbox tests/soak/test_judge.py
 
@@ -103,7 +102,7 @@ lint: ## check format, lints, documentation, licences and scripts
 	@scripts/setup lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
-	$(CARGO) clippy $(LOCKED) --no-default-features --lib -- -D warnings
+	$(CARGO) clippy $(LOCKED) --no-default-features --lib --tests -- -D warnings
 	CARGO_TARGET_DIR=$(TARGET) $(CARGO) clippy $(LOCKED) --manifest-path fuzz/Cargo.toml --bins -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps
 	@if $(CARGO) deny --version >/dev/null 2>&1; then set -x; $(CARGO) deny $(LOCKED) check licenses bans; \

@@ -284,7 +284,9 @@ def test_under_load_the_switch_forwards_on_and_what_was_not_captured_is_counted(
     # Nobody reads as fast as this comes: at first nobody reads at all.
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     process = subprocess.Popen([switch.alkaid, "capture", "-w", fifo, "--rx", "--port", "1", "--socket", switch.socket], stderr=subprocess.PIPE, text=True)
-    eventually("another may not", lambda: "another client" in switch.client("capture", "-w", "/dev/null").stderr)
+    # It opens its file when the switch has let it capture.
+    eventually("it captures", lambda: any(fd.resolve() == fifo for fd in Path(f"/proc/{process.pid}/fd").iterdir()))
+    assert "another client" in switch.client("capture", "-w", "/dev/null").stderr
     switch.execute("start")
 
     def forwarded() -> int:

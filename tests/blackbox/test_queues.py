@@ -183,14 +183,16 @@ def test_a_flood_to_the_host_is_limited_and_the_host_is_found_nevertheless(netwo
     host = HostSite(networks, switches, "set host rate 200")
     switch = host.switch
     assert "set host rate 200" in switch.execute("show config").splitlines()
-    begun, answers, sent = time.monotonic(), 0, 0
+    begun, answers, sent = time.monotonic(), [], 0
     for _ in range(20):
         host.uplink.send([FLOOD] * 200)
         sent += 200
         host.uplink.send([WHO_HAS])
-        answers += sum(Ether(frame).type == 0x806 and Ether(frame)[ARP].op == 2 for frame in host.uplink.receive(1, 0.5))
+        answers += host.uplink.receive(1, 0.5)
         time.sleep(0.01)  # the time of two
-    assert answers == 20, "not one question was dropped"
+    if len(answers) < 20:  # on a busy machine some are late
+        answers += host.uplink.receive(20 - len(answers))
+    assert sum(Ether(frame).type == 0x806 and Ether(frame)[ARP].op == 2 for frame in answers) == 20, "not one question was dropped"
     eventually("all has arrived", lambda: switch.counters().rx(0) >= sent + 20)
     limited = switch.counters().drops[0]["host_limited"]
     passed = sent - limited

@@ -157,7 +157,6 @@ impl Split {
                 break;
             };
             prefetch(buffer.start);
-            prefetch(buffer.start.wrapping_add(64)); // a small frame begins behind its header
             if buffers.found.try_push(buffer).is_err() {
                 break;
             }
