@@ -121,7 +121,7 @@ impl Operator {
             }
             Show::Ports => self.show_ports().await?,
             Show::Rxq => block_in_place(|| self.devices.rxqs()),
-            Show::Rebalance => block_in_place(|| self.devices.show_rebalance()),
+            Show::Rebalance => block_in_place(|| self.devices.show_rebalance())?,
             Show::Workers => block_in_place(|| report::workers(&self.devices)),
             Show::Health => self.watch.health().await.rows(),
             Show::Subscriptions => self.subscriptions.rows(),
