@@ -15,7 +15,7 @@ import goal
 from frames import udp, write_pcap
 from kernel import quiet, run
 from plan import A, B, Subnet, host_ip, host_mac
-from program import call, eal, eventually
+from program import DEADLINE, call, eal, eventually
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import ARP, Ether
 from guests import Site
@@ -130,6 +130,23 @@ def test_a_rebalance_takes_load_off_the_busy_worker_and_says_so_before(streams):
     receiving(switch)
     counters = switch.counters()
     assert all(counters.drops[port].keys() <= {"unknown_mac"} for port in (1, 2, 3)), counters.drops
+    switch.terminate()
+
+
+def test_a_worker_that_has_too_much_to_do_for_a_minute_gives_a_queue_away_by_itself(streams):
+    switch = streams("port config 1 rxq-affinity 0:0", "port config 2 rxq-affinity 0:0", "set rebalance auto on")
+    for port in (0, 3):  # two busy queues are left, on one worker
+        switch.execute(f"port stop {port}")
+    switch.execute("port config all rxq-affinity none")
+    begun = time.monotonic()
+    eventually("the log says that a queue has moved", lambda: "a worker was overloaded: receive queues have moved" in switch.log.read_text(), 90 + DEADLINE)
+    moved = time.monotonic()
+    assert moved - begun > 30, "not before it is known what they take in a minute"
+    assert sorted(placed(switch).values()) == [0, 1]
+    since_they_moved(switch, moved - 5)  # which is when it was noticed
+    first, second = switch.show("rebalance")
+    assert first["queues"] == first["queues_then"] and second["queues"] == second["queues_then"], "it is even now"
+    receiving(switch)
     switch.terminate()
 
 
