@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import goal
-from frames import assert_frames, tagged, to_gateway, udp, vxlan
+from frames import assert_frames, tagged, to_gateway, udp, vxlan, write_pcap
 from plan import A, B, Subnet
 from program import DEADLINE, Port, eventually, pcap_ports
 
@@ -207,6 +207,23 @@ def test_a_vlan_that_is_a_port_is_captured_as_that_port_with_its_tag(switches, t
     rows = capture.end()
     assert [(row.interface, row.direction, row.bytes) for row in sorted(rows, key=lambda row: row.direction)] == [("port2", IN, inside), ("port2", OUT, tagged(udp(there, guest), 101))]
     switch.terminate()
+
+
+def test_a_number_that_becomes_another_devices_is_another_interface(captured, tmp_path):
+    with captured([], "--rx", "--port", "2", also=[udp(ALSO_HERE, THERE)] * 3) as (switch, capture):
+        switch.execute("start")
+        switch.settled(port2=3)
+        switch.execute("port detach 2")
+        played = tmp_path / "another.pcap"
+        write_pcap(played, [udp(ALSO_HERE, HERE)] * 2)
+        for command in (f"port attach net_pcap7,rx_pcap={played}", f"port bind 2 {ALSO_HERE.id}", "port start 2"):
+            switch.execute(command)
+        switch.settled(port2=2)
+        rows = capture.end()
+        assert [row.interface for row in rows] == ["port2"] * 5
+        named = subprocess.run(["tshark", "-r", capture.file, "-T", "fields", "-e", "frame.interface_id", "-e", "frame.interface_description"], capture_output=True, text=True, check=True)
+        assert named.stdout.splitlines() == [f"0\tnet_pcap2, {ALSO_HERE.id}"] * 3 + [f"1\tnet_pcap7, {ALSO_HERE.id}"] * 2
+        assert {interface: it[DELIVERED] for interface, it in statistics(capture.file).items()} == {0: 3, 1: 2}
 
 
 @pytest.mark.parametrize("farewell", [signal.SIGKILL, signal.SIGTERM])
