@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -10,6 +11,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import termios
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -273,6 +275,25 @@ def test_a_capture_is_piped_and_ends_when_nobody_reads(captured):
         switch.execute("start")
         out, _ = reader.communicate(timeout=DEADLINE)
         assert [line.split(":")[0] for line in out.splitlines()] == ["dropped, unknown_mac"] * 2
+
+
+def test_a_capture_whose_pipe_nobody_reads_ends_when_it_is_told_to(captured):
+    with captured([udp(HERE, THERE, payload=bytes(1000))] * 200) as (switch, capture):
+        capture.end()
+        writer = subprocess.Popen([switch.alkaid, "capture", "-w", "-", "--socket", switch.socket], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert select.select([writer.stdout], [], [], DEADLINE)[0], "it captures"
+        switch.execute("start")
+
+        def waiting() -> int:
+            """Bytes in the pipe."""
+            return struct.unpack("i", fcntl.ioctl(writer.stdout, termios.FIONREAD, bytes(4)))[0]
+
+        eventually("the pipe is full", lambda: waiting() > 60_000)
+        began = time.monotonic()
+        writer.send_signal(signal.SIGINT)
+        assert writer.wait(DEADLINE) == 1 and time.monotonic() - began < 5
+        assert b"`-` takes no more: its end is missing" in writer.stderr.read()
+        switch.terminate()
 
 
 def test_the_end_of_the_switch_is_the_end_of_the_capture(captured):
