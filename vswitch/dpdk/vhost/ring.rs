@@ -17,7 +17,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU64,
     Ordering::{Relaxed, Release, SeqCst},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// No guest: the library's numbers of guests are not negative.
 const NOBODY: i32 = -1;
@@ -27,6 +27,9 @@ const SPINS: u32 = 1000;
 
 /// How long it sleeps then: the worker's thread has no CPU.
 const NAP: Duration = Duration::from_micros(50);
+
+/// After so long somebody should know: the thread that waits serves all guests.
+pub(super) const LATE: Duration = Duration::from_secs(1);
 
 /// One virtqueue.
 #[derive(Debug)]
@@ -78,13 +81,21 @@ impl Ring {
 
     /// Waits until what it has begun is done: a burst of [`MAX_BURST`](crate::io::MAX_BURST) frames at most, which is
     /// microseconds. A worker's thread that has no CPU in the midst of that is waited for as long: the memory under it cannot go.
-    pub(super) fn wait(&self) {
+    /// `late` is called once if that is longer than [`LATE`].
+    pub(super) fn wait(&self, late: impl FnOnce()) {
+        let begun = Instant::now();
+        let mut late = Some(late);
         let mut looks = 0;
         while self.busy.load(SeqCst) {
             looks += 1;
             match looks < SPINS {
                 true => std::hint::spin_loop(),
                 false => std::thread::sleep(NAP),
+            }
+            if begun.elapsed() > LATE
+                && let Some(late) = late.take()
+            {
+                late();
             }
         }
     }
@@ -137,7 +148,24 @@ mod tests {
         assert_eq!(ring.enter().unwrap().guest(), 0);
         ring.take();
         assert!(ring.enter().is_none());
-        ring.wait();
+        ring.wait(|| panic!("nobody is in it"));
+    }
+
+    #[test]
+    fn a_wait_that_takes_long_is_told_of_once() {
+        let ring = Ring::default();
+        ring.give(0);
+        let inside = ring.enter();
+        ring.take();
+        let (told, seen) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let ring = &ring;
+            scope.spawn(move || ring.wait(|| told.send(()).unwrap()));
+            seen.recv().unwrap();
+            std::thread::sleep(4 * NAP);
+            assert!(seen.try_recv().is_err());
+            drop(inside);
+        });
     }
 
     /// A guest's memory is a word here that its number is written to while it is there, and another after it has gone.
@@ -168,7 +196,7 @@ mod tests {
             }
             if guest < ROUNDS - 1 {
                 ring.take();
-                ring.wait();
+                ring.wait(|| {});
                 memory.store(NOBODY, Relaxed);
             }
         }
