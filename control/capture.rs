@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
+use std::time::SystemTime;
 
 use vswitch::counters::WorkerCounters;
 use vswitch::counters::capture::{Seen, Wanted};
@@ -19,6 +20,14 @@ pub(crate) struct PortName {
     pub(crate) device: String,
     /// The controller's port that it is bound to; empty if to none.
     pub(crate) binding: String,
+    /// When the number became this device's, as [`now_ns`] has it.
+    pub(crate) attached_ns: u64,
+}
+
+/// The time as [`Seen`] has it: nanoseconds since 1970.
+pub(crate) fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Whether one is under way, and how many there were.

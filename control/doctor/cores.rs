@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Finding, Host};
 use crate::config::Settings;
+use crate::switch::numa;
 
 /// What the kernel says of its CPUs.
 const CPUS: &str = "/sys/devices/system/cpu";
@@ -49,6 +50,14 @@ fn chosen(settings: &Settings, online: &BTreeSet<usize>) -> BTreeSet<usize> {
         Some(list) => list.iter().take(workers).map(|&core| core.into()).collect(),
         None => online.iter().rev().take(workers).copied().collect(),
     }
+}
+
+/// Pools of packet buffers: one on each NUMA node that has workers.
+pub(super) fn pools(host: &Host, settings: &Settings) -> usize {
+    let workers = chosen(settings, &host.set(format!("{CPUS}/online")));
+    let node = |core| numa::listed(host.names(format!("{CPUS}/cpu{core}")).into_iter());
+    let (_, others) = numa::nodes(workers.into_iter().map(node));
+    1 + others.len()
 }
 
 fn isolation(host: &Host, workers: &BTreeSet<usize>, online: &BTreeSet<usize>) -> Finding {

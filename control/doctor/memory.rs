@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Huge pages: whether there are any, enough of them, and where DPDK looks for them.
 
-use super::{Finding, Host};
+use super::{Finding, Host, cores};
 use crate::config::Settings;
 
 /// Where the kernel says how many there are of each size.
@@ -37,7 +37,8 @@ pub(super) fn examine(host: &Host, settings: &Settings) -> Vec<Finding> {
 fn amount(host: &Host, settings: &Settings) -> Finding {
     let about = "hugepages";
     let sizes = sizes(host);
-    let needed = u64::from(settings.mbufs) * MBUF_BYTES + OTHER_BYTES;
+    let pools = cores::pools(host, settings);
+    let needed = pools as u64 * u64::from(settings.mbufs) * MBUF_BYTES + OTHER_BYTES;
     let sum = |count: fn(&Pages) -> u64| sizes.iter().map(|it| count(it) * it.bytes).sum::<u64>();
     let (all, free) = (sum(|it| it.all), sum(|it| it.free));
     let (needed_mib, all_mib, free_mib) = (needed >> 20, all >> 20, free >> 20);
@@ -49,10 +50,14 @@ fn amount(host: &Host, settings: &Settings) -> Finding {
         );
     }
     if all < needed {
+        let each = match pools {
+            1 => String::new(),
+            _ => format!(" on each of {pools} NUMA nodes"),
+        };
         return Finding::wrong(
             about,
             format!(
-                "{all_mib} MiB are reserved, and {needed_mib} MiB needed (`set mbufs {}`)",
+                "{all_mib} MiB are reserved, and {needed_mib} MiB needed (`set mbufs {}`{each})",
                 settings.mbufs
             ),
             reserve(&sizes, needed),

@@ -307,6 +307,23 @@ fn too_few_huge_pages_come_with_the_number_that_is_enough() {
 }
 
 #[test]
+fn workers_on_two_nodes_need_packet_buffers_on_both() {
+    let machine = Machine::new();
+    machine.write("/sys/devices/system/cpu/cpu2/node0/cpulist", "0-2");
+    machine.write("/sys/devices/system/cpu/cpu3/node1/cpulist", "3");
+    let pages = "/sys/kernel/mm/hugepages/hugepages-2048kB";
+    machine.write(&format!("{pages}/nr_hugepages"), "106"); // enough for one
+    let config = format!("{CONFIG}\nset mbufs 65535");
+    let (verdict, found, mend) = machine.complaint(&config);
+    assert_eq!(verdict, Verdict::Wrong);
+    assert_eq!(
+        found,
+        "hugepages: 212 MiB are reserved, and 359 MiB needed (`set mbufs 65535` on each of 2 NUMA nodes)"
+    );
+    assert!(mend.starts_with("echo 180 > "), "{mend}");
+}
+
+#[test]
 fn a_configuration_without_hardware_needs_neither_iommu_nor_drivers() {
     let machine = Machine::new();
     machine.remove("/sys/kernel/iommu_groups");

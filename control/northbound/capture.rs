@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use vswitch::counters::DropReason;
@@ -59,17 +60,18 @@ async fn tell(
     queue: &mpsc::Sender<Result<CaptureReply, Status>>,
 ) {
     names.retain(|name| wanted.ports.contains(name.port));
-    let mut known: Vec<_> = names.iter().map(|name| name.port).collect();
+    let known = names.iter().map(|name| (name.port, name.attached_ns));
+    let mut known: HashMap<_, _> = known.collect();
     let mut missed = Vec::new();
     let mut ports = names.into_iter().map(named).collect::<Vec<_>>();
     // Without a client there is nobody to take frames for.
     while let Ok(place) = queue.reserve().await {
         let seen = session.take(BATCH);
-        let new = seen.iter().map(|seen| seen.port);
-        for port in new.filter(|port| !known.contains(port)).collect::<Vec<_>>() {
-            if !known.contains(&port) {
-                known.push(port);
-                ports.push(name(executor, port));
+        for &Seen { port, .. } in &seen {
+            if known.get(&port) != Some(&executor.attached_ns(port)) {
+                let name = name(executor, port);
+                known.insert(port, name.attached_ns);
+                ports.push(named(name));
             }
         }
         let now: Vec<_> = session.missed().collect();
@@ -130,14 +132,15 @@ fn wanted(request: &CaptureRequest, names: &[PortName]) -> Result<Wanted, String
 }
 
 /// Of a port that was attached after the beginning, if it is still there.
-fn name(executor: &impl Executor, port: PortId) -> CapturedPort {
+fn name(executor: &impl Executor, port: PortId) -> PortName {
+    let attached_ns = executor.attached_ns(port);
     let mut names = executor.port_names().into_iter();
-    let name = names.find(|name| name.port == port).unwrap_or(PortName {
+    names.find(|name| name.port == port).unwrap_or(PortName {
         port,
         device: String::new(),
         binding: String::new(),
-    });
-    named(name)
+        attached_ns,
+    })
 }
 
 fn named(name: PortName) -> CapturedPort {
@@ -145,6 +148,7 @@ fn named(name: PortName) -> CapturedPort {
         port: name.port.get().into(),
         device: name.device,
         binding: name.binding,
+        attached_ns: name.attached_ns,
     }
 }
 
@@ -181,6 +185,7 @@ mod tests {
             port: PortId::new(port).unwrap(),
             device: format!("net_null{port}"),
             binding: String::new(),
+            attached_ns: 0,
         };
         [0, 5].map(named).to_vec()
     }

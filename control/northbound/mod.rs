@@ -82,4 +82,7 @@ pub(crate) trait Executor: Send + Sync + 'static {
 
     /// What ports are called.
     fn port_names(&self) -> Vec<PortName>;
+
+    /// When a port's number became its device's, or that of the last one that had it. Waits for nobody.
+    fn attached_ns(&self, port: PortId) -> u64;
 }

@@ -4,7 +4,7 @@
 
 pub(crate) mod cores;
 mod devices;
-mod numa;
+pub(crate) mod numa;
 mod operator;
 pub(crate) mod presence;
 mod report;

@@ -16,9 +16,12 @@ const POOL_CACHE: u32 = 256;
 /// That of a core; `None`: the kernel does not say.
 pub(crate) fn of_core(core: usize) -> Socket {
     let entries = std::fs::read_dir(format!("/sys/devices/system/cpu/cpu{core}")).ok()?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut nodes = names.filter_map(|name| name.strip_prefix("node")?.parse().ok());
-    nodes.next()
+    listed(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()))
+}
+
+/// That of a core whose folder in `/sys/devices/system/cpu` has entries of these names.
+pub(crate) fn listed(mut names: impl Iterator<Item = String>) -> Socket {
+    names.find_map(|name| name.strip_prefix("node")?.parse().ok())
 }
 
 /// That of a device, if it has a place: a virtual one says the node of the core that made it. PCI addresses have a colon.
@@ -93,7 +96,7 @@ impl Pools {
 }
 
 /// The nodes that there are to be pools on, by those of the workers: each once, or anywhere if one is unknown.
-fn nodes(workers: impl Iterator<Item = Socket>) -> (Socket, Vec<Socket>) {
+pub(crate) fn nodes(workers: impl Iterator<Item = Socket>) -> (Socket, Vec<Socket>) {
     let mut all: Vec<Socket> = workers.collect();
     if all.contains(&None) {
         return (None, Vec::new());

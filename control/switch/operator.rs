@@ -121,7 +121,7 @@ impl Operator {
             }
             Show::Ports => self.show_ports().await?,
             Show::Rxq => block_in_place(|| self.devices.rxqs()),
-            Show::Rebalance => block_in_place(|| self.devices.show_rebalance()),
+            Show::Rebalance => block_in_place(|| self.devices.show_rebalance())?,
             Show::Workers => block_in_place(|| report::workers(&self.devices)),
             Show::Health => self.watch.health().await.rows(),
             Show::Subscriptions => self.subscriptions.rows(),
@@ -259,14 +259,20 @@ impl Executor for Operator {
 
     fn port_names(&self) -> Vec<PortName> {
         let named = |port| {
+            let attached_ns = self.devices.attached_ns(port); // before the rest, which may be of a later one
             let PortSettings { device, id, .. } = self.devices.port_settings(port).ok()?;
             Some(PortName {
                 port,
                 device: device.split(',').next().unwrap_or_default().to_owned(),
                 binding: id.unwrap_or_default(),
+                attached_ns,
             })
         };
         block_in_place(|| self.devices.ids().into_iter().filter_map(named).collect())
+    }
+
+    fn attached_ns(&self, port: PortId) -> u64 {
+        self.devices.attached_ns(port)
     }
 
     async fn execute(&self, command: Command) -> Result<Output, ExecError> {

@@ -16,7 +16,7 @@ use crossbeam_queue::ArrayQueue;
 use hashbrown::HashMap;
 use nix::sys::prctl::set_timerslack;
 use vswitch::counters::{QueueLoad, WorkerCounters};
-use vswitch::dpdk::{Eal, Mbuf, Port, PortError, PortRx, PortTx, tsc};
+use vswitch::dpdk::{Eal, Mbuf, Port, PortError, PortRx, PortTx, tsc, tsc_hz};
 use vswitch::stage::link::{HEARD_CAPACITY, Hearing};
 use vswitch::stage::punt::PuntQueues;
 use vswitch::stage::transmit::{HANDOFF_CAPACITY, Handed, Handoff, Link};
@@ -30,6 +30,7 @@ use super::{BringUpError, cores};
 use crate::config::Settings;
 use crate::config::affinity::Affinity;
 use crate::config::work::Work;
+pub(crate) use history::Taken;
 use history::{History, Name};
 use moving::Order;
 pub(crate) use moving::{Balance, Stuck};
@@ -186,7 +187,7 @@ impl Workers {
             punt,
             uplinks: settings.uplinks().collect(),
             handoffs: Mutex::default(),
-            history: Mutex::default(),
+            history: Mutex::new(History::new(tsc_hz(eal))),
             work: Mutex::new(settings.work),
         })
     }
@@ -272,6 +273,12 @@ impl Workers {
     pub(crate) fn look(&self, now: Instant) -> bool {
         let queues: Vec<_> = self.seats.iter().flat_map(|seat| seat.queues()).collect();
         lock(&self.history).look(now, tsc(), queues.iter())
+    }
+
+    /// Forgets what rx queues took: one is with another worker now, and those that either has take more or less.
+    fn look_anew(&self) {
+        let queues: Vec<_> = self.seats.iter().flat_map(|seat| seat.queues()).collect();
+        lock(&self.history).restart(Instant::now(), tsc(), queues.iter());
     }
 
     /// Gives the queues of a started port, and its MTU, to the workers: each rx queue as [`Workers::place`] says, unless the

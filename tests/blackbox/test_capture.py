@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -10,6 +11,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import termios
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from pathlib import Path
 import pytest
 
 import goal
-from frames import assert_frames, tagged, to_gateway, udp, vxlan
+from frames import assert_frames, tagged, to_gateway, udp, vxlan, write_pcap
 from plan import A, B, Subnet
 from program import DEADLINE, Port, eventually, pcap_ports
 
@@ -209,6 +211,23 @@ def test_a_vlan_that_is_a_port_is_captured_as_that_port_with_its_tag(switches, t
     switch.terminate()
 
 
+def test_a_number_that_becomes_another_devices_is_another_interface(captured, tmp_path):
+    with captured([], "--rx", "--port", "2", also=[udp(ALSO_HERE, THERE)] * 3) as (switch, capture):
+        switch.execute("start")
+        switch.settled(port2=3)
+        switch.execute("port detach 2")
+        played = tmp_path / "another.pcap"
+        write_pcap(played, [udp(ALSO_HERE, HERE)] * 2)
+        for command in (f"port attach net_pcap7,rx_pcap={played}", f"port bind 2 {ALSO_HERE.id}", "port start 2"):
+            switch.execute(command)
+        switch.settled(port2=2)
+        rows = capture.end()
+        assert [row.interface for row in rows] == ["port2"] * 5
+        named = subprocess.run(["tshark", "-r", capture.file, "-T", "fields", "-e", "frame.interface_id", "-e", "frame.interface_description"], capture_output=True, text=True, check=True)
+        assert named.stdout.splitlines() == [f"0\tnet_pcap2, {ALSO_HERE.id}"] * 3 + [f"1\tnet_pcap7, {ALSO_HERE.id}"] * 2
+        assert {interface: it[DELIVERED] for interface, it in statistics(capture.file).items()} == {0: 3, 1: 2}
+
+
 @pytest.mark.parametrize("farewell", [signal.SIGKILL, signal.SIGTERM])
 def test_one_client_captures_and_when_it_goes_another_may(captured, tmp_path, farewell):
     with captured([udp(HERE, THERE)] * 3) as (switch, capture):
@@ -256,6 +275,25 @@ def test_a_capture_is_piped_and_ends_when_nobody_reads(captured):
         switch.execute("start")
         out, _ = reader.communicate(timeout=DEADLINE)
         assert [line.split(":")[0] for line in out.splitlines()] == ["dropped, unknown_mac"] * 2
+
+
+def test_a_capture_whose_pipe_nobody_reads_ends_when_it_is_told_to(captured):
+    with captured([udp(HERE, THERE, payload=bytes(1000))] * 200) as (switch, capture):
+        capture.end()
+        writer = subprocess.Popen([switch.alkaid, "capture", "-w", "-", "--socket", switch.socket], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert select.select([writer.stdout], [], [], DEADLINE)[0], "it captures"
+        switch.execute("start")
+
+        def waiting() -> int:
+            """Bytes in the pipe."""
+            return struct.unpack("i", fcntl.ioctl(writer.stdout, termios.FIONREAD, bytes(4)))[0]
+
+        eventually("the pipe is full", lambda: waiting() > 60_000)
+        began = time.monotonic()
+        writer.send_signal(signal.SIGINT)
+        assert writer.wait(DEADLINE) == 1 and time.monotonic() - began < 5
+        assert b"`-` takes no more: its end is missing" in writer.stderr.read()
+        switch.terminate()
 
 
 def test_the_end_of_the_switch_is_the_end_of_the_capture(captured):

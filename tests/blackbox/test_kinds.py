@@ -129,6 +129,31 @@ def test_a_guest_behind_a_veth_by_af_packet(networks, switches):
     site.switch.terminate()
 
 
+@pytest.mark.parametrize(("ring", "mtu"), [("", 1968), (",framesz=2080,blocksz=266240", 2000)])
+def test_a_port_by_af_packet_has_no_mtu_that_its_ring_cuts(networks, switches, ring, mtu):
+    inside, guests = networks.namespace("in"), (GUEST, OTHER)
+    ports = []
+    for number, guest in enumerate(guests, 1):
+        device = networks.pair(f"g{number}", inside, f"g{number}", mac=guest.mac, mtu=9000)
+        ports += [f"port attach net_af_packet{number},iface={device}{ring}", f"port config {number} mtu {mtu}", f"port bind {number} {guest.id}"]
+    here, there = (networks.wire(inside, f"g{number}") for number in (1, 2))
+    switch = Site(networks, switches, *ports).switch
+    switch.accept(*NETWORK, *map(goal.port, guests))
+    payload = (bytes(range(251)) * 8)[: mtu - 28]
+    away, back = udp(GUEST, OTHER, payload=payload), udp(OTHER, GUEST, payload=payload)
+    for _ in range(30):  # more than the ring has slots
+        here.send([away] * 20)
+        there.expect([away] * 20)
+        there.send([back] * 20)
+        here.expect([back] * 20)
+    switch.execute("port stop 1")
+    switch.execute(f"port config 1 mtu {mtu + 1}")
+    refused = switch.client("exec", "port start 1")
+    assert refused.returncode == 1 and f"mtu {mtu + 1} is out of range, it takes 68 to {mtu}: " in refused.stderr, refused.stderr
+    assert "framesz=2080,blocksz=266240" in refused.stderr
+    switch.terminate()
+
+
 def test_a_port_by_af_packet_hears_no_other_interface(networks, switches):
     """DPDK's sockets hear all of them until they are bound to their own: the longer, the larger the ring."""
     site = Site(networks, switches)

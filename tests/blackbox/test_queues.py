@@ -15,7 +15,7 @@ import goal
 from frames import udp, write_pcap
 from kernel import quiet, run
 from plan import A, B, Subnet, host_ip, host_mac
-from program import call, eal, eventually
+from program import DEADLINE, call, eal, eventually
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import ARP, Ether
 from guests import Site
@@ -70,6 +70,17 @@ def receiving(switch: Switch) -> None:
     eventually("packets of all queues arrive", moved)
 
 
+def since_they_moved(switch: Switch, begun: float) -> None:
+    """What queues take is told as soon as it is known, and is of the time since they moved, which was after `begun`."""
+
+    def known() -> list[dict]:
+        rows = switch.show("rxq")
+        return rows if all(row["seconds"] is not None for row in rows) else []
+
+    rows = eventually("it is known what they take", known)
+    assert all(1 <= row["seconds"] <= time.monotonic() - begun + 0.05 for row in rows), rows
+
+
 def test_queues_are_spread_at_start_and_pinned_ones_are_where_they_are_to_be(streams):
     switch = streams("port config 2 rxq-affinity 0:0", "port config 3 rxq-affinity 0:0")
     found = placed(switch)
@@ -103,20 +114,39 @@ def test_a_rebalance_takes_load_off_the_busy_worker_and_says_so_before(streams):
     switch.execute("port stop 0")  # net_null's frames are no load worth the name, but without end
     switch.execute("port config all rxq-affinity none")
     assert placed(switch) == {"1/0": 0, "2/0": 0, "3/0": 0}
-    busy = lambda: all(row["load_percent"] > 5 and row["pps"] > 1000 for row in switch.show("rxq"))  # noqa: E731
+    busy = lambda: all(row["load_percent"] is not None and row["load_percent"] > 5 and row["pps"] > 1000 for row in switch.show("rxq"))  # noqa: E731
     eventually("it is known what they take", busy)
     first, second = switch.show("rebalance")
     assert first["queues"] == "1/0 2/0 3/0" and second["queues"] == ""
     assert second["load_percent"] == 0 < second["load_percent_then"] < first["load_percent"]
     assert first["load_percent_then"] < first["load_percent"]
     assert placed(switch) == {"1/0": 0, "2/0": 0, "3/0": 0}, "it was not done"
+    begun = time.monotonic()
     done = switch.client("exec", "rebalance", "--json")
     assert done.returncode == 0, done.stderr
     workers = placed(switch)
     assert sorted(workers.values()) in ([0, 0, 1], [0, 1, 1]), workers
+    since_they_moved(switch, begun)
     receiving(switch)
     counters = switch.counters()
     assert all(counters.drops[port].keys() <= {"unknown_mac"} for port in (1, 2, 3)), counters.drops
+    switch.terminate()
+
+
+def test_a_worker_that_has_too_much_to_do_for_a_minute_gives_a_queue_away_by_itself(streams):
+    switch = streams("port config 1 rxq-affinity 0:0", "port config 2 rxq-affinity 0:0", "set rebalance auto on")
+    for port in (0, 3):  # two busy queues are left, on one worker
+        switch.execute(f"port stop {port}")
+    switch.execute("port config all rxq-affinity none")
+    begun = time.monotonic()
+    eventually("the log says that a queue has moved", lambda: "a worker was overloaded: receive queues have moved" in switch.log.read_text(), 90 + DEADLINE)
+    moved = time.monotonic()
+    assert moved - begun > 30, "not before it is known what they take in a minute"
+    assert sorted(placed(switch).values()) == [0, 1]
+    since_they_moved(switch, moved - 5)  # which is when it was noticed
+    first, second = switch.show("rebalance")
+    assert first["queues"] == first["queues_then"] and second["queues"] == second["queues_then"], "it is even now"
+    receiving(switch)
     switch.terminate()
 
 

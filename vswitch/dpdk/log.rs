@@ -67,6 +67,15 @@ fn set_capture(lines: Option<Vec<String>>) -> Option<Vec<String>> {
     std::mem::replace(&mut captured, lines)
 }
 
+/// Says something as DPDK does.
+pub(super) fn tell(severity: Severity, line: &str) {
+    match READER.get() {
+        Some(reader) => reader(severity, line),
+        // A closed stderr must not end the switch.
+        None => drop(writeln!(std::io::stderr(), "{line}")),
+    }
+}
+
 unsafe extern "C" fn sink(text: *const c_char, length: usize) {
     // SAFETY: the shim passes `length` readable bytes that stay until this returns.
     let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) };
@@ -79,11 +88,7 @@ unsafe extern "C" fn sink(text: *const c_char, length: usize) {
         sys::RTE_LOG_NOTICE | sys::RTE_LOG_INFO => Severity::Info,
         _ => Severity::Debug,
     };
-    match READER.get() {
-        Some(reader) => reader(severity, line.trim()),
-        // A closed stderr must not end the switch.
-        None => drop(writeln!(std::io::stderr(), "{line}")),
-    }
+    tell(severity, line.trim());
     if severity != Severity::Error {
         return;
     }

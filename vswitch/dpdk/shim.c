@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include <rte_cycles.h>
+#include <rte_dev.h>
+#include <rte_devargs.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
@@ -56,6 +58,15 @@ void alkaid_mbuf_set_headers(struct rte_mbuf *frame, uint16_t l2, uint16_t l3, u
 uint16_t alkaid_pool_data_room(struct rte_mempool *pool)
 {
 	return rte_pktmbuf_data_room_size(pool);
+}
+
+const char *alkaid_arguments(uint16_t port)
+{
+	struct rte_eth_dev_info info;
+	if (rte_eth_dev_info_get(port, &info) != 0 || info.device == NULL)
+		return "";
+	const struct rte_devargs *devargs = rte_dev_devargs(info.device);
+	return devargs == NULL || devargs->args == NULL ? "" : devargs->args;
 }
 
 int alkaid_errno(void)

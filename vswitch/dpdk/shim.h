@@ -29,6 +29,9 @@ void alkaid_mbuf_set_headers(struct rte_mbuf *frame, uint16_t l2, uint16_t l3, u
 /* The bytes a buffer of this pool holds, headroom included. */
 uint16_t alkaid_pool_data_room(struct rte_mempool *pool);
 
+/* What the port's device was attached with behind its name; "" for nothing. */
+const char *alkaid_arguments(uint16_t port);
+
 /* The calling thread's rte_errno. */
 int alkaid_errno(void);
 /* The calling thread's lcore number, ALKAID_LCORE_ANY if it has none. */

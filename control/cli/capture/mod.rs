@@ -6,10 +6,15 @@ mod recording;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tonic::Streaming;
 use vswitch::counters::DropReason;
 use vswitch::counters::capture::MAX_SNAPLEN;
 
@@ -18,6 +23,9 @@ use super::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, SocketArgs, Streams, runtime};
 use crate::northbound::api::{CaptureReply, CaptureRequest};
 
 use recording::Recording;
+
+/// How long what is left may take to be written after Ctrl-C: who reads a pipe may do so no more.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Arguments of `alkaid capture`.
 #[derive(Args, Debug)]
@@ -88,19 +96,27 @@ enum CaptureError {
     Signals(io::Error),
     #[error("the switch ended; what it had sent until then is in the file")]
     Ended,
+    #[error("`{}` takes no more: its end is missing", path.display())]
+    Stuck { path: PathBuf },
 }
 
 /// Captures until it is told to end; the exit status.
 pub(super) fn run(args: &CaptureArgs, streams: &mut Streams) -> u8 {
     let ended = runtime()
         .map_err(CaptureError::Signals)
-        .and_then(|runtime| runtime.block_on(capture(args, streams)));
+        .and_then(|runtime| {
+            let ended = runtime.block_on(capture(args, streams));
+            runtime.shutdown_background(); // a writer that is stuck is not waited for
+            ended
+        });
     let Err(error) = ended else {
         return EXIT_OK;
     };
     streams.err(&format!("alkaid: {error}\n"));
     match error {
-        CaptureError::Client(ClientError::Refused(_)) | CaptureError::Ended => EXIT_FAILED,
+        CaptureError::Client(ClientError::Refused(_))
+        | CaptureError::Ended
+        | CaptureError::Stuck { .. } => EXIT_FAILED,
         _ => EXIT_USAGE,
     }
 }
@@ -119,42 +135,71 @@ async fn capture(args: &CaptureArgs, streams: &mut Streams) -> Result<(), Captur
         error,
     };
     let file = open(path).map_err(writing)?;
-    let mut recording = Recording::new(file, args.snaplen, args.count).map_err(writing)?;
-    let ended = loop {
-        let reply: CaptureReply = tokio::select! {
-            biased;
-            _ = interrupt.recv() => break Ok(()),
-            _ = terminate.recv() => break Ok(()),
-            reply = frames.message() => match reply {
-                Ok(Some(reply)) => reply,
-                Ok(None) | Err(_) => break Err(CaptureError::Ended),
-            },
-        };
-        match recording.add(reply) {
-            Ok(true) => {}
-            Ok(false) => break Ok(()),
-            // Who reads has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => break Ok(()),
-            Err(error) => break Err(writing(error)),
-        }
+    let recording = Recording::new(file, args.snaplen, args.count).map_err(writing)?;
+    // On a thread of its own: a pipe that nobody reads blocks who writes, and signals are to be heard.
+    let (queue, replies) = mpsc::channel(1);
+    let mut writer = spawn_blocking(move || record(recording, replies));
+    let (told, ended) = tokio::select! {
+        biased;
+        _ = interrupt.recv() => (true, Ok(())),
+        _ = terminate.recv() => (true, Ok(())),
+        () = queue.closed() => (false, Ok(())),
+        fed = feed(&mut frames, &queue) => (false, fed),
     };
-    drop(frames);
-    match recording.end() {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe && ended.is_ok() => {
-            return Err(writing(error));
+    drop((frames, queue));
+    let stuck = || CaptureError::Stuck { path: path.clone() };
+    let (written, summary) = tokio::select! {
+        biased;
+        done = &mut writer => done.map_err(|panic| writing(io::Error::other(panic)))?,
+        _ = interrupt.recv() => return Err(stuck()),
+        _ = terminate.recv() => return Err(stuck()),
+        () = sleep(LINGER), if told => return Err(stuck()),
+    };
+    streams.err(&format!("{summary}\n"));
+    ended.and(written.map_err(writing))
+}
+
+/// Gives what the switch says to who writes it, until that ends; an error where the switch ends first.
+async fn feed(
+    frames: &mut Streaming<CaptureReply>,
+    queue: &mpsc::Sender<CaptureReply>,
+) -> Result<(), CaptureError> {
+    while let Ok(place) = queue.reserve().await {
+        match frames.message().await {
+            Ok(Some(reply)) => place.send(reply),
+            Ok(None) | Err(_) => return Err(CaptureError::Ended),
         }
-        _ => {}
     }
-    streams.err(&format!("{}\n", recording.summary()));
-    ended
+    Ok(())
+}
+
+/// Writes what comes, until nothing does or that was all that was asked for; with that, the summary.
+fn record(
+    mut recording: Recording<impl Write>,
+    mut replies: mpsc::Receiver<CaptureReply>,
+) -> (io::Result<()>, String) {
+    let mut write = || {
+        while let Some(reply) = replies.blocking_recv() {
+            if !recording.add(reply)? {
+                break;
+            }
+        }
+        recording.end()
+    };
+    let written = match write() {
+        // Who reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    };
+    (written, recording.summary())
 }
 
 fn is_stdout(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn open(path: &Path) -> io::Result<BufWriter<Box<dyn Write>>> {
-    let to: Box<dyn Write> = match is_stdout(path) {
+fn open(path: &Path) -> io::Result<BufWriter<Box<dyn Write + Send>>> {
+    let to: Box<dyn Write + Send> = match is_stdout(path) {
         true => Box::new(io::stdout()),
         false => Box::new(File::create(path)?),
     };

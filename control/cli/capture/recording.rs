@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
@@ -18,8 +19,9 @@ use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
 use pcap_file::{DataLink, Endianness, PcapError};
 use vswitch::counters::DropReason;
 
+use crate::capture::now_ns;
 use crate::northbound::api::captured_frame::Event;
-use crate::northbound::api::{CaptureReply, CapturedFrame, CapturedPort};
+use crate::northbound::api::{CaptureReply, CapturedFrame, CapturedPort, MissedFrames};
 use crate::northbound::render::visible;
 
 /// Timestamps are in nanoseconds: ten to the minus ninth.
@@ -36,11 +38,11 @@ pub(super) struct Recording<W: Write> {
     /// Frames that may come yet.
     left: Option<u64>,
     began_ns: u64,
-    /// By port.
-    interfaces: BTreeMap<u32, Interface>,
+    /// By port, and when its number became the device's.
+    interfaces: BTreeMap<(u32, u64), Interface>,
 }
 
-/// A port.
+/// A port with one device.
 struct Interface {
     /// Which one of the file it is.
     id: u32,
@@ -72,9 +74,7 @@ impl<W: Write> Recording<W> {
             self.add_interface(port)?;
         }
         for missed in &reply.missed {
-            if let Some(interface) = self.interfaces.get_mut(&missed.port) {
-                interface.missed = missed.frames;
-            }
+            self.note_missed(missed);
         }
         for frame in &reply.frames {
             if self.left == Some(0) {
@@ -110,12 +110,26 @@ impl<W: Write> Recording<W> {
             captured: 0,
             missed: 0,
         };
-        self.interfaces.insert(port.port, interface);
+        self.interfaces
+            .insert((port.port, port.attached_ns), interface);
         Ok(())
     }
 
+    /// What is new of it counts for the device that the port has now.
+    fn note_missed(&mut self, missed: &MissedFrames) {
+        let mut devices = self.interfaces.range_mut(devices_of(missed.port));
+        if let Some((_, now)) = devices.next_back() {
+            let before: u64 = devices.map(|(_, past)| past.missed).sum();
+            now.missed = missed.frames.saturating_sub(before);
+        }
+    }
+
     fn add_frame(&mut self, frame: &CapturedFrame) -> io::Result<()> {
-        let Some(interface) = self.interfaces.get_mut(&frame.port) else {
+        // That of the device that the port had then; of earlier ones, which nobody knew, the first.
+        let mut devices = self.interfaces.range_mut(devices_of(frame.port));
+        let first = devices.next();
+        let later = devices.take_while(|((_, since), _)| *since <= frame.time_ns);
+        let Some((_, interface)) = later.last().or(first) else {
             let wrong = format!(
                 "the switch sent a frame of port {}, which it had not named",
                 frame.port
@@ -191,6 +205,11 @@ impl<W: Write> Recording<W> {
     }
 }
 
+/// The keys of a port's devices, the oldest first.
+const fn devices_of(port: u32) -> RangeInclusive<(u32, u64)> {
+    (port, 0)..=(port, u64::MAX)
+}
+
 /// The reason, and in a sentence what it means.
 fn comment(reason: &str) -> String {
     let known = DropReason::ALL.iter().find(|known| known.name() == reason);
@@ -206,11 +225,6 @@ const fn halves(ns: u64) -> u64 {
     ns.rotate_left(32)
 }
 
-fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_nanos() as u64)
-}
-
 fn io_error(error: PcapError) -> io::Error {
     match error {
         PcapError::IoError(error) => error,
@@ -223,13 +237,13 @@ mod tests {
     use pcap_file::pcapng::{Block, PcapNgReader};
 
     use super::*;
-    use crate::northbound::api::MissedFrames;
 
     fn port(port: u32, binding: &str) -> CapturedPort {
         CapturedPort {
             port,
             device: format!("net_null{port}"),
             binding: binding.to_owned(),
+            attached_ns: 0,
         }
     }
 
@@ -357,6 +371,55 @@ mod tests {
             ]
         };
         assert_eq!(statistics, [(0, counts(1, 0)), (1, counts(3, 5))]);
+    }
+
+    #[test]
+    fn a_number_that_becomes_another_devices_is_another_interface() {
+        let mut file = Vec::new();
+        let mut recording = Recording::new(&mut file, 61, None).unwrap();
+        let at = |time_ns| CapturedFrame {
+            time_ns,
+            ..frame(3, Event::Sent, "")
+        };
+        let told = |port, frames, missed| CaptureReply {
+            ports: vec![port],
+            frames,
+            missed: vec![MissedFrames {
+                port: 3,
+                frames: missed,
+            }],
+        };
+        let (first, second) = (
+            port(3, "web"),
+            CapturedPort {
+                device: "net_null9".to_owned(),
+                attached_ns: 200,
+                ..port(3, "")
+            },
+        );
+        assert!(recording.add(told(first, vec![at(100)], 5)).unwrap());
+        let frames = vec![at(199), at(200), at(300)];
+        assert!(recording.add(told(second, frames, 12)).unwrap());
+        recording.end().unwrap();
+        assert!(recording.summary().starts_with("4 frames captured, 12 not"));
+        drop(recording);
+        let (mut descriptions, mut packets, mut statistics) = (vec![], vec![], vec![]);
+        for block in blocks(&file) {
+            match block {
+                Block::InterfaceDescription(it) => descriptions.push(it.options[1].clone()),
+                Block::EnhancedPacket(it) => packets.push(it.interface_id),
+                Block::InterfaceStatistics(it) => {
+                    statistics.push((it.interface_id, it.options[3].clone()));
+                }
+                _ => {}
+            }
+        }
+        let described = ["net_null3, web", "net_null9"];
+        let described = described.map(|it| InterfaceDescriptionOption::IfDescription(it.into()));
+        assert_eq!(descriptions, described);
+        assert_eq!(packets, [0, 0, 1, 1]);
+        let dropped = InterfaceStatisticsOption::IsbIfDrop;
+        assert_eq!(statistics, [(0, dropped(5)), (1, dropped(7))]);
     }
 
     #[test]

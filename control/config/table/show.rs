@@ -145,8 +145,9 @@ its release, in microseconds, over the latest answers."
         Show::Rxq,
         "Shows each receive queue: port, worker, NUMA nodes, packets, and what it takes of its worker's time",
         "\
-`pps` and `load_percent` are of the last `seconds`, a minute at most. The load is what the worker needs for bursts of this queue, \
-from asking the device until all is sent; it is estimated of one round of 64, and exact in the long run."
+`pps` and `load_percent` are of the last `seconds`, a minute at most and no longer than since a queue moved; for the first second \
+they are not known, and `-`. The load is what the worker needs for bursts of this queue, from asking the device until all is sent; it \
+is estimated of one round of 64, and exact in the long run."
     ),
     show!(
         "rebalance",

@@ -105,10 +105,10 @@ makes the port.",
         when: When::Running,
         summary: "Moves receive queues from workers with much to do to those with little",
         details: "\
-By what each queue took of its worker's time over the last minute (`show rxq`); `show rebalance` says what it would do. Queues \
-stay on the NUMA node of their device, if it has a worker, and where their `rxq-affinity` has them. A queue is moved \
-between two rounds: nothing is lost, and what was taken from it before leaves before, unless a device with several \
-transmit queues turns that around.",
+By what each queue took of its worker's time over the last minute, or since a queue moved, which has to be a second ago (`show \
+rxq`); `show rebalance` says what it would do. Queues stay on the NUMA node of their device, if it has a worker, and where their \
+`rxq-affinity` has them. A queue is moved between two rounds: nothing is lost, and what was taken from it before leaves before, \
+unless a device with several transmit queues turns that around.",
         build: make!([] => Command::Rebalance),
     },
     Spec {

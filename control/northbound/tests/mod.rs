@@ -50,6 +50,10 @@ impl Executor for Notes {
         Vec::new()
     }
 
+    fn attached_ns(&self, _: PortId) -> u64 {
+        0
+    }
+
     async fn execute(&self, command: Command) -> Result<Output, ExecError> {
         // Long enough for commands that are not kept apart to mix.
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;

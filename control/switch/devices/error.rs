@@ -145,6 +145,11 @@ pub(crate) enum DeviceError {
         /// How many it has.
         rxq: u16,
     },
+    /// One is with its worker for less than a second.
+    #[error(
+        "it is not known yet what receive queues take: one came or moved less than a second ago"
+    )]
+    LoadUnknown,
     /// It reads no mail.
     #[error("worker {0} stands still: it neither gives receive queues away nor takes any")]
     StuckWorker(usize),

@@ -8,18 +8,19 @@ mod presence;
 mod rxqs;
 mod vport;
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vswitch::counters::{self, PortTotals};
 use vswitch::dpdk::{Eal, LinkWatch, Port, PortConfig, PortStats};
 use vswitch::stage::trunk::Subport;
-use vswitch::tables::PortId;
+use vswitch::tables::{MAX_PORTS, PortId, by_port};
 
 use super::numa::{self, Pools};
 use super::presence::Told;
 use super::report::{self, Totals};
 use super::workers::Workers;
+use crate::capture::now_ns;
 use crate::config::subport::next_subport;
 use crate::config::{PortItem, PortSettings, Settings};
 use crate::core::PortRules;
@@ -32,6 +33,8 @@ pub(crate) struct Devices {
     ports: Mutex<Ports>,
     /// All numbers that ports have, or had, are below it.
     numbers: AtomicUsize,
+    /// When each number was last taken.
+    attached_ns: Box<[AtomicU64; MAX_PORTS]>,
     pub(super) told: Told,
     workers: Workers,
     pools: Pools,
@@ -48,6 +51,7 @@ impl Devices {
         Self {
             ports: Mutex::default(),
             numbers: AtomicUsize::new(0),
+            attached_ns: by_port(AtomicU64::default),
             told: Told::default(),
             workers,
             pools,
@@ -120,6 +124,7 @@ impl Devices {
         }
         let zero = counters::total(&self.workers.counters(), id);
         self.numbers.fetch_max(id.index() + 1, Relaxed);
+        self.attached_ns[id.index()].store(now_ns(), Relaxed);
         ports.insert(id, Device::new(port, settings, zero));
         Ok(id)
     }
@@ -379,6 +384,11 @@ impl Devices {
     /// The numbers that ports have, or had before they were detached.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = PortId> {
         PortId::all().take(self.numbers.load(Relaxed))
+    }
+
+    /// When a number was last taken by a port. Waits for nobody.
+    pub(crate) fn attached_ns(&self, id: PortId) -> u64 {
+        self.attached_ns[id.index()].load(Relaxed)
     }
 
     /// The numbers of all ports.

@@ -10,7 +10,7 @@ use vswitch::tables::PortId;
 use super::device::Kind;
 use super::{DeviceError, Devices};
 use crate::config::affinity::Affinity;
-use crate::switch::workers::{Balance, Stuck};
+use crate::switch::workers::{Balance, Stuck, Taken};
 
 /// A worker with a higher load has too much to do, and rx queues move by themselves if this takes so much off it: shares of its
 /// time.
@@ -64,7 +64,7 @@ impl Devices {
         Ok(())
     }
 
-    /// `show rxq`.
+    /// `show rxq`. Of a queue that came or moved less than a second ago it is not known yet what it takes.
     pub(crate) fn rxqs(&self) -> Value {
         let hz = tsc_hz(&self.eal) as f64;
         let rows = self
@@ -73,7 +73,9 @@ impl Devices {
             .into_iter()
             .map(|(worker, queue, taken)| {
                 let seat = &self.workers.seats()[worker];
-                let seconds = taken.ticks as f64 / hz;
+                let seconds = |taken: &Taken| taken.ticks as f64 / hz;
+                let pps = |taken: &Taken| (taken.packets as f64 / seconds(taken)).round() as u64;
+                let taken = taken.as_ref();
                 json!({
                     "port": queue.port.get(),
                     "queue": queue.number,
@@ -83,24 +85,25 @@ impl Devices {
                     "port_socket": queue.socket,
                     "pinned": queue.pinned,
                     "rx_packets": queue.load.packets(),
-                    "seconds": tenths(seconds),
-                    "pps": (taken.packets as f64 / seconds).round() as u64,
-                    "load_percent": percent(taken.share),
+                    "seconds": taken.map(|taken| tenths(seconds(taken))),
+                    "pps": taken.map(pps),
+                    "load_percent": taken.map(|taken| percent(taken.share)),
                 })
             });
         rows.collect()
     }
 
     /// `show rebalance`.
-    pub(crate) fn show_rebalance(&self) -> Value {
-        self.rows(&self.workers.balance())
+    pub(crate) fn show_rebalance(&self) -> Result<Value, DeviceError> {
+        let balance = self.workers.balance().ok_or(DeviceError::LoadUnknown)?;
+        Ok(self.rows(&balance))
     }
 
     /// Spreads rx queues over the workers, and says as `show rebalance` what has become of it.
     pub(crate) fn rebalance(&self) -> Result<Value, DeviceError> {
         // No port comes or goes meanwhile.
         let _ports = self.lock();
-        let balance = self.workers.balance();
+        let balance = self.workers.balance().ok_or(DeviceError::LoadUnknown)?;
         self.workers.rebalance(&balance)?;
         Ok(self.rows(&balance))
     }

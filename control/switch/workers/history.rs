@@ -39,8 +39,9 @@ pub(crate) struct Taken {
 }
 
 /// The last looks.
-#[derive(Default)]
 pub(super) struct History {
+    /// Ticks of the workers' clock in a second: what a queue took in less time is chance, since few rounds are timed.
+    second: u64,
     looks: VecDeque<HashMap<Name, Count>>,
     last: Option<Instant>,
 }
@@ -53,6 +54,15 @@ impl Count {
 }
 
 impl History {
+    /// Empty. `second`: so many ticks of the workers' clock.
+    pub(super) const fn new(second: u64) -> Self {
+        Self {
+            second,
+            looks: VecDeque::new(),
+            last: None,
+        }
+    }
+
     /// Looks at all queues if it is time; true: it was. `at`: by the workers' clock.
     pub(super) fn look<'a>(
         &mut self,
@@ -72,9 +82,16 @@ impl History {
         true
     }
 
-    /// Forgets: what was is no sign of what will be.
-    pub(super) fn clear(&mut self) {
+    /// Begins anew, with a look: what was is no sign of what will be.
+    pub(super) fn restart<'a>(
+        &mut self,
+        now: Instant,
+        at: u64,
+        queues: impl Iterator<Item = &'a Queue>,
+    ) {
         self.looks.clear();
+        self.last = None;
+        self.look(now, at, queues);
     }
 
     /// Whether it goes back as far as it ever does.
@@ -82,8 +99,8 @@ impl History {
         self.looks.len() == KEPT
     }
 
-    /// What a queue took since the first look, or since it is polled if that is later.
-    pub(super) fn taken(&self, queue: &Queue, at: u64) -> Taken {
+    /// What a queue took since the first look, or since it is polled if that is later; `None`: that was less than a second ago.
+    pub(super) fn taken(&self, queue: &Queue, at: u64) -> Option<Taken> {
         let born = Count {
             at: queue.since,
             ..Count::default()
@@ -92,12 +109,12 @@ impl History {
         // A port that was stopped and started has new queues by the old names.
         let then = *seen.filter(|seen| seen.at > born.at).unwrap_or(&born);
         let now = Count::of(queue, at);
-        let ticks = now.at.saturating_sub(then.at).max(1);
-        Taken {
+        let ticks = now.at.saturating_sub(then.at);
+        (ticks >= self.second).then(|| Taken {
             ticks,
             packets: now.packets.saturating_sub(then.packets),
             share: now.ticks.saturating_sub(then.ticks) as f64 / ticks as f64,
-        }
+        })
     }
 }
 
@@ -118,26 +135,29 @@ mod tests {
         }
     }
 
+    /// Ticks of a second.
+    const HZ: u64 = 100;
+
     #[test]
     fn the_share_is_of_the_last_minute_or_of_a_younger_queues_life() {
-        let (mut history, begun) = (History::default(), Instant::now());
+        let (mut history, begun) = (History::new(HZ), Instant::now());
         let old = queue(1000);
         old.load.add_packets(100);
         old.load.add_timed(10); // stands for 640
-        let taken = history.taken(&old, 2000);
+        let taken = history.taken(&old, 2000).unwrap();
         assert_eq!((taken.packets, taken.share), (100, 0.64));
         assert!(history.look(begun, 2000, [&old].into_iter()));
         assert!(!history.look(begun + EVERY / 2, 2500, [&old].into_iter()));
-        assert_eq!(history.taken(&old, 3000).packets, 0);
+        assert_eq!(history.taken(&old, 3000).unwrap().packets, 0);
         let young = queue(2900);
         young.load.add_packets(7);
         assert_eq!(
             history.taken(&young, 3000),
-            Taken {
+            Some(Taken {
                 ticks: 100,
                 packets: 7,
                 share: 0.0
-            },
+            }),
             "the look was at one before it, by the same name"
         );
         for n in 1..=KEPT as u32 {
@@ -149,13 +169,29 @@ mod tests {
                 [&old].into_iter()
             ));
         }
-        let taken = history.taken(&old, 2110);
+        let taken = history.taken(&old, 2110).unwrap();
         assert_eq!(
             (taken.ticks, taken.packets),
             (100, 5),
             "the first look is gone"
         );
-        history.clear();
-        assert_eq!(history.taken(&old, 2110).packets, 106);
+    }
+
+    #[test]
+    fn what_a_queue_took_where_it_was_does_not_count_where_it_is() {
+        let (mut history, begun) = (History::new(HZ), Instant::now());
+        let moved = queue(1000);
+        moved.load.add_packets(1000);
+        moved.load.add_timed(10);
+        assert!(history.look(begun, 2000, [&moved].into_iter()));
+        history.restart(begun + EVERY / 2, 2500, [&moved].into_iter());
+        moved.load.add_packets(3);
+        moved.load.add_timed(1); // stands for 64
+        assert_eq!(history.taken(&moved, 2599), None, "not known yet");
+        let taken = history.taken(&moved, 2600).unwrap();
+        assert_eq!((taken.ticks, taken.packets, taken.share), (100, 3, 0.64));
+        assert!(!history.look(begun + EVERY, 3000, [&moved].into_iter()));
+        assert!(history.look(begun + EVERY * 3 / 2, 3500, [&moved].into_iter()));
+        assert_eq!(history.taken(&moved, 3500).unwrap().ticks, 1000);
     }
 }

@@ -135,8 +135,8 @@ impl Workers {
         all
     }
 
-    /// Each queue with the worker that has it, and what it took lately.
-    pub(crate) fn taken(&self) -> Vec<(usize, Queue, Taken)> {
+    /// Each queue with the worker that has it, and what it took lately there, if that is known.
+    pub(crate) fn taken(&self) -> Vec<(usize, Queue, Option<Taken>)> {
         let (history, now) = (lock(&self.history), tsc());
         let with = |(worker, queue): (usize, Queue)| {
             let taken = history.taken(&queue, now);
@@ -145,16 +145,18 @@ impl Workers {
         self.all_queues().into_iter().map(with).collect()
     }
 
-    /// Who has which queue, and who should.
-    pub(crate) fn balance(&self) -> Balance {
+    /// Who has which queue, and who should; `None`: it is not known yet what one of them takes.
+    pub(crate) fn balance(&self) -> Option<Balance> {
         let (sockets, taken) = (self.sockets(), self.taken());
-        let weighed = |(worker, queue, taken): &(usize, Queue, Taken)| Weighed {
-            worker: *worker,
-            socket: queue.socket,
-            pinned: queue.pinned,
-            share: taken.share,
+        let weighed = |(worker, queue, taken): &(usize, Queue, Option<Taken>)| {
+            Some(Weighed {
+                worker: *worker,
+                socket: queue.socket,
+                pinned: queue.pinned,
+                share: taken.as_ref()?.share,
+            })
         };
-        let weighed: Vec<_> = taken.iter().map(weighed).collect();
+        let weighed: Vec<_> = taken.iter().map(weighed).collect::<Option<_>>()?;
         let plan = plan(&sockets, &weighed);
         let then = weighed.iter().zip(&plan);
         let then: Vec<_> = then
@@ -162,25 +164,23 @@ impl Workers {
             .collect();
         let all = taken.iter().zip(plan);
         let loads = |queues| loads(sockets.len(), queues).into_iter();
-        Balance {
+        Some(Balance {
             queues: all
                 .map(|((worker, queue, _), to)| (queue.name(), *worker, to))
                 .collect(),
             loads: loads(&weighed).zip(loads(&then)).collect(),
-        }
+        })
     }
 
     /// The same by what is known of a whole minute; `None`: that is not known.
     pub(crate) fn balance_of_a_minute(&self) -> Option<Balance> {
         let is_full = lock(&self.history).is_full();
-        is_full.then(|| self.balance())
+        is_full.then(|| self.balance()).flatten()
     }
 
     /// Moves queues as it says.
     pub(crate) fn rebalance(&self, balance: &Balance) -> Result<(), Stuck> {
         for (name, _, to) in balance.queues.iter().filter(|(_, from, to)| from != to) {
-            // A queue that was held back takes more where there is room for it.
-            lock(&self.history).clear();
             self.move_queue(*name, *to)?;
         }
         Ok(())
@@ -211,7 +211,11 @@ impl Workers {
         // Who claims it after the time is up has it moved in a moment.
         let in_time = moved.recv_timeout(PATIENCE).is_ok();
         match in_time || (claimed.swap(true, SeqCst) && moved.recv().is_ok()) {
-            true => self.answers(to),
+            true => {
+                // A queue that was held back takes more where there is room for it.
+                self.look_anew();
+                self.answers(to)
+            }
             false => Err(Stuck { worker: from }),
         }
     }

@@ -3,8 +3,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::PortError;
 use super::device::Device;
+use super::{PortError, af_packet};
 use crate::dpdk::error::Errno;
 use crate::dpdk::pool::Mempool;
 use crate::dpdk::sys;
@@ -29,10 +29,6 @@ const SOFTWARE_CHECKSUM: &[&str] = &["net_tap"];
 
 /// Drivers of virtio: a sender may leave checksums and segments to its receiver, who gets them as they are if it takes them.
 const VIRTIO: &[&str] = &["net_virtio", "net_virtio_user"];
-
-/// Drivers over a device of the kernel's, which has the MTU: they carry longer frames than they say, and DPDK would refuse
-/// to tell them.
-const KERNELS_MTU: &[&str] = &["net_af_packet"];
 
 /// How a port is to be set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,12 +106,14 @@ impl Setup {
         config: &PortConfig,
         pool: &Mempool,
     ) -> Result<Self, PortError> {
-        let mtu = (config.mtu).filter(|_| !KERNELS_MTU.contains(&device.driver().as_str()));
-        let config = &PortConfig {
-            mtu,
-            ..config.clone()
-        };
         let can = device.capabilities()?;
+        let mut config = config.clone();
+        if device.driver() == af_packet::DRIVER
+            && let Some(mtu) = config.mtu.take()
+        {
+            af_packet::check_mtu(device, mtu, can.min_mtu)?;
+        }
+        let config = &config;
         check_range(device, "rxq", config.rxq, 1, can.max_rx_queues)?;
         check_range(device, "txq", config.txq, 1, can.max_tx_queues)?;
         if let Some(mtu) = config.mtu {

@@ -173,6 +173,15 @@ impl Device {
         name.to_string_lossy().into_owned()
     }
 
+    /// What it was attached with behind its name, as `iface=veth0`; empty if that was nothing.
+    pub(super) fn arguments(&self) -> String {
+        // SAFETY: the port is ours.
+        let arguments = unsafe { sys::alkaid_arguments(self.id) };
+        // SAFETY: terminated; the device's, which is there as long as its port.
+        let arguments = unsafe { CStr::from_ptr(arguments) };
+        arguments.to_string_lossy().into_owned()
+    }
+
     /// The NUMA node it is attached to; `None` for any, as virtual devices have it.
     pub(super) fn socket(&self) -> Option<u32> {
         // SAFETY: the port is ours. -1 stands for any.

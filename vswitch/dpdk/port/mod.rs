@@ -5,6 +5,7 @@
 //! worker might be using cannot be changed: a port stops, and is configured again, only after its queues came back.
 //! The device closes when the port and all of its queues are dropped.
 
+mod af_packet;
 mod backing;
 mod config;
 mod device;

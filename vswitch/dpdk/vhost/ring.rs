@@ -21,7 +21,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU8, AtomicU64,
     Ordering::{Relaxed, Release, SeqCst},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::split::Split;
 
@@ -38,6 +38,9 @@ const SPINS: u32 = 1000;
 
 /// How long it sleeps then: the worker's thread has no CPU.
 const NAP: Duration = Duration::from_micros(50);
+
+/// After so long somebody should know: the thread that waits serves all guests.
+pub(super) const LATE: Duration = Duration::from_secs(1);
 
 /// One virtqueue.
 #[derive(Debug)]
@@ -95,38 +98,47 @@ impl Ring {
         self.guest.store(guest, SeqCst);
     }
 
-    /// Lets it do so no more, but for what it has begun.
+    /// Lets it do so no more, but for what it has begun. Nothing is open any more.
     pub(super) fn take(&self) {
         self.guest.store(NOBODY, SeqCst);
+        self.open.store(false, SeqCst);
     }
 
     /// Waits until what it has begun is done: a burst of [`MAX_BURST`](crate::io::MAX_BURST) frames at most, which is
     /// microseconds. A worker's thread that has no CPU in the midst of that is waited for as long: the memory under it cannot go.
-    pub(super) fn wait(&self) {
-        self.wait_while(|worker| worker != AWAY);
+    /// `late` is called once if that is longer than [`LATE`].
+    pub(super) fn wait(&self, late: impl FnOnce()) {
+        self.wait_while(|worker| worker != AWAY, late);
     }
 
     /// Lets the worker use the guest's memory by itself from now on.
     pub(super) fn open(&self, split: Split) {
-        self.close();
+        self.close(|| ()); // as it is, mostly
         // SAFETY: no worker reads it while it is closed, and no other writes it, by the contract.
         unsafe { *self.split.get() = Some(split) };
         self.open.store(true, SeqCst);
     }
 
     /// Lets it do so no more. Waits, as [`Ring::wait`], for a burst that is at it: the worker takes no lock there.
-    pub(super) fn close(&self) {
+    pub(super) fn close(&self, late: impl FnOnce()) {
         self.open.store(false, SeqCst);
-        self.wait_while(|worker| worker == DIRECT);
+        self.wait_while(|worker| worker == DIRECT, late);
     }
 
-    fn wait_while(&self, is_inside: impl Fn(u8) -> bool) {
+    fn wait_while(&self, is_inside: impl Fn(u8) -> bool, late: impl FnOnce()) {
+        let begun = Instant::now();
+        let mut late = Some(late);
         let mut looks = 0;
         while is_inside(self.worker.load(SeqCst)) {
             looks += 1;
             match looks < SPINS {
                 true => std::hint::spin_loop(),
                 false => std::thread::sleep(NAP),
+            }
+            if begun.elapsed() > LATE
+                && let Some(late) = late.take()
+            {
+                late();
             }
         }
     }
@@ -193,7 +205,24 @@ mod tests {
         assert_eq!(ring.enter().unwrap().guest(), 0);
         ring.take();
         assert!(ring.enter().is_none());
-        ring.wait();
+        ring.wait(|| panic!("nobody is in it"));
+    }
+
+    #[test]
+    fn a_wait_that_takes_long_is_told_of_once() {
+        let ring = Ring::default();
+        ring.give(0);
+        let inside = ring.enter();
+        ring.take();
+        let (told, seen) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let ring = &ring;
+            scope.spawn(move || ring.wait(|| told.send(()).unwrap()));
+            seen.recv().unwrap();
+            std::thread::sleep(4 * NAP);
+            assert!(seen.try_recv().is_err());
+            drop(inside);
+        });
     }
 
     /// A guest's memory is a word here that its number is written to while it is there, and another after it has gone.
@@ -224,7 +253,7 @@ mod tests {
             }
             if guest < ROUNDS - 1 {
                 ring.take();
-                ring.wait();
+                ring.wait(|| {});
                 memory.store(NOBODY, Relaxed);
             }
         }
@@ -260,7 +289,7 @@ mod tests {
         let inside = ring.enter().unwrap();
         assert!(inside.direct(|_| ()).is_some());
         assert!(inside.direct(|_| ()).is_none(), "that was over");
-        ring.close(); // does not wait: the worker is elsewhere
+        ring.close(|| unreachable!("the worker is elsewhere"));
         drop(inside);
         let end = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -276,7 +305,7 @@ mod tests {
                 if round % 8 == 0 {
                     std::thread::yield_now();
                 }
-                ring.close();
+                ring.close(|| ());
                 is_open.store(false, Relaxed);
             }
             end.store(true, Relaxed);

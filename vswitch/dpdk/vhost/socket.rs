@@ -17,10 +17,10 @@ use crossbeam_utils::CachePadded;
 
 use super::args::Args;
 use super::library;
-use super::ring::Ring;
+use super::ring::{LATE, Ring};
 use crate::dpdk::eal::Eal;
 use crate::dpdk::port::PortError;
-use crate::dpdk::{log, sys};
+use crate::dpdk::{Severity, log, sys};
 
 /// Files that the library's thread can wait for (MAX_FDS), but for the pipe that wakes it.
 const FILES: usize = 1024 - 1;
@@ -78,7 +78,6 @@ static MESSAGES: sys::rte_vhost_user_extern_ops = sys::rte_vhost_user_extern_ops
 /// A socket that is served. Closes when it is dropped.
 #[derive(Debug)]
 pub(super) struct Socket {
-    path: CString,
     files: usize,
     pub(super) state: Arc<State>,
     _eal: Eal,
@@ -87,6 +86,8 @@ pub(super) struct Socket {
 /// What is known of one, to its port's queues and to the library's calls.
 #[derive(Debug)]
 pub(super) struct State {
+    /// The socket's.
+    path: CString,
     /// By the library's numbers: of a pair, first what the guest receives from, then what it sends by.
     pub(super) rings: Box<[Arc<CachePadded<Ring>>]>,
     /// Those that the guest and the port agreed on (virtio 1.1 section 5.1.3), a bit each; none while there is no guest.
@@ -138,14 +139,8 @@ impl Socket {
             (sockets.by_path).insert(args.path.clone(), Arc::clone(&state));
             state
         };
-        let path = args.path.clone();
         let _eal = eal.clone();
-        let socket = Self {
-            path,
-            files,
-            state,
-            _eal,
-        };
+        let socket = Self { files, state, _eal };
         let (served, said) = log::captured(|| serve(args));
         match served {
             true => Ok(socket),
@@ -180,10 +175,10 @@ impl Drop for Socket {
     fn drop(&mut self) {
         // Without the lock: this takes guests away, by the calls below, and waits for those that run.
         // SAFETY: DPDK runs; the path is terminated. One that is not registered is an error, and no more.
-        unsafe { sys::rte_vhost_driver_unregister(self.path.as_ptr()) };
+        unsafe { sys::rte_vhost_driver_unregister(self.state.path.as_ptr()) };
         // No call comes for it any more.
         let mut sockets = sockets();
-        sockets.by_path.remove(&self.path);
+        sockets.by_path.remove(&self.state.path);
         sockets.files -= self.files;
         sockets.second -= self.state.guests().connections.len().saturating_sub(1);
     }
@@ -193,6 +188,7 @@ impl State {
     fn new(args: &Args) -> Self {
         let rings = (0..args.queues * 2).map(|_| Arc::default());
         Self {
+            path: args.path.clone(),
             rings: rings.collect(),
             features: AtomicU64::new(0),
             started: AtomicBool::new(false),
@@ -250,7 +246,7 @@ impl State {
             connection.has_memory = false;
         }
         if guests.served == Some(guest) {
-            self.rings.iter().for_each(|ring| ring.close());
+            self.wait_at_each(|ring, late| ring.close(late));
         }
     }
 
@@ -278,12 +274,29 @@ impl State {
             }
             guests.served = None;
             self.features.store(0, Relaxed);
-            for ring in &self.rings {
-                ring.take();
-                ring.close();
-            }
+            self.rings.iter().for_each(|ring| ring.take());
         }
-        self.rings.iter().for_each(|ring| ring.wait());
+        self.wait_at_each(|ring, late| ring.wait(late));
+    }
+
+    /// Waits for workers at each ring, and tells who waits, once, if that is long.
+    fn wait_at_each(&self, wait: impl Fn(&Ring, &mut dyn FnMut())) {
+        let mut told = false;
+        let mut late = || {
+            if !std::mem::replace(&mut told, true) {
+                log::tell(Severity::Warning, &self.is_waited_for());
+            }
+        };
+        self.rings.iter().for_each(|ring| wait(ring, &mut late));
+    }
+
+    fn is_waited_for(&self) -> String {
+        let path = path_of(&self.path).display();
+        format!(
+            "vhost: a worker is still in the memory of the guest at {path}, which has gone or changes, after {} s: no other guest is \
+             served until it leaves that",
+            LATE.as_secs()
+        )
     }
 
     /// A guest enables or disables a virtqueue. The library has its lock, which a worker that is in it takes: none may be waited for.
@@ -426,4 +439,39 @@ unsafe extern "C" fn after_message(
         state.after(guest, unsafe { message.cast::<u32>().read() });
     }
     sys::RTE_VHOST_MSG_RESULT_NOT_HANDLED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+    #[test]
+    fn a_guest_that_goes_while_a_worker_stands_still_in_its_memory_is_told_of_by_its_socket() {
+        log::log_to(|_, line| SAID.lock().unwrap().push(line.to_owned()));
+        let args = Args::parse("net_vhost0,iface=/run/vm7.sock").unwrap();
+        let state = State::new(&args);
+        state.guests().connections.push(Connection {
+            guest: 3,
+            has_memory: false,
+            enabled: [true; _],
+        });
+        assert!(state.admit(3, 0));
+        let inside = [0, 1].map(|ring: usize| state.rings[ring].enter());
+        std::thread::scope(|scope| {
+            let leaving = scope.spawn(|| state.leave(3));
+            while SAID.lock().unwrap().is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert!(!leaving.is_finished() && state.rings[0].enter().is_none());
+            drop(inside);
+        });
+        let said = SAID.lock().unwrap();
+        assert!(
+            said.len() == 1 && said[0].contains("the guest at /run/vm7.sock"),
+            "{said:?}"
+        );
+    }
 }
