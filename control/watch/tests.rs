@@ -35,6 +35,7 @@ fn seen() -> Seen {
     };
     totals.drops[DropReason::NoRoute as usize] = 3;
     let port = |labels: [&str; 3], role, vni: &str, uplink| PortSeen {
+        port: PortId::new(labels[0].parse().unwrap()).unwrap(),
         labels: labels.map(str::to_owned),
         uplink,
         role,
@@ -50,11 +51,14 @@ fn seen() -> Seen {
         ..Census::default()
     };
     Seen {
+        uptime: Duration::from_millis(1500),
+        cycles_hz: 2_000_000_000,
         ports: vec![
             port(["0", "net_pcap0", ""], "uplink", "", Some(uplink)),
             port(["1", "net_vhost0", "a\"b\\c\n"], "tenant", "7", None),
         ],
         workers: vec![WorkerSeen {
+            core: 1,
             labels: ["0", "1"].map(str::to_owned),
             busy_seconds: 1.5,
             asleep_seconds: 0.25,
