@@ -56,7 +56,10 @@ impl Health {
 
     /// What is wrong. Nothing: it is ready.
     pub(super) fn reasons(&self) -> impl Iterator<Item = &str> {
-        self.checks.iter().flat_map(|check| &check.reasons).map(String::as_str)
+        self.checks
+            .iter()
+            .flat_map(|check| &check.reasons)
+            .map(String::as_str)
     }
 
     /// `show health`.

@@ -41,7 +41,12 @@ pub(super) enum Notice {
 }
 
 /// Draws what is known, which is nothing at first.
-pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View, figures: Option<&Figures>, notice: &Notice) {
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    view: &mut View,
+    figures: Option<&Figures>,
+    notice: &Notice,
+) {
     let unknown = Figures::default();
     let known = figures.unwrap_or(&unknown);
     let head = head(known, scaled).map(Line::raw);
@@ -97,10 +102,21 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, view: &View, number: usize, tab
         false => String::new(),
     };
     let focus = number == view.focus;
-    let line = if focus { BorderType::Thick } else { BorderType::Plain };
+    let line = if focus {
+        BorderType::Thick
+    } else {
+        BorderType::Plain
+    };
     let title = format!(" {} {}: {seen}{order} ", number + 1, table.title);
-    let title = Line::raw(title).style(if focus { Style::new().bold() } else { Style::new() });
-    let frame_of = Block::new().borders(Borders::TOP).border_type(line).title(title);
+    let title = Line::raw(title).style(if focus {
+        Style::new().bold()
+    } else {
+        Style::new()
+    });
+    let frame_of = Block::new()
+        .borders(Borders::TOP)
+        .border_type(line)
+        .title(title);
     let (names, rows) = table.aligned();
     let rows = rows.into_iter().skip(first).take(room).map(row);
     let lines: Vec<_> = [row(names).bold()].into_iter().chain(rows).collect();
@@ -120,7 +136,12 @@ fn row(cells: Vec<Cell>) -> Line<'static> {
 }
 
 fn draw_help(frame: &mut Frame<'_>) {
-    let width = HELP.lines().map(|line| line.chars().count()).max().unwrap_or(0) + 3;
+    let width = HELP
+        .lines()
+        .map(|line| line.chars().count())
+        .max()
+        .unwrap_or(0)
+        + 3;
     let height = HELP.lines().count() + 2;
     let area = frame.area().centered(length(width), length(height));
     let frame_of = Block::bordered().title(" alkaid top ");

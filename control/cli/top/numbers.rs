@@ -32,11 +32,7 @@ pub(super) fn whole(figure: f64) -> String {
 /// A time as `3d 04:05:06`; without days if there is none.
 pub(super) fn clock(seconds: f64) -> String {
     let seconds = seconds as u64;
-    let (days, hours, minutes) = (
-        seconds / 86_400,
-        seconds / 3600 % 24,
-        seconds / 60 % 60,
-    );
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     let clock = format!("{hours:02}:{minutes:02}:{:02}", seconds % 60);
     match days {
         0 => clock,

@@ -81,7 +81,9 @@ impl Table {
         let head: Vec<_> = (self.columns.iter()).map(|(name, _)| cell(*name)).collect();
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| &row[column]);
-            let lengths = cells.chain([&head[column]]).map(|it| it.text.chars().count());
+            let lengths = cells
+                .chain([&head[column]])
+                .map(|it| it.text.chars().count());
             lengths.max().unwrap_or(0)
         };
         let widths: Vec<_> = (0..self.columns.len()).map(width).collect();
@@ -116,7 +118,11 @@ fn lost(figure: f64, write: Write) -> Cell {
 pub(super) fn head(figures: &Figures, write: Write) -> [String; 4] {
     let [alkaid, dpdk] = &figures.version;
     let (up, rx, tx) = (clock(figures.uptime_seconds), figures.rx, figures.tx);
-    let forwarding = if figures.forwarding { "forwarding" } else { "stopped" };
+    let forwarding = if figures.forwarding {
+        "forwarding"
+    } else {
+        "stopped"
+    };
     let rate = |packets, bits| format!("{} pps {} bit/s", write(packets), write(bits));
     let resources = &figures.resources;
     [
@@ -202,12 +208,15 @@ fn ports(figures: &Figures, order: Order, write: Write) -> Table {
             }),
         ];
         let plain = row.iter_mut().filter(|cell| cell.mark == Mark::None);
-        plain.filter(|_| !it.up).for_each(|cell| cell.mark = Mark::Faint);
+        plain
+            .filter(|_| !it.up)
+            .for_each(|cell| cell.mark = Mark::Faint);
         row
     };
     let mut sorted: Vec<_> = figures.ports.iter().collect();
     sorted.sort_by_key(|it| it.port);
-    let most = |figure: fn(&Port) -> f64| move |a: &&Port, b: &&Port| figure(b).total_cmp(&figure(a));
+    let most =
+        |figure: fn(&Port) -> f64| move |a: &&Port, b: &&Port| figure(b).total_cmp(&figure(a));
     match order {
         Order::Rate => sorted.sort_by(most(|it| it.rx.packets + it.tx.packets)),
         Order::Drops => sorted.sort_by(most(|it| it.dropped)),
@@ -265,7 +274,10 @@ pub(super) fn plain(figures: &Figures) -> String {
     for table in tables(figures, Order::Number, whole) {
         let (head, rows) = table.aligned();
         text += &format!("\n{}: {}\n", table.title, table.len());
-        for row in std::iter::once(head).filter(|_| table.len() > 0).chain(rows) {
+        for row in std::iter::once(head)
+            .filter(|_| table.len() > 0)
+            .chain(rows)
+        {
             let cells: Vec<_> = row.into_iter().map(|cell| cell.text).collect();
             text += cells.join("  ").trim_end();
             text += "\n";

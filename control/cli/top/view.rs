@@ -107,7 +107,9 @@ impl View {
             (0..TABLES).for_each(|table| give(table, FEW));
         }
         give(self.focus, lines);
-        [PORTS, 0, 2].into_iter().for_each(|table| give(table, lines));
+        [PORTS, 0, 2]
+            .into_iter()
+            .for_each(|table| give(table, lines));
         for (table, rows) in rows.into_iter().enumerate() {
             self.room[table] = given[table].saturating_sub(FRAME);
             let last = rows.saturating_sub(self.room[table]);
@@ -151,7 +153,10 @@ mod tests {
             (&[KeyCode::Down, KeyCode::Down], 2),
             (&[KeyCode::PageDown], 2 + room),
             (&[KeyCode::PageUp, KeyCode::Up], 1),
-            (&[KeyCode::End, KeyCode::PageDown, KeyCode::Down], 100 - room),
+            (
+                &[KeyCode::End, KeyCode::PageDown, KeyCode::Down],
+                100 - room,
+            ),
             (&[KeyCode::Up], 99 - room),
             (&[KeyCode::Home], 0),
         ] {

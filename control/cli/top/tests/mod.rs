@@ -50,10 +50,7 @@ pub(super) fn sample() -> SampleReply {
             port(1, "net_vhost0", "tenant", "9a3c"),
             port(2, "net_vhost1", "tenant", "9a3d"),
         ],
-        drops: vec![
-            drops("no_route", 20),
-            drops("rx_missed", 1),
-        ],
+        drops: vec![drops("no_route", 20), drops("rx_missed", 1)],
     }
 }
 

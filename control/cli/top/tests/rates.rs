@@ -37,7 +37,11 @@ fn what_is_lost_most_now_comes_first_and_a_new_reason_counts_from_zero() {
     let figures = figures([sample(), now]).unwrap();
     let rows = figures.drops.iter();
     let rows: Vec<_> = rows.map(|it| (&*it.reason, it.rate, it.total)).collect();
-    let expected = [("rx_missed", 9.5, 20), ("tx_full", 2.0, 4), ("no_route", 0.5, 21)];
+    let expected = [
+        ("rx_missed", 9.5, 20),
+        ("tx_full", 2.0, 4),
+        ("no_route", 0.5, 21),
+    ];
     assert_eq!(rows, expected);
 }
 
@@ -53,9 +57,22 @@ fn a_counter_that_went_back_has_no_rate() {
     });
     cleared.drops = vec![drops("no_route", 0)];
     let figures = figures([sample(), cleared]).unwrap();
-    assert_eq!((figures.rx, figures.tx, figures.dropped), (Rate::default(), Rate::default(), 0.0));
-    assert!(figures.ports.iter().all(|port| port.rx == Rate::default() && port.dropped == 0.0));
-    assert!(figures.workers.iter().all(|it| it.busy == 0.0 && it.cycles.is_none()));
+    assert_eq!(
+        (figures.rx, figures.tx, figures.dropped),
+        (Rate::default(), Rate::default(), 0.0)
+    );
+    assert!(
+        figures
+            .ports
+            .iter()
+            .all(|port| port.rx == Rate::default() && port.dropped == 0.0)
+    );
+    assert!(
+        figures
+            .workers
+            .iter()
+            .all(|it| it.busy == 0.0 && it.cycles.is_none())
+    );
 }
 
 #[test]
@@ -80,9 +97,21 @@ fn a_first_sample_has_no_rates_also_of_a_switch_that_was_restarted() {
         (again.pid, again.uptime_seconds) = (pid, uptime_seconds);
         again
     };
-    assert_eq!(figures([sample(), again(78, 102.0)]), None, "another process");
-    assert_eq!(figures([sample(), again(77, 3.0)]), None, "a younger one by the same number");
-    assert_eq!(figures([sample(), again(77, 100.0)]), None, "no time passed");
+    assert_eq!(
+        figures([sample(), again(78, 102.0)]),
+        None,
+        "another process"
+    );
+    assert_eq!(
+        figures([sample(), again(77, 3.0)]),
+        None,
+        "a younger one by the same number"
+    );
+    assert_eq!(
+        figures([sample(), again(77, 100.0)]),
+        None,
+        "no time passed"
+    );
     let rx = |figures: Option<Figures>| figures.map(|figures| figures.rx);
     let restarted = [sample(), again(78, 3.0), again(78, 4.0)];
     assert_eq!(rx(figures(restarted)), Some(Rate::default()));

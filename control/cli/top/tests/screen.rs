@@ -70,7 +70,12 @@ drops/s  total  reason     explanation
 #[test]
 fn colours_mark_what_is_lost_and_what_is_down() {
     let figures = figures([sample(), later()]);
-    let seen = buffer((120, 24), &mut View::default(), figures.as_ref(), &Notice::None);
+    let seen = buffer(
+        (120, 24),
+        &mut View::default(),
+        figures.as_ref(),
+        &Notice::None,
+    );
     let styled = |wanted: fn(&ratatui::buffer::Cell) -> bool| {
         let rows = lines(&seen).into_iter().zip(seen.content.chunks(120));
         let marked = rows.map(|(_, cells)| {
@@ -83,9 +88,7 @@ fn colours_mark_what_is_lost_and_what_is_down() {
     let red = styled(|cell| cell.fg == Color::Red);
     assert_eq!(red, ["10", "9.5", "0.5"]);
     let dim = styled(|cell| cell.modifier.contains(Modifier::DIM));
-    let [port] = &dim[..] else {
-        panic!("{dim:?}")
-    };
+    let [port] = &dim[..] else { panic!("{dim:?}") };
     assert!(port.starts_with('2') && port.contains("down"), "{port}");
 }
 
@@ -105,19 +108,42 @@ fn ports_are_sorted_as_s_says_and_scrolled() {
         for key in keys {
             view.press(KeyEvent::new(*key, KeyModifiers::NONE));
         }
-        let seen = lines(&buffer((100, 24), &mut view, figures.as_ref(), &Notice::None));
-        let title = seen.iter().position(|line| line.contains("2 Ports")).unwrap();
+        let seen = lines(&buffer(
+            (100, 24),
+            &mut view,
+            figures.as_ref(),
+            &Notice::None,
+        ));
+        let title = seen
+            .iter()
+            .position(|line| line.contains("2 Ports"))
+            .unwrap();
         let title = seen[title].trim_matches(['━', ' ']).to_owned();
-        let first = seen.iter().skip_while(|line| !line.starts_with("port")).nth(1);
+        let first = seen
+            .iter()
+            .skip_while(|line| !line.starts_with("port"))
+            .nth(1);
         let number = first.unwrap().split_whitespace().next().unwrap().to_owned();
         (title, number)
     };
     let expect = |title: &str, port: &str| (title.to_owned(), port.to_owned());
     assert_eq!(shown(&[]), expect("2 Ports: 1-8 of 1024, by rate", "1"));
-    assert_eq!(shown(&[KeyCode::Char('s')]), expect("2 Ports: 1-8 of 1024, by drops", "1023"));
-    assert_eq!(shown(&[KeyCode::PageDown]), expect("2 Ports: 9-16 of 1024, by drops", "1015"));
-    assert_eq!(shown(&[KeyCode::Char('s')]), expect("2 Ports: 9-16 of 1024, by number", "8"));
-    assert_eq!(shown(&[KeyCode::End]), expect("2 Ports: 1017-1024 of 1024, by number", "1016"));
+    assert_eq!(
+        shown(&[KeyCode::Char('s')]),
+        expect("2 Ports: 1-8 of 1024, by drops", "1023")
+    );
+    assert_eq!(
+        shown(&[KeyCode::PageDown]),
+        expect("2 Ports: 9-16 of 1024, by drops", "1015")
+    );
+    assert_eq!(
+        shown(&[KeyCode::Char('s')]),
+        expect("2 Ports: 9-16 of 1024, by number", "8")
+    );
+    assert_eq!(
+        shown(&[KeyCode::End]),
+        expect("2 Ports: 1017-1024 of 1024, by number", "1016")
+    );
 }
 
 #[test]
@@ -126,7 +152,14 @@ fn what_is_wrong_is_said_in_one_line() {
     (now.forwarding, now.faults) = (false, vec!["a\u{1b}[2J".into(), "b".into()]);
     now.workers[1].standing_seconds = 12.3;
     let figures = figures([sample(), now]);
-    let mut shown = |notice: &Notice| lines(&buffer((80, 24), &mut View::default(), figures.as_ref(), notice));
+    let mut shown = |notice: &Notice| {
+        lines(&buffer(
+            (80, 24),
+            &mut View::default(),
+            figures.as_ref(),
+            notice,
+        ))
+    };
     let seen = shown(&Notice::None);
     assert!(seen[0].ends_with("stopped"));
     assert_eq!(seen[3], "not ready: a\\u{1b}[2J; b");
@@ -139,7 +172,12 @@ fn what_is_wrong_is_said_in_one_line() {
 
 #[test]
 fn before_there_are_rates_there_is_nothing_but_the_notice() {
-    let seen = lines(&buffer((80, 5), &mut View::default(), None, &Notice::Note("wait")));
+    let seen = lines(&buffer(
+        (80, 5),
+        &mut View::default(),
+        None,
+        &Notice::Note("wait"),
+    ));
     assert_eq!(seen[..4], ["wait", "", "", ""]);
 }
 
@@ -150,7 +188,11 @@ fn the_help_is_over_it_all_until_a_key() {
     let seen = screen((100, 30), &mut view);
     assert!(seen.iter().any(|line| line.contains("sort ports by rate")));
     press(&mut view, "x");
-    assert!(!screen((100, 30), &mut view).iter().any(|line| line.contains("sort ports by rate")));
+    assert!(
+        !screen((100, 30), &mut view)
+            .iter()
+            .any(|line| line.contains("sort ports by rate"))
+    );
 }
 
 #[test]
@@ -161,7 +203,10 @@ fn no_size_is_too_small() {
             view.help = help;
             for focus in 0..3 {
                 view.focus = focus;
-                assert_eq!(screen((width, height), &mut view).len(), usize::from(height));
+                assert_eq!(
+                    screen((width, height), &mut view).len(),
+                    usize::from(height)
+                );
             }
         }
     }
