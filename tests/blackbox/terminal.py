@@ -12,8 +12,9 @@ import select
 import struct
 import subprocess
 import termios
+import time
 
-from program import DEADLINE, eventually
+from program import DEADLINE
 
 CONTROL = re.compile(r"\x1b(?:\[([?0-9;]*)([@-~])|\][^\x07]*\x07|[^\[\]])")
 """A sequence that moves the cursor, sets a mode or a colour."""
@@ -66,7 +67,11 @@ class Terminal:
 
     def shows(self, wanted: str) -> re.Match:
         """Waits until it shows what the expression `wanted` finds."""
-        return eventually(f"{wanted!r} is on the screen:\n{self.look()}", lambda: re.search(wanted, self.look(), re.MULTILINE))
+        end = time.monotonic() + DEADLINE
+        while not (found := re.search(wanted, seen := self.look(), re.MULTILINE)):
+            assert time.monotonic() < end, f"{wanted!r} does not come on the screen:\n{seen}"
+            time.sleep(0.01)
+        return found
 
     def _take(self, text: str) -> None:
         text = self.rest + text

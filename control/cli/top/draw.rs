@@ -2,10 +2,11 @@
 //! What is on the screen: the switch as a whole, a notice, the tables one below the other, the keys.
 
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::Constraint::{Fill, Length, Max};
+use ratatui::layout::{Layout, Rect};
 use ratatui::style::{Style, Stylize};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, BorderType, Borders, Clear, Paragraph};
+use ratatui::widgets::{Block, Clear, Paragraph};
 
 use super::figures::Figures;
 use super::numbers::scaled;
@@ -49,14 +50,9 @@ pub(super) fn draw(
 ) {
     let unknown = Figures::default();
     let known = figures.unwrap_or(&unknown);
-    let head = head(known, scaled).map(Line::raw);
-    let parts = [
-        Constraint::Length(head.len() as u16),
-        Constraint::Fill(1),
-        Constraint::Length(1),
-    ];
+    let parts = [Length(4), Fill(1), Length(1)];
     let [top, middle, bottom] = Layout::vertical(parts).areas(frame.area());
-    let [switch, traffic, goal_state, health] = head;
+    let [switch, traffic, goal_state, health] = head(known, scaled).map(Line::raw);
     let health = match notice {
         Notice::None if known.faults.is_empty() => health,
         Notice::None => health.red(),
@@ -101,26 +97,17 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, view: &View, number: usize, tab
         true => format!(", by {}", view.order.name()),
         false => String::new(),
     };
-    let focus = number == view.focus;
-    let line = if focus {
-        BorderType::Thick
-    } else {
-        BorderType::Plain
+    let (stroke, style) = match number == view.focus {
+        true => ("━", Style::new().bold()),
+        false => ("─", Style::new()),
     };
-    let title = format!(" {} {}: {seen}{order} ", number + 1, table.title);
-    let title = Line::raw(title).style(if focus {
-        Style::new().bold()
-    } else {
-        Style::new()
-    });
-    let frame_of = Block::new()
-        .borders(Borders::TOP)
-        .border_type(line)
-        .title(title);
+    let title = format!("{stroke} {} {}: {seen}{order} ", number + 1, table.title);
+    let title = title + &stroke.repeat(area.width.into());
     let (names, rows) = table.aligned();
     let rows = rows.into_iter().skip(first).take(room).map(row);
-    let lines: Vec<_> = [row(names).bold()].into_iter().chain(rows).collect();
-    frame.render_widget(Paragraph::new(lines).block(frame_of), area);
+    let above = [Line::styled(title, style), row(names).bold()];
+    let lines: Vec<_> = above.into_iter().chain(rows).collect();
+    frame.render_widget(Paragraph::new(lines), area);
 }
 
 fn row(cells: Vec<Cell>) -> Line<'static> {
@@ -136,19 +123,11 @@ fn row(cells: Vec<Cell>) -> Line<'static> {
 }
 
 fn draw_help(frame: &mut Frame<'_>) {
-    let width = HELP
-        .lines()
-        .map(|line| line.chars().count())
-        .max()
-        .unwrap_or(0)
-        + 3;
-    let height = HELP.lines().count() + 2;
-    let area = frame.area().centered(length(width), length(height));
-    let frame_of = Block::bordered().title(" alkaid top ");
+    let at_most = |cells: usize| Max(cells.try_into().unwrap_or(u16::MAX));
+    let widths = HELP.lines().map(|line| line.chars().count());
+    let (width, height) = (widths.max().unwrap_or(0) + 3, HELP.lines().count() + 2);
+    let area = frame.area().centered(at_most(width), at_most(height));
+    let around = Block::bordered().title(" alkaid top ");
     frame.render_widget(Clear, area);
-    frame.render_widget(Paragraph::new(HELP).block(frame_of), area);
-}
-
-fn length(length: usize) -> Constraint {
-    Constraint::Max(length.try_into().unwrap_or(u16::MAX))
+    frame.render_widget(Paragraph::new(HELP).block(around), area);
 }

@@ -2,7 +2,7 @@
 //! [`Figures`] to [`Table`]s of text, which are drawn, or printed by [`plain`].
 
 use super::figures::{Drops, Figures, Port, Worker};
-use super::numbers::{Write, clock, scaled, whole};
+use super::numbers::{Write, clock, whole};
 use crate::northbound::render::visible;
 
 /// Longest name of a device that is shown whole.
