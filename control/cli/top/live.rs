@@ -19,8 +19,8 @@ use crate::northbound::api::SampleReply;
 /// How long a switch may take to answer before it is said not to.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Longest pause before a switch that does not answer is asked again.
-const RETRY: Duration = Duration::from_secs(1);
+/// Longest time between two looks while there are no figures of now.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What is known of the switch.
 struct Watched {
@@ -44,18 +44,23 @@ impl Watched {
         }
     }
 
-    /// Takes an answer to what was asked. Figures stay as they are until there are others, or while they are paused.
-    fn take(&mut self, answer: Result<SampleReply, String>, paused: bool) {
-        match answer {
-            Ok(sample) => {
-                let figures = self.samples.add(sample);
-                (self.answered, self.silence) = (Instant::now(), None);
-                if let Some(figures) = figures.filter(|_| !paused) {
-                    self.figures = Some(figures);
-                }
+    /// Takes an answer to what was asked; whether there are figures of now. Those that are shown stay until there are others,
+    /// and while they are paused.
+    fn take(&mut self, answer: Result<SampleReply, String>, paused: bool) -> bool {
+        let sample = match answer {
+            Ok(sample) => sample,
+            Err(why) => {
+                self.silence = Some(why);
+                return false;
             }
-            Err(why) => self.silence = Some(why),
+        };
+        (self.answered, self.silence) = (Instant::now(), None);
+        let figures = self.samples.add(sample);
+        let are_new = figures.is_some();
+        if are_new && !paused {
+            self.figures = figures;
         }
+        are_new
     }
 
     fn notice(&self, view: &View) -> Notice {
@@ -88,7 +93,7 @@ pub(super) async fn watch(
     let mut screen = Screen::take()?;
     let mut events = events()?;
     let (mut watched, mut view) = (Watched::new(first), View::default());
-    let mut asked_at = Instant::now() + interval;
+    let mut asked_at = Instant::now() + interval.min(SOON);
     let mut answer = pin!(ask(switch, asked_at));
     loop {
         let notice = watched.notice(&view);
@@ -104,8 +109,8 @@ pub(super) async fn watch(
                 None => return Ok(()),
             },
             answered = &mut answer => {
-                watched.take(answered, view.paused);
-                let pause = if watched.silence.is_some() { interval.min(RETRY) } else { interval };
+                let are_new = watched.take(answered, view.paused);
+                let pause = if are_new { interval } else { interval.min(SOON) };
                 asked_at = Instant::now().max(asked_at + pause);
                 answer.set(ask(switch, asked_at));
             }

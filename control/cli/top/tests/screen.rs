@@ -152,7 +152,7 @@ fn what_is_wrong_is_said_in_one_line() {
     (now.forwarding, now.faults) = (false, vec!["a\u{1b}[2J".into(), "b".into()]);
     now.workers[1].standing_seconds = 12.3;
     let figures = figures([sample(), now]);
-    let mut shown = |notice: &Notice| {
+    let shown = |notice: &Notice| {
         lines(&buffer(
             (80, 24),
             &mut View::default(),
