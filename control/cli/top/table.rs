@@ -168,7 +168,7 @@ fn workers(figures: &Figures, write: Write) -> Table {
             cell(write(it.packets)),
             match stands {
                 true => Cell {
-                    text: format!("stands still for {:.0} s", it.standing_seconds),
+                    text: format!("stands still {:.0} s", it.standing_seconds),
                     mark: Mark::Alarm,
                 },
                 false => cell("|".repeat((it.busy * BAR).round() as usize)),

@@ -127,22 +127,22 @@ fn ports_are_sorted_as_s_says_and_scrolled() {
         (title, number)
     };
     let expect = |title: &str, port: &str| (title.to_owned(), port.to_owned());
-    assert_eq!(shown(&[]), expect("2 Ports: 1-8 of 1024, by rate", "1"));
+    assert_eq!(shown(&[]), expect("2 Ports: 1-9 of 1024, by rate", "1"));
     assert_eq!(
         shown(&[KeyCode::Char('s')]),
-        expect("2 Ports: 1-8 of 1024, by drops", "1023")
+        expect("2 Ports: 1-9 of 1024, by drops", "1023")
     );
     assert_eq!(
         shown(&[KeyCode::PageDown]),
-        expect("2 Ports: 9-16 of 1024, by drops", "1015")
+        expect("2 Ports: 10-18 of 1024, by drops", "1014")
     );
     assert_eq!(
         shown(&[KeyCode::Char('s')]),
-        expect("2 Ports: 9-16 of 1024, by number", "8")
+        expect("2 Ports: 10-18 of 1024, by number", "9")
     );
     assert_eq!(
         shown(&[KeyCode::End]),
-        expect("2 Ports: 1017-1024 of 1024, by number", "1016")
+        expect("2 Ports: 1016-1024 of 1024, by number", "1015")
     );
 }
 
@@ -163,7 +163,7 @@ fn what_is_wrong_is_said_in_one_line() {
     let seen = shown(&Notice::None);
     assert!(seen[0].ends_with("stopped"));
     assert_eq!(seen[3], "not ready: a\\u{1b}[2J; b");
-    assert!(seen[7].ends_with("stands still for 12 s"), "{}", seen[7]);
+    assert!(seen[7].ends_with("stands still 12 s"), "{}", seen[7]);
     let gone = Notice::Alarm("no answer for 5 s".to_owned());
     let seen = shown(&gone);
     assert_eq!(seen[3], "no answer for 5 s");
