@@ -19,7 +19,7 @@ use crate::northbound::MAX_REPLY;
 use crate::northbound::api::control_client::ControlClient;
 use crate::northbound::api::{CaptureReply, CaptureRequest};
 use crate::northbound::api::{ExecuteReply, ExecuteRequest, ExplainReply, ExplainRequest};
-use crate::northbound::api::{GoalStatePart, GoalStateRequest};
+use crate::northbound::api::{GoalStatePart, GoalStateRequest, SampleReply, SampleRequest};
 use crate::northbound::socket;
 
 /// Why a command was not answered.
@@ -56,6 +56,9 @@ pub(super) enum ClientError {
     #[error("{0}")]
     Refused(String),
 }
+
+/// What is said of a switch that was there before the call was.
+const TOO_OLD: &str = "the switch is of an earlier version, which cannot be sampled: restart it";
 
 /// Where a switch is.
 pub(super) struct Switch {
@@ -127,6 +130,22 @@ impl Switch {
         reply
             .map(tonic::Response::into_inner)
             .map_err(|status| ClientError::Lost(status.message().to_owned()))
+    }
+
+    /// Asks for all counters.
+    ///
+    /// # Errors
+    /// It does not answer, or is too old to.
+    pub(super) async fn sample(&self) -> Result<SampleReply, ClientError> {
+        let channel = self.connect().await?;
+        let mut client = ControlClient::new(channel).max_decoding_message_size(MAX_REPLY);
+        let reply = client.sample(SampleRequest {}).await;
+        reply
+            .map(tonic::Response::into_inner)
+            .map_err(|status| match status.code() {
+                Code::Unimplemented => ClientError::Refused(TOO_OLD.to_owned()),
+                _ => ClientError::Lost(status.message().to_owned()),
+            })
     }
 
     /// Asks for copies of frames, until the stream is dropped.

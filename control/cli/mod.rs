@@ -16,6 +16,7 @@ pub(crate) mod goal;
 mod goal_state;
 mod manual;
 mod push;
+mod top;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -146,6 +147,17 @@ Examples:
   alkaid show neighbors --json
   alkaid show goal-state --json              # as the controller says it, with hashes")]
     Show(ShowArgs),
+    /// Watch a running switch: workers, ports' rates, drops
+    ///
+    /// A screen of figures that move: how busy each worker is and what a packet costs it, what passes each port, what is lost and why.
+    /// `?` there explains the keys. The last figures stay while the switch does not answer; once it does again, also after a restart,
+    /// they go on. The packet path has nothing to do with it: it counts anyhow.
+    #[command(after_help = "\
+Examples:
+  alkaid top
+  alkaid top --interval 0.5
+  alkaid top --once                          # what happens within a second, for scripts")]
+    Top(top::TopArgs),
     /// Tell what a running switch would do with a packet, and why
     ///
     /// The packet goes through the workers' own code and tables, and nowhere else: nothing leaves, nothing is counted. Each
@@ -369,6 +381,7 @@ impl Client {
                 let words = std::iter::once("show".to_owned()).chain(args.what);
                 exec::run(&words.collect::<Vec<_>>(), args.json, &args.socket, streams)
             }
+            Self::Top(args) => top::run(&args, streams),
             Self::Explain(args) => explain::run(&args, streams),
             Self::Capture(args) => capture::run(&args, streams),
             Self::Console(socket) => console::run(&socket, Streams::standard()),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! The switch's own API on a local socket: what `alkaid exec`, `alkaid console` and `alkaid show` talk to.
+//! The switch's own API on a local socket: what `alkaid exec`, `alkaid console`, `alkaid show` and `alkaid top` talk to.
 //!
 //! * [`serve`] takes commands in the grammar of [`crate::config`], and gives them to an [`Executor`].
 //! * [`socket`] is where they arrive, and who may send them.
@@ -27,6 +27,7 @@ use crate::capture::{PortName, Session};
 use crate::config::Command;
 use crate::explain::{Explanation, Packet};
 use crate::state::parts::Position;
+use api::SampleReply;
 
 pub(crate) use service::{MAX_REPLY, serve};
 pub(crate) use socket::Socket;
@@ -79,6 +80,9 @@ pub(crate) trait Executor: Send + Sync + 'static {
 
     /// Has frames copied, from now on until what it returns is dropped. Fails while another client has it so.
     fn capture(&self, wanted: &Wanted) -> Result<Session, ExecError>;
+
+    /// All counters, at one moment.
+    fn sample(&self) -> impl Future<Output = SampleReply> + Send;
 
     /// What ports are called.
     fn port_names(&self) -> Vec<PortName>;

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::api::control_server::{Control, ControlServer};
 use super::api::{CaptureReply, CaptureRequest};
 use super::api::{ExecuteReply, ExecuteRequest, ExplainReply, ExplainRequest};
-use super::api::{GoalStatePart, GoalStateRequest};
+use super::api::{GoalStatePart, GoalStateRequest, SampleReply, SampleRequest};
 use super::{ExecError, Executor, Output, Socket, capture, explain, goal_state};
 use crate::config::error::{ConfigError, ConfigErrors, Fault};
 use crate::config::help::help;
@@ -120,6 +120,10 @@ impl<E: Executor> Control for Service<E> {
     ) -> Result<Response<Self::GoalStateStream>, Status> {
         let parts = goal_state::parts(Arc::clone(&self.0.executor));
         Ok(Response::new(ReceiverStream::new(parts)))
+    }
+
+    async fn sample(&self, _: Request<SampleRequest>) -> Result<Response<SampleReply>, Status> {
+        Ok(Response::new(self.0.executor.sample().await))
     }
 
     async fn explain(

@@ -19,6 +19,7 @@ use crate::capture::{Captures, PortName, Session};
 use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone, Replicated};
 use crate::explain::{Explanation, Links, Packet};
+use crate::northbound::api::SampleReply;
 use crate::northbound::{ExecError, Executor, Output};
 use crate::ondemand::desk as on_demand;
 use crate::southbound::subscribe::Subscriptions;
@@ -255,6 +256,10 @@ impl Executor for Operator {
         Session::begin(&self.captures, counters, wanted).ok_or_else(|| {
             ExecError::Failed("another client captures; one can at a time".to_owned())
         })
+    }
+
+    async fn sample(&self) -> SampleReply {
+        self.watch.sample().await
     }
 
     fn port_names(&self) -> Vec<PortName> {

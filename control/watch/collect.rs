@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! [`Seen`]: all that is told, read once.
 
+use std::time::Duration;
+
 use procfs::process::Process;
 use tokio::task::block_in_place;
 use vswitch::counters::{BURST_SIZES, DropReason, PortTotals, total};
@@ -17,6 +19,10 @@ use crate::underlay::Asked;
 /// What there is, at one moment: of each counter, not over all of them.
 #[derive(Debug)]
 pub(super) struct Seen {
+    /// When: since the switch serves.
+    pub(super) uptime: Duration,
+    /// Cycles per second of the workers' clock.
+    pub(super) cycles_hz: u64,
     pub(super) ports: Vec<PortSeen>,
     pub(super) workers: Vec<WorkerSeen>,
     pub(super) forwarding: bool,
@@ -39,6 +45,7 @@ pub(super) struct Seen {
 /// A port.
 #[derive(Debug)]
 pub(super) struct PortSeen {
+    pub(super) port: PortId,
     /// Its number, its device's name, and the controller's port that it is.
     pub(super) labels: [String; 3],
     /// An uplink's number.
@@ -57,6 +64,7 @@ pub(super) struct PortSeen {
 /// A worker.
 #[derive(Debug)]
 pub(super) struct WorkerSeen {
+    pub(super) core: usize,
     /// Its number and its core.
     pub(super) labels: [String; 2],
     pub(super) busy_seconds: f64,
@@ -93,6 +101,7 @@ impl Watch {
 
     fn read(&self, figures: Option<Figures>, works: bool) -> Seen {
         let health = self.judge(figures.as_ref(), works);
+        let uptime = self.since.elapsed();
         let ports: Vec<_> = self.devices.ids();
         let seen = ports.iter();
         let seen = seen.filter_map(|port| self.read_port(*port, figures.as_ref()));
@@ -102,6 +111,8 @@ impl Watch {
         let all: Vec<_> = (self.devices.numbers().map(|port| total(&counters, port))).collect();
         let drops = |reason: &DropReason| all.iter().map(|port| port.drops_for(*reason)).sum();
         Seen {
+            uptime,
+            cycles_hz: tsc_hz(self.devices.eal()),
             drops: DropReason::ALL.iter().map(drops).collect(),
             workers: self.read_workers(),
             ports: seen,
@@ -130,6 +141,7 @@ impl Watch {
         let vnis = figures.into_iter().flat_map(|it| &it.census.vnis);
         let vni = vnis.filter(|(of, _)| *of == port).map(|(_, vni)| vni);
         Some(PortSeen {
+            port,
             labels: [
                 port.get().to_string(),
                 name.to_owned(),
@@ -160,6 +172,7 @@ impl Watch {
             let counters = std::slice::from_ref(&seat.counters);
             let still = standing.iter().find(|(worker, _)| *worker == number);
             WorkerSeen {
+                core: seat.core,
                 labels: [number.to_string(), seat.core.to_string()],
                 busy_seconds: seconds(busy),
                 asleep_seconds: seconds(load.asleep()),

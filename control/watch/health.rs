@@ -54,6 +54,14 @@ impl Health {
         self.checks.iter().all(Check::is_ok)
     }
 
+    /// What is wrong. Nothing: it is ready.
+    pub(super) fn reasons(&self) -> impl Iterator<Item = &str> {
+        self.checks
+            .iter()
+            .flat_map(|check| &check.reasons)
+            .map(String::as_str)
+    }
+
     /// `show health`.
     pub(crate) fn rows(&self) -> Value {
         let row = |check: &Check| {

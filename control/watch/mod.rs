@@ -3,6 +3,7 @@
 //!
 //! * [`collect`] reads what there is, once a request; [`text`] writes it down, each metric with its meaning. docs/metrics.md lists
 //!   them.
+//! * [`sample`] has the counters of them for `alkaid top`.
 //! * [`health`] says whether the switch does what it is for, and why not; [`progress`] whether workers move.
 //! * [`http`] answers whoever asks; [`notify`] tells systemd.
 //!
@@ -14,6 +15,7 @@ pub(crate) mod http;
 pub(crate) mod notify;
 mod out;
 mod progress;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -50,6 +52,8 @@ async fn ask(core: &CoreHandle, patience: Duration) -> (Option<Figures>, bool) {
 
 /// The running switch, to be watched.
 pub(crate) struct Watch {
+    /// The switch serves since then.
+    since: Instant,
     settings: Settings,
     devices: Arc<Devices>,
     core: CoreHandle,
@@ -77,6 +81,7 @@ impl Watch {
         underlay: Option<underlay::Known>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            since: Instant::now(),
             settings: switch.settings().clone(),
             devices: switch.devices(),
             core,

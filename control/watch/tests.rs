@@ -14,6 +14,7 @@ use vswitch::tables::snapshot::tables;
 use super::ask;
 use super::collect::{PortSeen, ProcessSeen, Seen, WorkerSeen};
 use super::health::Health;
+use super::sample::reply;
 use super::text::write;
 use crate::core::{Core, Figures, Kept, Replies, Request, Site, channel};
 use crate::ondemand::engine::Figures as OnDemand;
@@ -35,6 +36,7 @@ fn seen() -> Seen {
     };
     totals.drops[DropReason::NoRoute as usize] = 3;
     let port = |labels: [&str; 3], role, vni: &str, uplink| PortSeen {
+        port: PortId::new(labels[0].parse().unwrap()).unwrap(),
         labels: labels.map(str::to_owned),
         uplink,
         role,
@@ -50,11 +52,14 @@ fn seen() -> Seen {
         ..Census::default()
     };
     Seen {
+        uptime: Duration::from_millis(1500),
+        cycles_hz: 2_000_000_000,
         ports: vec![
             port(["0", "net_pcap0", ""], "uplink", "", Some(uplink)),
             port(["1", "net_vhost0", "a\"b\\c\n"], "tenant", "7", None),
         ],
         workers: vec![WorkerSeen {
+            core: 1,
             labels: ["0", "1"].map(str::to_owned),
             busy_seconds: 1.5,
             asleep_seconds: 0.25,
@@ -268,6 +273,48 @@ fn the_number_of_series_is_bounded_by_that_of_ports() {
     let per_port = DROP_REASONS + 19;
     assert!(text(many) <= few + (vswitch::tables::MAX_PORTS - 2) * per_port);
     assert!(few - 2 * per_port < 200, "{few}");
+}
+
+#[test]
+fn a_sample_tells_what_is_lost_in_stages_and_in_devices() {
+    let mut seen = seen();
+    seen.drops = vec![0; DROP_REASONS];
+    seen.drops[DropReason::NoRoute as usize] = 6;
+    seen.health = Health::of(&["ports"]);
+    let [uplink, subport] = &mut seen.ports[..] else {
+        panic!("{seen:?}")
+    };
+    uplink.device = Some(PortStats {
+        rx_missed: 5,
+        tx_errors: 1,
+        tx_unsendable: 1,
+        ..PortStats::default()
+    });
+    (subport.device, subport.totals.unsent) = (None, 4);
+    let sample = reply(&seen);
+    let lost = sample.drops.iter().map(|it| (&*it.reason, it.packets));
+    let expected = [
+        ("no_route", 6),
+        ("rx_missed", 5),
+        ("tx_errors", 2),
+        ("tx_unsent", 4),
+    ];
+    assert_eq!(lost.collect::<Vec<_>>(), expected);
+    assert!(sample.drops.iter().all(|it| it.explanation.ends_with('.')));
+    let ports = sample.ports.iter();
+    let ports: Vec<_> = ports
+        .map(|it| (it.port, &*it.role, it.up, it.dropped))
+        .collect();
+    let expected = [(0, "uplink", true, 3 + 5 + 2), (1, "tenant", true, 3 + 4)];
+    assert_eq!(ports, expected);
+    let [worker] = &sample.workers[..] else {
+        panic!("{sample:?}")
+    };
+    assert_eq!((worker.core, worker.packets, worker.bursts), (1, 110, 10));
+    assert_eq!(
+        (sample.uptime_seconds, sample.faults),
+        (1.5, vec!["why".to_owned()])
+    );
 }
 
 #[test]

@@ -69,7 +69,7 @@ def test_the_service_runs_the_program_that_is_packed_and_is_neither_enabled_nor_
 
 def test_there_are_manual_pages_for_every_command_and_completions_for_three_shells(files):
     names = {page.name.split(".")[0] for page in (files / "usr/share/man/man1").iterdir()}
-    commands = {"run", "replay", "check", "doctor", "exec", "console", "show", "explain", "push", "dataset", "completions"}
+    commands = {"run", "replay", "check", "doctor", "exec", "console", "show", "top", "explain", "push", "dataset", "completions"}
     assert {"alkaid"} | {f"alkaid-{command}" for command in commands} <= names
     page = next((files / "usr/share/man/man1").glob("alkaid-doctor.1*"))
     assert "huge pages" in said("zcat", "-f", page)

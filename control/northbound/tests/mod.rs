@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::api::SampleReply;
 use super::{ExecError, Executor, Output, Socket, serve};
 use crate::audit::part::Part;
 use crate::capture::{PortName, Session};
@@ -44,6 +45,10 @@ impl Executor for Notes {
         let captures = Arc::default();
         let session = Session::begin(&captures, Vec::new(), wanted);
         session.ok_or(ExecError::ShuttingDown)
+    }
+
+    async fn sample(&self) -> SampleReply {
+        SampleReply::default()
     }
 
     fn port_names(&self) -> Vec<PortName> {
