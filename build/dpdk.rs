@@ -50,10 +50,10 @@ pub(crate) fn bindings() -> Result<(), String> {
     println!("cargo:rerun-if-env-changed=ALKAID_DPDK_LINK");
     let dpdk = pkg_config::Config::new()
         .cargo_metadata(false)
-        .atleast_version("22.11")
+        .atleast_version("22.11.11")
         .probe("libdpdk")
         .map_err(|_| {
-            "DPDK 22.11 or later was not found by pkg-config: install libdpdk-dev (Debian, Ubuntu)"
+            "DPDK 22.11.11 or later was not found by pkg-config: install libdpdk-dev (Debian, Ubuntu)"
                 .to_owned()
         })?;
     let flags = compiler_flags(&dpdk.include_paths)?;

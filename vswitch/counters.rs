@@ -399,20 +399,20 @@ impl PortTotals {
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
-            rx: self.rx.wrapping_sub(earlier.rx).wrapping_add(earlier.held),
+            rx: self.rx.saturating_sub(earlier.rx).saturating_add(earlier.held),
             held: self.held,
-            rx_bytes: self.rx_bytes.wrapping_sub(earlier.rx_bytes),
-            forwarded: self.forwarded.wrapping_sub(earlier.forwarded),
-            answered: self.answered.wrapping_sub(earlier.answered),
-            to_gateway: self.to_gateway.wrapping_sub(earlier.to_gateway),
-            to_replicas: self.to_replicas.wrapping_sub(earlier.to_replicas),
-            finished: self.finished.wrapping_sub(earlier.finished),
-            segments: self.segments.wrapping_sub(earlier.segments),
-            own: self.own.wrapping_sub(earlier.own),
-            unsent: self.unsent.wrapping_sub(earlier.unsent),
-            tx: self.tx.wrapping_sub(earlier.tx),
-            tx_bytes: self.tx_bytes.wrapping_sub(earlier.tx_bytes),
-            drops: std::array::from_fn(|i| self.drops[i].wrapping_sub(earlier.drops[i])),
+            rx_bytes: self.rx_bytes.saturating_sub(earlier.rx_bytes),
+            forwarded: self.forwarded.saturating_sub(earlier.forwarded),
+            answered: self.answered.saturating_sub(earlier.answered),
+            to_gateway: self.to_gateway.saturating_sub(earlier.to_gateway),
+            to_replicas: self.to_replicas.saturating_sub(earlier.to_replicas),
+            finished: self.finished.saturating_sub(earlier.finished),
+            segments: self.segments.saturating_sub(earlier.segments),
+            own: self.own.saturating_sub(earlier.own),
+            unsent: self.unsent.saturating_sub(earlier.unsent),
+            tx: self.tx.saturating_sub(earlier.tx),
+            tx_bytes: self.tx_bytes.saturating_sub(earlier.tx_bytes),
+            drops: std::array::from_fn(|i| self.drops[i].saturating_sub(earlier.drops[i])),
         }
     }
 }

@@ -94,28 +94,33 @@ pub(super) struct ProcessSeen {
 impl Watch {
     /// Reads everything. Takes a fraction of a millisecond, or as long as a port is being started.
     pub(super) async fn collect(&self) -> Seen {
-        let _turn = self.turn.lock().await;
         let (figures, works) = self.latest().await;
+        let _turn = self.turn.lock().await;
         block_in_place(|| self.read(figures, works))
     }
 
     fn read(&self, figures: Option<Figures>, works: bool) -> Seen {
         let health = self.judge(figures.as_ref(), works);
+        // What workers count, at one moment: to read of ports what they are takes as long as one of them is being started.
         let uptime = self.since.elapsed();
-        let ports: Vec<_> = self.devices.ids();
-        let seen = ports.iter();
-        let seen = seen.filter_map(|port| self.read_port(*port, figures.as_ref()));
-        let seen: Vec<_> = seen.collect();
+        let workers = self.read_workers();
         // Also of ports that were detached: a sum never goes back.
         let counters = self.devices.workers().counters();
         let all: Vec<_> = (self.devices.numbers().map(|port| total(&counters, port))).collect();
         let drops = |reason: &DropReason| all.iter().map(|port| port.drops_for(*reason)).sum();
+        let ports = self.devices.ids().into_iter();
+        let ports = ports.filter_map(|port| {
+            // One that was attached a moment ago has counted nothing yet.
+            let counted = all.get(port.index()).cloned().unwrap_or_default();
+            self.read_port(port, &counted, figures.as_ref())
+        });
+        let ports = ports.collect();
         Seen {
             uptime,
             cycles_hz: tsc_hz(self.devices.eal()),
             drops: DropReason::ALL.iter().map(drops).collect(),
-            workers: self.read_workers(),
-            ports: seen,
+            workers,
+            ports,
             forwarding: self.devices.workers().forwarding(),
             queued: self.core.queued(),
             on_demand: self.on_demand.as_ref().map(|shared| shared.figures()),
@@ -131,7 +136,12 @@ impl Watch {
     }
 
     /// `None`: it was detached. One whose device is not there has no MAC.
-    fn read_port(&self, port: PortId, figures: Option<&Figures>) -> Option<PortSeen> {
+    fn read_port(
+        &self,
+        port: PortId,
+        counted: &PortTotals,
+        figures: Option<&Figures>,
+    ) -> Option<PortSeen> {
         let devices = &self.devices;
         let PortSettings { device, id, .. } = devices.port_settings(port).ok()?;
         let subport = devices.subport(port).ok()?.is_some();
@@ -153,7 +163,7 @@ impl Watch {
             mac: (devices.read(port, Port::mac))
                 .map_or_else(|_| String::new(), |mac| mac.to_string()),
             up: started && devices.read(port, up).unwrap_or(false),
-            totals: devices.since_attached(port).ok()?,
+            totals: devices.since_attached(port, counted).ok()?,
             device: match subport {
                 true => None,
                 false => devices.stats(port).ok(),

@@ -134,11 +134,11 @@ def test_a_rebalance_takes_load_off_the_busy_worker_and_says_so_before(streams):
 
 
 def test_a_worker_that_has_too_much_to_do_for_a_minute_gives_a_queue_away_by_itself(streams):
+    begun = time.monotonic()
     switch = streams("port config 1 rxq-affinity 0:0", "port config 2 rxq-affinity 0:0", "set rebalance auto on")
     for port in (0, 3):  # two busy queues are left, on one worker
         switch.execute(f"port stop {port}")
     switch.execute("port config all rxq-affinity none")
-    begun = time.monotonic()
     eventually("the log says that a queue has moved", lambda: "a worker was overloaded: receive queues have moved" in switch.log.read_text(), 90 + DEADLINE)
     moved = time.monotonic()
     assert moved - begun > 30, "not before it is known what they take in a minute"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 
 import pytest
 
@@ -58,12 +59,11 @@ def test_it_shows_what_the_switch_does_until_q(top):
     terminal = top()
     terminal.shows(BUSY)
     assert terminal.alternate and not terminal.cursor
-    seen = terminal.look()
-    assert re.search(r"^Alkaid \d+\.\d+\.\d+, DPDK .*, up \d\d:\d\d:\d\d, forwarding$", seen, re.MULTILINE), seen
-    assert re.search(r"^rx [1-9][0-9.]*[kM]? pps .* drops [1-9]", seen, re.MULTILINE), seen
-    assert "goal state: 4 resources programmed, 0 pending, 0 failed" in seen
-    assert re.search(r"^ +0 +\d+ +[1-9][0-9.]+ +[1-9]\d* +32\.0 ", seen, re.MULTILINE), "the worker, with full bursts"
-    assert re.search(r"^ *[1-9][0-9.]*[kM]? +\d+ +unknown_mac +Nobody told us", seen, re.MULTILINE), seen
+    terminal.shows(r"^Alkaid \d+\.\d+\.\d+, DPDK .*, up \d\d:\d\d:\d\d, forwarding$")
+    terminal.shows(r"^rx [1-9][0-9.]*[kM]? pps .* drops [1-9]")
+    terminal.shows("goal state: 4 resources programmed, 0 pending, 0 failed")
+    terminal.shows(r"^ +0 +\d+ +[1-9][0-9.]+ +[1-9]\d* +32\.0 ")  # the worker, with full bursts
+    terminal.shows(r"^ *[1-9][0-9.]*[kM]? +\d+ +unknown_mac +Nobody told us")
     terminal.press("q")
     assert terminal.ended() == 0
 
@@ -85,6 +85,7 @@ def test_keys_choose_what_is_seen(top):
     terminal.resize(40, 60)
     eventually("it fills the window", lambda: terminal.look().split("\n")[39].startswith("q end"))
     assert "net_pcap1" in terminal.look()
+    time.sleep(1.5)
     assert re.search(r"up [\d:]+", figures)[0] in terminal.look(), "it is paused"
     terminal.press("p")
     eventually("it goes on", lambda: "paused" not in terminal.look())
@@ -95,6 +96,7 @@ def test_keys_choose_what_is_seen(top):
 def test_a_switch_that_is_restarted_is_found_again(busy, top):
     terminal = top()
     terminal.shows(BUSY)
+    terminal.shows(r"up 00:(00:[1-5][0-9]|0[1-9]:\d\d), forwarding")
     busy.terminate()
     terminal.shows("^no answer for .*: no switch is running")
     # Its last rates may be those of its end.
@@ -102,7 +104,7 @@ def test_a_switch_that_is_restarted_is_found_again(busy, top):
     busy.start()
     busy.accept(*STATES)
     eventually("it answers", lambda: "no answer" not in terminal.look())
-    terminal.shows(r"up 00:00:\d\d, forwarding")
+    terminal.shows(r"up 00:00:0\d, forwarding")
     terminal.shows(BUSY)
     terminal.press("\x1b")
     assert terminal.ended() == 0
@@ -153,10 +155,10 @@ def test_once_prints_the_figures_of_one_interval(busy):
     assert (port, role, link, tx, binding) == ("1", "tenant", "up", "0", HERE.id)
     # It looked for half a second at least, within what was counted meanwhile.
     assert 0 < int(pps) * 0.5 <= after - before
-    assert int(bits) == pytest.approx(int(pps) * LENGTH * 8, rel=0.02)
-    assert int(drops) == pytest.approx(int(pps) / 4, rel=0.02)
+    assert int(bits) == pytest.approx(int(pps) * LENGTH * 8, rel=0.1)
+    assert int(drops) == pytest.approx(int(pps) / 4, rel=0.1)
     (reason,) = [line.split() for line in done.stdout.splitlines() if " unknown_mac " in line]
-    assert int(reason[0]) == pytest.approx(int(drops), rel=0.02) and int(reason[1]) > 0
+    assert int(reason[0]) == pytest.approx(int(drops), rel=0.1) and int(reason[1]) > 0
 
 
 def test_an_interval_is_a_tenth_of_a_second_to_a_minute(alkaid):

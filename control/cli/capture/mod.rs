@@ -25,7 +25,7 @@ use crate::northbound::api::{CaptureReply, CaptureRequest};
 use recording::Recording;
 
 /// How long what is left may take to be written after Ctrl-C: who reads a pipe may do so no more.
-const LINGER: Duration = Duration::from_millis(500);
+const LINGER: Duration = Duration::from_secs(3);
 
 /// Arguments of `alkaid capture`.
 #[derive(Args, Debug)]
@@ -96,7 +96,7 @@ enum CaptureError {
     Signals(io::Error),
     #[error("the switch ended; what it had sent until then is in the file")]
     Ended,
-    #[error("`{}` takes no more: its end is missing", path.display())]
+    #[error("`{}` was not written in time: its end is missing", path.display())]
     Stuck { path: PathBuf },
 }
 
@@ -134,11 +134,13 @@ async fn capture(args: &CaptureArgs, streams: &mut Streams) -> Result<(), Captur
         path: path.clone(),
         error,
     };
-    let file = open(path).map_err(writing)?;
-    let recording = Recording::new(file, args.snaplen, args.count).map_err(writing)?;
-    // On a thread of its own: a pipe that nobody reads blocks who writes, and signals are to be heard.
+    // On a thread of its own: a pipe that nobody reads blocks who opens it and who writes, and signals are to be heard.
     let (queue, replies) = mpsc::channel(1);
-    let mut writer = spawn_blocking(move || record(recording, replies));
+    let (to, snaplen, count) = (path.clone(), args.snaplen, args.count);
+    let mut writer = spawn_blocking(move || {
+        let recording = Recording::new(open(&to)?, snaplen, count)?;
+        Ok::<_, io::Error>(record(recording, replies))
+    });
     let (told, ended) = tokio::select! {
         biased;
         _ = interrupt.recv() => (true, Ok(())),
@@ -150,7 +152,7 @@ async fn capture(args: &CaptureArgs, streams: &mut Streams) -> Result<(), Captur
     let stuck = || CaptureError::Stuck { path: path.clone() };
     let (written, summary) = tokio::select! {
         biased;
-        done = &mut writer => done.map_err(|panic| writing(io::Error::other(panic)))?,
+        done = &mut writer => done.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(writing)?,
         _ = interrupt.recv() => return Err(stuck()),
         _ = terminate.recv() => return Err(stuck()),
         () = sleep(LINGER), if told => return Err(stuck()),

@@ -28,7 +28,7 @@ const HELP: &str = "\
  the last interval. busy_% is the share of time in which a worker had packets;
  cycles/packet are of that time, and packets/burst how many came at once.
  drops are packets that arrived and do not leave, and what devices lost; their
- total is since the switch started, whatever `clear port stats` says.";
+ total is since the switch started, whatever `clear port stats` says; of what devices lost, since the ports of now are there.";
 
 /// What is said of the watching itself.
 #[derive(Clone, PartialEq, Eq, Debug)]

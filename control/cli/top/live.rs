@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::Event;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
+use super::TopError;
 use super::draw::{Notice, draw};
 use super::figures::{Figures, Samples};
 use super::screen::{Screen, events};
 use super::view::{Then, View};
 use crate::cli::client::{ClientError, Switch};
 use crate::northbound::api::SampleReply;
-
-/// How long a switch may take to answer before it is said not to.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Longest time between two looks while there are no figures of now.
 const SOON: Duration = Duration::from_secs(1);
@@ -26,7 +24,7 @@ const SOON: Duration = Duration::from_secs(1);
 struct Watched {
     samples: Samples,
     figures: Option<Figures>,
-    /// It was asked then, and answered.
+    /// Then it answered.
     answered: Instant,
     /// Why it does not answer any more.
     silence: Option<String>,
@@ -121,10 +119,8 @@ pub(super) async fn watch(
 /// Asks the switch at a time. If it does not answer, why.
 async fn ask(switch: &Switch, at: Instant) -> Result<SampleReply, String> {
     sleep_until(at).await;
-    match timeout(PATIENCE, switch.sample()).await {
-        Ok(Ok(sample)) => Ok(sample),
-        Ok(Err(ClientError::Lost(_))) => Err("it went away".to_owned()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("it is there and says nothing".to_owned()),
-    }
+    super::ask(switch).await.map_err(|error| match error {
+        TopError::Client(ClientError::Lost(_)) => "it went away".to_owned(),
+        error => error.to_string(),
+    })
 }

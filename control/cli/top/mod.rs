@@ -22,9 +22,11 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::Args;
+use tokio::time::timeout;
 
 use super::client::{ClientError, Switch};
 use super::{EXIT_OK, EXIT_USAGE, SocketArgs, Streams, runtime};
+use crate::northbound::api::SampleReply;
 use figures::Samples;
 
 /// Arguments of `alkaid top`.
@@ -33,7 +35,7 @@ pub(crate) struct TopArgs {
     /// Seconds between two looks, 0.1 to 60
     #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
     interval: Duration,
-    /// Print the figures of one interval in plain text, whole numbers, and end
+    /// Print the figures of one interval in plain text, without k, M and G, and end
     #[arg(long)]
     once: bool,
     /// Where the switch is.
@@ -56,6 +58,8 @@ enum TopError {
     Client(#[from] ClientError),
     #[error("`alkaid top` needs a terminal; `alkaid top --once` prints the figures anywhere")]
     NoTerminal,
+    #[error("it is there and says nothing")]
+    Silence,
     #[error("the terminal fails: {0}")]
     Terminal(#[from] io::Error),
 }
@@ -84,15 +88,23 @@ async fn show(args: &TopArgs, streams: &mut Streams) -> Result<(), TopError> {
         return Err(TopError::NoTerminal);
     }
     // Before the screen is taken: that no switch runs is said in the shell.
-    let first = switch.sample().await?;
+    let first = ask(&switch).await?;
     Ok(live::watch(&switch, args.interval, first).await?)
 }
 
+/// How long a switch may take to answer before it is said not to.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+async fn ask(switch: &Switch) -> Result<SampleReply, TopError> {
+    let answer = timeout(PATIENCE, switch.sample()).await;
+    Ok(answer.map_err(|_| TopError::Silence)??)
+}
+
 /// The figures of one interval.
-async fn once(switch: &Switch, interval: Duration) -> Result<String, ClientError> {
+async fn once(switch: &Switch, interval: Duration) -> Result<String, TopError> {
     let mut samples = Samples::default();
     loop {
-        if let Some(figures) = samples.add(switch.sample().await?) {
+        if let Some(figures) = samples.add(ask(switch).await?) {
             return Ok(table::plain(&figures));
         }
         tokio::time::sleep(interval).await;

@@ -83,11 +83,11 @@ impl View {
             KeyCode::Char('2') => self.focus = 1,
             KeyCode::Char('3') => self.focus = 2,
             KeyCode::Up => *first = first.saturating_sub(1),
-            KeyCode::Down => *first += 1,
+            KeyCode::Down => *first = first.saturating_add(1),
             KeyCode::PageUp => *first = first.saturating_sub(page),
-            KeyCode::PageDown => *first += page,
+            KeyCode::PageDown => *first = first.saturating_add(page),
             KeyCode::Home => *first = 0,
-            KeyCode::End => *first = usize::MAX - page,
+            KeyCode::End => *first = usize::MAX,
             _ => {}
         }
         Then::GoOn

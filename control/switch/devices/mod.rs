@@ -335,10 +335,13 @@ impl Devices {
         self.with(id, |device| Ok(device.stats()))
     }
 
-    /// What workers have counted since the port is there.
-    pub(crate) fn since_attached(&self, id: PortId) -> Result<PortTotals, DeviceError> {
-        let now = counters::total(&self.workers.counters(), id);
-        self.with(id, |device| Ok(now.since(&device.base)))
+    /// What workers had counted since the port is there, when they had counted so much for its number.
+    pub(crate) fn since_attached(
+        &self,
+        id: PortId,
+        counted: &PortTotals,
+    ) -> Result<PortTotals, DeviceError> {
+        self.with(id, |device| Ok(counted.since(&device.base)))
     }
 
     /// A port's counters since they were cleared.

@@ -24,32 +24,55 @@ pub(super) fn features(guest: c_int) -> Option<u64> {
     (status == 0).then_some(features)
 }
 
-/// A virtqueue of a guest's, to be used without the library. `None` where that cannot be.
-///
-/// # Safety
-/// The guest is there and has told of its memory. What is returned is used until its next message is handled, and no longer.
-pub(super) unsafe fn split(guest: c_int, ring: u16) -> Option<Split> {
-    let features = features(guest)?;
-    if features & OTHERWISE != 0 {
-        return None;
+/// A guest's memory, in which its virtqueues can be used without the library.
+pub(super) struct Memory {
+    guest: c_int,
+    long_header: bool,
+    regions: ArrayVec<Region, MAX_REGIONS>,
+}
+
+impl Memory {
+    /// `None` where that cannot be.
+    ///
+    /// # Safety
+    /// The guest is there and has told of its memory.
+    pub(super) unsafe fn of(guest: c_int) -> Option<Self> {
+        let features = features(guest)?;
+        if features & OTHERWISE != 0 {
+            return None;
+        }
+        Some(Self {
+            guest,
+            long_header: features & LONG_HEADER != 0,
+            // SAFETY: by this function's contract.
+            regions: unsafe { regions(guest) }?,
+        })
     }
-    // SAFETY: the type is numbers and pointers.
-    let mut vring: sys::rte_vhost_vring = unsafe { std::mem::zeroed() };
-    // SAFETY: writes it; a ring that is not there is an error.
-    if unsafe { sys::rte_vhost_get_vhost_vring(guest, ring, &raw mut vring) } != 0 {
-        return None;
+
+    /// One of its virtqueues; `None` if it is not wholly there.
+    ///
+    /// # Safety
+    /// The guest is there, and has said nothing since [`Memory::of`]. What is returned is used until its next message is handled,
+    /// and no longer.
+    pub(super) unsafe fn split(&self, ring: u16) -> Option<Split> {
+        // SAFETY: the type is numbers and pointers.
+        let mut vring: sys::rte_vhost_vring = unsafe { std::mem::zeroed() };
+        // SAFETY: writes it; a ring that is not there is an error.
+        if unsafe { sys::rte_vhost_get_vhost_vring(self.guest, ring, &raw mut vring) } != 0 {
+            return None;
+        }
+        let parts = Parts {
+            // SAFETY: all members of the union are pointers.
+            descriptors: unsafe { vring.__bindgen_anon_1.desc }.cast(),
+            // SAFETY: as above.
+            available: unsafe { vring.__bindgen_anon_2.avail }.cast(),
+            // SAFETY: as above.
+            used: unsafe { vring.__bindgen_anon_3.used }.cast(),
+            size: vring.size,
+        };
+        // SAFETY: by this function's contract.
+        unsafe { Split::new(parts, self.long_header, self.regions.clone()) }
     }
-    let parts = Parts {
-        // SAFETY: all members of the union are pointers.
-        descriptors: unsafe { vring.__bindgen_anon_1.desc }.cast(),
-        // SAFETY: as above.
-        available: unsafe { vring.__bindgen_anon_2.avail }.cast(),
-        // SAFETY: as above.
-        used: unsafe { vring.__bindgen_anon_3.used }.cast(),
-        size: vring.size,
-    };
-    // SAFETY: by this function's contract, for both.
-    unsafe { Split::new(parts, features & LONG_HEADER != 0, regions(guest)?) }
 }
 
 /// Where a guest's memory is.

@@ -67,7 +67,8 @@ fn direct(inside: &Inside<'_>, queue: u16, work: impl FnOnce(&Split, &Next) -> M
         unusual: true,
     });
     if moved.frames > 0 {
-        // SAFETY: as above.
+        // SAFETY: as above. The ring may have gone meanwhile, which the library looks for under its lock (since 22.11.11 at the
+        // latest, which `build/dpdk.rs` asks for).
         unsafe { sys::rte_vhost_vring_call(guest, queue) };
     }
     moved
@@ -83,13 +84,12 @@ fn receive(
     most: usize,
 ) -> Moved {
     let buffers = split.available(next.available, most, Writer::Guest);
-    let (held, found) = (into.len(), buffers.found.len());
+    let frame_in = |buffer| split.frame(buffer).map(|frame| (buffer, frame));
+    let plain: ArrayVec<_, MAX_BURST> = buffers.found.iter().map_while(frame_in).collect();
+    let held = into.len();
     let mut used = ArrayVec::<Used, MAX_BURST>::new();
-    if found > 0 && pool.alloc_burst(into, found) {
-        for (buffer, frame) in buffers.found.iter().zip(&mut into[held..]) {
-            let Some((start, len)) = split.frame(buffer) else {
-                break;
-            };
+    if !plain.is_empty() && pool.alloc_burst(into, plain.len()) {
+        for ((buffer, (start, len)), frame) in plain.into_iter().zip(&mut into[held..]) {
             // SAFETY: so many bytes are in the guest's memory there.
             if !unsafe { frame.fill(start, len) } {
                 break;
@@ -101,20 +101,25 @@ fn receive(
     }
     Moved {
         frames: used.len(),
-        unusual: buffers.unusual || used.len() < found,
+        unusual: buffers.unusual || used.len() < buffers.found.len(),
     }
 }
 
 /// Copies frames, from the front, for the guest to receive.
 #[inline]
 fn send(split: &Split, next: &Next, frames: &[Mbuf]) -> Moved {
-    let buffers = split.available(next.available, frames.len(), Writer::Host);
+    let plain = frames.iter().take_while(|frame| frame.plain().is_some());
+    let plain = plain.count();
+    let buffers = split.available(next.available, plain, Writer::Host);
     let put = |(buffer, frame): (_, &Mbuf)| split.put(buffer, frame.plain()?);
     let used: ArrayVec<Used, MAX_BURST> = buffers.found.iter().zip(frames).map_while(put).collect();
     split.give_back(next.used, &used);
+    let done = used.len();
     Moved {
-        frames: used.len(),
-        unusual: buffers.unusual || used.len() < buffers.found.len(),
+        frames: done,
+        unusual: buffers.unusual
+            || done < buffers.found.len()
+            || done == plain && plain < frames.len(),
     }
 }
 
@@ -158,8 +163,11 @@ impl VhostRx {
         let moved = direct(&inside, self.queue, |split, next| {
             receive(split, next, &self.pool, into, most)
         });
-        if moved.unusual && moved.frames == 0 {
+        if moved.frames == 0 && (moved.unusual || self.ring.announces()) {
             self.dequeue_by_library(&inside, into, most);
+            if into.len() > held {
+                self.ring.announce(false);
+            }
         }
         drop(inside);
         let frames = &mut into[held..];

@@ -53,6 +53,8 @@ pub(super) struct Ring {
     open: AtomicBool,
     /// Written while it is closed, by who holds the socket's lock; read by the worker while it is open.
     split: UnsafeCell<Option<Split>>,
+    /// The library has a frame for the worker that is in no guest's memory: who a guest is that has moved to this host.
+    announces: AtomicBool,
     /// What the worker has moved, ever.
     packets: AtomicU64,
     bytes: AtomicU64,
@@ -68,6 +70,7 @@ impl Default for Ring {
             worker: AtomicU8::new(AWAY),
             open: AtomicBool::new(false),
             split: UnsafeCell::new(None),
+            announces: AtomicBool::new(false),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         }
@@ -141,6 +144,17 @@ impl Ring {
                 late();
             }
         }
+    }
+
+    /// Has the worker ask the library, also while the ring is empty.
+    pub(super) fn announce(&self, announces: bool) {
+        self.announces.store(announces, Relaxed);
+    }
+
+    /// Whether it has to.
+    #[inline]
+    pub(super) fn announces(&self) -> bool {
+        self.announces.load(Relaxed)
     }
 
     /// The worker moved so many. It is the only writer.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crossbeam_utils::CachePadded;
 
 use super::args::Args;
-use super::library;
+use super::library::{self, Memory};
 use super::ring::{LATE, Ring};
 use crate::dpdk::eal::Eal;
 use crate::dpdk::port::PortError;
@@ -34,6 +34,10 @@ const MAX_RINGS: usize = 256;
 /// Messages (docs/interop/vhost-user.rst of QEMU's) by which the library learns of a guest's memory, and forgets it.
 const SET_MEM_TABLE: u32 = 5;
 const RESET_OWNER: u32 = 4;
+
+/// That which enables or disables a virtqueue, and that which says that a guest has moved to this host.
+const SET_VRING_ENABLE: u32 = 18;
+const SEND_RARP: u32 = 19;
 
 /// All sockets by path.
 static SOCKETS: Mutex<Sockets> = Mutex::new(Sockets {
@@ -216,28 +220,40 @@ impl State {
         guests.served = Some(guest);
         self.features.store(features, Relaxed);
         if let Some(connection) = guests.of(guest) {
-            for (number, ring) in self.rings.iter().enumerate() {
-                if connection.enabled[number] {
-                    ring.give(guest);
-                    self.open(connection, number);
-                }
+            for (ring, _) in self
+                .rings
+                .iter()
+                .zip(connection.enabled)
+                .filter(|(_, on)| *on)
+            {
+                ring.give(guest);
             }
+            self.open(connection);
         }
         true
     }
 
-    /// Lets the worker use a ring without the library, if that can be. `connection` is the one that is served.
-    fn open(&self, connection: &Connection, ring: usize) {
+    /// Lets workers use the enabled rings without the library, where that can be. `connection` is the one that is served.
+    fn open(&self, connection: &Connection) {
         if !(self.direct && connection.has_memory) {
             return;
         }
-        // SAFETY: the guest is there, and its memory is known. It is taken away before its next message is handled.
-        if let Some(split) = unsafe { library::split(connection.guest, ring as u16) } {
-            self.rings[ring].open(split);
+        // SAFETY: the guest is there, and has told of its memory.
+        let Some(memory) = (unsafe { Memory::of(connection.guest) }) else {
+            return;
+        };
+        for (number, ring) in self.rings.iter().enumerate() {
+            if connection.enabled[number]
+                // SAFETY: as above; it is closed before the guest's next message is handled.
+                && let Some(split) = unsafe { memory.split(number as u16) }
+            {
+                ring.open(split);
+            }
         }
     }
 
-    /// The library is about to handle a guest's message, which may change where its memory and its rings are.
+    /// The library is about to handle a guest's message, which may change where its memory and its rings are. Until one was
+    /// handled well, workers have the library do everything.
     fn before(&self, guest: c_int, message: u32) {
         let mut guests = self.guests();
         if matches!(message, SET_MEM_TABLE | RESET_OWNER)
@@ -250,18 +266,25 @@ impl State {
         }
     }
 
-    /// It has done what the message says.
-    fn after(&self, guest: c_int, message: u32) {
+    /// It has done what the message says. What is disabled now, [`State::enable`] hears of only when the guest has its reply.
+    fn after(&self, guest: c_int, message: u32, ring: usize, enable: bool) {
         let mut guests = self.guests();
         let is_served = guests.served == Some(guest);
         let Some(connection) = guests.of(guest) else {
             return;
         };
-        connection.has_memory |= message == SET_MEM_TABLE;
-        for number in
-            (0..self.rings.len()).filter(|number| is_served && connection.enabled[*number])
-        {
-            self.open(connection, number);
+        match message {
+            SET_MEM_TABLE => connection.has_memory = true,
+            SET_VRING_ENABLE if !enable => {
+                if let Some(enabled) = connection.enabled.get_mut(ring) {
+                    *enabled = false;
+                }
+            }
+            SEND_RARP => self.rings.iter().for_each(|ring| ring.announce(true)),
+            _ => {}
+        }
+        if is_served {
+            self.open(connection);
         }
     }
 
@@ -299,7 +322,8 @@ impl State {
         )
     }
 
-    /// A guest enables or disables a virtqueue. The library has its lock, which a worker that is in it takes: none may be waited for.
+    /// A guest enables or disables a virtqueue. The library has its lock, which a worker that is in it takes: none that is may be
+    /// waited for.
     fn enable(&self, guest: c_int, ring: usize, enable: bool) {
         let mut guests = self.guests();
         let is_served = guests.served == Some(guest);
@@ -312,7 +336,7 @@ impl State {
         match self.rings.get(ring).filter(|_| is_served) {
             Some(given) if enable => {
                 given.give(guest);
-                self.open(connection, ring);
+                self.open(connection);
             }
             Some(taken) => taken.take(),
             None => {}
@@ -435,8 +459,9 @@ unsafe extern "C" fn after_message(
     message: *mut c_void,
 ) -> sys::rte_vhost_msg_result {
     if let Some(state) = state_of(guest) {
-        // SAFETY: as above.
-        state.after(guest, unsafe { message.cast::<u32>().read() });
+        // SAFETY: as above. Then come flags and length, and of some messages the number of a ring and what becomes of it.
+        let [message, _, _, ring, value] = unsafe { message.cast::<[u32; 5]>().read() };
+        state.after(guest, message, ring as usize, value != 0);
     }
     sys::RTE_VHOST_MSG_RESULT_NOT_HANDLED
 }

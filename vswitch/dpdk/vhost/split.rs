@@ -2,7 +2,7 @@
 //! [`Split`]: a split virtqueue (virtio 1.1 section 2.6) in a guest's memory, for frames that are in one buffer each.
 //!
 //! The guest may write any of its memory at any time, and what it has written there may be lies. So every field is read once and
-//! checked before it is used, there is no Rust reference into that memory, and what is not as simple as here is
+//! checked before it is used, there is no Rust reference into that memory but of atomics, and what is not as simple as here is
 //! [unusual](Buffers::unusual): the vhost library's to serve, or to refuse.
 
 use std::sync::atomic::{
@@ -60,7 +60,7 @@ pub(super) struct Region {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts {
     pub(super) descriptors: *const Descriptor,
-    /// Flags, index, and as many entries as there are descriptors.
+    /// Flags, index, as many entries as there are descriptors, and the index of an event.
     pub(super) available: *const u16,
     /// Likewise, but for the size of entries.
     pub(super) used: *mut u16,
@@ -124,8 +124,8 @@ impl Split {
         };
         let usable = size.is_power_of_two()
             && is_mapped(parts.descriptors.addr(), 16, size * size_of::<Descriptor>())
-            && is_mapped(parts.available.addr(), 2, 4 + size * size_of::<u16>())
-            && is_mapped(parts.used.addr(), 4, 4 + size * size_of::<Used>());
+            && is_mapped(parts.available.addr(), 2, 6 + size * size_of::<u16>())
+            && is_mapped(parts.used.addr(), 4, 6 + size * size_of::<Used>());
         usable.then_some(Self {
             parts,
             long_header,
@@ -242,6 +242,9 @@ impl Split {
     /// Gives buffers back, the first of which is number `from` of those that ever were.
     #[inline]
     pub(super) fn give_back(&self, from: u16, used: &[Used]) {
+        if used.is_empty() {
+            return; // a line that the guest looks at stays as it is
+        }
         let mut next = from;
         for used in used {
             let slot = usize::from(next & (self.parts.size - 1));
@@ -283,9 +286,11 @@ mod tests {
     #[repr(C, align(16))]
     struct Guest {
         descriptors: [Descriptor; SIZE as usize],
-        available: [u16; 2 + SIZE as usize],
+        available: [u16; 3 + SIZE as usize],
+        padding: u16,
         used: [u16; 2],
         given: [Used; SIZE as usize],
+        event: u16,
         bytes: [[u8; LEN]; 2],
     }
 
@@ -466,13 +471,13 @@ mod tests {
         assert!(!with(|parts| parts.size = 7));
         assert!(!with(|parts| parts.size = 0));
         assert!(!with(|parts| parts.size = 1 << 15));
-        let end = guest.given.as_ptr_range().end.addr();
+        let end = (&raw const guest.event).addr() + size_of::<u16>();
         let len = end - whole.host.addr();
         assert!(usable(parts, Region { len, ..whole }));
         let len = len - 1;
         assert!(
             !usable(parts, Region { len, ..whole }),
-            "the last entry is outside"
+            "the last byte is outside"
         );
     }
 
