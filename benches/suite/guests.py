@@ -185,7 +185,9 @@ class Ovs(ovs.Ovs):
 
     def _prove(self):
         def port(bridge, end, number):
-            return bridge, end, number, "type=dpdkvhostuserclient", f"options:vhost-server-path={self.folder / end}.sock"
+            mtu = UNDERLAY_MTU if end == "wire" else 1500
+            path = self.folder / f"{end}.sock"
+            return bridge, end, number, "type=dpdkvhostuserclient", f"options:vhost-server-path={path}", f"mtu_request={mtu}"
 
         ends = ENDS[self.case.directions[0]]
         of_guests = [port("br-int", end, {"guest": ovs.GUEST_PORT, "friend": ovs.FRIEND_PORT}[end]) for end in ends if end != "wire"]
