@@ -220,7 +220,7 @@ def test_a_number_that_becomes_another_devices_is_another_interface(captured, tm
         write_pcap(played, [udp(ALSO_HERE, HERE)] * 2)
         for command in (f"port attach net_pcap7,rx_pcap={played}", f"port bind 2 {ALSO_HERE.id}", "port start 2"):
             switch.execute(command)
-        switch.settled(port2=2)
+        eventually("it has sent all", lambda: switch.counters().rx(2) == 2)
         rows = capture.end()
         assert [row.interface for row in rows] == ["port2"] * 5
         named = subprocess.run(["tshark", "-r", capture.file, "-T", "fields", "-e", "frame.interface_id", "-e", "frame.interface_description"], capture_output=True, text=True, check=True)
@@ -292,7 +292,7 @@ def test_a_capture_whose_pipe_nobody_reads_ends_when_it_is_told_to(captured):
         began = time.monotonic()
         writer.send_signal(signal.SIGINT)
         assert writer.wait(DEADLINE) == 1 and time.monotonic() - began < 5
-        assert b"`-` takes no more: its end is missing" in writer.stderr.read()
+        assert b"`-` was not written in time: its end is missing" in writer.stderr.read()
         switch.terminate()
 
 

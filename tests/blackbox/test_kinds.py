@@ -149,7 +149,7 @@ def test_a_port_by_af_packet_has_no_mtu_that_its_ring_cuts(networks, switches, r
     switch.execute("port stop 1")
     switch.execute(f"port config 1 mtu {mtu + 1}")
     refused = switch.client("exec", "port start 1")
-    assert refused.returncode == 1 and f"mtu {mtu + 1} is out of range, it takes 68 to {mtu}: " in refused.stderr, refused.stderr
+    assert refused.returncode == 1 and f"mtu {mtu + 1} is out of range, it takes 46 to {mtu}: " in refused.stderr, refused.stderr
     assert "framesz=2080,blocksz=266240" in refused.stderr
     switch.terminate()
 
