@@ -224,6 +224,7 @@ def test_hundreds_of_ports_that_come_and_go_leave_nothing_behind(networks, switc
     descriptors, buffers = site.descriptors(), site.buffers()
     for _ in range(25):
         come_and_go()
-    assert (site.descriptors(), site.buffers()) == (descriptors, buffers)
+    # Before, a connection of the controller's may still have been there.
+    eventually("nothing is left", lambda: site.descriptors() <= descriptors and site.buffers() == buffers)
     assert list(sockets.iterdir()) == []
     switch.terminate()
