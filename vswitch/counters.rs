@@ -399,7 +399,10 @@ impl PortTotals {
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
-            rx: self.rx.saturating_sub(earlier.rx).saturating_add(earlier.held),
+            rx: self
+                .rx
+                .saturating_sub(earlier.rx)
+                .saturating_add(earlier.held),
             held: self.held,
             rx_bytes: self.rx_bytes.saturating_sub(earlier.rx_bytes),
             forwarded: self.forwarded.saturating_sub(earlier.forwarded),

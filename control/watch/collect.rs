@@ -163,7 +163,7 @@ impl Watch {
             mac: (devices.read(port, Port::mac))
                 .map_or_else(|_| String::new(), |mac| mac.to_string()),
             up: started && devices.read(port, up).unwrap_or(false),
-            totals: devices.since_attached(port, counted).ok()?,
+            totals: counted.since(&devices.base(port).ok()?),
             device: match subport {
                 true => None,
                 false => devices.stats(port).ok(),

@@ -130,10 +130,8 @@ impl<W: Write> Recording<W> {
         let first = devices.next();
         let later = devices.take_while(|((_, since), _)| *since <= frame.time_ns);
         let Some((_, interface)) = later.last().or(first) else {
-            let wrong = format!(
-                "the switch sent a frame of port {}, which it had not named",
-                frame.port
-            );
+            let port = frame.port;
+            let wrong = format!("the switch sent a frame of port {port}, which it had not named");
             return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
         };
         interface.captured += 1;

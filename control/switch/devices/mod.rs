@@ -335,13 +335,9 @@ impl Devices {
         self.with(id, |device| Ok(device.stats()))
     }
 
-    /// What workers had counted since the port is there, when they had counted so much for its number.
-    pub(crate) fn since_attached(
-        &self,
-        id: PortId,
-        counted: &PortTotals,
-    ) -> Result<PortTotals, DeviceError> {
-        self.with(id, |device| Ok(counted.since(&device.base)))
+    /// What workers had counted for its number when the port was attached.
+    pub(crate) fn base(&self, id: PortId) -> Result<PortTotals, DeviceError> {
+        self.with(id, |device| Ok(device.base))
     }
 
     /// A port's counters since they were cleared.
