@@ -91,7 +91,7 @@ unsafe fn regions(guest: c_int) -> Option<ArrayVec<Region, MAX_REGIONS>> {
     let first = unsafe { (&raw const (*table).regions).cast::<sys::rte_vhost_mem_region>() };
     let region = |n| {
         // SAFETY: below `count`.
-        let region = unsafe { first.add(n).read() };
+        let region = unsafe { first.wrapping_add(n).read() };
         Region {
             guest: region.guest_phys_addr,
             host: ptr::with_exposed_provenance_mut(region.host_user_addr as usize),

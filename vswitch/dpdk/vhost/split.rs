@@ -149,7 +149,7 @@ impl Split {
     pub(super) fn available(&self, from: u16, most: usize, writer: Writer) -> Buffers {
         let mut buffers = Buffers::default();
         // SAFETY: mapped and aligned, by `new`.
-        let index = unsafe { AtomicU16::from_ptr(self.parts.available.add(1).cast_mut()) };
+        let index = unsafe { AtomicU16::from_ptr(self.parts.available.wrapping_add(1).cast_mut()) };
         let count = usize::from(index.load(Acquire).wrapping_sub(from));
         for entry in 0..count.min(most).min(self.parts.size.into()) {
             let Some(buffer) = self.buffer(from.wrapping_add(entry as u16), writer) else {
@@ -169,13 +169,12 @@ impl Split {
     fn buffer(&self, entry: u16, writer: Writer) -> Option<Buffer> {
         let slot = usize::from(entry & (self.parts.size - 1));
         // SAFETY: inside of the ring, which is mapped and aligned, by `new`.
-        let head = unsafe { self.parts.available.add(2 + slot).read_volatile() };
+        let head = unsafe { self.parts.available.wrapping_add(2 + slot).read_volatile() };
         if head >= self.parts.size {
             return None;
         }
-        // SAFETY: inside of the table, which is mapped, by `new`.
-        let descriptor = unsafe { self.parts.descriptors.add(usize::from(head)) };
-        // SAFETY: as above, and aligned.
+        let descriptor = self.parts.descriptors.wrapping_add(usize::from(head));
+        // SAFETY: inside of the table, which is mapped and aligned, by `new`.
         let descriptor = unsafe { descriptor.read_volatile() };
         let Descriptor {
             address,
@@ -249,14 +248,14 @@ impl Split {
         let mut next = from;
         for used in used {
             let slot = usize::from(next & (self.parts.size - 1));
-            // SAFETY: inside of the ring, which is mapped, by `new`.
-            let entry = unsafe { self.parts.used.add(2).cast::<Used>().add(slot) };
-            // SAFETY: as above, and aligned.
+            let entries = self.parts.used.wrapping_add(2).cast::<Used>();
+            let entry = entries.wrapping_add(slot);
+            // SAFETY: inside of the ring, which is mapped and aligned, by `new`.
             unsafe { entry.write_volatile(*used) };
             next = next.wrapping_add(1);
         }
         // SAFETY: mapped and aligned, by `new`.
-        let index = unsafe { AtomicU16::from_ptr(self.parts.used.add(1)) };
+        let index = unsafe { AtomicU16::from_ptr(self.parts.used.wrapping_add(1)) };
         index.store(next, Release);
     }
 }
