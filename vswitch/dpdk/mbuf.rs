@@ -93,17 +93,13 @@ impl Mbuf {
     /// There are so many bytes, and not in this frame.
     #[inline]
     pub(super) unsafe fn fill(&mut self, from: *const u8, len: usize) -> bool {
-        let raw = self.raw_mut();
-        if len > usize::from(raw.buf_len) - usize::from(raw.data_off) {
-            return false;
+        let fits = self.extend(len);
+        if fits {
+            let start = self.head_mut().as_mut_ptr();
+            // SAFETY: the frame is as long now, and they are elsewhere.
+            unsafe { start.copy_from_nonoverlapping(from, len) };
         }
-        // SAFETY: see `data`.
-        let start = unsafe { raw.buf_addr.cast::<u8>().add(usize::from(raw.data_off)) };
-        // SAFETY: there is room for them, and they are elsewhere.
-        unsafe { start.copy_from_nonoverlapping(from, len) };
-        raw.data_len = len as u16; // fits: `buf_len` does
-        raw.pkt_len = len as u32;
-        true
+        fits
     }
 
     /// The flags of a frame that was just received.
@@ -144,11 +140,11 @@ impl Mbuf {
         left != 0
     }
 
-    /// The bytes, if they are in one segment and nothing is left to do of them.
+    /// All bytes are in the first segment, and nothing is left to do of them.
     #[inline]
-    pub(super) fn plain(&self) -> Option<&[u8]> {
+    pub(super) fn is_plain(&self) -> bool {
         let raw = self.raw();
-        (raw.nb_segs == 1 && raw.ol_flags & sys::ALKAID_TX_FLAGS == 0).then(|| data(raw))
+        raw.nb_segs == 1 && raw.ol_flags & sys::ALKAID_TX_FLAGS == 0
     }
 
     /// Moves all bytes into the first segment. False, and no change, when they do not fit.
@@ -274,6 +270,7 @@ impl Frame for Mbuf {
         true
     }
 
+    #[inline]
     fn extend(&mut self, n: usize) -> bool {
         let raw = self.raw_mut();
         let room = usize::from(raw.buf_len) - usize::from(raw.data_off) - usize::from(raw.data_len);

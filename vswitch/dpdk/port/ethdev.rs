@@ -8,16 +8,12 @@ use super::backing::{Backing, LinkOf};
 use super::config::Setup;
 use super::device::{self, Device};
 use super::queue::{EthdevRx, EthdevTx};
-use super::{Link, PortConfig, PortError, PortInfo, PortRx, PortStats, PortTx, info};
+use super::{Link, PortConfig, PortError, PortInfo, PortRx, PortStats, PortTx, af_packet, info};
 use crate::dpdk::eal::Eal;
 use crate::dpdk::pool::Mempool;
 use crate::dpdk::{log, sys};
 use crate::io::{Frames, MAX_BURST, RxQueue};
 use crate::wire::addr::Mac;
-
-/// The driver whose sockets take what arrives on, and leaves by, any interface of the kernel's until they are bound to their own
-/// (DPDK 22.11): those frames wait in its rings.
-const HEARS_OTHERS: &str = "net_af_packet";
 
 /// Most frames that are thrown away when a port starts, per queue: more than a ring has, and the end of it under a flood.
 const MOST_WAITING: usize = 1 << 16;
@@ -103,7 +99,9 @@ impl Backing for Ethdev {
                 setup.groups = self.device.receive_groups();
             }
         }
-        if self.device.driver() == HEARS_OTHERS {
+        // Its sockets take what arrives on, and leaves by, any interface of the kernel's until they are bound to their own (DPDK
+        // 22.11): those frames wait in its rings.
+        if self.device.driver() == af_packet::DRIVER {
             self.forget_waiting()?;
         }
         Ok(())

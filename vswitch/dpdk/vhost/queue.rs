@@ -108,10 +108,9 @@ fn receive(
 /// Copies frames, from the front, for the guest to receive.
 #[inline]
 fn send(split: &Split, next: &Next, frames: &[Mbuf]) -> Moved {
-    let plain = frames.iter().take_while(|frame| frame.plain().is_some());
-    let plain = plain.count();
+    let plain = frames.iter().take_while(|frame| frame.is_plain()).count();
     let buffers = split.available(next.available, plain, Writer::Host);
-    let put = |(buffer, frame): (_, &Mbuf)| split.put(buffer, frame.plain()?);
+    let put = |(buffer, frame): (_, &Mbuf)| split.put(buffer, frame.head());
     let used: ArrayVec<Used, MAX_BURST> = buffers.found.iter().zip(frames).map_while(put).collect();
     split.give_back(next.used, &used);
     let done = used.len();
