@@ -282,13 +282,21 @@ def test_a_capture_whose_pipe_nobody_reads_ends_when_it_is_told_to(captured):
         capture.end()
         writer = subprocess.Popen([switch.alkaid, "capture", "-w", "-", "--socket", switch.socket], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert select.select([writer.stdout], [], [], DEADLINE)[0], "it captures"
+        # One page. How many bytes fill it depends on how many frames come in one write, since a write that does not
+        # fit behind others waits for a page of its own.
+        fcntl.fcntl(writer.stdout, fcntl.F_SETPIPE_SZ, 4096)
         switch.execute("start")
 
         def waiting() -> int:
             """Bytes in the pipe."""
             return struct.unpack("i", fcntl.ioctl(writer.stdout, termios.FIONREAD, bytes(4)))[0]
 
-        eventually("the pipe is full", lambda: waiting() > 60_000)
+        def full() -> bool:
+            before = waiting()
+            time.sleep(0.5)
+            return 2_000 < waiting() == before
+
+        eventually("the pipe is full", full)
         began = time.monotonic()
         writer.send_signal(signal.SIGINT)
         assert writer.wait(DEADLINE) == 1 and time.monotonic() - began < 5
