@@ -22,7 +22,7 @@ SIZE = 64
 NEXT, WRITE, INDIRECT = 1, 2, 4
 """Flags of a descriptor."""
 
-MRG_RXBUF, LOG_ALL, INDIRECT_DESC, VERSION_1 = 1 << 15, 1 << 26, 1 << 28, 1 << 32
+CSUM, GUEST_CSUM, MRG_RXBUF, LOG_ALL, INDIRECT_DESC, VERSION_1 = 1 << 0, 1 << 1, 1 << 15, 1 << 26, 1 << 28, 1 << 32
 """Features (virtio 1.1 section 5.1.3, and 6)."""
 
 GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE, SET_LOG_BASE = 1, 2, 3, 5, 6
@@ -31,8 +31,8 @@ SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE, SET_VRING_KICK, S
 
 _HEADER = struct.Struct("<III")
 _DESCRIPTOR = struct.Struct("<QIHH")
-_NET_HEADER = 12
-"""Bytes in front of each frame (virtio 1.1 section 5.1.6)."""
+NET_HEADER, SHORT_NET_HEADER = 12, 10
+"""Bytes in front of each frame (virtio 1.1 section 5.1.6), and of one of a device of before that."""
 
 _BUFFER, _RING = 2048, 0x4000
 _AVAIL, _USED, _BUFFERS = 0x1000, 0x2000, 2 * _RING
@@ -48,6 +48,8 @@ class Frontend:
 
     def __init__(self, path: Path, features: int = VERSION_1 | MRG_RXBUF, plug: bool = True):
         self.features = features
+        self.header = NET_HEADER if features & (VERSION_1 | MRG_RXBUF) else SHORT_NET_HEADER
+        """Bytes in front of each frame."""
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(DEADLINE)
         self.socket.connect(str(path))
@@ -56,6 +58,8 @@ class Frontend:
         self.memory = mmap.mmap(self.file, _MEMORY)
         self.events = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(4)]
         self.next, self.seen = [0, 0], [0, 0]
+        self.free = 0
+        """The next descriptor to send by."""
         if plug:
             self.plug()
 
@@ -97,6 +101,7 @@ class Frontend:
         """Has the switch log in a file which pages of its memory it writes, a bit each, as before a machine moves to another host."""
         self.ask(SET_LOG_BASE, struct.pack("<QQ", size, 0), [file])
         self.say(SET_FEATURES, struct.pack("<Q", self.features | LOG_ALL))
+        self.ask(GET_FEATURES)  # is answered when it does
 
     def log_no_more(self) -> None:
         self.say(SET_FEATURES, struct.pack("<Q", self.features))
@@ -128,13 +133,14 @@ class Frontend:
         """Writes a descriptor; `at` counts from the begin of its memory."""
         _DESCRIPTOR.pack_into(self.memory, ring * _RING + slot * _DESCRIPTOR.size, (PHYSICAL + at) % 2**64, length, flags, next)
 
-    def offer(self, ring: int, slot: int, ahead: int = 1) -> None:
-        """Makes a descriptor available, and the `ahead - 1` entries behind it, whatever they say."""
+    def offer(self, ring: int, slot: int, ahead: int = 1, now: bool = True) -> None:
+        """Makes a descriptor available, and the `ahead - 1` entries behind it, whatever they say; with the next one if not now."""
         at = ring * _RING + _AVAIL
         struct.pack_into("<H", self.memory, at + 4 + 2 * (self.next[ring] % SIZE), slot)
         self.next[ring] = (self.next[ring] + ahead) % 2**16
-        # At once: `pack_into` writes zeros first, and the switch looks at any time.
-        self.memory[at + 2 : at + 4] = self.next[ring].to_bytes(2, "little")
+        if now:
+            # At once: `pack_into` writes zeros first, and the switch looks at any time.
+            self.memory[at + 2 : at + 4] = self.next[ring].to_bytes(2, "little")
 
     def wants_notification(self, ring: int, wants: bool) -> None:
         at = ring * _RING + _AVAIL
@@ -151,20 +157,36 @@ class Frontend:
         at = ring * _RING + _USED + 2
         return int.from_bytes(self.memory[at : at + 2], "little")
 
-    def send(self, frame: bytes) -> None:
-        slot = self.next[TX] % SIZE
-        at = self.buffer(TX, slot)
-        self.memory[at : at + _NET_HEADER + len(frame)] = bytes(_NET_HEADER) + frame
-        self.describe(TX, slot, at, _NET_HEADER + len(frame))
-        self.offer(TX, slot)
+    def send(self, frame: bytes, header: bytes | None = None, cuts: tuple[int, ...] = (), indirect: bool = False, now: bool = True) -> None:
+        """In a buffer, or in several: what is in front of the frame, and the frame, are cut at these places. `indirect`: descriptors
+        are in a table of their own. Not `now`: with the next frame."""
+        sent = (bytes(self.header) if header is None else header) + frame
+        parts = [sent[begin:end] for begin, end in zip((0, *cuts), (*cuts, len(sent)))]
+        slots = [(self.free + n) % SIZE for n in range(len(parts) + 1)]
+        table = self.buffer(TX, slots[-1])
+        for n, part in enumerate(parts):
+            at = self.buffer(TX, slots[n])
+            self.memory[at : at + len(part)] = part
+            flags = NEXT if n + 1 < len(parts) else 0
+            if indirect:
+                _DESCRIPTOR.pack_into(self.memory, table + n * _DESCRIPTOR.size, PHYSICAL + at, len(part), flags, n + 1)
+            else:
+                self.describe(TX, slots[n], at, len(part), flags, slots[n + 1])
+        if indirect:
+            self.describe(TX, slots[0], table, len(parts) * _DESCRIPTOR.size, INDIRECT)
+        self.free = slots[-1] + indirect
+        self.offer(TX, slots[0], now=now)
 
     def receive(self) -> list[bytes]:
         """What has come since. Frames of one buffer each."""
+        return [frame for _, frame in self.receive_with_headers()]
+
+    def receive_with_headers(self) -> list[tuple[bytes, bytes]]:
         frames = []
         while self.seen[RX] != self.used(RX):
             slot, length = struct.unpack_from("<II", self.memory, _USED + 4 + 8 * (self.seen[RX] % SIZE))
             at = self.buffer(RX, slot)
-            frames.append(self.memory[at + _NET_HEADER : at + length])
+            frames.append((self.memory[at : at + self.header], self.memory[at + self.header : at + length]))
             self.seen[RX] = (self.seen[RX] + 1) % 2**16
             self.offer(RX, slot)
         return frames

@@ -7,19 +7,22 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import struct
 import subprocess
 import time
+from itertools import product
 from urllib.request import urlopen
 
 import pytest
 
 import goal
-from frames import udp
-from frontend import INDIRECT, INDIRECT_DESC, MRG_RXBUF, NEXT, RX, SIZE, TX, VERSION_1, WRITE, Frontend
+from frames import tcp, udp
+from frontend import CSUM, GUEST_CSUM, INDIRECT, INDIRECT_DESC, MRG_RXBUF, NEXT, RX, SIZE, TX, VERSION_1, WRITE, Frontend
 from guests import NET, NETWORK
 from plan import A, Subnet
 from program import environment, eventually
 from switch import free_port
+from test_offloads import undone
 
 GUESTS = 500
 SUBNETS = Subnet(5), Subnet(6)
@@ -189,6 +192,78 @@ def test_a_guest_is_notified_if_it_wants_to_be(switches, frontends, tmp_path):
     switch.terminate()
 
 
+PAYLOAD = bytes(range(250)) * 3
+TCP_LEFT, UDP_LEFT = (34, 16), (34, 6)
+"""Where a checksum begins, and where behind that it is."""
+
+
+def leaves(left: tuple[int, int]) -> bytes:
+    """What precedes a frame whose checksum is left, but for the number of buffers."""
+    return struct.pack("<BBHHHH", 1, 0, 0, 0, *left)
+
+
+@pytest.mark.parametrize("takes", [False, True], ids=["whole", "left"])
+@pytest.mark.parametrize("legacy", [False, True], ids=["modern", "legacy"])
+def test_frames_arrive_whatever_they_are_sent_in_and_whatever_is_left_of_their_checksums(switches, frontends, tmp_path, legacy, takes):
+    """Their checksums are left to a guest that takes that. Not those inside of a tunnel, of which it would not know."""
+    switch, a, b = two_guests(switches, tmp_path)
+    features = 0 if legacy else VERSION_1 | MRG_RXBUF
+    guest = frontends(a, features=features | CSUM | INDIRECT_DESC)
+    other = frontends(b, features=features | GUEST_CSUM * takes)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    inner = tcp(NET.guest(A, 3), NET.guest(A, 4), payload=PAYLOAD)
+    tunnel = lambda inner: udp(ONE, TWO, payload=bytes(8) + inner, dport=4790, udp={"chksum": 0})
+    frames = [
+        (tcp(ONE, TWO, payload=PAYLOAD), None, None),
+        (tcp(ONE, TWO, payload=PAYLOAD), undone(tcp(ONE, TWO, payload=PAYLOAD)), TCP_LEFT),
+        (udp(ONE, TWO, payload=PAYLOAD), undone(udp(ONE, TWO, payload=PAYLOAD)), UDP_LEFT),
+        (tunnel(inner), tunnel(undone(inner)), (14 + 20 + 8 + 8 + 34, 16)),
+    ]
+    cuts = [(), (guest.header,), (guest.header, 66), (30, 200, 500), (5, 40), (guest.header, 13, 300, 301, 302, 400)]
+    for (frame, sent, left), cut, indirect in product(frames, cuts, [False, True]):
+        header = leaves(left) if left else bytes(10)
+        guest.send(sent or frame, header.ljust(guest.header, b"\0"), cut, indirect)
+        (got,) = eventually("it arrives", other.receive_with_headers)
+        header, frame = (header, sent) if takes and left in (TCP_LEFT, UDP_LEFT) else (bytes(10), frame)
+        assert got == ((header + b"\x01\x00")[: other.header], frame), (left, cut, indirect)
+    switch.counters().assert_balanced()
+    switch.terminate()
+
+
+def test_frames_of_all_kinds_arrive_in_order_when_they_are_sent_at_once(switches, frontends, tmp_path):
+    """A part of them is copied by the library, and what is between."""
+    switch, a, b = two_guests(switches, tmp_path)
+    features = VERSION_1 | MRG_RXBUF
+    guest, other = frontends(a, features=features | CSUM | INDIRECT_DESC), frontends(b, features=features)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    expected = []
+    for turn in range(8):
+        kinds = [(None, ()), (UDP_LEFT, ()), (None, (20, 60)), (None, (12, 20, 30, 40, 50, 60, 70)), (UDP_LEFT, (12, 54)), (None, (3,)), (None, ())]
+        for n, (left, cuts) in enumerate(kinds):
+            frame = udp(ONE, TWO, payload=f"turn {turn}, kind {n}".encode() + PAYLOAD)
+            header = (leaves(left) if left else bytes(10)) + bytes(2)
+            guest.send(undone(frame) if left else frame, header, cuts, indirect=turn % 2 == 1, now=n + 1 == len(kinds))
+            expected.append(frame)
+        got = []
+        eventually("all arrive", lambda: got.extend(other.receive()) or len(got) == len(kinds))
+        assert got == expected[-len(kinds) :], turn
+    assert guest.used(TX) == len(expected)
+    switch.counters().assert_balanced()
+    switch.terminate()
+
+
+def test_what_a_guest_says_of_checksums_is_nothing_if_it_never_offered_to_say_it(switches, frontends, tmp_path):
+    switch, a, b = two_guests(switches, tmp_path)
+    guest, other = frontends(a), frontends(b, features=VERSION_1 | MRG_RXBUF | GUEST_CSUM)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    frame = udp(ONE, TWO, payload=PAYLOAD)
+    for left in (UDP_LEFT, (20, 2), (60, 400), (65535, 65535)):
+        guest.send(frame, leaves(left) + bytes(2))
+        (got,) = eventually("it arrives", other.receive_with_headers)
+        assert got == (bytes(10) + b"\x01\x00", frame), left
+    switch.terminate()
+
+
 def lies(guest: Frontend):
     """What rings may say that makes no sense: a name, and how."""
 
@@ -221,6 +296,8 @@ def lies(guest: Frontend):
     yield "no descriptor", lambda: guest.offer(TX, 0xFFFF)
     yield "more than there are", lambda: guest.offer(TX, 0, ahead=1000)
     yield "fewer than before", lambda: guest.offer(TX, 0, ahead=-5)
+    for left in ((65535, 65535), (20, 65535), (65535, 0), (700, 66)):
+        yield f"a checksum at {left}", lambda left=left: guest.send(udp(ONE, TWO, payload=PAYLOAD), leaves(left) + bytes(2))
     yield "an empty table", lambda: indirect(0)
     yield "a table of half a descriptor", lambda: indirect(8)
     yield "a table of garbage", lambda: (guest.memory.__setitem__(slice(guest.buffer(TX, 1), guest.buffer(TX, 1) + 160), os.urandom(160)), indirect(160))
@@ -236,7 +313,7 @@ def test_what_a_guest_lies_about_its_rings_harms_nobody_else(switches, frontends
     other = frontends(b)
     buffers = None
     for number in range(len(list(lies(None)))):
-        guest = frontends(a, features=VERSION_1 | MRG_RXBUF | INDIRECT_DESC)
+        guest = frontends(a, features=VERSION_1 | MRG_RXBUF | INDIRECT_DESC | CSUM)
         eventually("both are connected", lambda: up(switch) == {1, 2})
         trade(ONE, guest, TWO, other, number)
         about, lie = list(lies(guest))[number]

@@ -86,23 +86,24 @@ impl Mbuf {
         self
     }
 
-    /// Fills an empty frame with `len` bytes from elsewhere, which somebody may write meanwhile. False, and no change, if it has
-    /// no room for them.
+    /// Appends `len` bytes from elsewhere, which somebody may write meanwhile. False, and no change, if the frame has no room for
+    /// them.
     ///
     /// # Safety
     /// There are so many bytes, and not in this frame.
     #[inline]
-    pub(super) unsafe fn fill(&mut self, from: *const u8, len: usize) -> bool {
+    pub(super) unsafe fn append_from(&mut self, from: *const u8, len: usize) -> bool {
+        let old = self.head().len();
         let fits = self.extend(len);
         if fits {
-            let start = self.head_mut().as_mut_ptr();
+            let start = self.head_mut()[old..].as_mut_ptr();
             // SAFETY: the frame is as long now, and they are elsewhere.
             unsafe { start.copy_from_nonoverlapping(from, len) };
         }
         fits
     }
 
-    /// The flags of a frame that was just received.
+    /// The flags that a driver has set, or is to go by.
     #[inline]
     pub(super) fn flags(&self) -> u64 {
         self.raw().ol_flags
@@ -140,11 +141,31 @@ impl Mbuf {
         left != 0
     }
 
-    /// All bytes are in the first segment, and nothing is left to do of them.
+    /// All bytes are in the first segment, and nothing is left to do of them but a checksum at most.
     #[inline]
-    pub(super) fn is_plain(&self) -> bool {
+    pub(super) fn is_simple(&self) -> bool {
         let raw = self.raw();
-        raw.nb_segs == 1 && raw.ol_flags & sys::ALKAID_TX_FLAGS == 0
+        raw.nb_segs == 1 && raw.ol_flags & (sys::ALKAID_TX_TCP_SEG | sys::ALKAID_TX_UDP_SEG) == 0
+    }
+
+    /// Says of a frame that is being received that its checksum is left to make, as drivers say it.
+    pub(super) fn set_checksum_left(&mut self) {
+        self.raw_mut().ol_flags |= sys::ALKAID_RX_L4_CKSUM_NONE;
+    }
+
+    /// Where the TCP or UDP header begins whose checksum is [left to the device](Frame::leave_to_device), and whether it is UDP's.
+    /// `None`: none is.
+    #[inline]
+    pub(super) fn checksum_left(&self) -> Option<(u16, bool)> {
+        let raw = self.raw();
+        let kind = raw.ol_flags & sys::ALKAID_TX_L4_MASK;
+        if kind == 0 {
+            return None;
+        }
+        // SAFETY: all members of the union are numbers of the same size.
+        let headers = unsafe { &raw.__bindgen_anon_3.__bindgen_anon_1 };
+        let start = headers.l2_len() + headers.l3_len();
+        Some((start as u16, kind == sys::ALKAID_TX_UDP_CKSUM)) // 7 bits, and 9
     }
 
     /// Moves all bytes into the first segment. False, and no change, when they do not fit.

@@ -151,6 +151,11 @@ impl Mempool {
         unsafe { sys::alkaid_pool_data_room(self.pool.as_ptr()) }
     }
 
+    /// Bytes of a frame that one of its buffers holds, behind the headroom.
+    pub(super) fn frame_room(&self) -> u16 {
+        self.data_room().saturating_sub(sys::ALKAID_HEADROOM)
+    }
+
     pub(super) fn as_ptr(&self) -> *mut sys::rte_mempool {
         self.pool.as_ptr()
     }

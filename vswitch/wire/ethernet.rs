@@ -33,9 +33,25 @@ pub const ADDRESSES: usize = 12;
 /// Bytes of a tag.
 pub const TAG: usize = 4;
 
+/// Most tags in front of a payload (IEEE 802.1ad).
+const MAX_TAGS: usize = 2;
+
 /// True for the EtherTypes that a tag begins with.
 pub const fn is_tag(ethertype: u16) -> bool {
     matches!(ethertype, VLAN | QINQ)
+}
+
+/// Where in a frame its payload begins, behind any tags, and its EtherType. `None`: it ends before that, or has more than two tags.
+pub fn payload(frame: &[u8]) -> Option<(usize, u16)> {
+    let mut at = ADDRESSES;
+    for _ in 0..=MAX_TAGS {
+        let ethertype = u16::from_be_bytes(*frame.get(at..)?.first_chunk()?);
+        if !is_tag(ethertype) {
+            return Some((at + EthernetHdr::LEN - ADDRESSES, ethertype));
+        }
+        at += TAG;
+    }
+    None
 }
 
 /// An IEEE 802.1Q tag of priority 0 for a VLAN, 1 to 4094, as it stands behind the addresses.

@@ -4,7 +4,7 @@
 use super::ipv4;
 
 /// Bytes of the header without options.
-const LEN: usize = 20;
+pub(crate) const LEN: usize = 20;
 
 /// Where in the header the checksum is.
 pub const CHECKSUM: usize = 16;

@@ -119,7 +119,7 @@ impl Setup {
         if let Some(mtu) = config.mtu {
             check_range(device, "mtu", mtu, can.min_mtu, max_mtu(&can))?;
         }
-        let room = u32::from(pool.data_room().saturating_sub(sys::ALKAID_HEADROOM));
+        let room = u32::from(pool.frame_room());
         if room < can.min_rx_bufsize {
             let driver = device.driver();
             return Err(PortError::BuffersTooSmall {

@@ -6,7 +6,7 @@ use std::ptr;
 
 use arrayvec::ArrayVec;
 
-use super::split::{MAX_REGIONS, Parts, Region, Split};
+use super::split::{Header, MAX_REGIONS, Parts, Region, Split};
 use crate::dpdk::sys;
 
 /// Features with which the guest's memory is the library's alone to use: it knows other rings, maps addresses, and logs for a
@@ -27,7 +27,7 @@ pub(super) fn features(guest: c_int) -> Option<u64> {
 /// A guest's memory, in which its virtqueues can be used without the library.
 pub(super) struct Memory {
     guest: c_int,
-    long_header: bool,
+    header: Header,
     regions: ArrayVec<Region, MAX_REGIONS>,
 }
 
@@ -43,7 +43,10 @@ impl Memory {
         }
         Some(Self {
             guest,
-            long_header: features & LONG_HEADER != 0,
+            header: Header {
+                is_long: features & LONG_HEADER != 0,
+                counts: features & sys::ALKAID_HOST_ANY != 0,
+            },
             // SAFETY: by this function's contract.
             regions: unsafe { regions(guest) }?,
         })
@@ -71,7 +74,7 @@ impl Memory {
             size: vring.size,
         };
         // SAFETY: by this function's contract.
-        unsafe { Split::new(parts, self.long_header, self.regions.clone()) }
+        unsafe { Split::new(parts, self.header, self.regions.clone()) }
     }
 }
 

@@ -5,10 +5,12 @@
 //! (RTE_MAX_ETHPORTS), and sockets are [`FILES`](socket) / 2. A guest may come and go at any time; [`ring`] says how its
 //! memory is kept from going while a worker is in it.
 //!
-//! Plain frames are copied here, between the guest's memory and ours ([`split`]). Whatever else a ring says is the library's to
-//! serve, and to check: chains of buffers, what is left to do of a frame, addresses outside of the guest's memory.
+//! Frames in few buffers, of which a checksum is left at most, are copied here, between the guest's memory and ours ([`split`]).
+//! Whatever else a ring says is the library's to serve, and to check: long chains, segments that are left to be cut, addresses
+//! outside of the guest's memory.
 
 mod args;
+mod checksum;
 mod library;
 mod queue;
 mod ring;

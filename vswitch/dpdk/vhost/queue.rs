@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT
 //! [`VhostRx`] and [`VhostTx`]: the two ends of a pair of virtqueues.
 //!
-//! Frames that are in a buffer each, and of which nothing is left to do, are copied from and to the guest's memory here
-//! ([`direct`]); all others by the library. It keeps how far a ring was served, and wakes the guest, in either case.
+//! Frames that are in few buffers, and of which nothing is left to do but a checksum, are copied from and to the guest's memory
+//! here ([`direct`]); all others by the library. It keeps how far a ring was served, and wakes the guest, in either case.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use arrayvec::ArrayVec;
 use crossbeam_utils::CachePadded;
 
+use super::checksum::Left;
 use super::ring::{Inside, Ring};
 use super::socket::Socket;
-use super::split::{Split, Used, Writer};
+use super::split::{Buffer, Buffers, Split, Undone, Writer};
 use crate::dpdk::mbuf::Mbuf;
 use crate::dpdk::pool::Mempool;
 use crate::dpdk::sys;
-use crate::io::{Finishes, Frame, Frames, MAX_BURST, RxQueue, TxQueue};
+use crate::io::{Finishes, Frame, Frames, RxQueue, TxQueue};
 
 /// Frames that the library moves in one call at most (MAX_PKT_BURST).
 const CALL: usize = 32;
@@ -74,51 +74,71 @@ fn direct(inside: &Inside<'_>, queue: u16, work: impl FnOnce(&Split, &Next) -> M
     moved
 }
 
-/// Takes frames that the guest sends, `most` at most.
+/// Takes frames that the guest sends, `most` at most, each into a buffer that has room for so many bytes.
 #[inline]
 fn receive(
     split: &Split,
     next: &Next,
-    pool: &Mempool,
+    (pool, room): (&Mempool, usize),
     into: &mut Frames<Mbuf>,
     most: usize,
 ) -> Moved {
-    let buffers = split.available(next.available, most, Writer::Guest);
-    let frame_in = |buffer| split.frame(buffer).map(|frame| (buffer, frame));
-    let plain: ArrayVec<_, MAX_BURST> = buffers.found.iter().map_while(frame_in).collect();
-    let held = into.len();
-    let mut used = ArrayVec::<Used, MAX_BURST>::new();
-    if !plain.is_empty() && pool.alloc_burst(into, plain.len()) {
-        for ((buffer, (start, len)), frame) in plain.into_iter().zip(&mut into[held..]) {
-            // SAFETY: so many bytes are in the guest's memory there.
-            if !unsafe { frame.fill(start, len) } {
-                break;
-            }
-            used.push(buffer.used(0));
-        }
-        into.truncate(held + used.len());
-        split.give_back(next.used, &used);
+    let mut buffers = Buffers::new();
+    let all = split.available(next.available, most, Writer::Guest, &mut buffers);
+    let is_simple = |buffer: &&Buffer| {
+        let len = split.len(buffer);
+        split.undone(buffer) != Undone::More && len.is_some_and(|len| len <= room)
+    };
+    let simple = buffers.iter().take_while(is_simple).count();
+    let (held, mut done) = (into.len(), 0);
+    if simple > 0 && pool.alloc_burst(into, simple) {
+        let both = buffers.iter().zip(&mut into[held..]);
+        let copied = both.map(|(buffer, frame)| copy(split, buffer, frame));
+        done = copied.take_while(|copied| *copied).count();
+        into.truncate(held + done);
+        split.give_back(next.used, buffers[..done].iter().map(Buffer::emptied));
     }
     Moved {
-        frames: used.len(),
-        unusual: buffers.unusual || used.len() < buffers.found.len(),
+        frames: done,
+        unusual: !all || done < buffers.len(),
     }
+}
+
+/// Copies what the guest sends into an empty frame. False: it is not as simple.
+#[inline]
+fn copy(split: &Split, buffer: &Buffer, frame: &mut Mbuf) -> bool {
+    // SAFETY: so many bytes are in the guest's memory there.
+    let is_whole = split.take(buffer, |bytes| unsafe {
+        frame.append_from(bytes.start, bytes.len)
+    });
+    is_whole
+        && match split.undone(buffer) {
+            Undone::Nothing => frame.len() > 0,
+            // The switch, too, finds it by the frame.
+            Undone::Checksum(left) if Left::of(frame.head()) == Some(left) => {
+                frame.set_checksum_left();
+                true
+            }
+            // In a tunnel of the guest's, perhaps.
+            Undone::Checksum(left) => left.make(frame.head_mut()),
+            Undone::More => false,
+        }
 }
 
 /// Copies frames, from the front, for the guest to receive.
 #[inline]
 fn send(split: &Split, next: &Next, frames: &[Mbuf]) -> Moved {
-    let plain = frames.iter().take_while(|frame| frame.is_plain()).count();
-    let buffers = split.available(next.available, plain, Writer::Host);
-    let put = |(buffer, frame): (_, &Mbuf)| split.put(buffer, frame.head());
-    let used: ArrayVec<Used, MAX_BURST> = buffers.found.iter().zip(frames).map_while(put).collect();
-    split.give_back(next.used, &used);
-    let done = used.len();
+    let simple = frames.iter().take_while(|frame| frame.is_simple()).count();
+    let mut buffers = Buffers::new();
+    let all = split.available(next.available, simple, Writer::Host, &mut buffers);
+    let both = || buffers.iter().zip(frames);
+    let put = |(buffer, frame): (_, &Mbuf)| split.put(buffer, frame.head(), Left::in_frame(frame));
+    let done = both().map(put).take_while(|put| *put).count();
+    let filled = |(buffer, frame): (_, &Mbuf)| split.filled(buffer, frame.len());
+    split.give_back(next.used, both().take(done).map(filled));
     Moved {
         frames: done,
-        unusual: buffers.unusual
-            || done < buffers.found.len()
-            || done == plain && plain < frames.len(),
+        unusual: !all || done < buffers.len() || done == simple && simple < frames.len(),
     }
 }
 
@@ -134,6 +154,8 @@ pub struct VhostRx {
     found: bool,
     queue: u16,
     pool: Mempool,
+    /// Bytes of a frame that one buffer of the pool holds.
+    room: usize,
     _lease: Arc<()>,
     _socket: Arc<Socket>,
 }
@@ -147,6 +169,7 @@ impl VhostRx {
             vain: 0,
             found: false,
             queue,
+            room: pool.frame_room().into(),
             pool,
             _lease: lease,
             _socket: Arc::clone(socket),
@@ -160,7 +183,7 @@ impl VhostRx {
         let held = into.len();
         let most = max.min(into.remaining_capacity());
         let moved = direct(&inside, self.queue, |split, next| {
-            receive(split, next, &self.pool, into, most)
+            receive(split, next, (&self.pool, self.room), into, most)
         });
         if moved.frames == 0 && (moved.unusual || self.ring.announces()) {
             self.dequeue_by_library(&inside, into, most);

@@ -208,7 +208,7 @@ impl Drop for Inside<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dpdk::vhost::split::{Parts, Region};
+    use crate::dpdk::vhost::split::{Header, Parts, Region};
     use std::sync::Arc;
 
     #[test]
@@ -289,8 +289,12 @@ mod tests {
             host: memory.cast(),
             len: 64,
         };
+        let header = Header {
+            is_long: true,
+            counts: true,
+        };
         // SAFETY: the memory is there for good.
-        unsafe { Split::new(parts, true, [region].into_iter().collect()) }.unwrap()
+        unsafe { Split::new(parts, header, [region].into_iter().collect()) }.unwrap()
     }
 
     #[test]

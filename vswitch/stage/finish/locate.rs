@@ -6,10 +6,7 @@ use zerocopy::FromBytes;
 use super::MAX_SEGMENTS;
 use crate::counters::DropReason;
 use crate::io::{Frame, Headers};
-use crate::wire::{EthernetHdr, Ipv4Hdr, Ipv6Hdr, UdpHdr, ethernet, ipv4, ipv6, tcp};
-
-/// Most VLAN tags in front of a packet (IEEE 802.1ad).
-const MAX_TAGS: usize = 2;
+use crate::wire::{Ipv4Hdr, Ipv6Hdr, UdpHdr, ethernet, ipv4, ipv6, tcp};
 
 /// A TCP or UDP packet in a frame: its headers are whole and in the first buffer, and it ends inside of the frame.
 #[derive(Clone, Copy)]
@@ -34,7 +31,7 @@ impl Located {
     /// `None`: it is no such packet, or a fragment of one.
     pub(super) fn of<F: Frame>(frame: &F) -> Option<Self> {
         let head = frame.head();
-        let (link, ethertype) = link(head)?;
+        let (link, ethertype) = ethernet::payload(head)?;
         let packet = head.get(link..)?;
         let ip = match ethertype {
             ethernet::IPV4 => Ip::v4(packet),
@@ -132,17 +129,4 @@ impl Ip {
             is_plain: ip.next_header() == protocol,
         })
     }
-}
-
-/// Bytes in front of the packet, and what it is.
-fn link(head: &[u8]) -> Option<(usize, u16)> {
-    let mut at = ethernet::ADDRESSES;
-    for _ in 0..=MAX_TAGS {
-        let ethertype = u16::from_be_bytes(*head.get(at..)?.first_chunk()?);
-        if !ethernet::is_tag(ethertype) {
-            return Some((at + EthernetHdr::LEN - ethernet::ADDRESSES, ethertype));
-        }
-        at += ethernet::TAG;
-    }
-    None
 }
