@@ -85,12 +85,9 @@ impl Switch {
     /// # Errors
     /// It does not answer. That a command failed is an answer.
     pub(super) async fn execute(&self, command: String) -> Result<ExecuteReply, ClientError> {
-        let channel = self.connect().await?;
-        let mut client = ControlClient::new(channel).max_decoding_message_size(MAX_REPLY);
+        let mut client = self.client().await?;
         let reply = client.execute(ExecuteRequest { command }).await;
-        reply
-            .map(tonic::Response::into_inner)
-            .map_err(|status| ClientError::Lost(status.message().to_owned()))
+        reply.map(tonic::Response::into_inner).map_err(lost)
     }
 
     /// Gives `take` all that it wants, part by part.
@@ -101,9 +98,7 @@ impl Switch {
         &self,
         mut take: impl FnMut(GoalStatePart),
     ) -> Result<(), ClientError> {
-        let lost = |status: tonic::Status| ClientError::Lost(status.message().to_owned());
-        let channel = self.connect().await?;
-        let mut client = ControlClient::new(channel).max_decoding_message_size(MAX_REPLY);
+        let mut client = self.client().await?;
         let parts = client.goal_state(GoalStateRequest {}).await.map_err(lost)?;
         let mut parts = parts.into_inner();
         while let Some(part) = parts.message().await.map_err(lost)? {
@@ -121,15 +116,9 @@ impl Switch {
         &self,
         request: ExplainRequest,
     ) -> Result<ExplainReply, ClientError> {
-        let connected = || async {
-            let channel = self.connect().await?;
-            Ok(ControlClient::new(channel).max_decoding_message_size(MAX_REPLY))
-        };
-        let explainer = self.explainer.get_or_try_init(connected).await?;
+        let explainer = self.explainer.get_or_try_init(|| self.client()).await?;
         let reply = explainer.clone().explain(request).await;
-        reply
-            .map(tonic::Response::into_inner)
-            .map_err(|status| ClientError::Lost(status.message().to_owned()))
+        reply.map(tonic::Response::into_inner).map_err(lost)
     }
 
     /// Asks for all counters.
@@ -137,14 +126,13 @@ impl Switch {
     /// # Errors
     /// It does not answer, or is too old to.
     pub(super) async fn sample(&self) -> Result<SampleReply, ClientError> {
-        let channel = self.connect().await?;
-        let mut client = ControlClient::new(channel).max_decoding_message_size(MAX_REPLY);
+        let mut client = self.client().await?;
         let reply = client.sample(SampleRequest {}).await;
         reply
             .map(tonic::Response::into_inner)
             .map_err(|status| match status.code() {
                 Code::Unimplemented => ClientError::Refused(TOO_OLD.to_owned()),
-                _ => ClientError::Lost(status.message().to_owned()),
+                _ => lost(status),
             })
     }
 
@@ -156,8 +144,7 @@ impl Switch {
         &self,
         request: CaptureRequest,
     ) -> Result<tonic::Streaming<CaptureReply>, ClientError> {
-        let channel = self.connect().await?;
-        let mut client = ControlClient::new(channel).max_decoding_message_size(MAX_REPLY);
+        let mut client = self.client().await?;
         let frames = client.capture(request).await;
         frames
             .map(tonic::Response::into_inner)
@@ -165,8 +152,13 @@ impl Switch {
                 Code::FailedPrecondition | Code::InvalidArgument => {
                     ClientError::Refused(status.message().to_owned())
                 }
-                _ => ClientError::Lost(status.message().to_owned()),
+                _ => lost(status),
             })
+    }
+
+    async fn client(&self) -> Result<ControlClient<Channel>, ClientError> {
+        let channel = self.connect().await?;
+        Ok(ControlClient::new(channel).max_decoding_message_size(MAX_REPLY))
     }
 
     async fn connect(&self) -> Result<Channel, ClientError> {
@@ -207,6 +199,11 @@ impl Switch {
             .await;
         channel.map_err(|error| ClientError::Lost(error.to_string()))
     }
+}
+
+/// The answer to a call did not come.
+fn lost(status: tonic::Status) -> ClientError {
+    ClientError::Lost(status.message().to_owned())
 }
 
 /// What to do about a line that an operator typed.

@@ -49,7 +49,7 @@ impl Totals {
             "rx_nombuf": device.rx_nombuf,
             "tx_own": switch.own,
             "tx_unsent": switch.unsent,
-            "tx_errors": device.tx_errors + device.tx_unsendable,
+            "tx_errors": device.tx_lost(),
         })
     }
 

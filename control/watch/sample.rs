@@ -16,7 +16,7 @@ type Loss = (&'static str, &'static str, fn(&PortSeen) -> u64);
 const LOSSES: [Loss; 4] = [
     ("rx_missed", "The device lost it since nobody fetched it in time.", |it| it.device.map_or(0, |device| device.rx_missed)),
     ("rx_errors", "It arrived broken.", |it| it.device.map_or(0, |device| device.rx_errors)),
-    ("tx_errors", "The device took it and did not send it, or its driver cannot.", |it| it.device.map_or(0, |device| device.tx_errors + device.tx_unsendable)),
+    ("tx_errors", "The device took it and did not send it, or its driver cannot.", |it| it.device.map_or(0, |device| device.tx_lost())),
     ("tx_unsent", "A message, fragment or copy of the switch's own that the port did not take.", |it| it.totals.unsent),
 ];
 

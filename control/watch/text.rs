@@ -79,7 +79,7 @@ const DEVICE_COUNTERS: &[PortCounter<PortStats>] = &[
     ("alkaid_port_device_rx_missed_packets", "Packets that the device lost since nobody fetched them in time", |it| it.rx_missed),
     ("alkaid_port_device_rx_errors", "Packets that arrived broken", |it| it.rx_errors),
     ("alkaid_port_device_rx_no_buffer", "Times that the device found no packet buffer", |it| it.rx_nombuf),
-    ("alkaid_port_device_tx_errors", "Packets that the device took and did not send, or that its driver cannot send", |it| it.tx_errors + it.tx_unsendable),
+    ("alkaid_port_device_tx_errors", "Packets that the device took and did not send, or that its driver cannot send", |it| it.tx_lost()),
 ];
 
 impl Seen {

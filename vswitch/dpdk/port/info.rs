@@ -63,6 +63,13 @@ pub struct PortStats {
     pub tx_unsendable: u64,
 }
 
+impl PortStats {
+    /// Frames that were to be sent, and were lost: both of the above.
+    pub const fn tx_lost(&self) -> u64 {
+        self.tx_errors + self.tx_unsendable
+    }
+}
+
 /// What a port is and how it is configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortInfo {
