@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import alkaid, ovs, settings
 from .cases import FRIEND_MAC, GUEST_MAC, PEER_MAC
@@ -25,6 +26,12 @@ from .testpmd import PROMPT
 ENDS = {"local": ("guest", "friend"), "encap": ("guest", "wire"), "decap": ("wire", "guest")}
 MACS = {"guest": GUEST_MAC, "friend": FRIEND_MAC, "wire": PEER_MAC}
 UNDERLAY_MTU = 1500 + OUTER
+
+# Guests beside these that say nothing, each of a port of its own: made as the tests' are, since none needs a program.
+IDLE = int(os.environ.get("IDLE", "0"))
+FIRST_IDLE_PORT = 10
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "blackbox"))
+from frontend import Frontend  # noqa: E402
 
 # As a guest's kernel has it under QEMU: a split ring of 256, mergeable buffers.
 VIRTIO = os.environ.get("VIRTIO", "queue_size=256,mrg_rxbuf=1,in_order=0,packed_vq=0")
@@ -141,6 +148,15 @@ def prove(played, running, first_port):
     played.case.check(direction, played.packets[direction], tail.outputs(), first_port)
 
 
+@contextlib.contextmanager
+def idle(sockets):
+    """Guests that say nothing at these sockets of a switch."""
+    with contextlib.ExitStack() as cards:
+        for path in sockets:
+            cards.callback(Frontend(path).close)
+        yield
+
+
 class Alkaid(alkaid.Alkaid):
     """Started anew for each turn."""
 
@@ -155,12 +171,15 @@ class Alkaid(alkaid.Alkaid):
         uplink, more = device(0, "wire"), [f"port config 0 mtu {UNDERLAY_MTU}"]
         if self.played.case.local:
             uplink, more = "net_null0,no-rx=1", [f"port attach {device(2, 'friend')}", "port bind 2 friend"]
+        quiet = [self.folder / f"idle{n}.sock" for n in range(IDLE)]
+        more += [f"port attach net_vhost{number},iface={path}" for number, path in enumerate(quiet, FIRST_IDLE_PORT)]
         daemon = alkaid.Daemon(self.folder, uplink, device(1, "guest"), self.played.mbufs, "\n".join(more))
         with Guests(self.played, self.folder, recorded) as guests, daemon as switch:
             switch.push(self.goal)
             switch.rows("start")
             guests.plugged()
-            yield guests, switch
+            with idle(quiet):
+                yield guests, switch
 
     def measure(self):
         with self._running() as (guests, switch):
@@ -192,6 +211,10 @@ class Ovs(ovs.Ovs):
         ends = ENDS[self.case.directions[0]]
         of_guests = [port("br-int", end, {"guest": ovs.GUEST_PORT, "friend": ovs.FRIEND_PORT}[end]) for end in ends if end != "wire"]
         self._add_ports(*of_guests, *[port("br-phy", "wire", ovs.UPLINK_PORT)] * ("wire" in ends))
+        quiet = {f"idle{n}": FIRST_IDLE_PORT + n for n in range(IDLE)}
+        if quiet:
+            self._add_ports(*(("br-int", name, number, "type=dpdkvhostuser") for name, number in quiet.items()))
+            self.cleanup.enter_context(idle(self.folder / name for name in quiet))
         prove(self.played, self._running, ovs.FIRST_SOURCE_PORT)
 
     def _fill(self):
