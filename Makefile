@@ -12,6 +12,7 @@ MAKEFLAGS += --no-print-directory
 CARGO := cargo
 LOCKED := --locked
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+LOOM := CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS="--cfg vswitch_loom" $(CARGO) test $(LOCKED) --release --no-default-features --lib
 PYTHON := .venv/bin/python
 SCRIPTS := scripts/setup scripts/proof .ci/run
 
@@ -67,6 +68,12 @@ test: ## run all tests
 	$(MAKE) loom
 	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/blackbox tests/soak/test_judge.py
 
+.PHONY: tests
+tests: ## build what `test` runs
+	@scripts/setup build
+	$(CARGO) test $(LOCKED) --no-run
+	$(LOOM) --no-run
+
 .PHONY: scenarios
 scenarios: ## run clouds of two hosts from a controller's view, whole and broken on purpose; root
 	@scripts/setup scenarios
@@ -95,7 +102,7 @@ soak: ## use and change a cloud of two hosts for MINUTES=10, and see that its sw
 .PHONY: loom
 loom: ## model-check the tables' concurrency
 	@scripts/setup build
-	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS="--cfg vswitch_loom" $(CARGO) test $(LOCKED) --release --no-default-features --lib loom_
+	$(LOOM) loom_
 
 .PHONY: lint
 lint: ## check format, lints, documentation, licences and scripts
