@@ -98,6 +98,10 @@ class Caller:
         return stub.PushNodeSubscribeInfo(info, timeout=DEADLINE).operationStatus
 
 
+def logged(switch, text: str, count: int = 1) -> None:
+    eventually(text, lambda: switch.assert_alive() or switch.log.read_text().count(text) >= count)
+
+
 def test_only_callers_with_a_certificate_of_the_authority_are_heard(secured, authority, tmp_path):
     switch, subscribe = secured()
     caller = authority.issue("caller")
@@ -108,8 +112,8 @@ def test_only_callers_with_a_certificate_of_the_authority_are_heard(secured, aut
     assert not Caller(switch.address, authority, Authority(tmp_path / "other").issue("caller")).push()
     with pytest.raises(grpc.RpcError):
         Caller(subscribe).subscribe()
-    log = switch.log.read_text()
-    assert "over TLS" in log and "TLS: 127.0.0.1:" in log and "is refused" in log
+    for text in ("over TLS", "TLS: 127.0.0.1:", "is refused"):
+        logged(switch, text)
     switch.terminate()
 
 
@@ -118,8 +122,7 @@ def test_only_names_on_the_list_are_heard(secured, authority):
     assert Caller(switch.address, authority, authority.issue("one", "DNS:ncm.alcor")).push()
     assert Caller(switch.address, authority, authority.issue("manager")).push()
     assert not Caller(switch.address, authority, authority.issue("someone", "DNS:ncm.elsewhere")).push()
-    log = switch.log.read_text()
-    assert "none of its names is in `allow`: ncm.elsewhere, someone" in log, log
+    logged(switch, "none of its names is in `allow`: ncm.elsewhere, someone")
 
 
 def test_the_programs_own_client_calls_over_tls(secured, authority, tmp_path):
@@ -136,10 +139,6 @@ def test_the_programs_own_client_calls_over_tls(secured, authority, tmp_path):
 
 
 READ_AGAIN, KEPT = "the certificates were read again", "the certificates from before stay in use"
-
-
-def logged(switch, text: str, count: int = 1) -> None:
-    eventually(text, lambda: switch.assert_alive() or switch.log.read_text().count(text) >= count)
 
 
 def test_new_certificates_are_used_without_a_restart(secured, authority, tmp_path):
