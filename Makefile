@@ -16,6 +16,9 @@ LOOM := CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS="--cfg vswitch_loom" $(CARGO) 
 PYTHON := .venv/bin/python
 SCRIPTS := scripts/setup scripts/proof .ci/run
 
+# The program under test is built, unless ALKAID names it: `tests` has built it too, with what only tests want of its dependencies.
+BUILT = $(if $(ALKAID),,$(CARGO) build $(LOCKED))
+
 # For `bench`: names of cases, with commas; all if there are none. benches/run lists what else it takes, such as JSON=1 or
 # PLOT=docs/bench.svg.
 CASES ?=
@@ -77,13 +80,13 @@ tests: ## build what `test` runs
 .PHONY: scenarios
 scenarios: ## run clouds of two hosts from a controller's view, whole and broken on purpose; root
 	@scripts/setup scenarios
-	$(CARGO) build $(LOCKED)
+	$(BUILT)
 	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/scenarios
 
 .PHONY: interop
 interop: ## carry traffic to Linux kernels, Open vSwitch and other switches, over all kinds of networks; root
 	@scripts/setup interop
-	$(CARGO) build $(LOCKED)
+	$(BUILT)
 	ALKAID=$${ALKAID:-$(TARGET)/debug/alkaid} $(PYTHON) -m pytest -q tests/interop $(KERNELS)
 
 .PHONY: interop-long

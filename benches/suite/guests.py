@@ -10,6 +10,7 @@ port.
 import contextlib
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -150,7 +151,8 @@ def prove(played, running, first_port):
 
 @contextlib.contextmanager
 def idle(sockets):
-    """Guests that say nothing at these sockets of a switch."""
+    """Guests that say nothing at these sockets of a switch. Each has six files."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     with contextlib.ExitStack() as cards:
         for path in sockets:
             cards.callback(Frontend(path).close)

@@ -26,8 +26,8 @@ const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 /// The present format. What the one before it, 1, may hold it may hold too.
 const FORMAT: u64 = 2;
 
-/// Memory that the database may use for pages, which it fills in the course of some days: goal states are read once, and the upper
-/// levels of a tree of a million neighbors fit.
+/// Memory that the database may use for pages, all of which it fills sooner or later: goal states are read once, and the upper levels
+/// of a tree of a million neighbors fit.
 const CACHE: usize = 2 << 20;
 
 /// Why the store cannot be used.

@@ -44,10 +44,11 @@ _VIRTUAL = 0x7F00_0000_0000
 
 
 class Frontend:
-    """Connects to a switch, and sets its card up unless `plug` is false."""
+    """Connects to a switch, and sets its card up unless `plug` is false. `halves`: every other buffer that it receives by is in two
+    descriptors."""
 
-    def __init__(self, path: Path, features: int = VERSION_1 | MRG_RXBUF, plug: bool = True):
-        self.features = features
+    def __init__(self, path: Path, features: int = VERSION_1 | MRG_RXBUF, plug: bool = True, halves: bool = False):
+        self.features, self.halves = features, halves
         self.header = NET_HEADER if features & (VERSION_1 | MRG_RXBUF) else SHORT_NET_HEADER
         """Bytes in front of each frame."""
         self.socket = socket.socket(socket.AF_UNIX)
@@ -87,8 +88,13 @@ class Frontend:
             self.say(SET_VRING_ADDR, struct.pack("<IIQQQQ", ring, 0, at, at + _USED, at + _AVAIL, 0))
             self.say(SET_VRING_CALL, struct.pack("<Q", ring), [self.events[2 * ring]])
             self.say(SET_VRING_KICK, struct.pack("<Q", ring), [self.events[2 * ring + 1]])
-        for slot in range(SIZE):
-            self.describe(RX, slot, self.buffer(RX, slot), _BUFFER, WRITE)
+        for slot in range(0, SIZE, 2 if self.halves else 1):
+            at, half = self.buffer(RX, slot), 500
+            if self.halves and slot % 4 == 0:
+                self.describe(RX, slot, at, half, WRITE | NEXT, slot + 1)
+                self.describe(RX, slot + 1, at + half, _BUFFER - half, WRITE)
+            else:
+                self.describe(RX, slot, at, _BUFFER, WRITE)
             self.offer(RX, slot)
 
     def map(self, parts: int = 1) -> None:

@@ -230,11 +230,12 @@ def test_frames_arrive_whatever_they_are_sent_in_and_whatever_is_left_of_their_c
     switch.terminate()
 
 
-def test_frames_of_all_kinds_arrive_in_order_when_they_are_sent_at_once(switches, frontends, tmp_path):
-    """A part of them is copied by the library, and what is between."""
+@pytest.mark.parametrize("halves", [False, True])
+def test_frames_of_all_kinds_arrive_in_order_when_they_are_sent_at_once(switches, frontends, tmp_path, halves):
+    """A part of them is copied by the library, and so is what is received by two buffers."""
     switch, a, b = two_guests(switches, tmp_path)
     features = VERSION_1 | MRG_RXBUF
-    guest, other = frontends(a, features=features | CSUM | INDIRECT_DESC), frontends(b, features=features)
+    guest, other = frontends(a, features=features | CSUM | INDIRECT_DESC), frontends(b, features=features, halves=halves)
     eventually("both are connected", lambda: up(switch) == {1, 2})
     expected = []
     for turn in range(8):

@@ -7,7 +7,7 @@ use crate::dpdk::mbuf::Mbuf;
 use crate::wire::{Ipv4Hdr, Ipv6Hdr, UdpHdr, ethernet, ipv4, tcp};
 
 /// A checksum over all bytes of a frame from `start` on, for the field that is `offset` bytes behind that. The field has the sum of
-/// the pseudo header, if the guest that sent the frame kept to that.
+/// the pseudo header, if the guest that sent the frame kept to that: it is not made anew, as the vhost library does.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Left {
     pub(super) start: u16,

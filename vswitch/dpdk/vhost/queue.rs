@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! [`VhostRx`] and [`VhostTx`]: the two ends of a pair of virtqueues.
 //!
-//! Frames that are in few buffers, and of which nothing is left to do but a checksum, are copied from and to the guest's memory
-//! here ([`direct`]); all others by the library. It keeps how far a ring was served, and wakes the guest, in either case.
+//! Frames that are in few buffers, fit one of ours, and of which nothing is left to do but a checksum, are copied from and to the
+//! guest's memory here ([`direct`]); all others by the library. It keeps how far a ring was served, and wakes the guest, in either case.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

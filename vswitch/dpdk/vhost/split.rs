@@ -2,9 +2,9 @@
 //! [`Split`]: a split virtqueue (virtio 1.1 section 2.6) in a guest's memory, for frames that are received by one buffer each and
 //! sent by a few.
 //!
-//! The guest may write any of its memory at any time, and what it has written there may be lies. So every field is read once and
-//! checked before it is used, there is no Rust reference into that memory but of atomics, and what is not as simple as here is the
-//! vhost library's to serve, or to refuse.
+//! The guest may write any of its memory at any time, and what it has written there may be lies. So whatever is read there is checked
+//! before it is used, and again where it is read again; there is no Rust reference into that memory but of atomics; and what is not
+//! as simple as here is the vhost library's to serve, or to refuse.
 
 use std::sync::atomic::{
     AtomicU16,
