@@ -54,12 +54,8 @@ impl Mbuf {
 
     /// Appends `bytes` to the first segment. False, and no change, when it has no room for them or is not the only one.
     pub fn append(&mut self, bytes: &[u8]) -> bool {
-        let old = self.head().len();
-        let fits = self.extend(bytes.len());
-        if fits {
-            self.head_mut()[old..].copy_from_slice(bytes);
-        }
-        fits
+        // SAFETY: a slice, and none of this frame, which is borrowed mutably.
+        unsafe { self.append_from(bytes.as_ptr(), bytes.len()) }
     }
 
     /// Copies the whole frame, over all segments.

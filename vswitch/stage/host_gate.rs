@@ -74,9 +74,10 @@ impl HostGate {
 
 /// What a frame is, by its headers in the first buffer. What cannot be told is the rest.
 fn need(head: &[u8]) -> Need {
-    let Some((ethertype, packet)) = untagged(head) else {
+    let Some((at, ethertype)) = ethernet::payload(head) else {
         return Need::Rest;
     };
+    let packet = &head[at..];
     match ethertype {
         ethernet::ARP => Need::Neighbors,
         ethernet::IPV4 => match Ipv4Hdr::ref_from_prefix(packet) {
@@ -97,20 +98,6 @@ fn is_discovery(ip: &Ipv6Hdr, message: &[u8]) -> bool {
     ip.next_header() == ipv6::ICMP
         && ip.hop_limit() == ON_LINK
         && kind.is_ok_and(|kind| (nd::ROUTER_SOLICITATION..=nd::REDIRECT).contains(&kind))
-}
-
-/// The EtherType behind up to two VLAN tags (IEEE 802.1ad), and what is behind it.
-fn untagged(head: &[u8]) -> Option<(u16, &[u8])> {
-    let mut rest = head.get(ethernet::ADDRESSES..)?;
-    for _ in 0..2 {
-        let (ethertype, _) = rest.split_first_chunk::<2>()?;
-        if !ethernet::is_tag(u16::from_be_bytes(*ethertype)) {
-            break;
-        }
-        rest = rest.get(ethernet::TAG..)?;
-    }
-    let (ethertype, packet) = rest.split_first_chunk::<2>()?;
-    Some((u16::from_be_bytes(*ethertype), packet))
 }
 
 #[cfg(test)]

@@ -86,8 +86,7 @@ fn receive(
     let mut buffers = Buffers::new();
     let all = split.available(next.available, most, Writer::Guest, &mut buffers);
     let is_simple = |buffer: &&Buffer| {
-        let len = split.len(buffer);
-        split.undone(buffer) != Undone::More && len.is_some_and(|len| len <= room)
+        split.undone(buffer) != Undone::More && split.len(buffer).is_some_and(|len| len <= room)
     };
     let simple = buffers.iter().take_while(is_simple).count();
     let (held, mut done) = (into.len(), 0);
