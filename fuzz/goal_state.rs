@@ -9,9 +9,9 @@
 #[path = "bytes.rs"]
 mod bytes;
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use hashbrown::HashMap;
 use ipnet::IpNet;
 use prost::Message;
 use vswitch::tables::snapshot::tables;

@@ -30,6 +30,11 @@ use lane::Lane;
 use port::{Sink, Source};
 use scene::{BURST, Case, Over, Scene};
 
+/// The program's, which has the kernel map large tables by huge pages: of a million neighbors each look-up is faster by it.
+#[cfg(feature = "program")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const FLOWS: [u32; 5] = [1, 1_000, 10_000, 100_000, 1_000_000];
 /// Polls of one run: half a millisecond, shorter than a scheduler's turn.
 const POLLS: usize = 1_000;

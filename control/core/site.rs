@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! What the configuration says of this host's place in the network.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
+use hashbrown::HashMap;
 use ipnet::IpNet;
 use vswitch::tables::{ENCAPSULATION, ENCAPSULATION6, Endpoints, NextHop, PortId, Ways};
 use vswitch::wire::Mac;

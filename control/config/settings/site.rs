@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! What settings say of this host's place in the network.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
+use hashbrown::HashMap;
 use ipnet::IpNet;
 use vswitch::stage::limits::Limits;
 use vswitch::tables::{PortId, Underlay};

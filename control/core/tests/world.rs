@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //! A switch without packets: a core, and a worker's view of its tables.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use ipnet::IpNet;
 use serde_json::Value;
 use vswitch::tables::rcu::Reader;

@@ -11,13 +11,14 @@ mod history;
 mod scene;
 mod traffic;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use vswitch::counters::{WorkerCounters, total};
