@@ -400,9 +400,9 @@ impl Split {
     }
 }
 
-/// Fetches the two cache lines that a short frame and its header are in; what else there is of a longer one the CPU then fetches
-/// by itself, and to ask for that, too, made it slower. The guest had its buffers in its caches a moment ago. To write there means
-/// to take them away from these, which takes a CPU so long that a store after the other waits for it, if it was not asked to before.
+/// Fetches the two cache lines that a short frame and its header are in. The guest had them in its caches a moment ago: a store there
+/// waits until these have given up the line, and all stores behind it wait, too, unless that was asked for before. What else a longer
+/// frame is in, the CPU fetches by itself; to ask for all of it was slower.
 #[inline(always)]
 fn fetch(start: *mut u8, writer: Writer) {
     for line in [start, start.wrapping_add(CACHE_LINE)] {
