@@ -136,22 +136,23 @@ bench-guests: ## measure guests behind vhost-user beside Open vSwitch; root; res
 	@ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/guests
 
 .PHONY: bench-control
-bench-control: ## measure a million neighbors by gRPC into a switch that forwards; root; cores 0 and 1; see benches/control
+bench-control: ## measure a million neighbors by gRPC into a switch that forwards, and questions on demand; root; cores 0 and 1; see benches/control
 	@scripts/setup build
 	@$(CARGO) build $(LOCKED) --release
 	@ALKAID=$(TARGET)/release/alkaid $(CARGO) run --quiet $(LOCKED) --release --example bench-control
+	@$(MAKE) --no-print-directory ondemand
 
 .PHONY: bench-metrics
 bench-metrics: ## measure what 1000 scrapes a second cost the packet path; root; reserves huge pages; see benches/metrics
 	@scripts/setup bench
 	@$(CARGO) build $(LOCKED) --release
-	@ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/metrics
+	@LIMIT=$${LIMIT:-1} ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/metrics
 
 .PHONY: restart-time
-restart-time: ## measure how long packets stand still when the switch is killed and started again; root
+restart-time: ## measure how long packets stand still when the switch is killed and started again; fails above LIMIT=1 seconds; root
 	@scripts/setup test
 	@$(CARGO) build $(LOCKED) --release
-	@ALKAID=$(TARGET)/release/alkaid $(PYTHON) -m pytest -q tests/blackbox/restart_time.py
+	@LIMIT=$${LIMIT:-1} ALKAID=$(TARGET)/release/alkaid $(PYTHON) -m pytest -q tests/blackbox/restart_time.py
 
 .PHONY: bench-quick
 bench-quick: ## check in a minute that no case has become much slower beside testpmd; root; reserves huge pages if it can
@@ -205,7 +206,7 @@ fuzz: ## run each fuzz target for SECONDS=60; needs a nightly toolchain and carg
 	@targets=$$($(CARGO) +nightly fuzz list); for target in $$targets; do \
 	  echo "fuzz: $$target for $(SECONDS) s"; \
 	  mkdir -p "fuzz/corpus/$$target"; \
-	  $(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(SECONDS) -verbosity=0; done
+	  $(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(SECONDS) -malloc_limit_mb=64 -verbosity=0; done
 
 .PHONY: clean
 clean: ## remove what was built, the Python packages and the demo's output

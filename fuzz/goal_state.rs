@@ -25,7 +25,7 @@ use crate::proto::schema::goal_state_v2::{
     SecurityGroupStatesEntry, SubnetStatesEntry, VpcStatesEntry,
 };
 use crate::proto::schema::*;
-use crate::southbound::decode::{Encoded, Form};
+use crate::southbound::decode::{self, Encoded, Form};
 use bytes::Bytes;
 
 /// Most messages and resources of one input.
@@ -103,7 +103,12 @@ fn raw(core: &mut Core, form: Form, bytes: &[u8]) {
         form,
         bytes: bytes.to_vec().into(),
     };
+    let taken = decode::received(&encoded);
     let applied = core.apply("fuzz", &encoded);
+    assert!(
+        taken.is_err() || applied.is_ok(),
+        "what comes from a controller is read again from the store"
+    );
     if let Ok(goal) = goal {
         let reply = applied.expect("what is a goal state is applied");
         assert_eq!(reply.operation_statuses.len(), resources(&goal));

@@ -10,11 +10,15 @@ use crate::audit::part as audit;
 use crate::program::Program;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::proto::schema::{GoalStateOperationReply, OperationStatus, ResourceType};
-use crate::southbound::field::{FieldError, Quote};
+use crate::southbound::field::{FieldError, MAX_ID, Quote};
 use crate::state::{Refused, Subject, Wanted};
 
 /// Most resources of one message that the log names. One bad setting may concern a million of them.
 const MAX_LOGGED: usize = 20;
+
+/// Most bytes of an id that a status repeats: of one that no resource has, since it is longer than [`MAX_ID`]. A status has to fit a
+/// reply.
+const MAX_REPEATED: usize = 4 * MAX_ID;
 
 /// Why a resource was not taken into the wanted state.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +104,7 @@ impl Applied {
             Times::new(self.begun, items.map(|item| (item.kind, item.taken)))
         });
         let (mut statuses, mut unhappy) = (Vec::with_capacity(self.items.len()), 0);
-        for item in self.items {
+        for mut item in self.items {
             let state = item
                 .outcome
                 .as_ref()
@@ -124,6 +128,7 @@ impl Applied {
             } else if !visible {
                 status = OperationStatus::Pending;
             }
+            item.id.truncate(item.id.floor_char_boundary(MAX_REPEATED));
             statuses.push(GoalStateOperationStatus {
                 resource_id: item.id,
                 resource_type: item.kind as i32,

@@ -14,7 +14,7 @@ use super::wire::{Damaged, Fields, Value};
 use crate::proto::schema::neighbor_configuration::AllowAddressPair;
 use crate::proto::schema::{NeighborType, ResourceType};
 use crate::state::resource::{
-    Change, NeighborAddress, NeighborDetails, NeighborPlace, NeighborUpdate,
+    Change, NeighborAddress, NeighborDetails, NeighborPlace, NeighborSaid, NeighborUpdate,
 };
 
 /// A NeighborState as it was sent: the fields that matter, in place. What is sent twice counts as protobuf says: the last
@@ -140,10 +140,10 @@ fn update(
     }
     at.field("fixed_ips")
         .at_most(sent.fixed_ips.len(), MAX_FIXED_IPS)?;
-    let details = details(at, sent)?;
+    let said = said(at, sent)?;
     let addresses = sent.fixed_ips.iter().enumerate();
     let addresses = addresses
-        .map(|(i, fixed_ip)| address(&at.item("fixed_ips", i), fixed_ip, &details, subnet));
+        .map(|(i, fixed_ip)| address(&at.item("fixed_ips", i), fixed_ip, said.as_ref(), subnet));
     Ok(Change::Neighbor(NeighborUpdate {
         id: id.into(),
         addresses: addresses.collect::<Result<_, _>>()?,
@@ -183,30 +183,35 @@ fn place(at: &Field<'_>, sent: &Sent<'_>) -> Result<NeighborPlace, FieldError> {
     })
 }
 
-/// What is said of all its addresses, and Alcor usually does not say.
-fn details(at: &Field<'_>, sent: &Sent<'_>) -> Result<NeighborDetails, FieldError> {
+/// What is said of all its addresses, and Alcor usually does not say. Each address is kept, and told again, by itself: so pairs count
+/// once for each.
+fn said(at: &Field<'_>, sent: &Sent<'_>) -> Result<Option<Arc<NeighborSaid>>, FieldError> {
     let at_name = at.field("name");
     let name = text(&at_name, sent.name)?;
     at_name.text(name)?;
-    at.field("allow_address_pairs")
-        .at_most(sent.pairs.len(), MAX_FIXED_IPS)?;
+    let (pairs, addresses) = (sent.pairs.len(), sent.fixed_ips.len());
+    if pairs * addresses > MAX_FIXED_IPS {
+        return Err(at.field("allow_address_pairs").error(format_args!(
+            "has {pairs} entries for each of {addresses} addresses, at most {MAX_FIXED_IPS} in all are served"
+        )));
+    }
     let pairs = sent.pairs.iter().enumerate().map(|(i, bytes)| {
         let at = at.item("allow_address_pairs", i);
         let pair = AllowAddressPair::decode(*bytes).map_err(|error| at.error(error))?;
         address_pair(&at, &pair.ip_address, &pair.mac_address)?;
         Ok(pair)
     });
-    Ok(NeighborDetails {
+    let said = NeighborSaid {
         name: name.to_owned(),
         allow_address_pairs: pairs.collect::<Result<_, _>>()?,
-        ..NeighborDetails::default()
-    })
+    };
+    Ok((said != NeighborSaid::default()).then(|| Arc::new(said)))
 }
 
 fn address(
     at: &Field<'_>,
     bytes: &[u8],
-    details: &NeighborDetails,
+    said: Option<&Arc<NeighborSaid>>,
     subnet_before: &mut Option<Arc<str>>,
 ) -> Result<NeighborAddress, FieldError> {
     let (mut kind, mut subnet, mut ip): (_, &[u8], &[u8]) = (0, &[], &[]);
@@ -230,9 +235,9 @@ fn address(
     let arion_group = text(&at_group, arion_group)?;
     at_group.text(arion_group)?;
     let details = NeighborDetails {
+        of_all: said.cloned(),
         arion_group: arion_group.to_owned(),
         tunnel_id,
-        ..details.clone()
     };
     Ok(NeighborAddress {
         routed: kind == NeighborType::L3,

@@ -102,7 +102,8 @@ impl GoalStateProvisioner for Southbound {
     }
 }
 
-/// Takes every message of a stream in turn: the next is read and validated while the one before is applied.
+/// Takes every message of a stream in turn: the next is read and validated while the one before is applied. Ends with the first that
+/// is none.
 async fn take_each(
     core: CoreHandle,
     source: String,
@@ -110,37 +111,41 @@ async fn take_each(
     replies: mpsc::Sender<Result<GoalStateOperationReply, Status>>,
 ) {
     let (begun, in_order) = mpsc::channel(IN_FLIGHT);
-    tokio::spawn(answer_each(in_order, replies.clone()));
+    tokio::spawn(answer_each(in_order, replies));
     loop {
-        let bytes = match goals.message().await {
-            Ok(Some(Raw(bytes))) => bytes,
+        let reply = match goals.message().await {
+            Ok(Some(Raw(bytes))) => {
+                let form = Form::V2;
+                let submitted = core.submit(source.clone(), Encoded { form, bytes }).await;
+                submitted.map_err(not_applied)
+            }
             Ok(None) => return,
             Err(status) => {
                 tracing::debug!(source, %status, "goal state stream broke");
-                // Unless the client is gone, it learns why.
-                return drop(replies.send(Err(status)).await);
+                Err(status)
             }
         };
-        let form = Form::V2;
-        let reply = match core.submit(source.clone(), Encoded { form, bytes }).await {
-            Ok(reply) => reply,
-            Err(error) => return drop(replies.send(Err(not_applied(error))).await),
-        };
-        if begun.send(reply).await.is_err() {
-            return; // the client has left; what it sent is applied all the same
+        let is_last = reply.is_err();
+        // Without a client, too, what it sent is applied.
+        if begun.send(reply).await.is_err() || is_last {
+            return;
         }
     }
 }
 
-/// Answers every message as soon as it is applied: controllers open streams that they never close, and wait.
+/// Answers every message as soon as it is applied: controllers open streams that they never close, and wait. What ends the stream is
+/// said in its turn, behind the answers to what came before.
 async fn answer_each(
-    mut in_order: mpsc::Receiver<oneshot::Receiver<GoalStateOperationReply>>,
+    mut in_order: mpsc::Receiver<Result<oneshot::Receiver<GoalStateOperationReply>, Status>>,
     replies: mpsc::Sender<Result<GoalStateOperationReply, Status>>,
 ) {
-    while let Some(reply) = in_order.recv().await {
-        let parts = match reply.await {
-            Ok(reply) => reply::split(reply).into_iter().map(Ok).collect(),
-            Err(_) => vec![Err(not_applied(Gone.into()))],
+    while let Some(begun) = in_order.recv().await {
+        let parts = match begun {
+            Ok(reply) => match reply.await {
+                Ok(reply) => reply::split(reply).into_iter().map(Ok).collect(),
+                Err(_) => vec![Err(not_applied(Gone.into()))],
+            },
+            Err(status) => vec![Err(status)],
         };
         for part in parts {
             if replies.send(part).await.is_err() {

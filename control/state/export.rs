@@ -92,6 +92,7 @@ impl Wanted {
             .as_ref()
             .map(|subnet| subnet.value.vpc.clone());
         let details = self.neighbor_details(ix).cloned().unwrap_or_default();
+        let of_all = details.of_all.as_deref().cloned().unwrap_or_default();
         let kind = if slot.routed {
             NeighborType::L3
         } else {
@@ -108,7 +109,7 @@ impl Wanted {
             revision_number: slot.revision,
             id: slot.id.to_string(),
             vpc_id: vpc.unwrap_or_default(),
-            name: details.name,
+            name: of_all.name,
             mac_address: slot.place.mac.to_string(),
             host_mac_address: slot
                 .place
@@ -117,7 +118,7 @@ impl Wanted {
                 .unwrap_or_default(),
             host_ip_address: slot.place.host.to_string(),
             fixed_ips: vec![fixed_ip],
-            allow_address_pairs: details.allow_address_pairs,
+            allow_address_pairs: of_all.allow_address_pairs,
             ..NeighborConfiguration::default()
         })
     }

@@ -201,14 +201,21 @@ pub(crate) struct NeighborAddress {
 /// What a controller may say of a neighbor and Alcor's usually does not. Only kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct NeighborDetails {
-    /// For people.
-    pub name: String,
-    /// Further addresses it may send from.
-    pub allow_address_pairs: Vec<AllowAddressPair>,
+    /// What is said once for all addresses of the neighbor, if anything: they share it.
+    pub of_all: Option<Arc<NeighborSaid>>,
     /// The group of Arion gateways that serves the address.
     pub arion_group: String,
     /// The VNI that those know it by.
     pub tunnel_id: u32,
+}
+
+/// What a controller may say of all addresses of a neighbor.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct NeighborSaid {
+    /// For people.
+    pub name: String,
+    /// Further addresses it may send from.
+    pub allow_address_pairs: Vec<AllowAddressPair>,
 }
 
 /// What is known of a neighbor, and where it is.

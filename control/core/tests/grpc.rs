@@ -308,3 +308,68 @@ async fn shutdown_does_not_wait_for_idle_streams() {
     server.stop.send(()).unwrap();
     timeout(LIMIT, server.ended).await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_of_megabytes_makes_no_reply_that_clients_do_not_take() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let long = "é".repeat(3 << 20);
+    let states = || {
+        let other = neighbor("n", L2, "02:00:00:00:00:01", "s", "10.7.1.1", 9);
+        [
+            neighbor(&long, L2, "02:00:00:00:00:02", "s", "10.7.1.2", 9),
+            other,
+        ]
+    };
+    let (goals, mut replies) = open(&mut client).await;
+    goals.send(second_form(states())).await.unwrap();
+    let by_stream = next(&mut replies).await;
+    let call = client.push_network_resource_states(first_form(states()));
+    for reply in [by_stream, call.await.unwrap().into_inner()] {
+        let [first, second] = &reply.operation_statuses[..] else {
+            panic!("{} statuses", reply.operation_statuses.len());
+        };
+        assert_eq!(first.operation_status(), OperationStatus::InvalidArg);
+        assert!(first.resource_id.len() > 1000 && long.starts_with(&first.resource_id));
+        assert_eq!(second.resource_id, "n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_a_stream_is_said_behind_the_answers_to_what_came_before() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let (goals, mut replies) = open(&mut client).await;
+    // It takes longer to apply than what follows takes to be refused.
+    goals
+        .send(second_form(neighbors("n", 20_000)))
+        .await
+        .unwrap();
+    let nothing = goal_state_v2::NeighborStatesEntry::default();
+    let none = GoalStateV2 {
+        neighbor_states: vec![nothing; 5_000],
+        ..GoalStateV2::default()
+    };
+    goals.send(none).await.unwrap();
+    assert_eq!(next(&mut replies).await.operation_statuses.len(), 20_000);
+    let end = timeout(LIMIT, replies.message()).await.unwrap();
+    assert_eq!(end.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_a_hundred_megabytes_is_taken() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    // What only its relays need is not decoded.
+    let hosts = goal_state_v2::HostResourcesEntry {
+        key: "x".repeat(100 << 20),
+        ..Default::default()
+    };
+    let goal = GoalStateV2 {
+        host_resources: vec![hosts],
+        ..second_form([vpc("v", 7)])
+    };
+    let (goals, mut replies) = open(&mut client).await;
+    goals.send(goal).await.unwrap();
+    assert_eq!(next(&mut replies).await.operation_statuses.len(), 1);
+}

@@ -74,6 +74,32 @@ fn a_rule_waits_for_its_next_hop() {
 }
 
 #[test]
+fn a_rule_s_type_of_destination_says_nothing() {
+    // The data plane manager says INTERNET of what is local, and VPC_GW of what leads to the Internet.
+    let types = [
+        DestinationType::Internet as i32,
+        DestinationType::VpcGw as i32,
+        99,
+    ];
+    for destination_type in types {
+        let mut world = World::new();
+        world.succeed(blue());
+        let rules = [("rule", "203.0.113.0/24", "10.7.1.10", 1)];
+        let mut state = router("router", UpdateType::Full, &[("blue", &rules)]);
+        if let State::Router(state) = &mut state {
+            let configuration = state.configuration.as_mut().unwrap();
+            let rule = &mut configuration.subnet_routing_tables[0].routing_rules[0];
+            rule.routing_rule_extra_info = Some(router_configuration::RoutingRuleExtraInfo {
+                destination_type,
+                ..Default::default()
+            });
+        }
+        world.succeed([state]);
+        assert!(world.see().contains("  203.0.113.5: "), "{}", world.see());
+    }
+}
+
+#[test]
 fn everything_that_waits_says_for_what() {
     let mut world = World::unbound(1 << 10);
     world.put([

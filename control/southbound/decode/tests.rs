@@ -5,6 +5,9 @@ use allocation_counter::measure;
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::schema::neighbor_configuration::{AllowAddressPair, FixedIp};
+use crate::proto::schema::{NeighborConfiguration, NeighborState};
+use crate::southbound::field::MAX_ID;
 
 /// What [`received`] says of its memory.
 fn bound(len: usize, neighbors_only: bool) -> u64 {
@@ -86,6 +89,50 @@ fn the_worst_lists_take_no_more_than_is_said() {
         let most = bound(goal.bytes.len(), path[0] == NEIGHBORS);
         assert!(memory < most, "{path:?}: {memory} of {most}");
     }
+}
+
+#[test]
+fn what_the_addresses_of_a_neighbor_share_is_there_once() {
+    let neighbors = |addresses, pairs| {
+        let fixed_ip = FixedIp {
+            subnet_id: "s".to_owned(),
+            ip_address: "fd::1".to_owned(),
+            ..FixedIp::default()
+        };
+        let pair = AllowAddressPair {
+            ip_address: "fd::2".to_owned(),
+            ..AllowAddressPair::default()
+        };
+        let configuration = NeighborConfiguration {
+            name: "n".repeat(MAX_ID),
+            mac_address: "2:0:0:0:0:1".to_owned(),
+            host_ip_address: "fd::3".to_owned(),
+            fixed_ips: vec![fixed_ip; addresses],
+            allow_address_pairs: vec![pair; pairs],
+            ..NeighborConfiguration::default()
+        };
+        let state = NeighborState {
+            configuration: Some(configuration),
+            ..NeighborState::default()
+        };
+        v1(fields(NEIGHBORS, &state.encode_to_vec(), 50))
+    };
+    for (addresses, pairs) in [(1, 1024), (32, 32), (1024, 1), (1024, 0)] {
+        let goal = neighbors(addresses, pairs);
+        let (result, memory) = taken(&goal);
+        let all = result.unwrap();
+        for each in &all {
+            assert!(matches!(each.change, Ok(Some(_))), "{:?}", each.change);
+        }
+        let most = bound(goal.bytes.len(), true);
+        assert!(memory < most, "{addresses}, {pairs}: {memory} of {most}");
+    }
+    let error = received(&neighbors(1024, 2)).unwrap().remove(0).change;
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.ends_with("has 2 entries for each of 1024 addresses, at most 1024 in all are served"),
+        "{error}"
+    );
 }
 
 #[test]
