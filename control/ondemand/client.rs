@@ -8,6 +8,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
@@ -19,7 +20,7 @@ use crate::config::ClientTls;
 use crate::proto::schema::goal_state_provisioner_client::GoalStateProvisionerClient;
 use crate::proto::schema::host_request::ResourceStateRequest;
 use crate::proto::schema::{HostRequest, HostRequestReply, OperationStatus, RequestType};
-use crate::tls::{self, TlsError};
+use crate::tls;
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -62,11 +63,7 @@ pub(crate) async fn run(
     mut calls: mpsc::Receiver<Call>,
     outcome: impl Fn(Outcome),
 ) {
-    let connect = || match endpoint(ncm, tls.as_ref()) {
-        Ok(endpoint) => Ok(endpoint.connect_lazy()),
-        Err(error) => Err(Status::unavailable(error.to_string())),
-    };
-    let mut channel = connect();
+    let channel = channel(ncm, tls).map_err(|error| Status::unavailable(tls::cause(&error)));
     let names = Names::new();
     let (mut under_way, mut log) = (JoinSet::new(), Log::default());
     loop {
@@ -77,10 +74,6 @@ pub(crate) async fn run(
             },
             Some(Ok((first, result))) = under_way.join_next() => {
                 log.note(ncm.address, result.as_ref().err());
-                // The next connection shows the certificate that is there now.
-                if result.is_err() && tls.is_some() {
-                    channel = connect();
-                }
                 let statuses = result.map(|reply| names.statuses(&reply));
                 let statuses = statuses.map_err(|status| failed(&status));
                 outcome(Outcome { first, statuses });
@@ -89,14 +82,25 @@ pub(crate) async fn run(
     }
 }
 
-fn endpoint(ncm: Ncm, tls: Option<&ClientTls>) -> Result<Endpoint, TlsError> {
-    Ok(tls::endpoint(&ncm.address.to_string(), tls)?
-        .local_address(Some(ncm.source))
+/// What connects when somebody asks, and again when a connection has ended; nothing is connected yet.
+fn channel(ncm: Ncm, tls: Option<ClientTls>) -> Result<Channel, tonic::transport::Error> {
+    let Ncm { address, source } = ncm;
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(CONNECT)
         .timeout(ANSWER)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_while_idle(true))
+        .keep_alive_while_idle(true);
+    let Some(tls) = tls else {
+        return Ok(endpoint.local_address(Some(source)).connect_lazy());
+    };
+    let connect = move |_| {
+        let tls = tls.clone();
+        async move { tls::connect(address, source, &tls).await.map(TokioIo::new) }
+    };
+    let origin = Endpoint::from_shared(format!("https://{address}"))?;
+    let endpoint = endpoint.origin(origin.uri().clone());
+    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(connect)))
 }
 
 async fn make(

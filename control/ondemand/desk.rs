@@ -24,7 +24,6 @@ use vswitch::tables::rcu::Reader;
 use super::client::Outcome;
 use super::engine::{Call, Engine, Figures, Held, Limits};
 use crate::core::{Aged, CoreHandle};
-use crate::switch::cores;
 
 /// Sleep between two polls while something waits, or did a moment ago.
 const BUSY: Duration = Duration::from_micros(50);
@@ -158,7 +157,6 @@ impl<F: Frame> Desk<F> {
     /// The body of the thread. What still waits in the end is freed.
     pub(crate) fn run(mut self) {
         let _ = self.shared.thread.set(std::thread::current());
-        cores::sleep_to_the_point();
         let mut first = self.active;
         while !self.shared.end.load(SeqCst) {
             let now = Instant::now();

@@ -3,7 +3,6 @@
 
 use core_affinity::CoreId;
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::prctl::set_timerslack;
 use nix::unistd::Pid;
 
 use super::BringUpError;
@@ -45,14 +44,6 @@ fn can_pin(core: usize) -> bool {
 /// Pins the calling thread. False if the system refuses.
 pub(crate) fn pin(core: usize) -> bool {
     core_affinity::set_for_current(CoreId { id: core })
-}
-
-/// Has the sleeps of this thread end when they are to: the kernel may end each 50 microseconds late by default.
-pub(crate) fn sleep_to_the_point() {
-    if let Err(error) = set_timerslack(1) {
-        let thread = std::thread::current();
-        tracing::warn!(thread = thread.name(), "a thread sleeps too long: {error}");
-    }
 }
 
 /// Keeps this thread, and those it spawns, off the workers' cores, unless there are no others: a worker that shares

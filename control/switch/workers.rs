@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
 use hashbrown::HashMap;
+use nix::sys::prctl::set_timerslack;
 use vswitch::counters::{QueueLoad, WorkerCounters};
 use vswitch::dpdk::{Eal, Mbuf, Port, PortError, PortRx, PortTx, tsc, tsc_hz};
 use vswitch::stage::link::{HEARD_CAPACITY, Hearing};
@@ -389,7 +390,10 @@ fn attend(mut worker: Worker<PortRx, PortTx>, seat: &Seat, forward: &AtomicBool,
     if !cores::pin(seat.core) {
         tracing::warn!(core = seat.core, "a worker cannot be pinned to its core");
     }
-    cores::sleep_to_the_point();
+    // The kernel may end a sleep that much late (50 microseconds by default).
+    if let Err(error) = set_timerslack(1) {
+        tracing::warn!("workers that sleep wake late: {error}");
+    }
     // For the guard's lifetime the thread has mempool caches of its own. Without, it is slower, not wrong.
     let registered = eal.register_thread();
     if let Err(error) = &registered {

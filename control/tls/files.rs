@@ -10,12 +10,15 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 
 use crate::config::TlsFiles;
 
 /// Largest file, in bytes: a bundle of all public authorities is a quarter of it.
 const MAX_FILE: u64 = 1 << 20;
+
+/// What is spoken inside: HTTP/2.
+const ALPN: &[u8] = b"h2";
 
 /// Why files cannot be used for TLS.
 #[derive(Debug, thiserror::Error)]
@@ -100,37 +103,69 @@ impl Pems {
 
     /// What a server shows, and asks of its callers: a certificate of the authority.
     pub(super) fn server(&self) -> Result<ServerConfig, TlsError> {
-        let TlsFiles { cert, key, ca } = &self.files;
         let provider = Arc::new(ring::default_provider());
+        let roots = Arc::new(self.authorities()?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            .build()
+            .map_err(|error| TlsError::Verifier {
+                path: self.files.ca.clone(),
+                error,
+            })?;
+        let (shown, private) = self.shown()?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(library)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(shown, private)
+            .map_err(|error| self.no_pair(error))?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(config)
+    }
+
+    /// The same of a client, which asks it of the server.
+    pub(super) fn client(&self) -> Result<ClientConfig, TlsError> {
+        let (shown, private) = self.shown()?;
+        let provider = Arc::new(ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(library)?
+            .with_root_certificates(self.authorities()?)
+            .with_client_auth_cert(shown, private)
+            .map_err(|error| self.no_pair(error))?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(config)
+    }
+
+    fn authorities(&self) -> Result<RootCertStore, TlsError> {
+        let path = &self.files.ca;
         let mut roots = RootCertStore::empty();
-        for authority in certificates(ca, &self.ca)? {
+        for authority in certificates(path, &self.ca)? {
             roots.add(authority).map_err(|error| TlsError::Authority {
-                path: ca.clone(),
+                path: path.clone(),
                 error,
             })?;
         }
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()
-                .map_err(|error| TlsError::Verifier {
-                    path: ca.clone(),
-                    error,
-                })?;
+        Ok(roots)
+    }
+
+    fn shown(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        let TlsFiles { cert, key, .. } = &self.files;
         let private = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|error| no_pem(key, "private key", error))?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError::Library(error.to_string()))?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(certificates(cert, &self.cert)?, private)
-            .map_err(|error| TlsError::Pair {
-                cert: cert.clone(),
-                key: key.clone(),
-                error,
-            })?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(config)
+        Ok((certificates(cert, &self.cert)?, private))
     }
+
+    fn no_pair(&self, error: rustls::Error) -> TlsError {
+        TlsError::Pair {
+            cert: self.files.cert.clone(),
+            key: self.files.key.clone(),
+            error,
+        }
+    }
+}
+
+fn library(error: rustls::Error) -> TlsError {
+    TlsError::Library(error.to_string())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

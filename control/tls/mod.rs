@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Mutual TLS with the controller: off unless configured, since Alcor's own services have none.
 //!
-//! * [`client`] makes endpoints towards servers.
+//! * [`client`] connects to servers.
 //! * [`files`] reads certificates and keys, and names the file that is wrong.
 //! * [`keys`] what the servers show and whom they let in, re-read when the files change.
 //! * [`mod@incoming`] makes TLS streams of connections.
@@ -14,7 +14,7 @@ mod refusals;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use client::{cause, endpoint};
+pub(crate) use client::{cause, connect, endpoint};
 pub(crate) use files::TlsError;
 pub(crate) use incoming::incoming;
 pub(crate) use keys::ServerKeys;

@@ -17,14 +17,16 @@ from program import DEADLINE
 
 
 class Ncm(goalstateprovisioner_pb2_grpc.GoalStateProvisionerServicer):
-    """Serves on a loopback address of its own. `to` is where the switch takes goal states."""
+    """Serves on a loopback address of its own, with `credentials` over TLS. `to` is where the switch takes goal states."""
 
-    def __init__(self, to: str, port: int = 0, ip: str = "127.0.0.9"):
+    def __init__(self, to: str, port: int = 0, ip: str = "127.0.0.9", credentials: grpc.ServerCredentials | None = None):
         self.to = to
         self.guests: dict[tuple[int, str], Guest] = {}
         """Whom it knows, by VNI and address."""
         self.asked: list[goalstateprovisioner_pb2.HostRequest] = []
         self.peers: set[str] = set()
+        self.callers: list[str] = []
+        """The common name of the certificate that each call came with."""
         self.may_push = threading.Event()
         """Cleared: it is slow."""
         self.may_push.set()
@@ -32,7 +34,8 @@ class Ncm(goalstateprovisioner_pb2_grpc.GoalStateProvisionerServicer):
         self.lock = threading.Lock()
         self.server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
         goalstateprovisioner_pb2_grpc.add_GoalStateProvisionerServicer_to_server(self, self.server)
-        self.port = self.server.add_insecure_port(f"{ip}:{port}")
+        listen = f"{ip}:{port}"
+        self.port = self.server.add_secure_port(listen, credentials) if credentials else self.server.add_insecure_port(listen)
         assert self.port, "the address is taken"
         self.address = f"{ip}:{self.port}"
         self.server.start()
@@ -66,6 +69,7 @@ class Ncm(goalstateprovisioner_pb2_grpc.GoalStateProvisionerServicer):
         with self.lock:
             self.asked.append(request)
             self.peers.add(context.peer().removeprefix("ipv4:").rsplit(":", 1)[0])
+            self.callers += [name.decode() for name in context.auth_context().get("x509_common_name", [])]
         reply = goalstateprovisioner_pb2.HostRequestReply(format_version=1)
         found = []
         for state in request.state_requests:

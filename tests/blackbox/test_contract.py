@@ -6,6 +6,7 @@ from __future__ import annotations
 import queue
 import random
 import uuid
+from pathlib import Path
 
 import grpc
 import pytest
@@ -67,10 +68,11 @@ def states_of(message):
 
 
 class Open:
-    """A stream that is never half-closed, on a channel of its own."""
+    """A stream that is never half-closed, on a connection of its own."""
 
     def __init__(self, address: str):
-        self.channel = grpc.insecure_channel(address)
+        # Or gRPC would share a connection among channels that look alike.
+        self.channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
         self.outbox = queue.Queue()
         stub = goalstateprovisioner_pb2_grpc.GoalStateProvisionerStub(self.channel)
         self.replies = stub.PushGoalStatesStream(iter(self.outbox.get, None), timeout=4 * DEADLINE)
@@ -84,12 +86,21 @@ class Open:
         self.channel.close()
 
 
+def connections(switch) -> int:
+    """How many TCP connections the switch's southbound server has; those of clients may be IPv6 sockets."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    local, established = f"0100007F:{switch.southbound:04X}", "01"
+    return sum((row[1], row[3]) == (local, established) for row in rows)
+
+
 @pytest.fixture
 def warm(switch):
     """The network configuration manager's ten channels, each with the stream that warmed it up."""
+    before = connections(switch)
     streams = [Open(switch.address) for _ in range(10)]
     for stream in streams:
         assert not stream.ask(goalstate_pb2.GoalStateV2()).operation_statuses
+    assert connections(switch) == before + 10
     yield streams
     for stream in streams:
         stream.close()
@@ -120,6 +131,21 @@ def test_the_data_plane_manager_s_second_form_past_ten_streams_that_stay_open(sw
     assert not warm[3].ask(goalstate_pb2.GoalStateV2()).operation_statuses
     assert_success([warm[7].ask(message)], 8)
     assert len(switch.show("neighbors")) == 3
+    assert_forwards(switch)
+
+
+def test_metadata_for_tracing_is_taken_and_changes_nothing(switch):
+    """Alcor's services trace their calls, each in the headers of its library."""
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    metadata = [
+        ("uber-trace-id", f"{trace}:{span}:0:1"),
+        ("traceparent", f"00-{trace}-{span}-01"),
+        ("tracestate", "alcor=1"),
+        ("b3", f"{trace}-{span}-1"),
+    ]
+    traced = {"timeout": DEADLINE, "metadata": metadata}
+    assert_success([switch.controller.PushNetworkResourceStates(SENDER.first(), **traced)], 8)
+    assert_success(switch.controller.PushGoalStatesStream(iter([SENDER.second()]), **traced), 8)
     assert_forwards(switch)
 
 

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import struct
 import time
 
+import grpc
 import pytest
 from scapy.layers.l2 import ARP, Ether
 
@@ -17,6 +20,7 @@ from ncm import Ncm
 from plan import A, B, DVR_MAC, Subnet, host_mac
 from program import eventually
 from switch import free_port
+from test_tls import Authority
 
 NEAR, FAR = Subnet(5), Subnet(6, of_vpc="vpc-5")
 HERE, THERE, FAR_THERE = NEAR.guest(A, 1), NEAR.guest(B), FAR.guest(B)
@@ -30,8 +34,8 @@ SOURCE = "127.0.0.5"
 class Lab(VethSite):
     """With one guest, and a controller to ask."""
 
-    def __init__(self, networks, switches, *config: str, ncm: bool = True):
-        southbound, self.ncm_port = free_port(), free_port()
+    def __init__(self, networks, switches, *config: str, ncm: bool = True, credentials=None):
+        southbound, self.ncm_port, self.credentials = free_port(), free_port(), credentials
         self.to = f"127.0.0.1:{southbound}"
         self.ncm = self.controller() if ncm else None
         asks = f"set ncm 127.0.0.9:{self.ncm_port}", f"set ncm source {SOURCE}"
@@ -40,7 +44,7 @@ class Lab(VethSite):
         self.switch.accept(*STATES)
 
     def controller(self) -> Ncm:
-        ncm = Ncm(self.to, self.ncm_port)
+        ncm = Ncm(self.to, self.ncm_port, credentials=self.credentials)
         ncm.know(HERE, THERE, FAR_THERE)
         return ncm
 
@@ -263,3 +267,103 @@ def test_destinations_of_ipv6_are_asked_for_likewise(lab):
         lab.here.send([udp(here, unknown)])
         eventually("it is given up", lambda: lab.show()["held"] == 0)
     assert lab.ncm.asked_for() == [there.ip, unknown.ip]
+
+
+# --- over TLS
+
+
+@pytest.fixture
+def authority(tmp_path) -> Authority:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    return Authority(tmp_path / "authority")
+
+
+def manager(authority: Authority, alternative: str = "IP:127.0.0.9", trusts: Authority | None = None) -> grpc.ServerCredentials:
+    """What a manager shows, and asks of switches: a certificate of the same authority, or of the one that it trusts."""
+    cert, key = authority.issue("manager", alternative)
+    return grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())], (trusts or authority).ca.read_bytes(), require_client_auth=True)
+
+
+def ncm_tls(authority: Authority, name: str, more: str = "") -> str:
+    """The switch's part of that, by files of this name."""
+    cert, key = authority.issue(name)
+    return f"set ncm tls cert {cert} key {key} ca {authority.ca} {more}"
+
+
+@pytest.mark.parametrize("alternative, more", [("IP:127.0.0.9", ""), ("DNS:ncm.alcor", "name ncm.alcor")])
+def test_first_packets_are_asked_for_over_tls_and_forwarded(lab, authority, alternative, more):
+    lab = lab(ncm_tls(authority, "switch", more), credentials=manager(authority, alternative))
+    lab.here.send(marked(3))
+    lab.sent(*marked(3))
+    assert lab.ncm.asked_for() == [THERE.ip] and lab.ncm.peers == {SOURCE}
+    eventually("it hears of the start", lambda: lab.ncm.restarts() == 1)
+    assert set(lab.ncm.callers) == {"switch"}
+    assert lab.settled(3)["failed_calls"] == 0
+
+
+def restarted(lab, credentials: grpc.ServerCredentials | None) -> None:
+    """The manager ends, and another one is in its place."""
+    lab.ncm.end()
+    lab.credentials = credentials
+    lab.ncm = lab.controller()
+    lab.ncm.know(*OTHERS)
+
+
+@pytest.mark.parametrize("wrong", ["the switch's authority", "the manager's authority", "the manager's name", "the switch is plain"])
+def test_a_switch_and_a_manager_that_do_not_trust_each_other_do_not_talk(lab, authority, tmp_path, wrong):
+    other = Authority(tmp_path / "other")
+    tls = [] if wrong == "the switch is plain" else [ncm_tls(authority, "switch", "name ncm.alcor")]
+    credentials = manager(
+        other if wrong == "the manager's authority" else authority,
+        "DNS:ncm.elsewhere" if wrong == "the manager's name" else "DNS:ncm.alcor",
+        trusts=other if wrong == "the switch's authority" else authority,
+    )
+    lab = lab(*tls, "set on-demand hold 60000", credentials=credentials)
+    lab.here.send(marked(3))
+    eventually("calls fail", lambda: lab.show()["failed_calls"] >= 3)
+    assert lab.show()["held"] == 3 and lab.ncm.asked == []
+    assert "does not say where packets go" in lab.switch.log.read_text()
+    # They are told as soon as that is right.
+    restarted(lab, manager(authority, "DNS:ncm.alcor") if tls else None)
+    lab.sent(*marked(3))
+
+
+def replace(authority: Authority, name: str, new: Authority, new_name: str) -> None:
+    """The files of a name, and the authority's, are those of another one from now on."""
+    targets = authority.folder / f"{name}.pem", authority.folder / f"{name}.key", authority.ca
+    for source, target in zip((*new.issue(new_name), new.ca), targets):
+        if source != target:
+            shutil.copy(source, target)
+
+
+def asks(lab, guest) -> None:
+    """A packet to whom no goal state names arrives there."""
+    frame = udp(HERE, guest)
+    lab.here.send([frame])
+    lab.sent(frame)
+    assert guest.ip in lab.ncm.asked_for()
+
+
+def test_the_manager_is_shown_a_new_certificate_on_a_new_connection(lab, authority, tmp_path):
+    lab = lab(ncm_tls(authority, "switch"), "set on-demand hold 60000", credentials=manager(authority))
+    lab.ncm.know(*OTHERS)
+    asks(lab, THERE)
+    new = Authority(tmp_path / "new")
+    replace(authority, "switch", new, "renewed")
+    # Who is connected stays so.
+    lab.switch.process.send_signal(signal.SIGHUP)
+    asks(lab, OTHERS[0])
+    assert set(lab.ncm.callers) == {"switch"}
+    restarted(lab, manager(new))
+    asks(lab, OTHERS[1])
+    assert set(lab.ncm.callers) == {"renewed"}
+
+
+def test_the_manager_is_shown_a_new_certificate_also_if_it_would_still_take_the_old_one(lab, authority):
+    lab = lab(ncm_tls(authority, "switch"), "set on-demand hold 60000", credentials=manager(authority))
+    asks(lab, THERE)
+    replace(authority, "switch", authority, "renewed")
+    restarted(lab, manager(authority))
+    asks(lab, OTHERS[1])
+    assert set(lab.ncm.callers) == {"renewed"}

@@ -13,7 +13,7 @@ from frames import assert_encapsulated, read_pcap, udp
 from plan import B
 from program import Port, eventually, pcap_ports
 from switch import Switch
-from test_restart import HERE, NET, STATES, everything, kill, neighbor
+from test_restart import HERE, NET, STATES, everything, kill
 
 RETRIED = 60.0
 """Seconds after which a store that can be written again has been; it is tried every ten."""
@@ -31,6 +31,14 @@ def disk(tmp_path):
         pytest.skip(f"cannot mount: {mounted.stderr}")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def neighbor(id: str, n: int):
+    """A neighbor of its own address."""
+    state = goal.neighbor(NET.guest(B, 1), id=id)
+    state.configuration.mac_address = f"02:00:01:{n >> 16 & 255:02x}:{n >> 8 & 255:02x}:{n & 255:02x}"
+    state.configuration.fixed_ips[0].ip_address = f"10.5.{n >> 8 & 255}.{n & 255}"
+    return state
 
 
 def fill(file) -> None:

@@ -23,6 +23,7 @@ from plan import A, Subnet
 from program import environment, eventually
 from switch import free_port
 from test_offloads import undone
+from test_restart import kill
 
 GUESTS = 500
 SUBNETS = Subnet(5), Subnet(6)
@@ -140,6 +141,24 @@ def test_a_socket_has_one_guest(switches, frontends, tmp_path):
     eventually("it is back", lambda: up(switch) == {1, 2})
     trade(ONE, again, TWO, other, 3)
     switch.terminate()
+
+
+def test_guests_connect_again_to_the_sockets_of_a_switch_that_was_killed(switches, frontends, tmp_path):
+    """It has left its sockets behind. Its successor listens in their place, and goes on as its store says."""
+    switch, a, b = two_guests(switches, tmp_path, "set store store")
+    guest, other = frontends(a), frontends(b)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    trade(ONE, guest, TWO, other, 1)
+    kill(switch)
+    assert guest.is_refused() and other.is_refused() and a.exists() and b.exists()
+    with pytest.raises(ConnectionRefusedError):
+        frontends(a)
+    switch.start()
+    guest, other = frontends(a), frontends(b)
+    eventually("both are connected again", lambda: up(switch) == {1, 2})
+    trade(ONE, guest, TWO, other, 2)
+    switch.terminate()
+    assert not a.exists() and not b.exists()
 
 
 def test_a_guests_memory_moves_in_the_midst_of_its_traffic(switches, frontends, tmp_path):

@@ -67,6 +67,20 @@ def test_the_service_runs_the_program_that_is_packed_and_is_neither_enabled_nor_
         assert not {"postinst", "prerm", "postrm", "preinst"} & {Path(name).name for name in archive.getnames()}
 
 
+def test_the_service_is_watched_and_confined_and_gets_at_the_devices_that_ports_may_be(files):
+    lines = (files / "lib/systemd/system/alkaid.service").read_text().splitlines()
+    settings = [line.partition("=")[::2] for line in lines if not line.startswith("#")]
+
+    def of(name):
+        return [value for key, value in settings if key == name]
+
+    assert of("Type") == ["notify"] and of("NoNewPrivileges") == ["yes"]
+    (watchdog,) = of("WatchdogSec")
+    assert int(watchdog) > 0
+    assert of("DevicePolicy") == ["closed"]
+    assert {"char-vfio rw", "char-infiniband_verbs rw", "/dev/net/tun rw", "/dev/vhost-net rw"} == set(of("DeviceAllow"))
+
+
 def test_there_are_manual_pages_for_every_command_and_completions_for_three_shells(files):
     names = {page.name.split(".")[0] for page in (files / "usr/share/man/man1").iterdir()}
     commands = {"run", "replay", "check", "doctor", "exec", "console", "show", "top", "explain", "push", "dataset", "completions"}

@@ -23,6 +23,10 @@ class Leaked(AssertionError):
     """Somebody was reached who should not be."""
 
 
+class Misrouted(AssertionError):
+    """A packet took another way than it should."""
+
+
 class Cloud:
     """`machines`: whose devices there are; the controller knows of none of them yet. Each has `eth0`, by its own host, and those
     in `moving` have `eth1` by the other host too. `taps`: devices are tap devices, which a switch that starts again does not find; else
@@ -31,7 +35,7 @@ class Cloud:
     from the beginning."""
 
     def __init__(self, networks, switches, *machines: Machine, moving=(), taps=True, mtu=1600, config=None, controller=Controller, patience=20.0, settle=True):
-        self.patience = patience
+        self.patience, self.networks = patience, networks
         self.link = networks.namespace("net")
         self.link.ip("link add net mtu 1600 type bridge mcast_snooping 0")
         self.link.ip("link set net up")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The scenarios fail when the cloud is broken: each of these controllers, configurations and links has one fault, and each must
-be noticed by the scenarios that are named with it, as somebody who is not reached or as somebody who should not be."""
+be noticed by the scenarios that are named with it: as somebody who is not reached, as somebody who should not be, or as a packet
+that took another way."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from scapy.layers.inet import IP
 
 import goal
 import test_machines as machines
@@ -16,10 +18,12 @@ import test_operations as operations
 import test_routers as routers
 import test_subnets as subnets
 import test_tenants as tenants
-from cloud import Cloud, Leaked, Unreached
+from cloud import Cloud, Leaked, Misrouted, Unreached
 from controller import Controller
+from frames import OUTER
 from kernel import run
 from plan import B
+from relay import Relay
 
 PATIENCE = 2.0
 """Seconds until who is not reached is given up."""
@@ -59,6 +63,14 @@ class TellsPeersNothingOfMoves(Controller):
         before = goal.neighbor(other.addresses[0], kind).configuration
         state.configuration.host_ip_address, state.configuration.host_mac_address = before.host_ip_address, before.host_mac_address
         return state
+
+
+class CreatesPortsUnasked(Controller):
+    """Of a machine beside that which is asked for."""
+
+    def create_port(self, *machines, dhcp=False):
+        beside = {subnets.HERE: [subnets.BESIDE]}
+        super().create_port(*machines, *(more for each in machines for more in beside.get(each, ())), dhcp=dhcp)
 
 
 class NeverDeletes(Controller):
@@ -104,6 +116,23 @@ def keeps_hosts_apart(cloud: Cloud) -> None:
         run("bridge", "-n", cloud.link.name, "link", "set", "dev", f"u{host}", "isolated", "on")
 
 
+def takes_back_a_hop(cloud: Cloud) -> None:
+    """Packets of the other host arrive as if nobody had routed them."""
+
+    def mutate(frame):
+        if frame[12:14] != b"\x08\x00" or frame[OUTER + 12 : OUTER + 14] != b"\x08\x00":
+            return [frame]
+        packet = IP(frame[OUTER + 14 :])
+        packet.ttl += 1
+        del packet.chksum
+        return [frame[: OUTER + 14] + bytes(packet)]
+
+    relay = Relay(cloud.networks, cloud.link, f"u{B}")
+    relay.out = mutate
+    cloud.link.ip(f"link set u{B} nomaster")
+    cloud.link.ip(f"link set {relay.device} master net")
+
+
 @dataclass
 class Broken:
     """A fault: of the controller, of a host's configuration, or of the link."""
@@ -121,10 +150,13 @@ class Broken:
         return self.controller.__name__
 
     def clouds(self, clouds):
-        def make(*machines, **named):
+        def make(*machines, controller=Controller, **named):
             if self.config is not None:
                 named["config"] = self.config
-            cloud = clouds(*machines, **named, controller=self.controller, patience=PATIENCE)
+            if self.controller is not Controller:
+                # With the manners of the scenario's own.
+                controller = type(str(self), (self.controller, controller), {})
+            cloud = clouds(*machines, **named, controller=controller, patience=PATIENCE)
             if self.link:
                 self.link(cloud)
             return cloud
@@ -133,8 +165,9 @@ class Broken:
 
 
 PING = subnets.test_a_neighbor_that_is_deleted_is_not_reached
+CREATED = subnets.test_machines_of_a_subnet_reach_each_other_once_their_ports_are_created
 MUTATIONS = [
-    (Broken(TellsOneHostAnotherVni), Unreached, [PING]),
+    (Broken(TellsOneHostAnotherVni), Unreached, [PING, CREATED]),
     (Broken(TellsAnotherHostMac), Unreached, [PING]),
     (Broken(TellsAnotherHostIp), Unreached, [PING]),
     (Broken(config={B: ["set vxlan port 4790"]}), Unreached, [PING]),
@@ -152,7 +185,13 @@ MUTATIONS = [
     ),
     (Broken(DeletesBeforeItTellsAgain), Unreached, [subnets.test_the_same_goal_state_again_whole_or_in_any_order_disturbs_nobody]),
     (Broken(TellsPeersNothingOfMoves), Unreached, [operations.test_a_port_moves_to_the_other_host_and_its_peers_follow]),
-    (Broken(ForgetsRouters), Unreached, [routers.test_a_router_that_comes_after_its_ports_and_goes_before_them]),
+    (Broken(CreatesPortsUnasked), Leaked, [CREATED]),
+    (
+        Broken(ForgetsRouters),
+        Unreached,
+        [routers.test_a_router_that_comes_after_its_ports_and_goes_before_them, routers.test_a_controller_of_the_first_version_has_its_way_too],
+    ),
+    (Broken(link=takes_back_a_hop), Misrouted, [routers.test_a_packet_is_routed_once_where_it_starts]),
     (Broken(ForgetsNeighbors), Unreached, [machines.test_machines_of_both_versions_of_ip]),
     (Broken(ForgetsDhcp), Unreached, [machines.test_a_machine_gets_its_address_by_dhcp_and_is_reached_by_it]),
     (Broken(KnowsNoIpv6), Unreached, [machines.test_machines_of_both_versions_of_ip]),
