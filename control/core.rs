@@ -158,11 +158,17 @@ impl Core {
         self.program.site()
     }
 
+    /// Has workers see what there is already: the roles of uplinks and of the host port, and what the store has kept. Before any
+    /// forwards: it would drop what is for the others.
+    pub(crate) fn set_out(&mut self) {
+        self.make_visible(GRACE);
+        self.tell();
+    }
+
     /// Serves requests until all handles are gone. The body of the control thread; do not call it on an
     /// async one.
     pub(crate) fn run(mut self, mut requests: Requests) {
-        self.make_visible(GRACE);
-        self.tell();
+        self.set_out();
         while let Some(first) = self.next(&mut requests) {
             let begun = Instant::now();
             let mut answers = Vec::new();

@@ -50,6 +50,7 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
     cores::leave_to_workers(&switch.worker_cores());
     let replies = core.replies();
     let (on_demand, client) = OnDemand::start(&switch, &mut core, &handle)?.unzip();
+    core.set_out();
     let control = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || core.run(requests))?;

@@ -235,7 +235,7 @@ def test_a_flood_to_the_host_is_limited_and_the_host_is_found_nevertheless(netwo
     (row,) = [row for row in switch.show("drops") if row["reason"] == "host_limited"]
     assert "set host rate" in row["explanation"]
     # What the host sends is nobody's flood.
-    assert switch.show("port stats 1")[0]["dropped"] == 0
+    assert switch.counters().drops[1] == {}
     switch.execute("set host rate off")
     before = switch.counters()
     for n in range(100, 2100, 100):

@@ -48,6 +48,16 @@ EXPECTED_DROPS = {
 """Reasons that this traffic has, and why. All others are a fault: what guests send is well-formed, and no buffer may lack."""
 
 
+BY_THEMSELVES = {"not_for_us", "not_flooded", "no_receivers", "for_gateway"}
+"""Those of what kernels say when nobody asks them."""
+
+
+def lost(sent: int, received: int, drops: dict[str, int]) -> list[str]:
+    """What is wrong with so many datagrams to machines that are there, of which so many arrived, and what was dropped meanwhile."""
+    found = [] if 0 < sent == received else [f"of {sent} datagrams between machines that are there {received} arrived"]
+    return found + [f"dropped as {reason} without a cause: {count}" for reason, count in drops.items() if reason not in BY_THEMSELVES]
+
+
 def grown(samples: list[dict[str, float]]) -> list[str]:
     """What grows. A leak raises the least that is held, whatever comes and goes above it: the least of the last third of the samples
     after the warm-up is compared with the least of their first third. A sample is by `HOST: KIND`, the kind one of `SLACK`."""

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from judge import SLACK, alarming, grown, unexpected
+from judge import SLACK, alarming, grown, lost, unexpected
 
 COUNT = 600
 
@@ -60,3 +60,11 @@ def test_drops_that_this_traffic_does_not_have_are_found():
 def test_errors_in_the_log_are_found():
     log = "2026-01-01T00:00:00Z  INFO alkaid: starts\n2026-01-01T00:00:01Z ERROR alkaid: x\nthread 'main' panicked at y\n"
     assert len(alarming(log)) == 2
+
+
+def test_in_a_calm_everything_arrives_and_only_kernels_own_words_are_dropped():
+    assert lost(1000, 1000, {"not_for_us": 3}) == []
+    assert lost(1000, 999, {}) == ["of 1000 datagrams between machines that are there 999 arrived"]
+    assert lost(1000, 1001, {}) and lost(0, 0, {})
+    (found,) = lost(1000, 1000, {"unknown_mac": 1, "not_flooded": 2})
+    assert "unknown_mac" in found

@@ -15,7 +15,7 @@ import pytest
 
 from changes import CHANGES, neighbors_come_and_go
 from controller import machine
-from judge import alarming, grown, unexpected
+from judge import alarming, grown, lost, unexpected
 from plan import A, C
 from program import eventually
 from town import NEAR, PAUSE_SECONDS, TALK_SECONDS, Town
@@ -27,6 +27,7 @@ SAMPLES = 600
 ENOUGH = 15
 """Samples of a short one at least, on a machine that has other work."""
 SHORT_SECONDS = 20
+CALM_SECONDS = 10
 
 
 def balances(row: dict) -> bool:
@@ -77,8 +78,19 @@ def soak(town: Town, seconds: float, changes, after) -> tuple[list[dict[str, flo
         if silent and time.monotonic() > since + TALK_SECONDS + PAUSE_SECONDS:
             watch.faults.append(f"{time.monotonic() - begun:.0f} s: nothing came to {', '.join(silent)} any more")
     watch.end()
-    town.end_talk()
     return watch.samples, watch.faults, made
+
+
+def calm(town: Town) -> list[str]:
+    """What goes wrong while nothing is changed and each machine speaks to those that are there."""
+    talk, seen = town.talk, []
+    talk.calm.set()
+    for pause in (CALM_SECONDS, 0):
+        with talk.silence():
+            seen.append((talk.sent, sum(talk.received.values()), drops(town)))
+        time.sleep(pause)
+    (sent, received, dropped), (sent_after, received_after, dropped_after) = seen
+    return lost(sent_after - sent, received_after - received, dropped_after - dropped)
 
 
 def test_a_town_leaves_nothing_behind(town, capsys):
@@ -86,7 +98,8 @@ def test_a_town_leaves_nothing_behind(town, capsys):
     town.all_reach()
     before = buffers(town)
     samples, faults, made = soak(town, SECONDS, CHANGES, town.all_reach)
-    faults += grown(samples)
+    faults += calm(town) + grown(samples)
+    town.end_talk()
     eventually(f"all packet buffers are back: {before}", lambda: buffers(town) == before)
     found = drops(town)
     faults += unexpected(found)
@@ -119,6 +132,7 @@ def test_what_is_not_given_back_is_noticed(town):
         town.controller.create_port(*(machine(NEAR.guest(C, next(numbers))) for _ in range(5)))
 
     samples, faults, _ = soak(town, SHORT_SECONDS, [neighbors_come_and_go], leak)
+    town.end_talk()
     held = sample(town.hosts[A])
     for each in kept:
         each.close()

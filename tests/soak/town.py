@@ -134,6 +134,11 @@ class Talk(threading.Thread):
     def __init__(self, cloud: Cloud, controller: Controller):
         super().__init__(daemon=True)
         self.ended = threading.Event()
+        self.calm = threading.Event()
+        """Nobody speaks but to one machine that is there."""
+        self.quiet = threading.Event()
+        """Nobody speaks."""
+        self.sent = 0
         self.sockets: list[tuple[str, Machine, socket.socket]] = []
         for each in (*VETH, VIRTIO):
             for guest in each.addresses:
@@ -155,21 +160,32 @@ class Talk(threading.Thread):
         for n in itertools.count():
             if self.ended.is_set():
                 return
-            for ip, each, opened in self.sockets:
+            for ip, each, opened in () if self.quiet.is_set() else self.sockets:
                 peers = [other for other in known if (":" in other) == (":" in ip) and other != ip]
                 to = chance.choice(peers)
-                if each is HERE and ":" not in ip and time.monotonic() % (TALK_SECONDS + PAUSE_SECONDS) < TALK_SECONDS:
+                if self.calm.is_set() or ":" in ip:
+                    pass
+                elif each is HERE and time.monotonic() % (TALK_SECONDS + PAUSE_SECONDS) < TALK_SECONDS:
                     to = chance.choice([to, HIDDEN.ip, *UNKNOWN])
-                elif ":" not in ip and n % 100 == 0:
+                elif n % 100 == 0:
                     to = chance.choice(to_all)
                 with contextlib.suppress(OSError):
                     opened.sendto(bytes(chance.choice(LENGTHS)), (to, PORT))
+                    self.sent += 1
             for opened in select.select(list(by_socket), [], [], 0)[0]:
                 with contextlib.suppress(OSError):
                     while True:
                         opened.recv(2048)
                         self.received[by_socket[opened]] += 1
             time.sleep(0.006)
+
+    @contextlib.contextmanager
+    def silence(self):
+        """Nobody speaks, and what was said before has arrived."""
+        self.quiet.set()
+        time.sleep(1)
+        yield
+        self.quiet.clear()
 
     def end(self) -> None:
         self.ended.set()
