@@ -17,8 +17,8 @@ from test_uplinks import HERE, STATES, SUBNET, Taps, vxlans
 AT_ONCE = 2.0
 """Seconds. A link is looked at ten times in one; the rest is for a machine that others use."""
 
-MESSAGES, MANY = 8, 40_000
-"""Goal states that are under way, and neighbors of each."""
+MANY = 40_000
+"""Neighbors of each goal state."""
 
 
 def ready(networks, switches, *config: str) -> Taps:
@@ -48,28 +48,53 @@ def flows_leave(taps: Taps, lost: int) -> None:
         came.update(frame[50:] for frame in vxlans(taps.wires[left].receive(len(flows), 0.05)))
 
 
-def neighbors(first: int):
-    """A goal state of many neighbors."""
+def neighbors(version: int):
+    """A goal state of many neighbors, whose MAC addresses are those of `version`."""
     state, message = goal.neighbor(SUBNET.guest(B)), goal.v1()
-    for n in range(first, first + MANY):
+    for n in range(MANY):
         one = message.neighbor_states.add()
         one.CopyFrom(state)
         one.configuration.id = f"many-{n}"
-        bytes = n >> 16, n >> 8 & 255, n & 255
-        one.configuration.mac_address = "02:01:00:" + ":".join(f"{byte:02x}" for byte in bytes)
-        one.configuration.fixed_ips[0].ip_address = f"10.{16 + bytes[0]}.{bytes[1]}.{bytes[2]}"
+        one.configuration.mac_address = f"02:{version:02x}:00:00:{n >> 8:02x}:{n & 255:02x}"
+        one.configuration.fixed_ips[0].ip_address = f"10.16.{n >> 8}.{n & 255}"
     return message
+
+
+class Pushes:
+    """Several goal states at a time, each of which undoes what another did and follows its own answer: the control
+    thread always has one to go on to."""
+
+    def __init__(self, switch):
+        self.controller, self.ended = switch.controller, threading.Event()
+        self.answered = [0] * 3
+        self.threads = [threading.Thread(target=self.push, args=(one,)) for one in range(len(self.answered))]
+
+    def push(self, one: int) -> None:
+        message = neighbors(one)
+        while not self.ended.is_set():
+            self.controller.PushNetworkResourceStates(message, timeout=10 * DEADLINE)
+            self.answered[one] += 1
+
+    def __enter__(self) -> Pushes:
+        for thread in self.threads:
+            thread.start()
+        eventually("each is answered", lambda: all(self.answered), 10 * DEADLINE)
+        return self
+
+    def __exit__(self, *_) -> None:
+        failed = [one for one, thread in enumerate(self.threads) if not thread.is_alive()]
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+        assert not failed, f"refused or unanswered: {failed}"
 
 
 def test_while_goal_states_are_applied(networks, switches):
     taps = ready(networks, switches)
-    pushes = [taps.switch.controller.PushNetworkResourceStates.future(neighbors(n * MANY), timeout=10 * DEADLINE) for n in range(MESSAGES)]
-    # The control thread has gone on to those behind the first.
-    eventually("one is answered", lambda: any(push.done() for push in pushes), 10 * DEADLINE)
-    flows_leave(taps, 0)
-    assert not all(push.done() for push in pushes), "they came to an end before"
-    for push in pushes:
-        push.result()
+    with Pushes(taps.switch) as pushes:
+        before = sum(pushes.answered)
+        flows_leave(taps, 0)
+        eventually("others are answered", lambda: sum(pushes.answered) > before, 10 * DEADLINE)
     eventually("all is programmed", lambda: taps.switch.show("pending") == [])
     taps.switch.terminate()
 
