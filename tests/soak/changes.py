@@ -106,6 +106,14 @@ def ports_are_stopped(town: Town) -> None:
         town.hosts[A].execute(f"port start {town.number(which)}")
 
 
+def ports_are_bound_again(town: Town) -> None:
+    """On the host without a template, which would make other devices for them."""
+    for which in (THERE, ROUTED):
+        town.hosts[B].execute(f"port unbind {town.number(which)}")
+        time.sleep(WHILE)
+        town.hosts[B].execute(f"port bind {town.number(which)} {which.id}")
+
+
 def replication_is_off_for_a_moment(town: Town) -> None:
     for switch in town.hosts.values():
         switch.execute("set replicate subnet all off")
@@ -144,6 +152,7 @@ CHANGES = [
     sockets_come_and_go,
     devices_are_attached_and_detached,
     ports_are_stopped,
+    ports_are_bound_again,
     replication_is_off_for_a_moment,
     the_manager_is_away,
     operators_look,

@@ -22,7 +22,7 @@ SLACK = {
 that is plugged in, and connections under way."""
 
 EXPECTED_DROPS = {
-    "port_unbound": "a port was deleted, or has a device and no name yet",
+    "port_unbound": "a port was deleted, or its device has no name for a moment",
     "port_down": "as above, while it is created again",
     "unknown_mac": "a machine was deleted, or is not back yet",
     "unknown_neighbor": "the same, of one that is routed to",

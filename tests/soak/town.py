@@ -96,8 +96,8 @@ class Town:
         self.talk: Talk | None = None
 
     def number(self, which: Machine) -> int:
-        """Of its port on host A."""
-        return [HERE, MOVING, VIRTIO].index(which) + 1
+        """Of its port on its host."""
+        return [each for each in (*VETH, VIRTIO) if each is MOVING or each.host == which.host].index(which) + 1
 
     def device(self, which: Machine) -> str:
         """The switch's end of its veth device."""
