@@ -184,15 +184,24 @@ class Frontend:
         self.offer(TX, slots[0], now=now)
 
     def receive(self) -> list[bytes]:
-        """What has come since. Frames of one buffer each."""
+        """What has come since."""
         return [frame for _, frame in self.receive_with_headers()]
 
     def receive_with_headers(self) -> list[tuple[bytes, bytes]]:
         frames = []
         while self.seen[RX] != self.used(RX):
-            slot, length = struct.unpack_from("<II", self.memory, _USED + 4 + 8 * (self.seen[RX] % SIZE))
-            at = self.buffer(RX, slot)
-            frames.append((self.memory[at : at + self.header], self.memory[at + self.header : at + length]))
-            self.seen[RX] = (self.seen[RX] + 1) % 2**16
-            self.offer(RX, slot)
+            first = self._take()
+            header, parts = first[: self.header], [first[self.header :]]
+            if self.features & MRG_RXBUF:
+                parts += [self._take() for _ in range(int.from_bytes(header[10:12], "little") - 1)]
+            frames.append((header, b"".join(parts)))
         return frames
+
+    def _take(self) -> bytes:
+        """What is in a buffer that has come, which is free again."""
+        slot, length = struct.unpack_from("<II", self.memory, _USED + 4 + 8 * (self.seen[RX] % SIZE))
+        at = self.buffer(RX, slot)
+        taken = self.memory[at : at + length]
+        self.seen[RX] = (self.seen[RX] + 1) % 2**16
+        self.offer(RX, slot)
+        return taken

@@ -480,6 +480,9 @@ def test_dpdks_own_lines_are_json_too(alkaid, tmp_path):
 
 # --- DPDK's telemetry
 
+UDP_OVER_BOTH = 1 << 5 | 1 << 11
+"""DPDK's RTE_ETH_RSS_NONFRAG_IPV4_UDP and RTE_ETH_RSS_NONFRAG_IPV6_UDP: VXLAN has its entropy in the source port."""
+
 
 @pytest.fixture
 def short():
@@ -490,7 +493,8 @@ def short():
 
 def test_dpdks_telemetry_answers(alkaid, short):
     folder = short / "switch"
-    switch = Switch(alkaid, folder, pcap_ports(folder, [Port(), Port(HERE.id, [udp(HERE, THERE)] * 3)]) + ["start"])
+    spread = ["port attach net_null2,no-rx=1", "port config 2 rxq 2", "port attach net_null3,no-rx=1", "port config 3 rxq 1"]
+    switch = Switch(alkaid, folder, pcap_ports(folder, [Port(), Port(HERE.id, [udp(HERE, THERE)] * 3)]) + [*spread, "start"])
     text = switch.config.read_text()
     assert "--no-telemetry" in text
     switch.config.write_text(text.replace("--no-telemetry", ""))
@@ -509,6 +513,9 @@ def test_dpdks_telemetry_answers(alkaid, short):
 
             eventually("the packets are counted", lambda: ask("/ethdev/stats,1")["ipackets"] == 3)
             assert ask("/ethdev/info,0")["name"] == "net_pcap0"
+            # A device with several queues, that can, spreads what it receives over them.
+            assert ask("/ethdev/info,2")["ethdev_rss_hf"] & UDP_OVER_BOTH == UDP_OVER_BOTH
+            assert ask("/ethdev/info,3")["ethdev_rss_hf"] == 0
     finally:
         switch.end()
 

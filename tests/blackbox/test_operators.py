@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -124,6 +125,21 @@ def test_the_check_of_a_good_file_starts_nothing(alkaid, tmp_path):
     done = call(alkaid, "check", tmp_path / "good.conf")
     assert done.returncode == OK and "2 ports" in done.stdout
     assert not (tmp_path / "files" / "tx0.pcap").exists()
+
+
+def test_the_doctor_says_what_is_wrong_with_this_machine(alkaid, tmp_path):
+    file = tmp_path / "switch.conf"
+    file.write_text("port attach net_af_packet0,iface=nowhere\nset vtep 192.0.2.1/24 port 0\n")
+    done = call(alkaid, "doctor", file)
+    assert done.returncode == FAILED and f"for {file}" in done.stdout
+    assert re.search(r"^wrong +port 0: there is no interface nowhere\n +-> ip link show$", done.stdout, re.M), done.stdout
+    done = call(alkaid, "doctor", "--json", file)
+    rows = {row["about"]: row for row in json.loads(done.stdout)}
+    assert done.returncode == FAILED and {"kernel", "dpdk"} <= set(rows)
+    assert rows["kernel"] == {"about": "kernel", "verdict": "ok", "found": os.uname().release, "mend": None}
+    assert rows["port 0"] == {"about": "port 0", "verdict": "wrong", "found": "there is no interface nowhere", "mend": "ip link show"}
+    file.write_text("port attach\n")
+    assert call(alkaid, "doctor", file).returncode == USAGE
 
 
 # --- replay

@@ -13,7 +13,7 @@ import pytest
 
 import goal
 from frames import udp, write_pcap
-from kernel import quiet, run
+from kernel import exchange, quiet, run
 from plan import A, B, Subnet, host_ip, host_mac
 from program import DEADLINE, call, eal, eventually
 from scapy.layers.inet import ICMP, IP, UDP
@@ -244,6 +244,29 @@ def test_a_flood_to_the_host_is_limited_and_the_host_is_found_nevertheless(netwo
     assert switch.counters().drops[0]["host_limited"] == limited
     assert "set host rate off" in switch.execute("show config").splitlines()
     switch.terminate()
+
+
+def test_a_connection_to_the_host_outlasts_a_flood(networks, switches):
+    """Of twenty times what the host gets. More than the device's ring has room for would be lost before the switch sees it."""
+    host = HostSite(networks, switches, "set host rate 1000")
+    host.site.outside.ip(f"address add {host_ip(B)}/24 dev u")
+    ended = threading.Event()
+
+    def flood():
+        while not ended.wait(0.005):
+            host.uplink.send([FLOOD] * 100)
+
+    flooder = threading.Thread(target=flood)
+    flooder.start()
+    try:
+        eventually("most is dropped", lambda: host.switch.counters().drops[0]["host_limited"] > 2000)
+        for client, server in ((B, A), (A, B)):
+            ends = {A: (host.kernel, host_ip(A)), B: (host.site.outside, host_ip(B))}
+            exchange(ends[client], ends[server], 20_000, patience=2 * DEADLINE)
+    finally:
+        ended.set()
+        flooder.join()
+    host.switch.terminate()
 
 
 def test_pings_of_the_host_pass_by_default(networks, switches):

@@ -16,11 +16,11 @@ from urllib.request import urlopen
 import pytest
 
 import goal
-from frames import tcp, udp
+from frames import assert_encapsulated, read_pcap, tcp, udp, vxlan
 from frontend import CSUM, GUEST_CSUM, INDIRECT, INDIRECT_DESC, MRG_RXBUF, NEXT, RX, SIZE, TX, VERSION_1, WRITE, Frontend
-from guests import NET, NETWORK
-from plan import A, Subnet
-from program import environment, eventually
+from guests import NET, NETWORK, THERE
+from plan import A, B, Subnet
+from program import Port, environment, eventually, pcap_ports
 from switch import free_port
 from test_offloads import undone
 from test_restart import kill
@@ -247,6 +247,30 @@ def test_frames_arrive_whatever_they_are_sent_in_and_whatever_is_left_of_their_c
         assert got == ((header + b"\x01\x00")[: other.header], frame), (left, cut, indirect)
     switch.counters().assert_balanced()
     switch.terminate()
+
+
+@pytest.mark.parametrize("indirect", [False, True], ids=["chains", "tables"])
+def test_jumbo_frames_come_and_go(switches, frontends, tmp_path, indirect):
+    """In as many buffers as they need, here and there: from guest to guest, into VXLAN and out of it."""
+    local, into, out_of = (udp(*way, payload=os.urandom(9000 - 28)) for way in ((ONE, TWO), (ONE, THERE), (THERE, ONE)))
+    recording = pcap_ports(tmp_path / "pcap", [Port(frames=[vxlan(out_of, 5, src=B)])])
+    folder = tmp_path / "s"
+    folder.mkdir()
+    vhost = [line for n in (1, 2) for line in (f"port attach net_vhost{n},iface={folder}/{n}", f"port bind {n} {NET.guest(A, n).id}")]
+    mtus = [f"port config {n} mtu {mtu}" for n, mtu in enumerate((9050, 9000, 9000))]
+    switch = switches([recording[0], *vhost, *mtus, *recording[1:]])
+    switch.accept(*NETWORK, *map(goal.port, (ONE, TWO)))
+    one, two = (frontends(folder / str(n)) for n in (1, 2))
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    switch.execute("start")
+    assert eventually("it comes out of VXLAN", one.receive) == [out_of]
+    for frame in (local, into):
+        one.send(frame, cuts=tuple(range(2000, len(frame), 2000)), indirect=indirect)
+    assert eventually("it comes to the other guest", two.receive) == [local]
+    eventually("it leaves in VXLAN", lambda: switch.counters().ports[0]["tx_packets"] == 1)
+    switch.counters().assert_balanced()
+    switch.terminate()
+    assert_encapsulated(read_pcap(tmp_path / "pcap" / "tx0.pcap"), [(into, 5, B)])
 
 
 @pytest.mark.parametrize("halves", [False, True])
