@@ -24,12 +24,16 @@ NEXT, WRITE, INDIRECT = 1, 2, 4
 
 CSUM, GUEST_CSUM, MRG_RXBUF, LOG_ALL, INDIRECT_DESC, VERSION_1 = 1 << 0, 1 << 1, 1 << 15, 1 << 26, 1 << 28, 1 << 32
 """Features (virtio 1.1 section 5.1.3, and 6)."""
+PROTOCOL_FEATURES, REPLY_ACK = 1 << 30, 1 << 3
+"""vhost-user's own, and that of them by which any message may have an answer."""
 
 GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE, SET_LOG_BASE = 1, 2, 3, 5, 6
 SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = 8, 9, 10, 11, 12, 13
+SET_PROTOCOL_FEATURES, SET_VRING_ENABLE = 16, 18
 """Requests."""
 
 _HEADER = struct.Struct("<III")
+_NEED_REPLY = 1 << 3
 _DESCRIPTOR = struct.Struct("<QIHH")
 NET_HEADER, SHORT_NET_HEADER = 12, 10
 """Bytes in front of each frame (virtio 1.1 section 5.1.6), and of one of a device of before that."""
@@ -66,12 +70,12 @@ class Frontend:
 
     # --- what it says
 
-    def say(self, request: int, payload: bytes = b"", files=()) -> None:
-        message = _HEADER.pack(request, 1, len(payload)) + payload
+    def say(self, request: int, payload: bytes = b"", files=(), flags: int = 1) -> None:
+        message = _HEADER.pack(request, flags, len(payload)) + payload
         socket.send_fds(self.socket, [message], list(files))
 
-    def ask(self, request: int, payload: bytes = b"", files=()) -> bytes:
-        self.say(request, payload, files)
+    def ask(self, request: int, payload: bytes = b"", files=(), flags: int = 1) -> bytes:
+        self.say(request, payload, files, flags)
         header = self.socket.recv(_HEADER.size, socket.MSG_WAITALL)
         return self.socket.recv(_HEADER.unpack(header)[2], socket.MSG_WAITALL)
 
@@ -80,6 +84,8 @@ class Frontend:
         assert self.features & ~offered == 0, hex(offered)
         self.say(SET_OWNER)
         self.say(SET_FEATURES, struct.pack("<Q", self.features))
+        if self.features & PROTOCOL_FEATURES:
+            self.say(SET_PROTOCOL_FEATURES, struct.pack("<Q", REPLY_ACK))
         self.map()
         for ring in (RX, TX):
             at = _VIRTUAL + ring * _RING
@@ -88,6 +94,8 @@ class Frontend:
             self.say(SET_VRING_ADDR, struct.pack("<IIQQQQ", ring, 0, at, at + _USED, at + _AVAIL, 0))
             self.say(SET_VRING_CALL, struct.pack("<Q", ring), [self.events[2 * ring]])
             self.say(SET_VRING_KICK, struct.pack("<Q", ring), [self.events[2 * ring + 1]])
+            if self.features & PROTOCOL_FEATURES:
+                self.say(SET_VRING_ENABLE, struct.pack("<II", ring, 1))
         for slot in range(0, SIZE, 2 if self.halves else 1):
             at, half = self.buffer(RX, slot), 500
             if self.halves and slot % 4 == 0:
@@ -97,11 +105,20 @@ class Frontend:
                 self.describe(RX, slot, at, _BUFFER, WRITE)
             self.offer(RX, slot)
 
-    def map(self, parts: int = 1) -> None:
-        """Says where its memory is, in 1, 2 or 3 parts."""
+    def map(self, parts: int = 1, only_read: bool = False) -> int:
+        """Says where its memory is, in 1, 2 or 3 parts; in a file that may be read only if told so. What the switch says to that: 0, or
+        that it is not done; 0 without REPLY_ACK."""
         size = _MEMORY // parts
         regions = [struct.pack("<QQQQ", PHYSICAL + at, size, _VIRTUAL + at, at) for at in range(0, _MEMORY, size)]
-        self.say(SET_MEM_TABLE, struct.pack("<II", parts, 0) + b"".join(regions), [self.file] * parts)
+        table = struct.pack("<II", parts, 0) + b"".join(regions)
+        file = os.open(f"/proc/self/fd/{self.file}", os.O_RDONLY if only_read else os.O_RDWR)
+        try:
+            if self.features & PROTOCOL_FEATURES:
+                return struct.unpack("<Q", self.ask(SET_MEM_TABLE, table, [file] * parts, flags=1 | _NEED_REPLY))[0]
+            self.say(SET_MEM_TABLE, table, [file] * parts)
+            return 0
+        finally:
+            os.close(file)
 
     def log(self, file: int, size: int) -> None:
         """Has the switch log in a file which pages of its memory it writes, a bit each, as before a machine moves to another host."""

@@ -17,7 +17,7 @@ import pytest
 
 import goal
 from frames import assert_encapsulated, read_pcap, tcp, udp, vxlan
-from frontend import CSUM, GUEST_CSUM, INDIRECT, INDIRECT_DESC, MRG_RXBUF, NEXT, RX, SIZE, TX, VERSION_1, WRITE, Frontend
+from frontend import CSUM, GUEST_CSUM, INDIRECT, INDIRECT_DESC, MRG_RXBUF, NEXT, PROTOCOL_FEATURES, RX, SIZE, TX, VERSION_1, WRITE, Frontend
 from guests import NET, NETWORK, THERE
 from plan import A, B, Subnet
 from program import Port, environment, eventually, pcap_ports
@@ -126,9 +126,11 @@ def test_a_socket_has_one_guest(switches, frontends, tmp_path):
         trade(ONE, first, TWO, other, mark)
     second.send(udp(ONE, TWO))
     assert second.used(TX) == 0 and other.receive() == []
-    end(second)
     end(first)
-    eventually("the first is missed", lambda: up(switch) == {2})
+    assert eventually("its successor's frame comes", other.receive) == [udp(ONE, TWO)]
+    trade(ONE, second, TWO, other, 1)
+    end(second)
+    eventually("it is missed", lambda: up(switch) == {2})
     again = frontends(a)
     eventually("its successor is not", lambda: up(switch) == {1, 2})
     trade(ONE, again, TWO, other, 2)
@@ -171,6 +173,25 @@ def test_a_guests_memory_moves_in_the_midst_of_its_traffic(switches, frontends, 
         trade(ONE, guest, TWO, other, mark)
     assert guest.unplug() == [60, 60]
     eventually("its driver is away", lambda: up(switch) == {2})
+    switch.terminate()
+
+
+def test_a_guest_whose_new_memory_cannot_be_mapped_harms_nobody(switches, frontends, tmp_path):
+    """It is told so, and stays without, until it has some that can."""
+    switch, a, b = two_guests(switches, tmp_path)
+    guest, other = frontends(a, features=VERSION_1 | MRG_RXBUF | PROTOCOL_FEATURES), frontends(b)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    trade(ONE, guest, TWO, other, 1)
+    assert guest.map(parts=2, only_read=True) != 0
+    for _ in range(20):
+        guest.send(udp(ONE, TWO))
+        other.send(udp(TWO, ONE))
+        time.sleep(0.01)
+    assert other.receive() == []
+    assert guest.map() == 0
+    assert eventually("what it sent comes", other.receive) == [udp(ONE, TWO)] * 20
+    guest.receive()
+    trade(ONE, guest, TWO, other, 2)
     switch.terminate()
 
 

@@ -10,7 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
@@ -98,6 +101,8 @@ pub(super) struct State {
     pub(super) features: AtomicU64,
     /// The port is started.
     pub(super) started: AtomicBool,
+    /// The socket is being closed.
+    closes: AtomicBool,
     /// Workers may be in a guest's memory without the library.
     direct: bool,
     guests: Mutex<Guests>,
@@ -113,6 +118,8 @@ struct Guests {
 #[derive(Debug)]
 struct Connection {
     guest: c_int,
+    /// It has set up its card, by these features.
+    set_up: Option<u64>,
     /// The library knows its memory.
     has_memory: bool,
     /// The virtqueues that it has enabled.
@@ -177,6 +184,7 @@ fn serve(args: &Args) -> bool {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        self.state.closes.store(true, SeqCst);
         // Without the lock: this takes guests away, by the calls below, and waits for those that run.
         // SAFETY: DPDK runs; the path is terminated. One that is not registered is an error, and no more.
         unsafe { sys::rte_vhost_driver_unregister(self.state.path.as_ptr()) };
@@ -196,6 +204,7 @@ impl State {
             rings: rings.collect(),
             features: AtomicU64::new(0),
             started: AtomicBool::new(false),
+            closes: AtomicBool::new(false),
             // Memory that arrives when it is first used is to be waited for by the library.
             direct: args.flags & sys::ALKAID_VHOST_POSTCOPY == 0,
             guests: Mutex::default(),
@@ -211,31 +220,37 @@ impl State {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A guest has set up its card. False: there is another.
-    fn admit(&self, guest: c_int, features: u64) -> bool {
+    /// A guest has set up its card. It is served, at once or when the one that is has gone.
+    fn admit(&self, guest: c_int, features: u64) {
         let mut guests = self.guests();
-        if guests.served.is_some_and(|served| served != guest) {
-            return false;
-        }
-        guests.served = Some(guest);
-        self.features.store(features, Relaxed);
         if let Some(connection) = guests.of(guest) {
-            for (ring, _) in self
-                .rings
-                .iter()
-                .zip(connection.enabled)
-                .filter(|(_, on)| *on)
-            {
-                ring.give(guest);
-            }
-            self.open(connection);
+            connection.set_up = Some(features);
         }
-        true
+        if guests.served.is_none_or(|served| served == guest) {
+            self.serve(&mut guests, guest);
+        }
     }
 
-    /// Lets workers use the enabled rings without the library, where that can be. `connection` is the one that is served.
-    fn open(&self, connection: &Connection) {
-        if !(self.direct && connection.has_memory) {
+    /// Workers use this guest's memory from now on.
+    fn serve(&self, guests: &mut Guests, guest: c_int) {
+        if let Some(connection) = guests.of(guest) {
+            self.features
+                .store(connection.set_up.unwrap_or_default(), Relaxed);
+            self.give(connection);
+            guests.served = Some(guest);
+        }
+    }
+
+    /// Gives workers the rings that are enabled, while their memory is there, without the library where that can be. `connection`
+    /// is the one that is served.
+    fn give(&self, connection: &Connection) {
+        if !connection.has_memory {
+            return;
+        }
+        let both = self.rings.iter().zip(connection.enabled);
+        both.filter(|(_, enabled)| *enabled)
+            .for_each(|(ring, _)| ring.give(connection.guest));
+        if !self.direct {
             return;
         }
         // SAFETY: the guest is there, and has told of its memory.
@@ -256,12 +271,15 @@ impl State {
     /// handled well, workers have the library do everything.
     fn before(&self, guest: c_int, message: u32) {
         let mut guests = self.guests();
-        if matches!(message, SET_MEM_TABLE | RESET_OWNER)
-            && let Some(connection) = guests.of(guest)
-        {
+        let loses_memory = matches!(message, SET_MEM_TABLE | RESET_OWNER);
+        if let Some(connection) = guests.of(guest).filter(|_| loses_memory) {
             connection.has_memory = false;
         }
         if guests.served == Some(guest) {
+            if loses_memory {
+                // Where the library then does not get at the new one, it leaves the rings as they are.
+                self.rings.iter().for_each(|ring| ring.take());
+            }
             self.wait_at_each(|ring, late| ring.close(late));
         }
     }
@@ -284,14 +302,17 @@ impl State {
             _ => {}
         }
         if is_served {
-            self.open(connection);
+            self.give(connection);
         }
     }
 
-    /// A guest's memory is about to go. Waits until no worker is in it.
+    /// A guest's memory is about to go. Waits until no worker is in it; then another that has set up its card meanwhile is served.
     fn leave(&self, guest: c_int) {
         {
             let mut guests = self.guests();
+            if let Some(connection) = guests.of(guest) {
+                connection.set_up = None;
+            }
             if guests.served != Some(guest) {
                 return;
             }
@@ -300,6 +321,13 @@ impl State {
             self.rings.iter().for_each(|ring| ring.take());
         }
         self.wait_at_each(|ring, late| ring.wait(late));
+        let mut guests = self.guests();
+        let next = guests.connections.iter().find(|it| it.set_up.is_some());
+        // Else this is the thread that handles all guests' messages, and is at none of the next one's.
+        let closes = self.closes.load(SeqCst);
+        if let Some(next) = next.map(|it| it.guest).filter(|_| !closes) {
+            self.serve(&mut guests, next);
+        }
     }
 
     /// Waits for workers at each ring, and tells who waits, once, if that is long.
@@ -334,10 +362,7 @@ impl State {
             *enabled = enable;
         }
         match self.rings.get(ring).filter(|_| is_served) {
-            Some(given) if enable => {
-                given.give(guest);
-                self.open(connection);
-            }
+            Some(_) if enable => self.give(connection),
             Some(taken) => taken.take(),
             None => {}
         }
@@ -390,6 +415,7 @@ unsafe extern "C" fn new_connection(guest: c_int) -> c_int {
     }
     guests.connections.push(Connection {
         guest,
+        set_up: None,
         has_memory: false,
         enabled: [false; _],
     });
@@ -409,7 +435,7 @@ unsafe extern "C" fn destroy_connection(guest: c_int) {
     }
 }
 
-/// A guest has set up its card. Refused, with -1, where there is one already.
+/// A guest has set up its card.
 unsafe extern "C" fn new_device(guest: c_int) -> c_int {
     let Some(state) = state_of(guest) else {
         return -1;
@@ -423,7 +449,8 @@ unsafe extern "C" fn new_device(guest: c_int) -> c_int {
         // SAFETY: as above, and so is the ring.
         unsafe { sys::rte_vhost_enable_guest_notification(guest, ring, 0) };
     }
-    if state.admit(guest, features) { 0 } else { -1 }
+    state.admit(guest, features);
+    0
 }
 
 /// When this returns, the library unmaps the guest's memory.
@@ -473,17 +500,55 @@ mod tests {
 
     static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+    /// Of these guests, whose memory workers are in by the library only.
+    fn state(guests: &[c_int]) -> State {
+        let args = Args::parse("net_vhost0,iface=/run/vm7.sock,postcopy-support=1").unwrap();
+        let state = State::new(&args);
+        let connections = guests.iter().map(|&guest| Connection {
+            guest,
+            set_up: None,
+            has_memory: true,
+            enabled: [true; _],
+        });
+        state.guests().connections.extend(connections);
+        state
+    }
+
+    fn served(state: &State) -> Option<c_int> {
+        state.rings[0].enter().map(|inside| inside.guest())
+    }
+
+    #[test]
+    fn a_guest_that_comes_before_its_predecessor_has_gone_is_served_then() {
+        let state = state(&[3, 4]);
+        state.admit(3, 0);
+        state.admit(4, 7);
+        assert_eq!((served(&state), state.features.load(Relaxed)), (Some(3), 0));
+        state.leave(3);
+        assert_eq!((served(&state), state.features.load(Relaxed)), (Some(4), 7));
+        state.admit(3, 0);
+        state.closes.store(true, SeqCst);
+        state.leave(4);
+        assert_eq!(served(&state), None, "the socket is being closed");
+    }
+
+    #[test]
+    fn nobody_uses_rings_whose_memory_is_being_replaced_until_it_is() {
+        let state = state(&[3]);
+        state.admit(3, 0);
+        state.before(3, SET_MEM_TABLE);
+        assert_eq!(served(&state), None);
+        state.enable(3, 0, true);
+        assert_eq!(served(&state), None, "it was not replaced yet");
+        state.after(3, SET_MEM_TABLE, 0, false);
+        assert_eq!(served(&state), Some(3));
+    }
+
     #[test]
     fn a_guest_that_goes_while_a_worker_stands_still_in_its_memory_is_told_of_by_its_socket() {
         log::log_to(|_, line| SAID.lock().unwrap().push(line.to_owned()));
-        let args = Args::parse("net_vhost0,iface=/run/vm7.sock").unwrap();
-        let state = State::new(&args);
-        state.guests().connections.push(Connection {
-            guest: 3,
-            has_memory: false,
-            enabled: [true; _],
-        });
-        assert!(state.admit(3, 0));
+        let state = state(&[3]);
+        state.admit(3, 0);
         let inside = [0, 1].map(|ring: usize| state.rings[ring].enter());
         std::thread::scope(|scope| {
             let leaving = scope.spawn(|| state.leave(3));
