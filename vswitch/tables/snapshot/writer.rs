@@ -276,7 +276,7 @@ impl Writer {
         self.neighbors_changed = false;
         self.committed += 1;
         let tables = &mut self.neighbors;
-        self.leaving.commit(self.committed, ticket, tables);
+        self.leaving.commit(self.committed, ticket, grown, tables);
         Commit(self.committed)
     }
 
