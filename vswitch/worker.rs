@@ -164,12 +164,6 @@ impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O: Observer<R::Frame>> Worker<R, 
         self.lane.egress.subports_mut().set(port, Some(subport));
     }
 
-    /// Sends what other workers have handed over: before a port or the worker goes, and after those workers stopped
-    /// handing frames over.
-    pub fn drain(&mut self) {
-        while self.lane.egress.send_handed_over(&self.lane.counters) != 0 {}
-    }
-
     /// Takes a port away; its queues are dropped. Not while it polls. Where workers share a tx queue, the one that has
     /// it comes last, and sends what it was handed.
     pub fn remove_port(&mut self, port: PortId) {

@@ -55,13 +55,14 @@ fn a_queue_moves_between_workers_while_packets_come_and_each_leaves_once_in_orde
     let (mut first, mut second) = (&mut first[0], &mut second[0]);
     first.add_queue(queue);
     let (running, taken) = (AtomicBool::new(true), AtomicU32::new(0));
-    let mut moves = 0;
+    let moves = AtomicU32::new(0);
     let mut came = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for n in 0..COUNT {
-                // Neither wire is ever full.
-                while n - taken.load(Relaxed) >= 256 {
+                // Neither wire is ever full, and nobody gets all packets between two moves.
+                let most = || (moves.load(Relaxed) + 1) * (COUNT / 8);
+                while n - taken.load(Relaxed) >= 256 || n >= most() {
                     std::thread::yield_now();
                 }
                 let numbered = MemoryFrame::new(&[&frame[..], &n.to_be_bytes()].concat());
@@ -83,6 +84,8 @@ fn a_queue_moves_between_workers_while_packets_come_and_each_leaves_once_in_orde
         });
         while load.packets() < COUNT.into() {
             running.store(true, Relaxed);
+            // No more than may be under way: what one hands over to the other leaves only when that has its turn.
+            let enough = load.packets() + TURN;
             // The worker polls on a thread of its own; then its queue goes to the other one.
             std::thread::scope(|turn| {
                 turn.spawn(|| {
@@ -90,7 +93,6 @@ fn a_queue_moves_between_workers_while_packets_come_and_each_leaves_once_in_orde
                         first.poll();
                     }
                 });
-                let enough = load.packets() + TURN;
                 while load.packets() < enough.min(COUNT.into()) {
                     std::thread::yield_now();
                 }
@@ -100,11 +102,11 @@ fn a_queue_moves_between_workers_while_packets_come_and_each_leaves_once_in_orde
             assert!(first.take_queue(&load).is_none(), "there is one of it");
             second.add_queue(queue);
             std::mem::swap(&mut first, &mut second);
-            moves += 1;
+            moves.fetch_add(1, Relaxed);
         }
         came = taker.join().unwrap();
     });
-    assert!(moves >= 5, "{moves}");
+    assert!(moves.load(Relaxed) >= 7);
     let numbers = came
         .iter()
         .map(|frame| u32::from_be_bytes(*frame.last_chunk().unwrap()));

@@ -28,12 +28,18 @@ impl<R> Polled<R> {
 }
 
 impl<R: RxQueue, T: TxQueue<Frame = R::Frame>, O> Worker<R, T, O> {
-    /// Gives it an rx queue of a port that it has. What the worker that had the queue handed over leaves before. Not while it
-    /// polls.
-    pub fn add_queue(&mut self, queue: Polled<R>) {
+    /// Sends what other workers have handed over by now, and what they do meanwhile only as far as it comes along: there may be no
+    /// end to it at ports that stay. A pass may find nothing though there is something: behind what another is about to hand over.
+    pub fn drain(&mut self) {
         for _ in 0..HANDOFF_CAPACITY.div_ceil(MAX_BURST) {
             self.lane.egress.send_handed_over(&self.lane.counters);
         }
+    }
+
+    /// Gives it an rx queue of a port that it has. What the worker that had the queue handed over leaves before. Not while it
+    /// polls.
+    pub fn add_queue(&mut self, queue: Polled<R>) {
+        self.drain();
         self.queues.push(queue);
     }
 
