@@ -62,7 +62,7 @@ drop_reasons! {
     SpoofedIp = "spoofed_ip",
     /// ARP or neighbor discovery that speaks for a MAC or an address that the port does not have.
     SpoofedArp = "spoofed_arp",
-    /// A guest played DHCP server or router, or hid what it sent behind IPv6 headers.
+    /// A guest played DHCP server or router, or hid what it sent behind headers of IPv6 or SNAP.
     RogueServer = "rogue_server",
     /// A guest's frame has a VLAN tag, and the port it came from, or would leave by, takes none (RFC 7348 section 6.1), or has a
     /// subport in that VLAN; or two tags, which anti-spoofing does not look behind.

@@ -62,7 +62,7 @@ fn general(
         (Payload::Ipv6, _) => check_ipv6(mac, packet, guard),
         (Payload::Other, ethernet::ARP) => check_arp(mac, packet, guard),
         (Payload::Other, tag) if ethernet::is_tag(tag) => check_tagged(mac, packet, guard),
-        (Payload::Other, _) => Ok(()),
+        (Payload::Other, kind) => check_other(kind, packet),
     }
 }
 
@@ -74,8 +74,15 @@ fn check_tagged(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason
         ethernet::IPV6 => check_ipv6(mac, packet, guard),
         ethernet::ARP => check_arp(mac, packet, guard),
         tag if ethernet::is_tag(tag) => Err(DropReason::VlanTagged),
-        _ => Ok(()),
+        kind => check_other(kind, packet),
     }
+}
+
+/// Some receivers take for IP or ARP what is so in the header of SNAP (IEEE 802.2, RFC 1042), whatever length that says it has. No
+/// guest needs it, and what it says is not looked at.
+fn check_other(kind: u16, packet: &[u8]) -> Result<(), DropReason> {
+    let is_snap = kind < ethernet::LEAST_ETHERTYPE && packet.starts_with(&ethernet::SNAP);
+    (!is_snap).then_some(()).ok_or(DropReason::RogueServer)
 }
 
 fn check_ipv4(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> {
@@ -88,14 +95,21 @@ fn check_ipv4(mac: u64, packet: &[u8], guard: &Guard) -> Result<(), DropReason> 
             // A client does not look which port it comes from (RFC 2131 section 4.1).
             Some((_, DHCP_CLIENT)) => return Err(DropReason::RogueServer),
             // A client that has no address yet.
-            Some((DHCP_CLIENT, DHCP_SERVER)) if source.is_unspecified() => return Ok(()),
+            Some((DHCP_CLIENT, DHCP_SERVER))
+                if source.is_unspecified() && Ipv4Addr::from(ip.dst()).is_broadcast() =>
+            {
+                return Ok(());
+            }
+            // What cannot be told may be a server's.
+            None => return Err(DropReason::RogueServer),
             _ => {}
         },
-        ipv4::ICMP => {
-            if let Some(&(REDIRECT_V4 | ROUTER_ADVERTISEMENT_V4)) = upper.and_then(<[u8]>::first) {
+        ipv4::ICMP => match upper.and_then(<[u8]>::first) {
+            None | Some(&(REDIRECT_V4 | ROUTER_ADVERTISEMENT_V4)) => {
                 return Err(DropReason::RogueServer);
             }
-        }
+            _ => {}
+        },
         _ => {}
     }
     let honest = guard.allows_ipv4(mac, source);

@@ -57,7 +57,8 @@ pub(super) fn take<F: Frame>(
     meta: &Meta,
     reason: DropReason,
 ) -> Result<(), (F, DropReason)> {
-    if reason != DropReason::NotFlooded || asks(&frame, meta) {
+    let for_bridges = Mac::from_word(meta.dst_mac).is_for_bridges();
+    if reason != DropReason::NotFlooded || for_bridges || asks(&frame, meta) {
         return Err((frame, reason));
     }
     let subnet = subnet(edge.guest, frame.head(), meta);
@@ -91,8 +92,8 @@ fn asks<F: Frame>(frame: &F, meta: &Meta) -> bool {
 
 /// The L2 domain of a frame from another host, if it is to be copied there.
 pub(super) fn is_on(tables: &Tables, meta: &Meta) -> bool {
-    let domain = Neighbors::of_mac_key(meta.key).map(|(domain, _)| domain);
-    domain.is_some_and(|domain| {
+    let key = Neighbors::of_mac_key(meta.key).filter(|(_, mac)| !mac.is_for_bridges());
+    key.is_some_and(|(domain, _)| {
         let mut roles = replicated(tables).map(|port| tables.role(port));
         roles.any(|role| matches!(role, Role::Tenant(guest) if guest.gets_copies(domain)))
     })

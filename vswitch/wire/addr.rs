@@ -68,6 +68,13 @@ impl Mac {
         self.0[0] & 1 == 1
     }
 
+    /// True for the addresses `01:80:c2:00:00:0x`, which no bridge passes on: spanning trees, link aggregation, port authentication,
+    /// LLDP (IEEE 802.1Q table 8-1).
+    #[inline]
+    pub const fn is_for_bridges(self) -> bool {
+        matches!(self.0, [0x01, 0x80, 0xc2, 0, 0, 0..16])
+    }
+
     /// True for `00:00:00:00:00:00`, which no station has.
     #[inline]
     pub const fn is_zero(self) -> bool {

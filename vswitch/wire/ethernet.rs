@@ -6,6 +6,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Mac;
 
+/// The least EtherType; what is below is a length (IEEE 802.3).
+pub const LEAST_ETHERTYPE: u16 = 0x600;
+
+/// What the payload then begins with if it has an EtherType after all (IEEE 802.2, SNAP).
+pub const SNAP: [u8; 2] = [0xaa; 2];
+
 /// EtherType of IPv4 (RFC 894).
 pub const IPV4: u16 = 0x0800;
 /// EtherType of ARP (RFC 826).
@@ -85,7 +91,7 @@ impl EthernetHdr {
         Mac::new(self.src)
     }
 
-    /// What the payload is; below 1536 it is an IEEE 802.3 length.
+    /// What the payload is; below [`LEAST_ETHERTYPE`] it is an IEEE 802.3 length.
     #[inline]
     pub const fn ethertype(&self) -> u16 {
         self.ethertype.get()

@@ -354,7 +354,12 @@ fn nobody_is_no_source_but_of_who_has_no_address_yet() {
             udp_from(OWN, NOBODY.into(), (68, 53)),
             wrong,
         ),
-        ("DHCP", udp_from(OWN, NOBODY.into(), (68, 67)), None),
+        (
+            "DHCP to one machine",
+            udp_from(OWN, NOBODY.into(), (68, 67)),
+            wrong,
+        ),
+        ("DHCP", to_all(udp_from(OWN, NOBODY.into(), (68, 67))), None),
         (
             "UDP over IPv6",
             udp_from(OWN, Ipv6Addr::UNSPECIFIED.into(), (5, 6)),
@@ -373,6 +378,24 @@ fn nobody_is_no_source_but_of_who_has_no_address_yet() {
     ] {
         lab.try_it(what, &frame, wrong);
     }
+}
+
+#[test]
+fn what_is_wrapped_in_snap_goes_nowhere() {
+    let (mut lab, subnet) = lab();
+    let rogue = Some(DropReason::RogueServer);
+    let inner = udp_from(OWN, subnet.ip(1).into(), (5, 6));
+    let wrapped = |len: u16, llc: &[u8]| {
+        let [to_from, rest] = [&inner[..12], &inner[12..]];
+        [to_from, &len.to_be_bytes(), llc, rest].concat()
+    };
+    const SNAP: &[u8] = &[0xaa, 0xaa, 3, 0, 0, 0];
+    let len = (SNAP.len() + inner.len() - 12) as u16;
+    for len in [len, 0, 1535] {
+        lab.try_it("SNAP", &wrapped(len, SNAP), rogue);
+    }
+    lab.try_it("an EtherType", &wrapped(1536, SNAP), None);
+    lab.try_it("a spanning tree's", &wrapped(len, &[0x42, 0x42, 3]), None);
 }
 
 #[test]

@@ -99,6 +99,12 @@ impl Lab {
     }
 }
 
+/// The same to the limited broadcast address; its checksums are not looked at.
+fn to_all(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[30..34].fill(255);
+    frame
+}
+
 fn udp_from(mac: [u8; 6], ip: IpAddr, ports: (u16, u16)) -> Vec<u8> {
     let ethernet = PacketBuilder::ethernet2(mac, TO);
     let ip = match ip {

@@ -187,6 +187,20 @@ fn what_is_answered_or_asked_is_not_copied() {
 }
 
 #[test]
+fn what_is_for_bridges_goes_no_further() {
+    let (mut lab, subnet) = lab();
+    let to = |last| [0x01, 0x80, 0xc2, 0, 0, last];
+    for last in [0, 0x0f] {
+        let [here, there] = [1, 9].map(|n| flood(&subnet, n, to(last)));
+        lab.expect_drop(A, &here, DropReason::NotFlooded);
+        lab.expect_drop(UPLINK, &from_peer(7, 0, &there), DropReason::NotFlooded);
+    }
+    let frame = flood(&subnet, 1, to(0x10));
+    lab.inject(A, &frame);
+    assert_eq!(lab.out(B), [frame], "a group like any other");
+}
+
+#[test]
 fn a_subnet_that_has_it_off_floods_nothing_and_gets_nothing_of_others_in_its_vni() {
     let mut lab = Lab::new();
     let (mut on, off) = (Subnet::new(7, 1, 1, 0), Subnet::new(7, 1, 1, 1));
