@@ -78,7 +78,9 @@ def test_the_service_is_watched_and_confined_and_gets_at_the_devices_that_ports_
     (watchdog,) = of("WatchdogSec")
     assert int(watchdog) > 0
     assert of("DevicePolicy") == ["closed"]
-    assert {"char-vfio rw", "char-infiniband_verbs rw", "/dev/net/tun rw", "/dev/vhost-net rw"} == set(of("DeviceAllow"))
+    devices = {"/dev/vfio/vfio", "char-vfio", "char-infiniband_verbs", "/dev/net/tun", "/dev/vhost-net"}
+    assert {f"{device} rw" for device in devices} == set(of("DeviceAllow"))
+    assert of("StartLimitIntervalSec") == ["0"]
 
 
 def test_there_are_manual_pages_for_every_command_and_completions_for_three_shells(files):
