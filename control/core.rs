@@ -47,8 +47,8 @@ pub(crate) use on_demand::{Aged, SETTLE};
 pub(crate) use replicated::{DEFAULT_RATE, Replicated, TooManyNamed};
 pub(crate) use replies::Replies;
 pub(crate) use request::{
-    BindError, CoreHandle, DeviceOf, Goal, Gone, MAX_ROWS, Need, NotApplied, Request, Requests,
-    Show, channel,
+    CoreHandle, DeviceOf, Goal, Gone, MAX_ROWS, Need, NotApplied, NotDone, Request, Requests, Show,
+    channel,
 };
 pub(crate) use rules::PortRules;
 pub(crate) use site::{ETHERNET_MTU, Link, OnLink, Site, Uplink};
@@ -94,7 +94,7 @@ const SPINS: u32 = 64;
 pub(crate) struct Core {
     wanted: Wanted,
     program: Program,
-    /// Workers have not let go of what the last commit replaced.
+    /// Something is to be committed, or workers have not let go of what the last commit replaced.
     unsettled: bool,
     /// Answers that wait for them, and until when. Oldest first.
     late: Vec<(Instant, Answer)>,
@@ -114,10 +114,7 @@ pub(crate) struct Core {
 /// Who is told when a commit is visible.
 enum Answer {
     Applied(Applied, oneshot::Sender<GoalStateOperationReply>),
-    Bound(
-        Result<(), BindError>,
-        oneshot::Sender<Result<(), BindError>>,
-    ),
+    Done(Result<(), NotDone>, oneshot::Sender<Result<(), NotDone>>),
     Audit(Position, oneshot::Sender<(Position, Option<Part>)>),
     Explained(
         PortId,
@@ -168,7 +165,6 @@ impl Core {
     /// Serves requests until all handles are gone. The body of the control thread; do not call it on an
     /// async one.
     pub(crate) fn run(mut self, mut requests: Requests) {
-        self.set_out();
         while let Some(first) = self.next(&mut requests) {
             let begun = Instant::now();
             let mut answers = Vec::new();
@@ -248,14 +244,14 @@ impl Core {
                 let applied = self.begin_goal(source, received, resources);
                 Some(Answer::Applied(applied, reply))
             }
-            Request::Bind { port, id, reply } => Some(Answer::Bound(self.bind(port, &id), reply)),
-            Request::Unbind { port, reply } => Some(Answer::Bound(self.unbind(port), reply)),
+            Request::Bind { port, id, reply } => Some(Answer::Done(self.bind(port, &id), reply)),
+            Request::Unbind { port, reply } => Some(Answer::Done(self.unbind(port), reply)),
             Request::Rules { port, rules, reply } => {
-                Some(Answer::Bound(self.set_rules(port, rules), reply))
+                Some(Answer::Done(self.set_rules(port, rules), reply))
             }
             Request::Replicate { id, rate, reply } => {
                 let said = self.set_replicated(id.as_deref(), rate);
-                Some(Answer::Bound(said.map_err(BindError::from), reply))
+                Some(Answer::Done(said.map_err(NotDone::from), reply))
             }
             Request::Revisions { revisions, reply } => {
                 self.set_revisions(revisions);
@@ -459,11 +455,11 @@ impl Core {
                     }
                 }
             }
-            Answer::Bound(result, reply) => {
+            Answer::Done(result, reply) => {
                 let seen = if visible {
                     Ok(())
                 } else {
-                    Err(BindError::NotSeen)
+                    Err(NotDone::NotSeen)
                 };
                 drop(reply.send(result.and(seen)));
             }

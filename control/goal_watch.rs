@@ -100,7 +100,11 @@ impl Watch {
                 )
             }
             Ok(found) => (found, None),
-            Err(error) => (Vec::new(), Some(error.to_string())),
+            // What was read before counts as such when they can be looked at again.
+            Err(error) => (
+                self.files.keys().cloned().collect(),
+                Some(error.to_string()),
+            ),
         };
         if let Some(trouble) = &trouble
             && self.trouble.as_ref() != Some(trouble)
@@ -112,6 +116,7 @@ impl Watch {
         let mut now = BTreeMap::new();
         for path in found {
             let Some(stamp) = Stamp::of(&path) else {
+                now.extend(self.files.remove_entry(&path));
                 continue;
             };
             let before = self.files.get(&path).filter(|seen| seen.stamp == stamp);
@@ -181,6 +186,12 @@ mod tests {
         fs::create_dir(folder.path().join("g.json")).unwrap();
         let mut watch = Watch::new(folder.path().to_owned());
         assert_eq!(names(watch.look()), ["a.pb", "b.json", "c.json"]);
+        assert!(watch.look().is_empty());
+        // The same when it could not be looked at for a while.
+        let away = folder.path().with_extension("away");
+        fs::rename(folder.path(), &away).unwrap();
+        assert!(watch.look().is_empty());
+        fs::rename(&away, folder.path()).unwrap();
         assert!(watch.look().is_empty());
         write(&folder.path().join("b.json"), "{ }", 60);
         fs::rename(folder.path().join("c.json"), folder.path().join("a.json")).unwrap();

@@ -21,6 +21,7 @@ mod doctor;
 mod explain;
 mod families;
 mod goal_watch;
+mod listener;
 mod northbound;
 mod ondemand;
 mod program;

@@ -2,11 +2,13 @@
 //! `alkaid run`: the daemon, from its configuration to its end.
 
 use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Type};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -28,6 +30,9 @@ use crate::{goal_watch, northbound, ondemand, server};
 
 /// Threads of the gRPC runtime: one decodes a large goal state while the other answers an operator.
 const RPC_THREADS: usize = 2;
+
+/// Connections that wait to be accepted, of an address that is listened at in advance: std's number.
+const BACKLOG: i32 = 128;
 
 /// Runs the switch until it is told to end.
 pub(crate) fn run(settings: Settings) -> Result<bool, Box<dyn Error>> {
@@ -133,10 +138,34 @@ impl Doors {
     }
 }
 
+/// Listens at an address; where no interface has it, as soon as one does. That may be a port of this switch.
 fn listen(address: SocketAddr) -> Result<std::net::TcpListener, String> {
-    std::net::TcpListener::bind(address)
+    let listener = match std::net::TcpListener::bind(address) {
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+            tracing::warn!(
+                "no interface has the address {} yet: nobody can connect there",
+                address.ip()
+            );
+            listen_in_advance(address)
+        }
+        listener => listener,
+    };
+    listener
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|error| format!("the address {address} cannot be listened on: {error}"))
+}
+
+/// By ip(7)'s `IP_FREEBIND`.
+fn listen_in_advance(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Binds what the configuration binds, starts forwarding, and serves controller and operators until a signal or
@@ -193,7 +222,9 @@ async fn serve(
         });
     }
     let resync = Duration::from_secs(switch.settings().resync.into());
-    if !resync.is_zero() && switch.settings().store.is_some() {
+    if !resync.is_zero() && switch.settings().store.is_none() {
+        tracing::warn!("`set resync` has no effect without `set store`");
+    } else if !resync.is_zero() {
         let core = core.clone();
         tokio::spawn(async move {
             tokio::time::sleep(resync).await;

@@ -21,8 +21,8 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Streams per connection; a controller keeps many idle ones open. As many as Alcor's own server allows.
 const MAX_STREAMS: u32 = 10_000;
 
-/// How often an idle connection is checked, so that half-open ones go away.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How often an idle connection is checked, so that half-open ones go away: by HTTP/2, and by TCP until that has begun.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// How long open streams may take to end at shutdown; controllers keep idle ones for ever.
 const LINGER: Duration = Duration::from_secs(1);
@@ -44,7 +44,9 @@ pub(crate) async fn serve(
         .add_routes(routes);
     let server: Pin<Box<dyn Future<Output = _> + Send>> = match keys {
         None => {
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let incoming = TcpIncoming::from(listener)
+                .with_nodelay(Some(true))
+                .with_keepalive(Some(KEEPALIVE));
             Box::pin(server.serve_with_incoming_shutdown(incoming, stopped))
         }
         Some(keys) => {

@@ -11,7 +11,7 @@ use vswitch::tables::snapshot::tables;
 use super::canonical::{Entry, Hash, entries, hash_of_all};
 use super::conflicts::Conflicts;
 use super::part::{Reason, Refused};
-use crate::core::{BindError, Core, Site};
+use crate::core::{Core, NotDone, Site};
 use crate::proto::schema::ResourceType;
 use crate::southbound::decode::{Encoded, Malformed};
 use crate::state::Revisions;
@@ -61,7 +61,7 @@ impl Rehearsal {
         capacity: usize,
         revisions: Revisions,
         bindings: Vec<(PortId, String)>,
-    ) -> Result<Self, BindError> {
+    ) -> Result<Self, NotDone> {
         let (writer, _) = tables(None, capacity); // no worker sends anything anywhere
         let mut core = Core::new(site, writer);
         core.set_revisions(revisions);

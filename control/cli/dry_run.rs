@@ -16,7 +16,7 @@ use crate::audit::canonical::{Hash, hash_of_all};
 use crate::audit::part::Refused;
 use crate::audit::rehearsal::{Difference, Name, Rehearsal, Survey};
 use crate::config::{ConfigErrors, Settings, parse_text};
-use crate::core::BindError;
+use crate::core::NotDone;
 use crate::northbound::api::GoalStatePart;
 use crate::northbound::render::visible;
 use crate::proto::schema::{OperationStatus, ResourceType};
@@ -36,7 +36,7 @@ enum DryRunError {
     #[error("the switch's settings: {}", .0.report())]
     Settings(#[from] ConfigErrors),
     #[error("the switch's settings: {0}")]
-    Bind(#[from] BindError),
+    Bind(#[from] NotDone),
     #[error("a copy of what the switch wants is not equal to it: is it of another version?")]
     Unequal,
     #[error("{0}")]
@@ -90,7 +90,7 @@ fn rehearse(args: &PushArgs) -> Result<Report, DryRunError> {
 }
 
 /// A rehearsal on a switch with these settings. The uplink's MAC is not in them, and decides nothing.
-pub(super) fn rehearsal(settings: &Settings) -> Result<Rehearsal, BindError> {
+pub(super) fn rehearsal(settings: &Settings) -> Result<Rehearsal, NotDone> {
     let Ok(site) = settings.site(|_| Ok::<_, Infallible>((Mac::new([2, 0, 0, 0, 0, 1]), 1500)));
     let capacity = settings.neighbors_capacity as usize;
     Rehearsal::new(site, capacity, settings.revisions, settings.bindings())

@@ -13,6 +13,7 @@ use super::client::Switch;
 use super::{EXIT_OK, EXIT_USAGE, ExplainArgs, Streams, runtime};
 use crate::northbound::api::explain_request::Packet;
 use crate::northbound::api::{Because, ExplainReply, ExplainRequest, ExplainStep};
+use crate::northbound::render::visible;
 
 /// Explains what the arguments name; the exit status.
 pub(super) fn run(args: &ExplainArgs, streams: &mut Streams) -> u8 {
@@ -97,6 +98,7 @@ fn in_words(reply: &ExplainReply) -> String {
     {
         text.push_str(&format!("{stage:<9} {what}\n"));
         for Because { kind, id, revision } in because {
+            let id = visible(id);
             text.push_str(&format!("{:<9} - {kind} {id}, revision {revision}\n", ""));
         }
     }

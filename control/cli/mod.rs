@@ -18,7 +18,7 @@ mod manual;
 mod push;
 mod top;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -267,8 +267,7 @@ pub(crate) struct ExecArgs {
 /// Arguments of `alkaid show`.
 #[derive(Args, Debug)]
 pub(crate) struct ShowArgs {
-    /// What: ports, stats, `port info N|all`, `port stats N|all`, vpcs, subnets, neighbors, routes, drops, pending,
-    /// goal-state, subscriptions, memory, workers, config
+    /// What: ports, drops, health, neighbors, pending, workers, config, and more; `alkaid exec help show` lists all
     #[arg(value_name = "WHAT", required = true)]
     pub(crate) what: Vec<String>,
     /// Print rows as JSON
@@ -391,6 +390,10 @@ impl Client {
             Self::Completions(args) => manual::completions(args.shell, streams),
             Self::Man(args) => manual::pages(&args.folder, streams),
         };
+        if let Some(error) = streams.failed.take() {
+            streams.err(&format!("not all of it could be written: {error}\n"));
+            return ExitCode::from(EXIT_FAILED);
+        }
         ExitCode::from(code)
     }
 }
@@ -416,6 +419,8 @@ fn check(args: &CheckArgs, streams: &mut Streams) -> u8 {
 struct Streams {
     out: Box<dyn Write>,
     err: Box<dyn Write>,
+    /// The first reason for which not all of an answer was written.
+    failed: Option<std::io::Error>,
 }
 
 impl Streams {
@@ -424,15 +429,20 @@ impl Streams {
         Self {
             out: Box::new(std::io::stdout()),
             err: Box::new(std::io::stderr()),
+            failed: None,
         }
     }
 
     /// Writes an answer. A reader that has gone (`alkaid show neighbors | head`) is no error.
     fn out(&mut self, text: &str) {
-        let _ = self
+        let written = self
             .out
             .write_all(text.as_bytes())
             .and_then(|()| self.out.flush());
+        let failed = written
+            .err()
+            .filter(|it| it.kind() != ErrorKind::BrokenPipe);
+        self.failed = self.failed.take().or(failed);
     }
 
     /// Writes what is wrong.

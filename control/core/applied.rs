@@ -172,9 +172,7 @@ fn status_of_refusal(refusal: &Refusal) -> OperationStatus {
     match refusal {
         Refusal::Invalid(_) => OperationStatus::InvalidArg,
         Refusal::Refused(Refused::Late { .. }) => OperationStatus::OutOfOrder,
-        Refusal::Refused(Refused::TooMany(_) | Refused::TooManyRules(_)) => {
-            OperationStatus::Failure
-        }
+        Refusal::Refused(Refused::TooMany(_) | Refused::TooManyIn(..)) => OperationStatus::Failure,
     }
 }
 

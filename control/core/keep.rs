@@ -26,10 +26,16 @@ impl Core {
                  ages,
              }| {
                 let resources = decode::resources(&goal)?;
+                let replaces = ages.is_some();
                 self.wanted.set_revisions(revisions);
                 ages.into_iter()
                     .for_each(|ages| self.wanted.begin_part(ages));
-                self.begin_goal("the store".to_owned(), Instant::now(), resources);
+                let applied = self.begin_goal("the store".to_owned(), Instant::now(), resources);
+                // Of what came from elsewhere that was said at the time.
+                for lost in applied.refused().iter().filter(|_| replaces) {
+                    let (kind, id, (_, reason)) = (lost.kind, &lost.id, &lost.reason);
+                    tracing::error!(kind = kind.as_str_name(), %id, "the store's own words are refused: {reason}");
+                }
                 self.wanted.end_part();
                 self.make_visible(GRACE);
                 self.wanted.sweep();

@@ -45,6 +45,15 @@ impl Asked {
     }
 }
 
+/// Questions about one thing: guests of several subnets may have asked for it.
+#[derive(Clone, Copy, Debug)]
+struct Questions {
+    /// Not answered yet.
+    open: u32,
+    /// When none counts any more.
+    until: Instant,
+}
+
 /// Where an entry is.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
@@ -73,7 +82,7 @@ impl Aged {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct OnDemand {
-    asked: HashMap<Asked, Instant>,
+    asked: HashMap<Asked, Questions>,
     entries: HashMap<NeighborIx, Stage>,
     idle: HashMap<Sought, NeighborIx>,
     /// Neighbors of the goal state that is being applied.
@@ -85,11 +94,17 @@ impl OnDemand {
     /// The controller is about to be asked for these.
     pub(super) fn asking(&mut self, destinations: &[Destination], now: Instant) {
         if self.asked.len() + destinations.len() > MAX_ASKED {
-            self.asked.retain(|_, until| now < *until);
+            self.asked.retain(|_, asked| now < asked.until);
         }
         let room = MAX_ASKED.saturating_sub(self.asked.len());
         for destination in destinations.iter().take(room) {
-            self.asked.insert(Asked::of(destination), now + ANSWER);
+            let before = self.asked.get(&Asked::of(destination));
+            let open = before.filter(|it| now < it.until).map_or(0, |it| it.open);
+            let questions = Questions {
+                open: open.saturating_add(1),
+                until: now + ANSWER,
+            };
+            self.asked.insert(Asked::of(destination), questions);
         }
     }
 
@@ -99,10 +114,18 @@ impl OnDemand {
         for (destination, promised) in closed {
             let asked = Asked::of(destination);
             if !promised {
-                self.asked.remove(&asked);
-            } else if let Some(until) = self.asked.get_mut(&asked) {
-                *until = (*until).min(now + SETTLE);
+                self.close(&asked);
+            } else if let Some(last) = self.asked.get_mut(&asked).filter(|it| it.open == 1) {
+                last.until = last.until.min(now + SETTLE);
             }
+        }
+    }
+
+    /// One question is over.
+    fn close(&mut self, asked: &Asked) {
+        match self.asked.get_mut(asked) {
+            Some(questions) if questions.open > 1 => questions.open -= 1,
+            _ => _ = self.asked.remove(asked),
         }
     }
 
@@ -116,7 +139,7 @@ impl OnDemand {
     }
 
     /// Tells answers from what the controller sent of its own accord, once a goal state is programmed. What has not
-    /// changed since `before` on the state's clock was there already.
+    /// changed since `before` on the state's clock was there already, of its own accord or in answer to another question.
     pub(super) fn tell_apart(
         &mut self,
         wanted: &Wanted,
@@ -124,33 +147,34 @@ impl OnDemand {
         before: u64,
         now: Instant,
     ) {
-        let mut answered = Vec::new();
+        // Each once: one address may come as an L2 and as an L3 neighbor.
+        let mut answered = HashSet::new();
         for ix in std::mem::take(&mut self.told) {
             let Some(slot) = wanted.neighbor(ix) else {
                 continue;
             };
-            let open = answered.len();
+            let mut asked = false;
             if let Some((vpc, domain)) = program.place_of(slot.subnet) {
                 let questions = [Asked::InVpc(vpc, slot.ip), Asked::InDomain(domain, slot.ip)];
                 let is_open = |question: &Asked| {
-                    let until = self.asked.get(question);
-                    until.is_some_and(|until| now < *until)
+                    let asked = self.asked.get(question);
+                    asked.is_some_and(|asked| now < asked.until)
                 };
-                answered.extend(questions.into_iter().filter(is_open));
+                for question in questions.into_iter().filter(is_open) {
+                    asked = true;
+                    answered.insert(question);
+                }
             }
-            let asked = answered.len() > open;
-            if let Some(Stage::Idle(_, sought)) = self.entries.remove(&ix) {
+            let entry = self.entries.remove(&ix);
+            if let Some(Stage::Idle(_, sought)) = entry {
                 self.forget(ix, sought);
                 program.set_idle(wanted, ix, false);
             }
-            if asked && slot.changed > before {
+            if asked && (slot.changed > before || entry.is_some()) {
                 self.entries.insert(ix, Stage::Used(now));
             }
         }
-        // Not before all are looked at: one address may come as an L2 and as an L3 neighbor.
-        answered
-            .iter()
-            .for_each(|question| _ = self.asked.remove(question));
+        answered.iter().for_each(|question| self.close(question));
     }
 
     /// Puts entries back into the workers' tables.

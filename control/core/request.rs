@@ -91,7 +91,7 @@ pub(crate) enum Need {
 
 /// Why what an operator says is not so: that a port is bound or unbound, or what holds there or in a subnet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BindError {
+pub(crate) enum NotDone {
     /// An uplink or the host port.
     #[error("port {0} is no tenant port: it carries the underlay or the host's own traffic")]
     NotTenant(u16),
@@ -173,14 +173,14 @@ pub(crate) enum Request {
         /// The controller's id of it.
         id: String,
         /// Answered when the change is visible to every worker.
-        reply: oneshot::Sender<Result<(), BindError>>,
+        reply: oneshot::Sender<Result<(), NotDone>>,
     },
     /// Takes that back.
     Unbind {
         /// The switch's port.
         port: PortId,
         /// Answered when the change is visible to every worker.
-        reply: oneshot::Sender<Result<(), BindError>>,
+        reply: oneshot::Sender<Result<(), NotDone>>,
     },
     /// Says what holds at a guest's port.
     Rules {
@@ -189,7 +189,7 @@ pub(crate) enum Request {
         /// All of it.
         rules: PortRules,
         /// Answered when the change is visible to every worker.
-        reply: oneshot::Sender<Result<(), BindError>>,
+        reply: oneshot::Sender<Result<(), NotDone>>,
     },
     /// Says of a subnet whether there is replication.
     Replicate {
@@ -198,7 +198,7 @@ pub(crate) enum Request {
         /// See [`Replicated`](super::Replicated).
         rate: Option<u32>,
         /// Answered when the change is visible to every worker.
-        reply: oneshot::Sender<Result<(), BindError>>,
+        reply: oneshot::Sender<Result<(), NotDone>>,
     },
     /// Says what to make of revisions that go back.
     Revisions {
@@ -369,16 +369,12 @@ impl CoreHandle {
     }
 
     /// Binds a port to the controller's id; see [`Request::Bind`].
-    pub(crate) async fn bind(
-        &self,
-        port: PortId,
-        id: String,
-    ) -> Result<Result<(), BindError>, Gone> {
+    pub(crate) async fn bind(&self, port: PortId, id: String) -> Result<Result<(), NotDone>, Gone> {
         self.ask(|reply| Request::Bind { port, id, reply }).await
     }
 
     /// Takes a binding back.
-    pub(crate) async fn unbind(&self, port: PortId) -> Result<Result<(), BindError>, Gone> {
+    pub(crate) async fn unbind(&self, port: PortId) -> Result<Result<(), NotDone>, Gone> {
         self.ask(|reply| Request::Unbind { port, reply }).await
     }
 
@@ -387,7 +383,7 @@ impl CoreHandle {
         &self,
         port: PortId,
         rules: PortRules,
-    ) -> Result<Result<(), BindError>, Gone> {
+    ) -> Result<Result<(), NotDone>, Gone> {
         let request = |reply| Request::Rules { port, rules, reply };
         self.ask(request).await
     }
@@ -397,7 +393,7 @@ impl CoreHandle {
         &self,
         id: Option<String>,
         rate: Option<u32>,
-    ) -> Result<Result<(), BindError>, Gone> {
+    ) -> Result<Result<(), NotDone>, Gone> {
         let request = |reply| Request::Replicate { id, rate, reply };
         self.ask(request).await
     }

@@ -4,7 +4,7 @@
 
 use vswitch::tables::PortId;
 
-use super::{BindError, Core, Site};
+use super::{Core, NotDone, Site};
 use crate::state::Revisions;
 
 /// What holds at one port, whichever of the controller's ports it is.
@@ -31,9 +31,9 @@ impl Site {
 
 impl Core {
     /// Binds a port; visible with the next goal state.
-    pub(crate) fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
+    pub(crate) fn bind(&mut self, port: PortId, id: &str) -> Result<(), NotDone> {
         if !self.program.is_tenant(port) {
-            return Err(BindError::NotTenant(port.get()));
+            return Err(NotDone::NotTenant(port.get()));
         }
         self.wanted.bind(port, id)?;
         self.program.update(&mut self.wanted);
@@ -44,7 +44,7 @@ impl Core {
     ///
     /// # Errors
     /// Nothing is bound to it.
-    pub(super) fn unbind(&mut self, port: PortId) -> Result<(), BindError> {
+    pub(super) fn unbind(&mut self, port: PortId) -> Result<(), NotDone> {
         self.wanted.unbind(port)?;
         self.program.update(&mut self.wanted);
         Ok(())
@@ -59,9 +59,9 @@ impl Core {
     ///
     /// # Errors
     /// No guest can be there.
-    pub(crate) fn set_rules(&mut self, port: PortId, rules: PortRules) -> Result<(), BindError> {
+    pub(crate) fn set_rules(&mut self, port: PortId, rules: PortRules) -> Result<(), NotDone> {
         if !self.program.is_tenant(port) {
-            return Err(BindError::NotTenant(port.get()));
+            return Err(NotDone::NotTenant(port.get()));
         }
         self.program.set_rules(port, rules);
         self.wanted.touch_bound(port);

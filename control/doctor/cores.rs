@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use super::{Finding, Host};
 use crate::config::Settings;
-use crate::switch::numa;
+use crate::switch::numa::{self, Socket};
 
 /// What the kernel says of its CPUs.
 const CPUS: &str = "/sys/devices/system/cpu";
 
 pub(super) fn examine(host: &Host, settings: &Settings) -> Vec<Finding> {
     let online = host.set(format!("{CPUS}/online"));
-    let workers = chosen(settings, &online);
+    let workers = chosen(host, settings);
     let missing = workers.difference(&online).copied().collect();
     if online.is_empty() {
         return Vec::new(); // the kernel does not say
@@ -43,21 +43,30 @@ pub(super) fn examine(host: &Host, settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// The workers' cores: the configured ones, else the last, as the switch chooses them.
-fn chosen(settings: &Settings, online: &BTreeSet<usize>) -> BTreeSet<usize> {
+/// The workers' cores: the configured ones, else the last that a process gets without asking, as the switch chooses them.
+fn chosen(host: &Host, settings: &Settings) -> BTreeSet<usize> {
     let workers = usize::from(settings.workers);
+    let [online, isolated] = ["online", "isolated"].map(|it| host.set(format!("{CPUS}/{it}")));
     match &settings.corelist {
         Some(list) => list.iter().take(workers).map(|&core| core.into()).collect(),
-        None => online.iter().rev().take(workers).copied().collect(),
+        None => {
+            let usable = online.iter().rev().filter(|core| !isolated.contains(core));
+            usable.take(workers).copied().collect()
+        }
     }
 }
 
 /// Pools of packet buffers: one on each NUMA node that has workers.
 pub(super) fn pools(host: &Host, settings: &Settings) -> usize {
-    let workers = chosen(settings, &host.set(format!("{CPUS}/online")));
-    let node = |core| numa::listed(host.names(format!("{CPUS}/cpu{core}")).into_iter());
-    let (_, others) = numa::nodes(workers.into_iter().map(node));
+    let (_, others) = numa::nodes(nodes(host, settings));
     1 + others.len()
+}
+
+/// The NUMA node of each worker's core.
+pub(super) fn nodes<'a>(host: &'a Host, settings: &Settings) -> impl Iterator<Item = Socket> + 'a {
+    let workers = chosen(host, settings);
+    let node = |core| numa::listed(host.names(format!("{CPUS}/cpu{core}")).into_iter());
+    workers.into_iter().map(node)
 }
 
 fn isolation(host: &Host, workers: &BTreeSet<usize>, online: &BTreeSet<usize>) -> Finding {

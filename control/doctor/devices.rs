@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //! What each configured port needs of the machine.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Finding, Host, Verdict};
+use super::{Finding, Host, Verdict, cores};
 use crate::config::Settings;
 
 /// What the kernel says of its PCI devices.
@@ -11,6 +12,9 @@ const PCI: &str = "/sys/bus/pci/devices";
 
 /// Drivers of the kernel that DPDK shares a device with (its guides of mlx4, mlx5 and mana).
 const SHARING: [&str; 3] = ["mlx5_core", "mlx4_core", "mana"];
+
+/// Folders of packaging/alkaid.service.
+const SERVICE_MAKES: [&str; 2] = ["/run/alkaid", "/var/lib/alkaid"];
 
 /// Longest path of a Unix socket: `sun_path` with its NUL has 108 bytes.
 const LONGEST_SOCKET: usize = 107;
@@ -32,6 +36,7 @@ pub(super) fn examine(host: &Host, settings: &Settings) -> Vec<Finding> {
         }));
         if device.is_pci() {
             findings.extend(distance(host, number, device.name));
+            findings.extend(far(host, settings, number, device.name));
         }
     }
     if let Some(Ok(device)) = (settings.vports.as_ref()).map(|it| it.device(0, "id", "name")) {
@@ -41,24 +46,14 @@ pub(super) fn examine(host: &Host, settings: &Settings) -> Vec<Finding> {
             &Device::new(&device),
         ));
     }
-    if settings
-        .ports
-        .iter()
-        .any(|port| Device::new(&port.device).is_pci())
-    {
+    let mut ports = settings.ports.iter();
+    if ports.any(|port| needs_vfio(host, &Device::new(&port.device))) {
         findings.push(iommu(host));
     }
     if let Some(store) = &settings.store {
         let folder = store.parent().filter(|it| !it.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        if !host.has(folder) {
-            let folder = folder.display();
-            findings.push(Finding::wrong(
-                "store",
-                format!("there is no folder {folder}"),
-                format!("install -d -m 700 {folder}"),
-            ));
-        }
+        findings.extend(missing(host, "store".to_owned(), folder, "-m 700 "));
     }
     findings
 }
@@ -128,6 +123,12 @@ fn nic(host: &Host, about: String, address: &str) -> Finding {
     }
 }
 
+/// Whether it is a NIC that its kernel driver does not share with DPDK.
+fn needs_vfio(host: &Host, device: &Device<'_>) -> bool {
+    let driver = host.link(format!("{PCI}/{}/driver", device.name));
+    device.is_pci() && !driver.is_some_and(|driver| SHARING.contains(&driver.as_str()))
+}
+
 /// A NIC's memory accesses cross to another node if the huge pages are not on its own.
 fn distance(host: &Host, number: usize, address: &str) -> Option<Finding> {
     let node = host.number(format!("{PCI}/{address}/numa_node"))?; // -1 where there is one node
@@ -140,6 +141,20 @@ fn distance(host: &Host, number: usize, address: &str) -> Option<Finding> {
             format!("port {number}"),
             format!("{address} is on NUMA node {node}, which has no huge pages"),
             format!("echo 1024 > {pages}/{}/nr_hugepages", sizes[0]),
+        )
+    })
+}
+
+/// Each frame of a NIC whose queues only workers of other nodes poll crosses to them.
+fn far(host: &Host, settings: &Settings, number: usize, address: &str) -> Option<Finding> {
+    let node = host.number(format!("{PCI}/{address}/numa_node"))?;
+    let workers: BTreeSet<u32> = cores::nodes(host, settings).flatten().collect();
+    let all_far = workers.iter().all(|&worker| u64::from(worker) != node);
+    (!workers.is_empty() && all_far).then(|| {
+        Finding::warning(
+            format!("port {number}"),
+            format!("{address} is on NUMA node {node}, and workers are on {workers:?}"),
+            format!("`set corelist`: cores of /sys/devices/system/node/node{node}/cpulist"),
         )
     })
 }
@@ -199,12 +214,17 @@ fn socket(host: &Host, about: String, path: &str) -> Option<Finding> {
     let folder = Path::new(path)
         .parent()
         .filter(|it| !it.as_os_str().is_empty())?;
-    (!host.has(folder)).then(|| {
-        let folder = folder.display();
-        Finding::wrong(
-            about,
-            format!("there is no folder {folder} for the socket"),
-            format!("install -d {folder}"),
-        )
+    missing(host, about, folder, "")
+}
+
+/// A folder that is not there, and what it should be made with.
+fn missing(host: &Host, about: String, folder: &Path, options: &str) -> Option<Finding> {
+    let of_service = SERVICE_MAKES.contains(&folder.to_str()?);
+    let folder_is = folder.display();
+    let mend = format!("install -d {options}{folder_is}");
+    let found = format!("there is no folder {folder_is}");
+    (!host.has(folder)).then(|| match of_service {
+        true => Finding::warning(about, found + ", which the service makes", mend),
+        false => Finding::wrong(about, found, mend),
     })
 }

@@ -51,10 +51,10 @@ fn kernel(host: &Host) -> Finding {
 fn rivals(host: &Host) -> impl Iterator<Item = Finding> {
     let processes = host.names("/proc").into_iter();
     let processes = processes.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
-    // This switch may have that agent's name.
+    // This switch may have that agent's name, and its file another after an upgrade.
     let others = processes.filter(|pid| {
         let program = host.link(format!("/proc/{pid}/exe"));
-        program.is_none_or(|program| program != "alkaid")
+        program.is_none_or(|program| program.trim_end_matches(" (deleted)") != "alkaid")
     });
     let names: Vec<_> = others
         .filter_map(|pid| host.text(format!("/proc/{pid}/comm")))

@@ -84,8 +84,15 @@ impl Machine {
     }
 
     fn examine(&self, config: &str) -> Vec<Finding> {
-        let config = format!("{config}\nset vtep 192.0.2.1/24 port 0");
-        let commands = parse_text("test", &config).unwrap();
+        let cores = match config.contains("set corelist") {
+            true => "",
+            false => "set corelist 3\n",
+        };
+        self.examine_as_is(&format!("{cores}{config}\nset vtep 192.0.2.1/24 port 0"))
+    }
+
+    fn examine_as_is(&self, config: &str) -> Vec<Finding> {
+        let commands = parse_text("test", config).unwrap();
         let settings = Settings::default().with_commands(&commands).unwrap();
         examine(&Host::new(self.0.path()), &settings)
     }
@@ -226,6 +233,15 @@ fn each_thing_that_is_wrong_is_named_with_what_mends_it() {
             "node0/hugepages/hugepages-2048kB/nr_hugepages",
         ),
         (
+            |it| {
+                it.write("/sys/devices/system/cpu/cpu2/node1/cpulist", "2-3");
+                it.write("/sys/devices/system/cpu/cpu3/node1/cpulist", "2-3");
+            },
+            Warning,
+            "on NUMA node 0, and workers are on {1}",
+            "cores of /sys/devices/system/node/node0/cpulist",
+        ),
+        (
             |it| it.remove("/sys/kernel/iommu_groups"),
             Wrong,
             "iommu: off",
@@ -251,14 +267,14 @@ fn each_thing_that_is_wrong_is_named_with_what_mends_it() {
         ),
         (
             |it| it.remove("/run/alkaid"),
-            Wrong,
-            "port 1: there is no folder /run/alkaid",
+            Warning,
+            "port 1: there is no folder /run/alkaid, which the service makes",
             "install -d /run/alkaid",
         ),
         (
             |it| it.remove("/var/lib/alkaid"),
-            Wrong,
-            "store: there is no folder",
+            Warning,
+            "store: there is no folder /var/lib/alkaid, which the service makes",
             "install -d -m 700 /var/lib/alkaid",
         ),
     ];
@@ -324,6 +340,18 @@ fn workers_on_two_nodes_need_packet_buffers_on_both() {
 }
 
 #[test]
+fn a_nic_that_stays_with_its_driver_needs_no_iommu() {
+    let machine = Machine::new();
+    machine.remove("/sys/kernel/iommu_groups");
+    machine.bind("mlx5_core");
+    let findings = machine.examine(CONFIG);
+    assert!(
+        findings.iter().all(|it| it.verdict == Verdict::Ok),
+        "{findings:?}"
+    );
+}
+
+#[test]
 fn a_configuration_without_hardware_needs_neither_iommu_nor_drivers() {
     let machine = Machine::new();
     machine.remove("/sys/kernel/iommu_groups");
@@ -344,6 +372,23 @@ fn a_configuration_without_hardware_needs_neither_iommu_nor_drivers() {
 }
 
 #[test]
+fn without_a_list_workers_are_on_cores_that_are_not_isolated() {
+    let config = "port attach net_null0\nset nbcore 2\nset vtep 192.0.2.1/24 port 0";
+    let findings = Machine::new().examine_as_is(config);
+    let cores = findings.iter().find(|it| it.about == "cores").unwrap();
+    assert_eq!(cores.verdict, Verdict::Warning);
+    assert!(
+        cores.found.starts_with("0,1 of the workers' cores 0,1"),
+        "{}",
+        cores.found
+    );
+    let too_many = config.replace("nbcore 2", "nbcore 3");
+    let findings = Machine::new().examine_as_is(&too_many);
+    let cores = findings.iter().find(|it| it.about == "cores").unwrap();
+    assert_eq!(cores.verdict, Verdict::Wrong, "{}", cores.found);
+}
+
+#[test]
 fn what_may_come_late_is_no_obstacle() {
     let config = "port attach net_tap0\nport attach net_af_packet0,iface=veth9 late";
     let (verdict, found, _) = Machine::new().complaint(config);
@@ -360,10 +405,7 @@ fn a_template_needs_what_its_devices_need() {
         "port attach net_tap0\nset vport template net_vhost{n},iface=/run/guests/{name}.sock";
     let (verdict, found, _) = Machine::new().complaint(config);
     assert_eq!(verdict, Verdict::Wrong);
-    assert_eq!(
-        found,
-        "vport template: there is no folder /run/guests for the socket"
-    );
+    assert_eq!(found, "vport template: there is no folder /run/guests");
 }
 
 #[test]

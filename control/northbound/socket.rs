@@ -4,9 +4,11 @@
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::listener;
 
 /// The socket's name in its folder.
 const NAME: &str = "alkaid.sock";
@@ -59,7 +61,9 @@ impl Socket {
         let folder = path.parent().unwrap_or(Path::new("/"));
         // Two switches that start together look and replace one after the other.
         let lock = File::open(folder).map_err(system)?;
-        lock_folder(&lock).map_err(system)?;
+        if !lock_folder(&lock).map_err(system)? {
+            tracing::warn!(folder = %folder.display(), "somebody keeps the folder of the local socket locked");
+        }
         look(&path)?;
         let listener = listen(folder, &path).map_err(system)?;
         let metadata = fs::symlink_metadata(&path).map_err(system)?;
@@ -88,19 +92,17 @@ impl Drop for Socket {
     }
 }
 
-/// Takes the folder's lock, which closing it gives back.
-fn lock_folder(folder: &File) -> io::Result<()> {
+/// Takes the folder's lock, which closing it gives back. False: another has it for so long that it is no switch that starts, and
+/// anybody may who can read the folder.
+fn lock_folder(folder: &File) -> io::Result<bool> {
     for _ in 0..LOCK_TRIES {
         match folder.try_lock() {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(true),
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
-    Err(io::Error::new(
-        io::ErrorKind::WouldBlock,
-        "its folder is locked by another process",
-    ))
+    Ok(false)
 }
 
 /// Errors if what is at `path` must not be replaced.
@@ -117,14 +119,9 @@ fn look(path: &Path) -> Result<(), SocketError> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::InUse(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        // Its queue of connections is full: somebody is behind it.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(SocketError::InUse(path.to_owned()))
-        }
-        Err(error) => Err(system(error)),
+    match listener::is_there(path).map_err(system)? {
+        true => Err(SocketError::InUse(path.to_owned())),
+        false => Ok(()),
     }
 }
 

@@ -269,8 +269,11 @@ impl<F: Frame> Engine<F> {
     /// A call failed: what it asked for is to be asked for again, later.
     fn ask_again(&mut self, now: Instant, destinations: Vec<Destination>) {
         self.figures.failed_calls += 1;
-        self.not_before = now + self.back_off;
-        self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+        // Calls share a connection, and fail together when it does: that is one failure.
+        if now >= self.not_before {
+            self.not_before = now + self.back_off;
+            self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+        }
         for destination in destinations {
             self.todo.closed.push((destination, false));
             if let Some(waiting) = self.asked_for(&destination) {

@@ -9,9 +9,7 @@ use super::field::{Field, FieldError};
 use crate::proto::schema::router_configuration::{RoutingRule, SubnetRoutingTable};
 use crate::proto::schema::{OperationType, RouterConfiguration, UpdateType};
 use crate::state::resource::{Change, NextHop, RouterUpdate, Rule, RuleKey, SubnetRules};
-
-/// Most subnets of one router: as many as VNIs that this switch can tell apart.
-const MAX_SUBNETS: usize = 1 << 16;
+use crate::state::router::MAX_SUBNETS;
 
 /// Reads a router's configuration; to delete it, only its id counts.
 pub(crate) fn read(

@@ -110,7 +110,7 @@ impl Wanted {
             };
         }
         if value.len() > MAX_SECURITY_RULES {
-            return Err(Refused::TooManyRules(MAX_SECURITY_RULES));
+            return Err(Refused::TooManyIn(MAX_SECURITY_RULES, "rules"));
         }
         said.id = id.to_owned();
         all.insert(id.into(), Revised::new(revision, value, said));

@@ -83,9 +83,9 @@ pub(crate) enum Refused {
     /// There are so many resources of its kind already.
     #[error("no room for more: at most {0} resources of a kind are kept")]
     TooMany(usize),
-    /// There would be so many rules in a security group.
-    #[error("no room for more: a security group has at most {0} rules")]
-    TooManyRules(usize),
+    /// It would have more of something than a goal state may say of it.
+    #[error("no room for more: it has at most {0} {1}")]
+    TooManyIn(usize, &'static str),
 }
 
 /// What to make of a revision that is lower than the one known.

@@ -11,7 +11,7 @@ use super::network::SubnetIx;
 use super::resource::{AllowedPair, Described, Port};
 use super::slots::{Ix, Slot};
 use super::{Refused, Revised, Subject, Wanted};
-use crate::core::{BindError, DeviceOf};
+use crate::core::{DeviceOf, NotDone};
 use crate::proto::schema::PortConfiguration;
 
 /// Number of a port's slot. Not the switch's own number of it: that is a [`PortId`].
@@ -85,14 +85,14 @@ impl Wanted {
     }
 
     /// Says that `port` of the switch is the controller's port `id`. Saying it again changes nothing.
-    pub(crate) fn bind(&mut self, port: PortId, id: &str) -> Result<(), BindError> {
+    pub(crate) fn bind(&mut self, port: PortId, id: &str) -> Result<(), NotDone> {
         if id.is_empty() {
-            return Err(BindError::NoId);
+            return Err(NotDone::NoId);
         }
         if let Some(slot) = self.bound.get(&port).and_then(|&ix| self.ports.get(ix))
             && *slot.id != *id
         {
-            return Err(BindError::PortTaken {
+            return Err(NotDone::PortTaken {
                 port: port.get(),
                 id: slot.id.to_string(),
             });
@@ -100,7 +100,7 @@ impl Wanted {
         let ix = self.ports.intern(id);
         if let Some(slot) = self.ports.get_mut(ix) {
             if let Some(other) = slot.bound.filter(|&other| other != port) {
-                return Err(BindError::IdTaken {
+                return Err(NotDone::IdTaken {
                     port: other.get(),
                     id: id.to_owned(),
                 });
@@ -114,11 +114,11 @@ impl Wanted {
     }
 
     /// Takes a binding back; what the controller said of the port stays.
-    pub(crate) fn unbind(&mut self, port: PortId) -> Result<(), BindError> {
+    pub(crate) fn unbind(&mut self, port: PortId) -> Result<(), NotDone> {
         let ix = self
             .bound
             .remove(&port)
-            .ok_or(BindError::NotBound(port.get()))?;
+            .ok_or(NotDone::NotBound(port.get()))?;
         if let Some(slot) = self.ports.get_mut(ix) {
             slot.bound = None;
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use vswitch::tables::routes::MAX_ROUTES;
 use vswitch::wire::Mac;
 
 use super::network::SubnetIx;
@@ -10,6 +11,9 @@ use super::resource::{RouterUpdate, Rule, RuleKey, SubnetRules};
 use super::slots::{Ix, Slot};
 use super::{Refused, Revised, Subject, Wanted};
 use crate::proto::schema::RouterConfiguration;
+
+/// Most subnets of one router: as many as VNIs that this switch can tell apart.
+pub(crate) const MAX_SUBNETS: usize = 1 << 16;
 
 /// Number of a router's slot.
 pub(crate) type RouterIx = Ix<RouterSlot>;
@@ -97,6 +101,11 @@ impl Wanted {
             return Ok(Subject::Nothing);
         };
         let revision = self.revisions.next(slot.wanted.as_ref(), revision)?;
+        if let (Some(old), Some(update)) = (&slot.wanted, &update)
+            && !update.full
+        {
+            room(&old.value, &update.subnets, |id| self.subnets.find(id))?;
+        }
         let old = slot.wanted.take().map(|old| old.value).unwrap_or_default();
         self.unused.routers.push(ix);
         self.touched.routed.extend(old.subnets.keys());
@@ -175,5 +184,36 @@ impl Wanted {
                 slot.routers.remove(&ix);
             }
         }
+    }
+}
+
+/// Whether a router may have what is to be merged into it: all of it, as one goal state says it (to the store, at last). What is
+/// deleted at the same time makes no room.
+fn room(
+    old: &Router,
+    update: &[SubnetRules],
+    find: impl Fn(&str) -> Option<SubnetIx>,
+) -> Result<(), Refused> {
+    let mut tables: BTreeMap<Option<&str>, (bool, usize)> = BTreeMap::new();
+    for SubnetRules { subnet, rules } in update {
+        let known = match subnet {
+            None => Some(&old.default),
+            Some(id) => find(id).and_then(|ix| old.subnets.get(&ix)),
+        };
+        let is_new = |key: &RuleKey| known.is_none_or(|known| !known.contains_key(key));
+        let added = rules
+            .iter()
+            .filter(|(key, rule)| rule.is_some() && is_new(key));
+        let table = tables.entry(subnet.as_deref());
+        let (_, count) = table.or_insert((known.is_none(), known.map_or(0, Rules::len)));
+        *count += added.count();
+        if *count > MAX_ROUTES {
+            return Err(Refused::TooManyIn(MAX_ROUTES, "rules of a subnet"));
+        }
+    }
+    let more = tables.values().filter(|(is_new, _)| *is_new).count();
+    match old.subnets.len() + more > MAX_SUBNETS {
+        true => Err(Refused::TooManyIn(MAX_SUBNETS, "subnets")),
+        false => Ok(()),
     }
 }

@@ -9,8 +9,13 @@ use std::time::{Duration, Instant};
 use super::journal::{Compaction, Entry, Journal, StoreError};
 use super::{Job, Shared};
 
-/// The journal is replaced when so many bytes were recorded since the last time, and as many as then.
-const WORTHWHILE: u64 = 64 << 20;
+/// The journal is replaced when so many bytes were recorded since the last time, and as many as then. Builds for development do so
+/// much sooner: their tests kill the switch meanwhile.
+const WORTHWHILE: u64 = if cfg!(debug_assertions) {
+    64 << 10
+} else {
+    64 << 20
+};
 
 /// Time between two attempts to write out what could not be recorded.
 const RETRY: Duration = Duration::from_secs(10);
@@ -127,9 +132,12 @@ impl Keeper {
     fn end_compaction(&mut self) {
         if let Some(compaction) = self.compaction.take() {
             let result = self.journal.end_compaction(&compaction);
-            if result.is_ok() && !self.is_sound() {
-                tracing::info!("goal states are kept again");
-                self.shared.unsound.store(false, SeqCst);
+            if result.is_ok() {
+                tracing::debug!("the journal was replaced by {} bytes", self.compacted);
+                if !self.is_sound() {
+                    tracing::info!("goal states are kept again");
+                    self.shared.unsound.store(false, SeqCst);
+                }
             }
             self.report(result);
         }

@@ -105,13 +105,14 @@ impl Store {
         Ok((store, thread))
     }
 
-    /// Keeps a goal state, unless too much waits for the disk.
+    /// Keeps a goal state, unless too much waits for the disk; one may be as large as it likes.
     pub(crate) fn record(&self, entry: Entry) {
         let job = Job::Record(entry);
         if self.is_lost() {
             return;
         }
-        if self.shared.queued.load(SeqCst) + job.bytes() > self.max_queued {
+        let queued = self.shared.queued.load(SeqCst);
+        if queued > 0 && queued + job.bytes() > self.max_queued {
             tracing::error!(
                 "goal states are not kept, and replies say PENDING: {} MiB wait for the disk",
                 self.max_queued >> 20

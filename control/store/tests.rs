@@ -113,6 +113,14 @@ fn a_disk_that_hangs_costs_bounded_memory_and_then_all_is_written_anew() {
 }
 
 #[test]
+fn one_goal_state_may_be_larger_than_what_may_wait() {
+    let lab = Lab::new();
+    lab.store.record(goal(5 * ROOM as usize));
+    assert!(lab.kept().recv().unwrap());
+    assert_eq!(lab.lengths(), [5 * ROOM as usize]);
+}
+
+#[test]
 fn a_compaction_during_which_something_was_lost_replaces_nothing() {
     let lab = Lab::new();
     lab.store.record(goal(100));

@@ -21,7 +21,7 @@ use vswitch::tables::rcu::{Reader, TooManyReaders};
 use vswitch::tables::snapshot::{Registrar, tables};
 
 use crate::config::Settings;
-use crate::core::Core;
+use crate::core::{Core, Site};
 
 pub(crate) use devices::{DeviceError, Devices};
 use numa::Pools;
@@ -103,6 +103,7 @@ impl Switch {
                 return Err(error.into());
             }
         };
+        warn_of_another_mac(&devices, &site);
         let mut core = Core::new(site, writer);
         core.set_revisions(settings.revisions);
         core.reserve_neighbors(settings.neighbors_reserve as usize);
@@ -166,5 +167,19 @@ impl Switch {
             Some(devices) => devices.end(),
             None => tracing::error!("the ports are still in use and do not stop in order"),
         }
+    }
+}
+
+/// The host's kernel answers for the VTEP's address by the MAC of the host port.
+fn warn_of_another_mac(devices: &Devices, site: &Site) {
+    if let (Some(host_port), Some(uplink)) = (site.host_port, site.uplinks.first())
+        && let Ok(mac) = devices.read(host_port, Port::mac)
+        && mac != uplink.mac
+    {
+        tracing::warn!(
+            "the host port has the MAC {mac} and the uplink {}: other hosts are told the former, and a NIC takes frames for the \
+             latter only; have them alike (`mac=` of net_tap)",
+            uplink.mac
+        );
     }
 }

@@ -30,9 +30,23 @@ pub(crate) fn of_device(info: &PortInfo) -> Socket {
 }
 
 /// Packet buffers: a pool on each node that has workers.
-pub(crate) struct Pools {
-    first: (Socket, Mempool),
-    others: Vec<(Socket, Mempool)>,
+pub(crate) struct Pools<P = Mempool> {
+    first: (Socket, P),
+    others: Vec<(Socket, P)>,
+}
+
+impl<P> Pools<P> {
+    /// The pool for what a device receives: that of its node, or the first.
+    pub(crate) fn near(&self, device: Socket) -> &P {
+        let mut all = self.others.iter();
+        let near = all.find(|(node, _)| device.is_some() && *node == device);
+        &near.unwrap_or(&self.first).1
+    }
+
+    /// There is no other than the first.
+    pub(crate) fn is_one(&self) -> bool {
+        self.others.is_empty()
+    }
 }
 
 impl Pools {
@@ -68,18 +82,6 @@ impl Pools {
             first,
             others: others.collect(),
         })
-    }
-
-    /// The pool for what a device receives: that of its node, or the first.
-    pub(crate) fn near(&self, device: Socket) -> &Mempool {
-        let mut all = self.others.iter();
-        let near = all.find(|(node, _)| device.is_some() && *node == device);
-        &near.unwrap_or(&self.first).1
-    }
-
-    /// There is no other than the first.
-    pub(crate) fn is_one(&self) -> bool {
-        self.others.is_empty()
     }
 
     /// An empty frame, if there is a buffer.
@@ -120,6 +122,17 @@ mod tests {
         assert_eq!(pools(&[Some(1), Some(0), Some(1)]), both);
         assert_eq!(pools(&[Some(1), None]), (None, vec![]), "anywhere");
         assert_eq!(pools(&[]), (None, vec![]));
+    }
+
+    #[test]
+    fn a_device_has_the_pool_of_its_node_or_else_the_first() {
+        let pools = Pools {
+            first: (Some(0), "on 0"),
+            others: vec![(Some(1), "on 1"), (Some(2), "on 2")],
+        };
+        let near = |device| *pools.near(device);
+        assert_eq!([0, 1, 2].map(Some).map(near), ["on 0", "on 1", "on 2"]);
+        assert_eq!([None, Some(3)].map(near), ["on 0", "on 0"]);
     }
 
     #[test]

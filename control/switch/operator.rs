@@ -320,19 +320,15 @@ impl Executor for Operator {
             Command::PortRule { ports, rule } => self.rule(ports, rule).await,
             Command::PortBind { port, id } => {
                 block_in_place(|| self.devices.check_operators(port))?;
-                done(self.core.bind(port, id.clone()).await)?;
-                Ok(self
-                    .devices
-                    .note_binding(port, Some(id))
-                    .map(|()| Output::Done)?)
+                let bound = self.core.bind(port, id.clone()).await;
+                self.note_binding(port, Some(id), bound)
+                    .map(|()| Output::Done)
             }
             Command::PortUnbind(port) => {
                 block_in_place(|| self.devices.check_operators(port))?;
-                done(self.core.unbind(port).await)?;
-                Ok(self
-                    .devices
-                    .note_binding(port, None)
-                    .map(|()| Output::Done)?)
+                let unbound = self.core.unbind(port).await;
+                self.note_binding(port, None, unbound)
+                    .map(|()| Output::Done)
             }
             Command::Set(Setting::Promisc { ports, on }) => {
                 self.all_devices(ports, |port| self.devices.set_promiscuous(port, on))
@@ -366,7 +362,12 @@ fn unless_gone<T>(ports: Ports, asked: Result<T, DeviceError>) -> Option<Result<
     }
 }
 
-fn done(result: Result<Result<(), core::BindError>, Gone>) -> Result<(), ExecError> {
+/// Whether it holds, though a worker may not see it yet.
+fn holds(result: &Result<Result<(), core::NotDone>, Gone>) -> bool {
+    matches!(result, Ok(Ok(()) | Err(core::NotDone::NotSeen)))
+}
+
+fn done(result: Result<Result<(), core::NotDone>, Gone>) -> Result<(), ExecError> {
     match result {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(ExecError::Failed(error.to_string())),

@@ -12,7 +12,7 @@ use vswitch::tables::PortId;
 
 use super::{Devices, Switch};
 use crate::config::vport::Template;
-use crate::core::{BindError, Core, CoreHandle, DeviceOf, Gone, PortNews, PortRules};
+use crate::core::{Core, CoreHandle, DeviceOf, Gone, NotDone, PortNews, PortRules};
 use crate::southbound::field::Quote;
 
 /// How long until what failed is tried again: from the first to the longest, twice as long each time.
@@ -222,12 +222,12 @@ impl Vport {
                 }
             }
             (Some(_), Some(port)) if !self.bound => match core.bind(port, id.into()).await? {
-                Ok(()) | Err(BindError::NotSeen) => {
+                Ok(()) | Err(NotDone::NotSeen) => {
                     self.bound = true;
                     tracing::info!("port {} is made for {}", port.get(), Quote(id));
                     Ok(())
                 }
-                Err(BindError::IdTaken { .. }) => {
+                Err(NotDone::IdTaken { .. }) => {
                     self.wanted = None;
                     Ok(())
                 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -15,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
 use super::ServerKeys;
+use crate::server::KEEPALIVE;
 
 /// How long a caller may take to say who it is.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -93,6 +95,9 @@ async fn accept(
 /// Finds out who calls, and whether they may.
 async fn greet(stream: TcpStream, keys: &ServerKeys) -> Result<TlsStream<TcpStream>, Refusal> {
     stream.set_nodelay(true).map_err(Refusal::Handshake)?;
+    SockRef::from(&stream)
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+        .map_err(Refusal::Handshake)?;
     let handshake = TlsAcceptor::from(keys.current()).accept(stream);
     let stream = tokio::time::timeout(HANDSHAKE, handshake)
         .await

@@ -79,9 +79,10 @@ impl Known {
 
     /// `show underlay`.
     pub(crate) fn rows(&self) -> Value {
-        let (now, sides) = (Instant::now(), self.lock());
-        let resolvers = sides.resolvers.iter();
-        let rows = resolvers.flat_map(|(port, resolver)| resolver.rows(*port, now));
+        // Links are looked at under the lock, and many rows take their time.
+        let (now, resolvers) = (Instant::now(), self.lock().resolvers.clone());
+        let rows = resolvers.iter();
+        let rows = rows.flat_map(|(port, resolver)| resolver.rows(*port, now));
         rows.collect()
     }
 
@@ -257,8 +258,12 @@ impl Underlay {
             }
         }
         let is_up = |port| (self.links.iter()).any(|(of, link)| *of == port && link.is_up());
-        let before = self.watch.live().to_vec();
-        if !self.watch.look(now, is_up) {
+        let (before, had_none) = (self.watch.live().to_vec(), self.watch.has_none());
+        let changed = self.watch.look(now, is_up);
+        if self.watch.has_none() && !had_none {
+            tracing::warn!("no uplink has a link: what is for other hosts is lost until one has");
+        }
+        if !changed {
             return;
         }
         self.live.set(self.watch.live());
@@ -266,7 +271,6 @@ impl Underlay {
         let ports = self.uplinks.iter().map(|(uplink, _)| uplink.port);
         self.known.lock().out = ports.filter(|port| self.watch.is_out(*port)).collect();
         if self.watch.has_none() {
-            tracing::warn!("no uplink has a link: what is for other hosts is lost until one has");
             return;
         }
         for (uplink, _) in &self.uplinks {

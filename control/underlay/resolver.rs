@@ -22,6 +22,9 @@ const AGE: Duration = Duration::from_secs(30);
 /// Time between two questions that are not answered: doubled with each, up to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
+/// How long a MAC that replaced another counts whatever else is said (Linux: `locktime`).
+const STEADY: Duration = Duration::from_secs(1);
+
 /// How often a host is asked where it was last, before all are asked where it is (RFC 1122 section 2.3.2.1).
 const UNICAST: u32 = 3;
 
@@ -37,11 +40,13 @@ pub(crate) struct Ask {
     pub at: Option<Mac>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Host {
     mac: Option<Mac>,
     /// When it said so last.
     heard: Option<Instant>,
+    /// When it said another than before.
+    changed: Option<Instant>,
     /// When it is to be asked next.
     due: Instant,
     /// Questions since it said something.
@@ -49,7 +54,7 @@ struct Host {
 }
 
 /// All that is known.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Resolver {
     hosts: HashMap<IpAddr, Host>,
     /// Whom to ask when; each host once.
@@ -62,6 +67,7 @@ impl Resolver {
         let host = Host {
             mac: None,
             heard: None,
+            changed: None,
             due: now,
             unanswered: 0,
         };
@@ -80,8 +86,11 @@ impl Resolver {
     pub(crate) fn heard(&mut self, now: Instant, heard: Heard) -> Option<Mac> {
         let Heard { ip, mac, .. } = heard;
         let host = self.hosts.get_mut(&ip).filter(|_| mac.is_unicast())?;
+        let is_recent = |changed: Instant| now.saturating_duration_since(changed) < STEADY;
         let mac = match (heard.weight, host.mac) {
             (Weight::New, Some(known)) if known != mac => return None,
+            // Two have its address, or one pretends to. Each change is programmed, and they would be at it without end.
+            (_, Some(known)) if known != mac && host.changed.is_some_and(is_recent) => return None,
             (Weight::Silent, known) => known?,
             _ => mac,
         };
@@ -90,7 +99,11 @@ impl Resolver {
         host.heard = Some(now);
         host.unanswered = 0;
         self.due.insert((host.due, ip));
-        (host.mac.replace(mac) != Some(mac)).then_some(mac)
+        let before = host.mac.replace(mac);
+        if before.is_some_and(|before| before != mac) {
+            host.changed = Some(now);
+        }
+        (before != Some(mac)).then_some(mac)
     }
 
     /// The questions to ask now.
@@ -208,6 +221,20 @@ mod tests {
                 "uplink": 3, "address": "192.0.2.2", "mac": "02:00:00:00:00:03", "heard_s": 7, "unanswered": 0,
             })]
         );
+    }
+
+    #[test]
+    fn two_that_say_they_have_one_address_change_nothing_more_than_once_a_second() {
+        let (mut resolver, now) = (Resolver::default(), Instant::now());
+        resolver.want(now, HOST);
+        let mut at = |ms, n| {
+            let now = now + Duration::from_millis(ms);
+            resolver.heard(now, says(HOST, mac(n)))
+        };
+        assert_eq!(at(0, 2), Some(mac(2)));
+        assert_eq!(at(1, 3), Some(mac(3)), "the first that changes");
+        assert_eq!([at(2, 2), at(500, 3), at(1000, 2)], [None; 3]);
+        assert_eq!(at(1001, 2), Some(mac(2)));
     }
 
     #[test]

@@ -394,6 +394,27 @@ def test_a_second_switch_on_the_same_southbound_address_is_refused(alkaid, switc
     switch.terminate()
 
 
+def test_the_southbound_address_may_be_one_that_the_host_gets_later(alkaid, networks, tmp_path):
+    """Such as that of the host port, a device of the switch itself."""
+    host = networks.namespace("h")
+    switch = Switch(alkaid, tmp_path / "switch", ["port attach net_null0,no-rx=1", "set vtep 192.0.2.1/24 port 0"])
+    later = f"192.0.2.77:{switch.southbound}"
+    switch.config.write_text(switch.config.read_text().replace(switch.address, later))
+    switch.command = host.command(*switch.command)
+    (tmp_path / "goal.json").write_text(goal.to_json(goal.v1(*STATES[:2])))
+    push = host.command(alkaid, "push", "--to", later, tmp_path / "goal.json")
+    try:
+        switch.spawn()
+        eventually("the switch serves operators", switch.serves_operators)
+        assert "no interface has the address 192.0.2.77 yet" in switch.log.read_text()
+        assert call(*push).returncode != OK
+        host.ip("address add 192.0.2.77/32 dev lo")
+        done = call(*push)
+        assert done.returncode == OK, done.stderr
+    finally:
+        switch.end()
+
+
 def test_a_switch_that_was_killed_is_no_obstacle_to_the_next(switches, switch, tmp_path):
     switch.process.kill()
     switch.process.wait()

@@ -41,6 +41,7 @@ pub(super) fn streams() -> (Streams, Kept, Kept) {
         Streams {
             out: Box::new(out.clone()),
             err: Box::new(err.clone()),
+            failed: None,
         },
         out,
         err,

@@ -11,6 +11,7 @@ impl Settings {
     /// lowest that is free.
     #[must_use]
     pub(crate) fn with_ports(mut self, ports: Vec<(PortId, PortSettings)>) -> Self {
+        let ports = parents_first(ports);
         let before: Vec<_> = ports.iter().map(|(port, _)| *port).collect();
         let now = |port: PortId| {
             let at = before.iter().position(|it| *it == port);
@@ -37,6 +38,20 @@ impl Settings {
         }
         self
     }
+}
+
+/// A subport may have a lower number than its parent, which was free when it was attached. None can be attached before its parent.
+fn parents_first(ports: Vec<(PortId, PortSettings)>) -> Vec<(PortId, PortSettings)> {
+    let (mut ordered, mut early) = (Vec::with_capacity(ports.len()), Vec::new());
+    for (port, settings) in ports {
+        let parent = settings.subport().map(|subport| subport.parent);
+        match parent.is_none_or(|parent| parent.index() < port.index()) {
+            true => ordered.push((port, settings)),
+            false => early.push((port, settings)),
+        }
+    }
+    ordered.extend(early);
+    ordered
 }
 
 #[cfg(test)]
@@ -68,5 +83,18 @@ mod tests {
              set underlay gateway 192.0.2.254 port 1\n",
         );
         assert_eq!(before.with_ports(left), after);
+    }
+
+    #[test]
+    fn a_subport_with_a_lower_number_than_its_parent_comes_last() {
+        let of = |ports: &str| settings(&format!("{ports}set vtep 192.0.2.1/24 port 0\n"));
+        let before = of(
+            "port attach net_null0\nport attach net_null1\nport attach net_null2\nport attach vlan7@2\n",
+        );
+        let [uplink, _, parent, subport] = [0, 1, 2, 3].map(|n| before.ports[n].clone());
+        let numbered = (0..).filter_map(PortId::new);
+        let now = numbered.zip([uplink, subport, parent]).collect();
+        let after = of("port attach net_null0\nport attach net_null2\nport attach vlan7@1\n");
+        assert_eq!(before.with_ports(now), after);
     }
 }

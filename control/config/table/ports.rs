@@ -70,8 +70,8 @@ pub(super) const ROWS: &[Spec] = &[
         summary: "Adds a device; its port gets the lowest number that is free",
         details: "\
 Examples: `port attach 0000:3b:00.0` (a NIC bound to vfio-pci), `port attach \
-net_vhost0,iface=/run/alkaid/vm1.sock,queues=1` (a virtual machine; `client=1` connects to its socket, `tso=1` lets it leave TCP to \
-be cut), `port attach net_tap0,iface=tap0`, \
+net_vhost0,iface=/run/alkaid/vm1.sock,client=1,queues=1` (a virtual machine; without `client=1` it connects to the switch, and has \
+to do so again after a restart; `tso=1` lets it leave TCP to be cut), `port attach net_tap0,iface=tap0`, \
 `port attach net_af_packet0,iface=veth0`, `port attach net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap`. `port attach vlan101@3` \
 makes a subport: what the guest at port 3 sends with the 802.1Q tag of VLAN 101 loses it and arrives on the new port, and what \
 leaves by that leaves by port 3 with the tag. It is bound, guarded and counted as any port; queues, MTU and promiscuous mode \
@@ -116,8 +116,8 @@ one process, and 511 by vhost-user sockets that guests connect to.",
         when: When::Start,
         summary: "Makes a device for each port that the controller describes",
         details: "\
-For `set vport template net_vhost{n},iface=/run/alkaid/{name}.sock,queues=2` the controller's port `web1` gets the socket \
-/run/alkaid/web1.sock as soon as it is described, unless `port bind` names it, and loses it when it is deleted. Until its \
+For `set vport template net_vhost{n},iface=/run/alkaid/{name}.sock,client=1,queues=2` the controller's port `web1` gets a device for \
+QEMU's socket /run/alkaid/web1.sock as soon as it is described, unless `port bind` names it, and loses it when it is deleted. Until its \
 device is there the port is PENDING, and `show pending` says why; what fails is tried again after a pause that grows to half a \
 minute. `{n}` has to be in the device's name. `{name}` is the id where the controller gives no name. In either, what is no \
 letter, digit, `-`, `_` or `.` becomes `_`; one with a `/`, a control character or a dot in front is refused. After a restart \

@@ -36,7 +36,8 @@ struct Server {
 impl Server {
     async fn start() -> Self {
         let (core, requests) = channel();
-        let world = World::unbound(1 << 18);
+        let mut world = World::unbound(1 << 18);
+        world.core.set_out();
         thread::spawn(move || world.core.run(requests));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -4,11 +4,11 @@
 use std::time::Instant;
 
 use super::goal::*;
-use super::world::{PORT_A, PORT_B, World};
+use super::world::{PORT_A, PORT_B, World, statuses};
 use crate::core::watchdog::GRACE;
-use crate::core::{BindError, Show};
+use crate::core::{NotDone, Show};
 use crate::proto::schema::NeighborType::{L2, L3};
-use crate::proto::schema::OperationStatus::{Pending, Success};
+use crate::proto::schema::OperationStatus::{Failure, Pending, Success};
 use crate::proto::schema::{OperationType, UpdateType};
 use crate::southbound::decode::{self, Encoded};
 
@@ -23,6 +23,29 @@ fn blue() -> World {
         port("port-a", "02:00:00:00:00:0a", &[("blue", "10.7.1.10")]),
     ]);
     world
+}
+
+/// The store would have more to say of it than it is asked for at a restart.
+#[test]
+fn a_router_takes_no_more_subnets_than_one_goal_state_can_name() {
+    let mut world = World::new();
+    let ids: Vec<String> = (0..70_000).map(|n| format!("s{n}")).collect();
+    let mut merge = |ids: &[String]| {
+        let tables = ids.iter().map(|id| (id.as_str(), &[][..]));
+        let router = router("r", UpdateType::Delta, &tables.collect::<Vec<_>>());
+        let reply = world.core.apply("test", &Encoded::from(&v1([router])));
+        statuses(&reply.unwrap())[0]
+    };
+    let taken = merge(&ids[..40_000]);
+    assert_ne!(taken, Failure);
+    assert_eq!(merge(&ids[40_000..]), Failure);
+    assert_eq!(
+        merge(&ids[20_000..60_000]),
+        taken,
+        "half of these are known"
+    );
+    assert_eq!(merge(&ids[60_000..65_537]), Failure);
+    assert_eq!(merge(&ids[60_000..65_536]), taken);
 }
 
 #[test]
@@ -422,14 +445,14 @@ fn a_port_is_pending_until_a_port_of_the_switch_is_bound_to_it() {
 fn bindings_that_contradict_each_other_are_refused() {
     let mut world = World::new();
     let core = &mut world.core;
-    let taken = BindError::PortTaken {
+    let taken = NotDone::PortTaken {
         port: 1,
         id: "port-a".into(),
     };
     assert_eq!(core.bind(PORT_A, "other"), Err(taken));
     assert_eq!(
         core.bind(PORT_B, "port-a"),
-        Err(BindError::PortTaken {
+        Err(NotDone::PortTaken {
             port: 2,
             id: "port-b".into()
         })
@@ -437,17 +460,17 @@ fn bindings_that_contradict_each_other_are_refused() {
     core.unbind(PORT_B).unwrap();
     assert_eq!(
         core.bind(PORT_B, "port-a"),
-        Err(BindError::IdTaken {
+        Err(NotDone::IdTaken {
             port: 1,
             id: "port-a".into()
         })
     );
-    assert_eq!(core.unbind(PORT_B), Err(BindError::NotBound(2)));
+    assert_eq!(core.unbind(PORT_B), Err(NotDone::NotBound(2)));
     assert_eq!(
         core.bind(super::world::UPLINK, "x"),
-        Err(BindError::NotTenant(0))
+        Err(NotDone::NotTenant(0))
     );
-    assert_eq!(core.bind(PORT_B, ""), Err(BindError::NoId));
+    assert_eq!(core.bind(PORT_B, ""), Err(NotDone::NoId));
     assert_eq!(core.bind(PORT_A, "port-a"), Ok(()));
 }
 

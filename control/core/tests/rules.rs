@@ -5,7 +5,7 @@ use vswitch::tables::PortId;
 
 use super::goal::{State, port, subnet, vpc};
 use super::world::{PORT_A, PORT_B, UPLINK, World};
-use crate::core::{BindError, PortRules};
+use crate::core::{NotDone, PortRules};
 
 fn guests() -> [State; 4] {
     [
@@ -77,5 +77,5 @@ fn a_rule_is_the_ports_whoever_is_bound_to_it() {
 fn the_uplink_has_no_guest_to_rule() {
     let mut world = World::new();
     let ruled = world.core.set_rules(UPLINK, anti_spoofing(true));
-    assert_eq!(ruled, Err(BindError::NotTenant(0)));
+    assert_eq!(ruled, Err(NotDone::NotTenant(0)));
 }

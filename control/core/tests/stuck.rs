@@ -19,9 +19,10 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// A control thread, and the readers of two workers.
 fn start() -> (CoreHandle, [Reader<Tables>; 2]) {
-    let world = World::new();
+    let mut world = World::new();
     let readers = ["one", "other"].map(|name| world.registrar.reader(name).unwrap());
     let (handle, requests) = channel();
+    world.core.set_out();
     thread::spawn(move || world.core.run(requests));
     (handle, readers)
 }

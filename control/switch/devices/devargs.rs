@@ -2,14 +2,13 @@
 //! What the switch reads of a device's arguments: DPDK does not say which interface of the kernel's, or which socket, a
 //! device is over.
 
-use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::net::if_::if_nametoindex;
 
 use super::DeviceError;
+use crate::listener;
 
 /// A device and its arguments, as `port attach` takes them: `net_af_packet0,iface=veth0`.
 #[derive(Clone, Copy, Debug)]
@@ -71,10 +70,9 @@ impl<'a> Devargs<'a> {
         let Ok(found) = std::fs::symlink_metadata(path) else {
             return Ok(());
         };
-        let refused = |error: std::io::Error| error.kind() == ErrorKind::ConnectionRefused;
         let why = match found.file_type().is_socket() {
             false => "it is there and is no socket",
-            true if !UnixStream::connect(path).is_err_and(refused) => "somebody listens on it",
+            true if listener::is_there(path).unwrap_or(true) => "somebody listens on it",
             true => {
                 tracing::info!("removing {}: nobody listens on it", path.display());
                 let removed = std::fs::remove_file(path);

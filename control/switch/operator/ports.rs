@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 use vswitch::tables::PortId;
 
-use super::{Operator, done};
+use super::{Operator, done, holds};
 use crate::config::{PortSettings, Ports};
-use crate::core::{self, Gone, PortRules};
+use crate::core::{self, Gone, NotDone, PortRules};
 use crate::northbound::{ExecError, Output};
 use crate::switch::{DeviceError, report};
 
@@ -35,15 +35,31 @@ impl Operator {
         block_in_place(|| self.devices.check_detachable(port))?;
         let settings = block_in_place(|| self.devices.port_settings(port))?;
         if settings.id.is_some() {
-            done(self.core.unbind(port).await)?;
-            block_in_place(|| self.devices.note_binding(port, None))?;
+            let unbound = self.core.unbind(port).await;
+            self.note_binding(port, None, unbound)?;
         }
         if settings.rules != PortRules::default() {
-            done(self.core.set_rules(port, PortRules::default()).await)?;
-            block_in_place(|| self.devices.note_rules(port, PortRules::default()))?;
+            let ruled = self.core.set_rules(port, PortRules::default()).await;
+            if holds(&ruled) {
+                block_in_place(|| self.devices.note_rules(port, PortRules::default()))?;
+            }
+            done(ruled)?;
         }
         block_in_place(|| self.devices.detach(port))?;
         Ok(Output::Done)
+    }
+
+    /// Notes what the control thread was told a port is bound to, if that holds.
+    pub(super) fn note_binding(
+        &self,
+        port: PortId,
+        id: Option<String>,
+        said: Result<Result<(), NotDone>, Gone>,
+    ) -> Result<(), ExecError> {
+        if holds(&said) {
+            block_in_place(|| self.devices.note_binding(port, id))?;
+        }
+        done(said)
     }
 
     /// A port's device, with the MTU that counts.

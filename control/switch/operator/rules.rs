@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use tokio::task::block_in_place;
 
-use super::{Operator, done, unless_gone};
+use super::{Operator, done, holds, unless_gone};
 use crate::config::Ports;
 use crate::config::rule::PortRule;
 use crate::core;
@@ -29,11 +29,11 @@ impl Operator {
             };
             rule.apply(&mut rules);
             let ruled = self.core.set_rules(port, rules).await;
-            if matches!(ruled, Ok(Ok(()) | Err(core::BindError::NotSeen))) {
+            if holds(&ruled) {
                 block_in_place(|| self.devices.note_rules(port, rules))?;
             }
             match ruled {
-                Ok(Err(core::BindError::NotSeen)) => unseen = done(ruled),
+                Ok(Err(core::NotDone::NotSeen)) => unseen = done(ruled),
                 ruled => done(ruled)?,
             }
         }
@@ -47,7 +47,7 @@ impl Operator {
         rate: Option<u32>,
     ) -> Result<Output, ExecError> {
         let said = self.core.set_replicated(subnet.clone(), rate).await;
-        if matches!(said, Ok(Ok(()) | Err(core::BindError::NotSeen))) {
+        if holds(&said) {
             let noted = self.replicated.lock();
             let mut noted = noted.unwrap_or_else(PoisonError::into_inner);
             // As many are named as the core has taken.

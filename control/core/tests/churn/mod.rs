@@ -127,7 +127,9 @@ impl Switch {
             },
         };
         let (core, requests) = channel();
-        thread::spawn(move || Core::new(site, writer).run(requests));
+        let mut program = Core::new(site, writer);
+        program.set_out();
+        thread::spawn(move || program.run(requests));
         Self {
             core,
             rx,

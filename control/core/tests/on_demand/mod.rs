@@ -212,6 +212,30 @@ fn what_the_controller_sends_of_its_own_accord_stays() {
     assert_eq!(lab.is(24), USED);
 }
 
+/// Guests of two subnets asked, and each is answered.
+#[test]
+fn the_answer_to_another_question_for_the_same_is_one_too() {
+    let mut lab = Lab::new();
+    lab.ask(20, 0);
+    lab.ask(20, 0);
+    lab.world.succeed([answer(20)]);
+    let closed = [(lab.destination(20, 0), false)];
+    lab.world.succeed([answer(20)]);
+    // Another was refused, which is not that of whoever asks next.
+    lab.ask(21, 0);
+    lab.ask(21, 0);
+    let refused = [(lab.destination(21, 0), false)];
+    lab.world.core.on_demand.closed(&refused, Instant::now());
+    lab.world.succeed([answer(21)]);
+    lab.world.core.on_demand.closed(&closed, Instant::now());
+    lab.after(60);
+    assert_eq!((lab.is(20), lab.is(21)), (IS_IDLE, IS_IDLE));
+    // All are answered: what comes now is no answer.
+    lab.world.succeed([answer(20)]);
+    lab.after(1000);
+    assert_eq!((lab.is(20), lab.is(21)), (USED, GONE));
+}
+
 #[test]
 fn what_comes_after_the_controller_said_that_it_does_not_know_is_no_answer() {
     let mut lab = Lab::new();

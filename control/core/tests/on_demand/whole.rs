@@ -111,6 +111,7 @@ impl Switch {
         let shared = desk.shared();
         let told = Arc::clone(&shared);
         world.core.on_commit(move || told.tables_changed());
+        world.core.set_out();
         let running = Arc::new(AtomicBool::new(true));
         let until = Arc::clone(&running);
         let threads = vec![
