@@ -142,11 +142,11 @@ bench-control: ## measure a million neighbors by gRPC into a switch that forward
 	@ALKAID=$(TARGET)/release/alkaid $(CARGO) run --quiet $(LOCKED) --release --example bench-control
 	@$(MAKE) --no-print-directory ondemand
 
-.PHONY: bench-metrics
-bench-metrics: ## measure what 1000 scrapes a second cost the packet path; root; reserves huge pages; see benches/metrics
+.PHONY: bench-watching
+bench-watching: ## measure what 1000 scrapes a second, which fail above LIMIT=1 %, and a capture cost the packet path; root; reserves huge pages; see benches/watching
 	@scripts/setup bench
 	@$(CARGO) build $(LOCKED) --release
-	@LIMIT=$${LIMIT:-1} ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/metrics
+	@LIMIT=$${LIMIT:-1} ALKAID=$(TARGET)/release/alkaid $(PYTHON) benches/watching
 
 .PHONY: restart-time
 restart-time: ## measure how long packets stand still when the switch is killed and started again; fails above LIMIT=1 seconds; root

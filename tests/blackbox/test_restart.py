@@ -200,13 +200,14 @@ def test_whenever_it_is_killed_all_that_was_acknowledged_is_there_again(switches
     """SIGKILL at random moments under load. Of the message that was not answered, all or nothing is there."""
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
-    switch = switches(NO_TRAFFIC)
-    there, first, answered = {}, 1, 0
+    switch = switches([*NO_TRAFFIC, "set log debug"])
+    there, first, answered, replaced = {}, 1, 0, 0
     for round in range(KILLS):
         controller = Controller(switch, there, first)
         controller.start()
         time.sleep(chance.uniform(0, 0.08))
         controller.end()
+        replaced += switch.log.read_text().count("the journal was replaced")
         switch.start()
         found = wanted(switch)
         there = next((known for known in (controller.there, controller.after) if wanted_of_all(known) == found), None)
@@ -215,6 +216,7 @@ def test_whenever_it_is_killed_all_that_was_acknowledged_is_there_again(switches
         first = controller.next
         answered += controller.answered
     assert answered >= KILLS, f"{answered} messages were answered, between {KILLS} kills"
+    assert replaced >= KILLS / 10, f"the store's journal was replaced {replaced} times"
 
 
 # --- a controller that sends everything again

@@ -102,7 +102,14 @@ class Cloud:
             end = time.monotonic() + self.patience
             while not self.of(client).ping(to):
                 if time.monotonic() > end:
-                    raise Unreached(f"{client.id} does not reach {to}: {self.drops(client)}")
+                    raise Unreached(f"{client.id} does not reach {to}: {self.drops(client)}\n{self.known(client, server)}")
+
+    def known(self, *ends: Machine | str) -> str:
+        """What the kernels of machines know of their ways, and what their switches drop."""
+        machines = [end for end in self.namespaces if end in {each.id for each in ends if isinstance(each, Machine)} or any(isinstance(each, str) and f" {each}/" in self.namespaces[end].ip("address") for each in ends)]
+        asked = ("address show dev eth0", "neigh", "-6 neigh", "route", "-6 route", "-s link show dev eth0")
+        told = [f"{id}: ip {what}\n{self.namespaces[id].ip(what)}" for id in machines for what in asked]
+        return "\n".join([*told, *(f"host {host}: {switch.show('drops')}" for host, switch in self.hosts.items())])
 
     def deny(self, *ways: tuple[Machine, Machine]) -> None:
         """None gets an answer from the other, though it knows the other's MAC if that is in its own subnet: the switch of either
