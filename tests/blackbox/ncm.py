@@ -19,6 +19,9 @@ from program import DEADLINE
 class Ncm(goalstateprovisioner_pb2_grpc.GoalStateProvisionerServicer):
     """Serves on a loopback address of its own, with `credentials` over TLS. `to` is where the switch takes goal states."""
 
+    accepted = {common_pb2.SUCCESS}
+    """Statuses that it takes for what it pushes."""
+
     def __init__(self, to: str, port: int = 0, ip: str = "127.0.0.9", credentials: grpc.ServerCredentials | None = None):
         self.to = to
         self.guests: dict[tuple[int, str], Guest] = {}
@@ -43,6 +46,13 @@ class Ncm(goalstateprovisioner_pb2_grpc.GoalStateProvisionerServicer):
     def know(self, *guests: Guest) -> None:
         for guest in guests:
             self.guests[guest.subnet.vni, guest.ip] = guest
+
+    def known(self) -> dict[tuple[int, str], Guest]:
+        return self.guests
+
+    def neighbor(self, guest: Guest):
+        """As the host that asks is told of it."""
+        return goal.neighbor(guest)
 
     def end(self) -> None:
         self.may_push.set()
@@ -71,12 +81,12 @@ class Ncm(goalstateprovisioner_pb2_grpc.GoalStateProvisionerServicer):
             self.peers.add(context.peer().removeprefix("ipv4:").rsplit(":", 1)[0])
             self.callers += [name.decode() for name in context.auth_context().get("x509_common_name", [])]
         reply = goalstateprovisioner_pb2.HostRequestReply(format_version=1)
-        found = []
+        found, guests = [], self.known()
         for state in request.state_requests:
             uuid.UUID(state.request_id)
             # As Alcor's: whoever asks is looked up, and then whoever is asked for, who need not be found.
-            source = (state.tunnel_id, state.source_ip) in self.guests
-            wanted = [guest for (_, ip), guest in self.guests.items() if ip == state.destination_ip]
+            source = (state.tunnel_id, state.source_ip) in guests
+            wanted = [guest for (_, ip), guest in guests.items() if ip == state.destination_ip]
             found += [guest for guest in wanted if source]
             status = common_pb2.SUCCESS if source else common_pb2.FAILURE
             reply.operation_statuses.add(request_id=state.request_id, operation_status=status)
@@ -91,6 +101,6 @@ class Ncm(goalstateprovisioner_pb2_grpc.GoalStateProvisionerServicer):
         """One message on a stream of its own, then half-close; back when the stream has ended."""
         with grpc.insecure_channel(self.to) as channel:
             stub = goalstateprovisioner_pb2_grpc.GoalStateProvisionerStub(channel)
-            message = goal.v2(*(goal.neighbor(guest) for guest in guests))
+            message = goal.v2(*map(self.neighbor, guests))
             for reply in stub.PushGoalStatesStream(iter([message]), timeout=DEADLINE):
-                assert all(status.operation_status == common_pb2.SUCCESS for status in reply.operation_statuses)
+                assert {status.operation_status for status in reply.operation_statuses} <= self.accepted

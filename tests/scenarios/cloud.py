@@ -105,10 +105,13 @@ class Cloud:
                     raise Unreached(f"{client.id} does not reach {to}: {self.drops(client)}\n{self.known(client, server)}")
 
     def known(self, *ends: Machine | str) -> str:
-        """What the kernels of machines know of their ways, and what their switches drop."""
-        machines = [end for end in self.namespaces if end in {each.id for each in ends if isinstance(each, Machine)} or any(isinstance(each, str) and f" {each}/" in self.namespaces[end].ip("address") for each in ends)]
+        """What the kernels of machines, or of who has such an address, know of their ways; and what their switches drop."""
+
+        def is_one(id: str, end: Machine | str) -> bool:
+            return end.id == id if isinstance(end, Machine) else f" {end}/" in self.namespaces[id].ip("address")
+
         asked = ("address show dev eth0", "neigh", "-6 neigh", "route", "-6 route", "-s link show dev eth0")
-        told = [f"{id}: ip {what}\n{self.namespaces[id].ip(what)}" for id in machines for what in asked]
+        told = [f"{id}: ip {what}\n{space.ip(what)}" for id, space in self.namespaces.items() if any(is_one(id, end) for end in ends) for what in asked]
         return "\n".join([*told, *(f"host {host}: {switch.show('drops')}" for host, switch in self.hosts.items())])
 
     def deny(self, *ways: tuple[Machine, Machine]) -> None:

@@ -13,12 +13,14 @@ import socket
 import threading
 import time
 
+import goal
+from alcor.schema import common_pb2
 from cloud import Cloud
 from controller import Controller, Machine, machine
 from guests import Forwarder
 from kernel import run
 from ncm import Ncm
-from plan import A, B, C, Subnet
+from plan import A, B, C, Guest, Subnet
 from program import DEADLINE
 from switch import free_port
 
@@ -54,6 +56,26 @@ TALK_SECONDS, PAUSE_SECONDS = 3, 9
 class Patient(Controller):
     accepted = {"SUCCESS", "PENDING"}
     """While devices come and go."""
+
+
+class Manager(Ncm):
+    """Knows all machines, and where they are, as the controller does, whomever that has told of them: a host may take what the
+    controller sends in the midst of a question for the answer, and forget it when nobody needs it."""
+
+    accepted = {common_pb2.SUCCESS, common_pb2.PENDING}
+    """While routers come and go."""
+
+    def __init__(self, controller: Controller, *arguments):
+        self.controller = controller
+        super().__init__(*arguments)
+
+    def known(self) -> dict[tuple[int, str], Guest]:
+        machines = list(self.controller.machines.values())
+        return {(guest.subnet.vni, guest.ip): guest for each in machines for guest in each.addresses}
+
+    def neighbor(self, guest: Guest):
+        of = next(each for each in list(self.controller.machines.values()) if guest in each.addresses)
+        return goal.neighbor(guest, "L2" if guest.subnet in (NEAR, NEAR6) else "L3", host=of.host, id=of.id)
 
 
 class Town:
@@ -104,8 +126,7 @@ class Town:
         return f"{self.networks.tag}g{VETH.index(which)}{which.host}"
 
     def ncm_is_there(self) -> None:
-        self.ncm = Ncm(self.hosts[A].address, self.ncm_port)
-        self.ncm.know(*(each.addresses[0] for each in (HERE, MOVING, VIRTIO, HIDDEN)))
+        self.ncm = Manager(self.controller, self.hosts[A].address, self.ncm_port)
 
     def all_reach(self) -> None:
         """Each way that there is works."""
