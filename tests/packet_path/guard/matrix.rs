@@ -381,24 +381,6 @@ fn nobody_is_no_source_but_of_who_has_no_address_yet() {
 }
 
 #[test]
-fn what_is_wrapped_in_snap_goes_nowhere() {
-    let (mut lab, subnet) = lab();
-    let rogue = Some(DropReason::RogueServer);
-    let inner = udp_from(OWN, subnet.ip(1).into(), (5, 6));
-    let wrapped = |len: u16, llc: &[u8]| {
-        let [to_from, rest] = [&inner[..12], &inner[12..]];
-        [to_from, &len.to_be_bytes(), llc, rest].concat()
-    };
-    const SNAP: &[u8] = &[0xaa, 0xaa, 3, 0, 0, 0];
-    let len = (SNAP.len() + inner.len() - 12) as u16;
-    for len in [len, 0, 1535] {
-        lab.try_it("SNAP", &wrapped(len, SNAP), rogue);
-    }
-    lab.try_it("an EtherType", &wrapped(1536, SNAP), None);
-    lab.try_it("a spanning tree's", &wrapped(len, &[0x42, 0x42, 3]), None);
-}
-
-#[test]
 fn other_protocols_need_the_right_mac_and_unguarded_ports_nothing() {
     let (mut lab, subnet) = lab();
     let mut other = udp_from(OWN, subnet.ip(1).into(), (5, 6));

@@ -58,6 +58,23 @@ fn a_dhcp_server_hides_neither_behind_options_nor_in_fragments() {
 }
 
 #[test]
+fn what_is_wrapped_in_snap_goes_nowhere() {
+    let (mut lab, subnet) = lab();
+    let inner = udp_from(OWN, subnet.ip(1).into(), (5, 6));
+    let wrapped = |len: u16, llc: &[u8]| {
+        let [to_from, rest] = [&inner[..12], &inner[12..]];
+        [to_from, &len.to_be_bytes(), llc, rest].concat()
+    };
+    const SNAP: &[u8] = &[0xaa, 0xaa, 3, 0, 0, 0];
+    let len = (SNAP.len() + inner.len() - 12) as u16;
+    for len in [len, 0, 1535] {
+        lab.try_it("SNAP", &wrapped(len, SNAP), ROGUE);
+    }
+    lab.try_it("an EtherType", &wrapped(1536, SNAP), None);
+    lab.try_it("a spanning tree's", &wrapped(len, &[0x42, 0x42, 3]), None);
+}
+
+#[test]
 fn a_guest_is_no_router() {
     let (mut lab, subnet) = lab();
     // Redirect and router advertisement (RFC 792, RFC 1256).

@@ -16,6 +16,7 @@ mod queue;
 mod ring;
 mod socket;
 mod split;
+mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,7 +33,8 @@ use crate::wire::addr::Mac;
 use args::Args;
 pub(super) use args::names_vhost;
 pub(super) use queue::{VhostRx, VhostTx};
-use socket::{Socket, State};
+use socket::Socket;
+use state::State;
 
 /// Of what it is in the driver's place.
 const DRIVER: &str = "net_vhost";

@@ -6,6 +6,9 @@ mod table;
 mod writer;
 
 #[cfg(test)]
+#[cfg(not(vswitch_loom))]
+mod growth_tests;
+#[cfg(test)]
 #[cfg(vswitch_loom)]
 mod loom_tests;
 #[cfg(test)]
