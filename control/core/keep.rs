@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::request::Goal;
 use super::watchdog::GRACE;
 use super::{Core, PATIENCE};
+use crate::audit::part::Refused;
 use crate::southbound::decode::{self, Encoded};
 use crate::state::parts::{Position, Which};
 use crate::store::{Entry, Journal, Store, StoreError};
@@ -32,9 +33,9 @@ impl Core {
                     .for_each(|ages| self.wanted.begin_part(ages));
                 let applied = self.begin_goal("the store".to_owned(), Instant::now(), resources);
                 // Of what came from elsewhere that was said at the time.
-                for lost in applied.refused().iter().filter(|_| replaces) {
-                    let (kind, id, (_, reason)) = (lost.kind, &lost.id, &lost.reason);
-                    tracing::error!(kind = kind.as_str_name(), %id, "the store's own words are refused: {reason}");
+                let lost = if replaces { applied.refused() } else { Vec::new() };
+                for Refused { kind, id, reason } in lost {
+                    tracing::error!(kind = kind.as_str_name(), %id, "the store's own words are refused: {}", reason.1);
                 }
                 self.wanted.end_part();
                 self.make_visible(GRACE);

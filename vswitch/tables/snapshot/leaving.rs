@@ -46,9 +46,12 @@ impl Leaving {
     /// What is staged leaves with this commit, whose snapshot every reader sees when `ticket` has passed. `grown`: a table is
     /// another with it, and what waited to leave its predecessor has left when that is out of sight.
     pub(super) fn commit(&mut self, commit: u64, ticket: Ticket, grown: bool, tables: &mut All) {
-        let before = [&mut self.waiting, &mut self.queued];
-        for step in before.into_iter().flatten().filter(|_| grown) {
-            step.ticket = ticket;
+        if grown {
+            let before = [&mut self.waiting, &mut self.queued];
+            before
+                .into_iter()
+                .flatten()
+                .for_each(|step| step.ticket = ticket);
         }
         let behind = self.waiting.is_some();
         let step = Some(Step { commit, ticket });
