@@ -18,7 +18,7 @@ SLACK = {
     "threads": 2,
     "files in its folder": 0,
 }
-"""By how much the least of what is held may grow: a burst; what an allocator keeps; what was asked for a moment ago; a guest
+"""By how much the least of what is held may grow: a burst; what an allocator and a store keep; what was asked for a moment ago; a guest
 that is plugged in, and connections under way."""
 
 EXPECTED_DROPS = {
