@@ -22,6 +22,7 @@ mod explain;
 mod families;
 mod goal_watch;
 mod listener;
+mod log;
 mod northbound;
 mod ondemand;
 mod program;
@@ -44,9 +45,7 @@ use clap::Parser;
 
 use cli::agent::{Agent, AgentFlags};
 use cli::{Cli, EXIT_FAILED, EXIT_OK, EXIT_USAGE, Subcommands};
-use config::{Level, LogFormat, Settings};
-use tracing_subscriber::EnvFilter;
-use vswitch::dpdk::Severity;
+use config::Settings;
 
 /// A decoded goal state is many small pieces, which this allocator frees several times faster than the system's. It also asks
 /// the kernel for huge pages, so that look-ups among a million neighbors need no walk through the page tables.
@@ -93,7 +92,7 @@ fn with_settings(
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    log_to_stderr(&settings);
+    log::start(&settings);
     for ignored in flags.iter().flat_map(|flags| flags.ignored()) {
         tracing::warn!("{ignored}");
     }
@@ -104,44 +103,5 @@ fn with_settings(
             tracing::error!("{}: {error}", file.display());
             ExitCode::from(EXIT_FAILED)
         }
-    }
-}
-
-/// Logs to stderr, as much as `set log` says; the variable `RUST_LOG` says it more finely.
-fn log_to_stderr(settings: &Settings) {
-    let level = match settings.log {
-        // Not each frame of each connection: an Alcor controller always starts its agents with -d.
-        Level::Debug => "info,alkaid=debug",
-        level => level.word(),
-    };
-    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    // Whatever is logged otherwise: scripts read these lines.
-    let metrics = if settings.metrics_log { "info" } else { "off" };
-    if let Ok(directive) = format!("{}={metrics}", core::METRICS).parse() {
-        filter = filter.add_directive(directive);
-    }
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match settings.log_format {
-        LogFormat::Text => {
-            let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            log.with_ansi(terminal).init();
-        }
-        LogFormat::Json => {
-            log.json().flatten_event(true).init();
-            vswitch::dpdk::log_to(log_of_dpdk);
-            std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-        }
-    }
-}
-
-/// A line of DPDK's log, as one of ours.
-fn log_of_dpdk(severity: Severity, line: &str) {
-    match severity {
-        Severity::Error => tracing::error!(target: "dpdk", "{line}"),
-        Severity::Warning => tracing::warn!(target: "dpdk", "{line}"),
-        Severity::Info => tracing::info!(target: "dpdk", "{line}"),
-        Severity::Debug => tracing::debug!(target: "dpdk", "{line}"),
     }
 }

@@ -11,7 +11,7 @@ pub(crate) enum Level {
     /// And what happens once: starts, stops, connections.
     #[default]
     Info,
-    /// And each message of the controller.
+    /// And what explains them: streams that broke, the store's work.
     Debug,
     /// Everything.
     Trace,

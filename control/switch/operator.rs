@@ -16,9 +16,10 @@ use vswitch::tables::PortId;
 use super::{DeviceError, Devices, Switch, report};
 use crate::audit::part::Part;
 use crate::capture::{Captures, PortName, Session};
-use crate::config::{Command, PortSettings, Ports, Setting, Settings, Show};
+use crate::config::{Command, Level, PortSettings, Ports, Setting, Settings, Show};
 use crate::core::{self, CoreHandle, Gone, Replicated};
 use crate::explain::{Explanation, Links, Packet};
+use crate::log;
 use crate::northbound::api::SampleReply;
 use crate::northbound::{ExecError, Executor, Output};
 use crate::ondemand::desk as on_demand;
@@ -35,6 +36,8 @@ pub(crate) struct Operator {
     devices: Arc<Devices>,
     core: CoreHandle,
     /// As set last.
+    level: Mutex<Level>,
+    /// Likewise.
     revisions: Mutex<Revisions>,
     /// Likewise.
     replicated: Mutex<Replicated>,
@@ -65,6 +68,7 @@ impl Operator {
     ) -> Self {
         let (settings, devices) = (switch.settings.clone(), Arc::clone(&switch.devices));
         Self {
+            level: Mutex::new(settings.log),
             revisions: Mutex::new(settings.revisions),
             replicated: Mutex::new(settings.replicated.clone()),
             settings,
@@ -224,6 +228,7 @@ impl Operator {
         let settings = Settings {
             start: self.devices.workers().forwarding(),
             work: self.devices.workers().work(),
+            log: *lock(&self.level),
             revisions: *lock(&self.revisions),
             replicated: lock(&self.replicated).clone(),
             ..self.settings.clone()
@@ -332,6 +337,11 @@ impl Executor for Operator {
             }
             Command::Set(Setting::Promisc { ports, on }) => {
                 self.all_devices(ports, |port| self.devices.set_promiscuous(port, on))
+            }
+            Command::Set(Setting::Log(level)) => {
+                log::set_level(level);
+                *lock(&self.level) = level;
+                Ok(Output::Done)
             }
             Command::Set(Setting::Revisions(revisions)) => {
                 let set = self.core.set_revisions(revisions).await;

@@ -38,7 +38,7 @@ pub(super) const ROWS: &[Spec] = &[
         ],
         when: When::Always,
         summary: "Sets how much is logged to stderr",
-        details: "Libraries debug themselves only at `trace`. The environment variable RUST_LOG wins over it at start.",
+        details: "Libraries debug themselves only at `trace`. The environment variable RUST_LOG wins over it at start, and over nothing that is set later.",
         build: make!([Value::Level(level)] => Command::Set(Setting::Log(*level))),
     },
     Spec {
