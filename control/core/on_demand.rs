@@ -48,8 +48,10 @@ impl Asked {
 /// Questions about one thing: guests of several subnets may have asked for it.
 #[derive(Clone, Copy, Debug)]
 struct Questions {
-    /// Not answered yet.
-    open: u32,
+    /// Calls that have not returned.
+    calls: u32,
+    /// Goal states that may still come in answer, whether before their call returns or after.
+    answers: u32,
     /// When none counts any more.
     until: Instant,
 }
@@ -99,9 +101,10 @@ impl OnDemand {
         let room = MAX_ASKED.saturating_sub(self.asked.len());
         for destination in destinations.iter().take(room) {
             let before = self.asked.get(&Asked::of(destination));
-            let open = before.filter(|it| now < it.until).map_or(0, |it| it.open);
+            let before = before.filter(|it| now < it.until);
             let questions = Questions {
-                open: open.saturating_add(1),
+                calls: before.map_or(0, |it| it.calls).saturating_add(1),
+                answers: before.map_or(0, |it| it.answers).saturating_add(1),
                 until: now + ANSWER,
             };
             self.asked.insert(Asked::of(destination), questions);
@@ -112,20 +115,25 @@ impl OnDemand {
     /// and what then comes is no answer.
     pub(super) fn closed(&mut self, closed: &[(Destination, bool)], now: Instant) {
         for (destination, promised) in closed {
-            let asked = Asked::of(destination);
-            if !promised {
-                self.close(&asked);
-            } else if let Some(last) = self.asked.get_mut(&asked).filter(|it| it.open == 1) {
-                last.until = last.until.min(now + SETTLE);
-            }
+            self.change(&Asked::of(destination), |questions| {
+                questions.calls = questions.calls.saturating_sub(1);
+                if !promised {
+                    questions.answers = questions.answers.saturating_sub(1);
+                }
+                if questions.calls == 0 {
+                    questions.until = questions.until.min(now + SETTLE);
+                }
+            });
         }
     }
 
-    /// One question is over.
-    fn close(&mut self, asked: &Asked) {
-        match self.asked.get_mut(asked) {
-            Some(questions) if questions.open > 1 => questions.open -= 1,
-            _ => _ = self.asked.remove(asked),
+    /// Changes what is known of questions, and forgets them when they are over.
+    fn change(&mut self, asked: &Asked, change: impl FnOnce(&mut Questions)) {
+        if let Some(questions) = self.asked.get_mut(asked) {
+            change(questions);
+            if (questions.calls, questions.answers) == (0, 0) {
+                self.asked.remove(asked);
+            }
         }
     }
 
@@ -158,7 +166,7 @@ impl OnDemand {
                 let questions = [Asked::InVpc(vpc, slot.ip), Asked::InDomain(domain, slot.ip)];
                 let is_open = |question: &Asked| {
                     let asked = self.asked.get(question);
-                    asked.is_some_and(|asked| now < asked.until)
+                    asked.is_some_and(|asked| asked.answers > 0 && now < asked.until)
                 };
                 for question in questions.into_iter().filter(is_open) {
                     asked = true;
@@ -174,7 +182,9 @@ impl OnDemand {
                 self.entries.insert(ix, Stage::Used(now));
             }
         }
-        answered.iter().for_each(|question| self.close(question));
+        for question in answered {
+            self.change(&question, |it| it.answers = it.answers.saturating_sub(1));
+        }
     }
 
     /// Puts entries back into the workers' tables.

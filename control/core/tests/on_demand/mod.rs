@@ -236,6 +236,33 @@ fn the_answer_to_another_question_for_the_same_is_one_too() {
     assert_eq!((lab.is(20), lab.is(21)), (USED, GONE));
 }
 
+/// As many answers as questions, in whichever order calls return and goal states come.
+#[test]
+fn calls_that_return_end_their_own_question_and_no_other() {
+    let mut lab = Lab::new();
+    let close = |lab: &mut Lab, n| {
+        let (closed, ago) = ([(lab.destination(n, 0), true)], Duration::from_secs(5));
+        lab.world
+            .core
+            .on_demand
+            .closed(&closed, Instant::now() - ago);
+    };
+    for n in [20, 21] {
+        lab.ask(n, 0);
+        lab.ask(n, 0);
+    }
+    // One returns between two answers.
+    lab.world.succeed([answer(20)]);
+    close(&mut lab, 20);
+    lab.world.succeed([answer(20)]);
+    // Both return, and what they promised does not come.
+    close(&mut lab, 21);
+    close(&mut lab, 21);
+    lab.world.succeed([answer(21)]);
+    lab.after(60);
+    assert_eq!((lab.is(20), lab.is(21)), (IS_IDLE, USED));
+}
+
 #[test]
 fn what_comes_after_the_controller_said_that_it_does_not_know_is_no_answer() {
     let mut lab = Lab::new();

@@ -2,9 +2,11 @@
 //! The whole way: a worker, the thread that asks, gRPC to a controller in this process, its push, and back. Checks that
 //! nothing is lost, and prints how long it takes; `make ondemand` lets it run for longer.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -276,37 +278,48 @@ async fn time_first_packets(core: usize) {
     let (switch, ncm) = Switch::start(true, core).await;
     let count = (requests() / 100).clamp(20, 2_000);
     let switch = tokio::task::spawn_blocking(move || {
-        let ours = Mutex::new(Vec::new());
-        for quiet in [false, true] {
+        let mut sent = 0_u32;
+        for (quiet, awake) in [(false, false), (true, false), (true, true)] {
             let count = if quiet { count.min(200) } else { count };
-            for n in 0..count {
+            let awake = awake.then(keep_awake);
+            if let Some(None) = awake {
+                continue; // only root may
+            }
+            let mut times = Vec::new();
+            for _ in 0..count {
                 if quiet {
                     thread::sleep(Duration::from_millis(30)); // the thread sleeps for longer then
                 }
-                let ip = Ipv4Addr::from(0x0a07_8000 + n as u32 + u32::from(quiet) * 0x1000);
-                ours.lock().unwrap().push((quiet, time(&switch, &ncm, ip)));
+                times.push(time(&switch, &ncm, Ipv4Addr::from(0x0a07_8000 + sent)));
+                sent += 1;
             }
+            times.sort();
+            let percentile = |p: usize| times[times.len() * p / 100].as_micros();
+            println!(
+                "on-demand: first_packets={count} after_a_pause={quiet} processor_kept_awake={} overhead_p50_us={} overhead_p99_us={}",
+                awake.is_some(),
+                percentile(50),
+                percentile(99)
+            );
         }
         let totals = switch.settled("all are through");
         let forwarded: u64 = totals.iter().map(|at| at.forwarded).sum();
-        let times = ours.into_inner().unwrap();
-        assert_eq!(forwarded, times.len() as u64);
-        for quiet in [false, true] {
-            let mut times: Vec<_> = times.iter().filter(|(q, _)| *q == quiet).collect();
-            times.sort();
-            let percentile = |p: usize| times[(times.len() * p / 100).min(times.len() - 1)].1;
-            println!(
-                "on-demand: first_packets={} after_a_pause={quiet} overhead_p50_us={} overhead_p99_us={}",
-                times.len(),
-                percentile(50).as_micros(),
-                percentile(99).as_micros()
-            );
-        }
+        assert_eq!(forwarded, u64::from(sent));
         switch
     })
     .await
     .unwrap();
     switch.end();
+}
+
+/// Keeps idle processors from sleeping while it is open (Documentation/power/pm_qos_interface.rst of the kernel).
+fn keep_awake() -> Option<File> {
+    let mut file = File::options()
+        .write(true)
+        .open("/dev/cpu_dma_latency")
+        .ok()?;
+    file.write_all(&0_i32.to_ne_bytes()).ok()?;
+    Some(file)
 }
 
 /// Sends one packet to an address that nobody knows yet and waits until it leaves; how long that took, without the
