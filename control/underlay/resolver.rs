@@ -47,6 +47,8 @@ struct Host {
     heard: Option<Instant>,
     /// When it said another than before.
     changed: Option<Instant>,
+    /// Who said so since, too early to be believed: the next to be asked.
+    claimant: Option<Mac>,
     /// When it is to be asked next.
     due: Instant,
     /// Questions since it said something.
@@ -68,6 +70,7 @@ impl Resolver {
             mac: None,
             heard: None,
             changed: None,
+            claimant: None,
             due: now,
             unanswered: 0,
         };
@@ -86,18 +89,24 @@ impl Resolver {
     pub(crate) fn heard(&mut self, now: Instant, heard: Heard) -> Option<Mac> {
         let Heard { ip, mac, .. } = heard;
         let host = self.hosts.get_mut(&ip).filter(|_| mac.is_unicast())?;
-        let is_recent = |changed: Instant| now.saturating_duration_since(changed) < STEADY;
         let mac = match (heard.weight, host.mac) {
             (Weight::New, Some(known)) if known != mac => return None,
-            // Two have its address, or one pretends to. Each change is programmed, and they would be at it without end.
-            (_, Some(known)) if known != mac && host.changed.is_some_and(is_recent) => return None,
-            (Weight::Silent, known) => known?,
+            (Weight::Silent, known) => known.filter(|_| host.claimant.is_none())?,
             _ => mac,
         };
         self.due.remove(&(host.due, ip));
+        let steady = host.changed.map(|changed| changed + STEADY);
+        if let Some(end) = steady.filter(|end| now < *end && host.mac != Some(mac)) {
+            // Two have its address, or one pretends to, and each change is programmed; or it went back, and will say so again.
+            host.claimant = Some(mac);
+            host.due = end;
+            self.due.insert((host.due, ip));
+            return None;
+        }
         host.due = now + AGE;
         host.heard = Some(now);
         host.unanswered = 0;
+        host.claimant = None;
         self.due.insert((host.due, ip));
         let before = host.mac.replace(mac);
         if before.is_some_and(|before| before != mac) {
@@ -120,7 +129,8 @@ impl Resolver {
             host.due = now + pause.min(PAUSE.1);
             host.unanswered += 1;
             self.due.insert((host.due, ip));
-            let at = host.mac.filter(|_| host.unanswered <= UNICAST);
+            let known = host.mac.filter(|_| host.unanswered <= UNICAST);
+            let at = host.claimant.take().or(known);
             asks.push(Ask { ip, at });
         }
         asks
@@ -235,6 +245,32 @@ mod tests {
         assert_eq!(at(1, 3), Some(mac(3)), "the first that changes");
         assert_eq!([at(2, 2), at(500, 3), at(1000, 2)], [None; 3]);
         assert_eq!(at(1001, 2), Some(mac(2)));
+    }
+
+    #[test]
+    fn who_speaks_too_early_is_asked_when_it_counts() {
+        let (mut resolver, now) = (Resolver::default(), Instant::now());
+        let at = |ms| now + Duration::from_millis(ms);
+        resolver.want(now, HOST);
+        // A bond that fails over, and back at once.
+        assert_eq!(resolver.heard(at(0), says(HOST, mac(2))), Some(mac(2)));
+        assert_eq!(resolver.heard(at(1), says(HOST, mac(3))), Some(mac(3)));
+        assert_eq!(resolver.heard(at(300), says(HOST, mac(2))), None);
+        assert_eq!(resolver.asks(at(1000)), []);
+        let ask = |n| {
+            [Ask {
+                ip: HOST,
+                at: Some(mac(n)),
+            }]
+        };
+        assert_eq!(resolver.asks(at(1001)), ask(2));
+        assert_eq!(resolver.heard(at(1002), says(HOST, mac(2))), Some(mac(2)));
+        // One that does not answer, or whose claim was contested since, changes nothing.
+        assert_eq!(resolver.heard(at(1003), says(HOST, mac(3))), None);
+        assert_eq!(resolver.asks(at(2002)), ask(3));
+        assert_eq!(resolver.asks(at(2102)), ask(2));
+        assert_eq!(resolver.heard(at(2103), says(HOST, mac(2))), None);
+        assert_eq!(resolver.asks(at(3000)), []);
     }
 
     #[test]
