@@ -74,8 +74,12 @@ class Frontend:
         message = _HEADER.pack(request, flags, len(payload)) + payload
         socket.send_fds(self.socket, [message], list(files))
 
-    def ask(self, request: int, payload: bytes = b"", files=(), flags: int = 1) -> bytes:
-        self.say(request, payload, files, flags)
+    def ask(self, request: int, payload: bytes = b"", files=()) -> bytes:
+        self.say(request, payload, files)
+        return self.hear()
+
+    def hear(self) -> bytes:
+        """An answer's payload."""
         header = self.socket.recv(_HEADER.size, socket.MSG_WAITALL)
         return self.socket.recv(_HEADER.unpack(header)[2], socket.MSG_WAITALL)
 
@@ -105,18 +109,19 @@ class Frontend:
                 self.describe(RX, slot, at, _BUFFER, WRITE)
             self.offer(RX, slot)
 
-    def map(self, parts: int = 1, only_read: bool = False) -> int:
-        """Says where its memory is, in 1, 2 or 3 parts; in a file that may be read only if told so. What the switch says to that: 0, or
-        that it is not done; 0 without REPLY_ACK."""
+    def map(self, parts: int = 1) -> int:
+        """Says where its memory is, and what the switch says to that: 0, or that it is not done; 0 without REPLY_ACK."""
+        self.say_map(parts)
+        return struct.unpack("<Q", self.hear())[0] if self.features & PROTOCOL_FEATURES else 0
+
+    def say_map(self, parts: int = 1, only_read: bool = False) -> None:
+        """In 1, 2 or 3 parts; in a file that may be read only if told so."""
         size = _MEMORY // parts
         regions = [struct.pack("<QQQQ", PHYSICAL + at, size, _VIRTUAL + at, at) for at in range(0, _MEMORY, size)]
         table = struct.pack("<II", parts, 0) + b"".join(regions)
         file = os.open(f"/proc/self/fd/{self.file}", os.O_RDONLY if only_read else os.O_RDWR)
         try:
-            if self.features & PROTOCOL_FEATURES:
-                return struct.unpack("<Q", self.ask(SET_MEM_TABLE, table, [file] * parts, flags=1 | _NEED_REPLY))[0]
-            self.say(SET_MEM_TABLE, table, [file] * parts)
-            return 0
+            self.say(SET_MEM_TABLE, table, [file] * parts, flags=1 | (_NEED_REPLY if self.features & PROTOCOL_FEATURES else 0))
         finally:
             os.close(file)
 

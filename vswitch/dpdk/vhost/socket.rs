@@ -233,8 +233,9 @@ unsafe extern "C" fn before_message(
     message: *mut c_void,
 ) -> sys::rte_vhost_msg_result {
     if let Some(state) = state_of(guest) {
-        // SAFETY: a message begins with its number.
-        state.before(guest, unsafe { message.cast::<u32>().read() });
+        // SAFETY: a message begins with its number and its flags, which are ours to change meanwhile.
+        let [message, flags] = unsafe { &mut *message.cast::<[u32; 2]>() };
+        *flags = state.before(guest, *message, *flags);
     }
     sys::RTE_VHOST_MSG_RESULT_NOT_HANDLED
 }
@@ -245,9 +246,9 @@ unsafe extern "C" fn after_message(
     message: *mut c_void,
 ) -> sys::rte_vhost_msg_result {
     if let Some(state) = state_of(guest) {
-        // SAFETY: as above. Then come flags and length, and of some messages the number of a ring and what becomes of it.
-        let [message, _, _, ring, value] = unsafe { message.cast::<[u32; 5]>().read() };
-        state.after(guest, message, ring as usize, value != 0);
+        // SAFETY: as above. Then come its length, and of some messages the number of a ring and what becomes of it.
+        let [message, flags, _, ring, value] = unsafe { &mut *message.cast::<[u32; 5]>() };
+        *flags = state.after(guest, *message, *flags, *ring as usize, *value != 0);
     }
     sys::RTE_VHOST_MSG_RESULT_NOT_HANDLED
 }

@@ -28,6 +28,10 @@ const RESET_OWNER: u32 = 4;
 const SET_VRING_ENABLE: u32 = 18;
 const SEND_RARP: u32 = 19;
 
+/// Flags of a message: it is an answer; it wants one, whatever becomes of it (REPLY_ACK).
+const IS_REPLY: u32 = 1 << 2;
+const NEED_REPLY: u32 = 1 << 3;
+
 /// What is known of one, to its port's queues and to the library's calls.
 #[derive(Debug)]
 pub(super) struct State {
@@ -60,6 +64,8 @@ pub(super) struct Connection {
     set_up: Option<u64>,
     /// The library knows its memory.
     has_memory: bool,
+    /// It waits for an answer to where its memory is now.
+    waits: bool,
     /// The virtqueues that it has enabled.
     enabled: [bool; MAX_RINGS],
 }
@@ -136,31 +142,51 @@ impl State {
     }
 
     /// The library is about to handle a guest's message, which may change where its memory and its rings are. Until one was
-    /// handled well, workers have the library do everything.
-    pub(super) fn before(&self, guest: c_int, message: u32) {
+    /// handled well, workers have the library do everything. Returns the flags to handle it by.
+    pub(super) fn before(&self, guest: c_int, message: u32, mut flags: u32) -> u32 {
         let mut guests = self.guests();
         let loses_memory = matches!(message, SET_MEM_TABLE | RESET_OWNER);
         if let Some(connection) = guests.of(guest).filter(|_| loses_memory) {
             connection.has_memory = false;
+            // Where the library then does not get at the new memory, it leaves the rings in the old, which is unmapped, and goes on to
+            // write there. But if nobody waits for an answer it ends the connection at once, and with it the rings.
+            connection.waits = message == SET_MEM_TABLE && flags & NEED_REPLY != 0;
+            if connection.waits {
+                flags &= !NEED_REPLY;
+            }
         }
         if guests.served == Some(guest) {
             if loses_memory {
-                // Where the library then does not get at the new one, it leaves the rings as they are.
                 self.rings.iter().for_each(|ring| ring.take());
             }
             self.wait_at_each(|ring, late| ring.close(late));
         }
+        flags
     }
 
-    /// It has done what the message says. What is disabled now, [`State::enable`] hears of only when the guest has its reply.
-    pub(super) fn after(&self, guest: c_int, message: u32, ring: usize, enable: bool) {
+    /// It has done what the message says. What is disabled now, [`State::enable`] hears of only when the guest has its reply. Returns
+    /// the flags to answer it by.
+    pub(super) fn after(
+        &self,
+        guest: c_int,
+        message: u32,
+        mut flags: u32,
+        ring: usize,
+        enable: bool,
+    ) -> u32 {
         let mut guests = self.guests();
         let is_served = guests.served == Some(guest);
         let Some(connection) = guests.of(guest) else {
-            return;
+            return flags;
         };
         match message {
-            SET_MEM_TABLE => connection.has_memory = true,
+            SET_MEM_TABLE => {
+                connection.has_memory = true;
+                // Whose memory arrives when it is first used has had its answer.
+                if std::mem::take(&mut connection.waits) && flags & IS_REPLY == 0 {
+                    flags |= NEED_REPLY;
+                }
+            }
             SET_VRING_ENABLE if !enable => {
                 if let Some(enabled) = connection.enabled.get_mut(ring) {
                     *enabled = false;
@@ -172,6 +198,7 @@ impl State {
         if is_served {
             self.give(connection);
         }
+        flags
     }
 
     /// A guest's memory is about to go. Waits until no worker is in it; then another that has set up its card meanwhile is served.
@@ -244,6 +271,7 @@ impl Connection {
             guest,
             set_up: None,
             has_memory: false,
+            waits: false,
             enabled: [false; _],
         }
     }
@@ -274,6 +302,7 @@ mod tests {
             guest,
             set_up: None,
             has_memory: true,
+            waits: false,
             enabled: [true; _],
         });
         state.guests().connections.extend(connections);
@@ -302,12 +331,15 @@ mod tests {
     fn nobody_uses_rings_whose_memory_is_being_replaced_until_it_is() {
         let state = state(&[3]);
         state.admit(3, 0);
-        state.before(3, SET_MEM_TABLE);
+        assert_eq!(state.before(3, SET_MEM_TABLE, 1 | NEED_REPLY), 1);
         assert_eq!(served(&state), None);
         state.enable(3, 0, true);
         assert_eq!(served(&state), None, "it was not replaced yet");
-        state.after(3, SET_MEM_TABLE, 0, false);
-        assert_eq!(served(&state), Some(3));
+        let answer = |flags| state.after(3, SET_MEM_TABLE, flags, 0, false);
+        assert_eq!((answer(1), served(&state)), (1 | NEED_REPLY, Some(3)));
+        assert_eq!(answer(1), 1, "once");
+        state.before(3, SET_MEM_TABLE, 1 | NEED_REPLY);
+        assert_eq!(answer(1 | IS_REPLY), 1 | IS_REPLY, "it has one");
     }
 
     #[test]

@@ -40,7 +40,6 @@ fn a_growing_table_is_published_with_the_commit_and_removals_wait_for_that() {
     }
 }
 
-/// Address `n` of one of the tables by address.
 /// What a change leaves behind in a table that is then outgrown is never taken out of it.
 #[test]
 fn a_change_is_settled_only_when_every_reader_let_go_of_the_table_that_was_outgrown_meanwhile() {

@@ -227,6 +227,7 @@ fn snapshots_that_a_worker_stands_still_on_cost_memory_up_to_a_limit_and_none_is
     );
 }
 
+/// Address `n` of one of the tables by address.
 fn ip(table: usize, n: u32) -> IpAddr {
     match table {
         1 => Ipv4Addr::from(n).into(),
