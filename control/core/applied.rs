@@ -14,7 +14,7 @@ use crate::southbound::field::{FieldError, MAX_ID, Quote};
 use crate::state::{Refused, Subject, Wanted};
 
 /// Most resources of one message that the log names. One bad setting may concern a million of them.
-const MAX_LOGGED: usize = 20;
+pub(super) const MAX_LOGGED: usize = 20;
 
 /// Most bytes of an id that a status repeats: of one that no resource has, since it is longer than [`MAX_ID`]. A status has to fit a
 /// reply.

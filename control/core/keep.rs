@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use super::applied::MAX_LOGGED;
 use super::request::Goal;
 use super::watchdog::GRACE;
 use super::{Core, PATIENCE};
@@ -20,6 +21,7 @@ impl Core {
     /// The store cannot be read, or holds what is no goal state.
     pub(crate) fn restore(&mut self, journal: &mut Journal) -> Result<usize, StoreError> {
         let configured = self.wanted.revisions();
+        let mut all_lost = 0;
         journal.read(
             |Entry {
                  goal,
@@ -35,7 +37,10 @@ impl Core {
                 // Of what came from elsewhere that was said at the time.
                 let lost = if replaces { applied.refused() } else { Vec::new() };
                 for Refused { kind, id, reason } in lost {
-                    tracing::error!(kind = kind.as_str_name(), %id, "the store's own words are refused: {}", reason.1);
+                    all_lost += 1;
+                    if all_lost <= MAX_LOGGED {
+                        tracing::error!(kind = kind.as_str_name(), %id, "the store's own words are refused: {}", reason.1);
+                    }
                 }
                 self.wanted.end_part();
                 self.make_visible(GRACE);
@@ -43,6 +48,12 @@ impl Core {
                 Ok(())
             },
         )?;
+        if all_lost > MAX_LOGGED {
+            tracing::error!(
+                more = all_lost - MAX_LOGGED,
+                "further words of the store's own are refused"
+            );
+        }
         self.wanted.set_revisions(configured);
         Ok(self.wanted.expect_again())
     }

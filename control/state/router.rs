@@ -101,13 +101,15 @@ impl Wanted {
             return Ok(Subject::Nothing);
         };
         let revision = self.revisions.next(slot.wanted.as_ref(), revision)?;
-        if let (Some(old), Some(update)) = (&slot.wanted, &update)
-            && !update.full
-        {
-            room(&old.value, &update.subnets, |id| self.subnets.find(id))?;
+        self.unused.routers.push(ix);
+        if let Some(update) = &update {
+            let (old, nothing) = (slot.wanted.as_ref(), Router::default());
+            let old = old.filter(|_| !update.full).map(|old| &old.value);
+            room(old.unwrap_or(&nothing), &update.subnets, |id| {
+                self.subnets.find(id)
+            })?;
         }
         let old = slot.wanted.take().map(|old| old.value).unwrap_or_default();
-        self.unused.routers.push(ix);
         self.touched.routed.extend(old.subnets.keys());
         let Some(update) = update else {
             self.disconnect(ix, old.subnets.keys());
@@ -212,7 +214,9 @@ fn room(
         }
     }
     let more = tables.values().filter(|(is_new, _)| *is_new).count();
-    match old.subnets.len() + more > MAX_SUBNETS {
+    // A table too, as it is said.
+    let default = tables.get(&None).map_or(old.default.len(), |it| it.1);
+    match old.subnets.len() + more + usize::from(default > 0) > MAX_SUBNETS {
         true => Err(Refused::TooManyIn(MAX_SUBNETS, "subnets")),
         false => Ok(()),
     }

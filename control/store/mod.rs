@@ -25,7 +25,8 @@ pub(crate) use journal::{Entry, Journal, StoreError};
 
 use keeper::Keeper;
 
-/// Most bytes that wait for the disk: some seconds of a controller that sends as fast as it can, and so much memory.
+/// Most bytes that wait for the disk when another goal state comes: some seconds of a controller that sends as fast as it can, and so
+/// much memory.
 const MAX_QUEUED: u64 = 256 << 20;
 
 /// Bytes that wait for the disk when no more of the wanted state is written out.
@@ -105,14 +106,13 @@ impl Store {
         Ok((store, thread))
     }
 
-    /// Keeps a goal state, unless too much waits for the disk; one may be as large as it likes.
+    /// Keeps a goal state, however large, unless too much waits for the disk before it.
     pub(crate) fn record(&self, entry: Entry) {
         let job = Job::Record(entry);
         if self.is_lost() {
             return;
         }
-        let queued = self.shared.queued.load(SeqCst);
-        if queued > 0 && queued + job.bytes() > self.max_queued {
+        if self.shared.queued.load(SeqCst) >= self.max_queued {
             tracing::error!(
                 "goal states are not kept, and replies say PENDING: {} MiB wait for the disk",
                 self.max_queued >> 20

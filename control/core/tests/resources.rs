@@ -30,12 +30,14 @@ fn blue() -> World {
 fn a_router_takes_no_more_subnets_than_one_goal_state_can_name() {
     let mut world = World::new();
     let ids: Vec<String> = (0..70_000).map(|n| format!("s{n}")).collect();
-    let mut merge = |ids: &[String]| {
-        let tables = ids.iter().map(|id| (id.as_str(), &[][..]));
+    let rule = ("rule", "203.0.113.0/24", "10.7.1.20", 1);
+    let mut say = |rules: &[RuleText<'_>], ids: &[String]| {
+        let tables = ids.iter().map(|id| (id.as_str(), rules));
         let router = router("r", UpdateType::Delta, &tables.collect::<Vec<_>>());
         let reply = world.core.apply("test", &Encoded::from(&v1([router])));
         statuses(&reply.unwrap())[0]
     };
+    let mut merge = |ids: &[String]| say(&[], ids);
     let taken = merge(&ids[..40_000]);
     assert_ne!(taken, Failure);
     assert_eq!(merge(&ids[40_000..]), Failure);
@@ -45,7 +47,13 @@ fn a_router_takes_no_more_subnets_than_one_goal_state_can_name() {
         "half of these are known"
     );
     assert_eq!(merge(&ids[60_000..65_537]), Failure);
-    assert_eq!(merge(&ids[60_000..65_536]), taken);
+    assert_eq!(merge(&ids[60_000..65_535]), taken);
+    // The default table is one, while it has rules.
+    assert_eq!(say(&[rule], &[String::new()]), taken);
+    assert_eq!(say(&[], &ids[65_535..65_536]), Failure);
+    let deleted = ("rule", "", "", 0);
+    assert_eq!(say(&[deleted], &[String::new()]), taken);
+    assert_eq!(say(&[], &ids[65_535..65_536]), taken);
 }
 
 #[test]
