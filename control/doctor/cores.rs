@@ -13,27 +13,29 @@ const CPUS: &str = "/sys/devices/system/cpu";
 pub(super) fn examine(host: &Host, settings: &Settings) -> Vec<Finding> {
     let online = host.set(format!("{CPUS}/online"));
     let workers = chosen(host, settings);
-    let missing = workers.difference(&online).copied().collect();
     if online.is_empty() {
         return Vec::new(); // the kernel does not say
     }
-    if workers.len() < usize::from(settings.workers) || workers.difference(&online).count() > 0 {
-        let found = match list(&missing) {
-            none if none.is_empty() => format!(
-                "{} workers, and {} cores ({})",
-                settings.workers,
-                online.len(),
-                list(&online)
-            ),
-            missing => format!("there is no core {missing} (there are {})", list(&online)),
-        };
-        return vec![Finding::wrong(
+    let missing: BTreeSet<_> = workers.difference(&online).copied().collect();
+    let wrong = |found| {
+        vec![Finding::wrong(
             "cores",
             found,
             "`set nbcore`, `set corelist`",
-        )];
+        )]
+    };
+    if !missing.is_empty() {
+        let (missing, online) = (list(&missing), list(&online));
+        return wrong(format!("there is no core {missing} (there are {online})"));
     }
-    let mut findings = vec![isolation(host, &workers, &online)];
+    if workers.len() < usize::from(settings.workers) {
+        let (wanted, found) = (settings.workers, workers.len());
+        return wrong(match settings.corelist {
+            Some(_) => format!("{wanted} workers, and {found} cores are listed"),
+            None => format!("{wanted} workers, and {found} cores that are not isolated"),
+        });
+    }
+    let mut findings = vec![isolation(host, &workers, &online, settings)];
     findings.extend(
         workers
             .iter()
@@ -69,7 +71,12 @@ pub(super) fn nodes<'a>(host: &'a Host, settings: &Settings) -> impl Iterator<It
     workers.into_iter().map(node)
 }
 
-fn isolation(host: &Host, workers: &BTreeSet<usize>, online: &BTreeSet<usize>) -> Finding {
+fn isolation(
+    host: &Host,
+    workers: &BTreeSet<usize>,
+    online: &BTreeSet<usize>,
+    settings: &Settings,
+) -> Finding {
     let (about, cores) = ("cores", list(workers));
     let others = online.difference(workers).count();
     let exposed: BTreeSet<_> = workers
@@ -86,6 +93,11 @@ fn isolation(host: &Host, workers: &BTreeSet<usize>, online: &BTreeSet<usize>) -
         );
     }
     if !exposed.is_empty() {
+        // Without a list, workers have the cores that are not isolated.
+        let listed = match settings.corelist {
+            Some(_) => String::new(),
+            None => format!("`set corelist {cores}`, and "),
+        };
         return Finding::warning(
             about,
             format!(
@@ -93,7 +105,7 @@ fn isolation(host: &Host, workers: &BTreeSet<usize>, online: &BTreeSet<usize>) -
                 list(&exposed)
             ),
             format!(
-                "isolcpus={cores} nohz_full={cores} rcu_nocbs={cores} on the kernel's command line"
+                "{listed}isolcpus={cores} nohz_full={cores} rcu_nocbs={cores} on the kernel's command line"
             ),
         );
     }

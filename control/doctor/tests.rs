@@ -382,10 +382,19 @@ fn without_a_list_workers_are_on_cores_that_are_not_isolated() {
         "{}",
         cores.found
     );
+    let mend = cores.mend.as_ref().unwrap();
+    assert!(
+        mend.starts_with("`set corelist 0,1`, and isolcpus=0,1 "),
+        "{mend}"
+    );
     let too_many = config.replace("nbcore 2", "nbcore 3");
     let findings = Machine::new().examine_as_is(&too_many);
     let cores = findings.iter().find(|it| it.about == "cores").unwrap();
-    assert_eq!(cores.verdict, Verdict::Wrong, "{}", cores.found);
+    let found = "3 workers, and 2 cores that are not isolated";
+    assert_eq!(
+        (cores.verdict, cores.found.as_str()),
+        (Verdict::Wrong, found)
+    );
 }
 
 #[test]

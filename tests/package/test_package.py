@@ -67,6 +67,14 @@ def test_the_service_runs_the_program_that_is_packed_and_is_neither_enabled_nor_
         assert not {"postinst", "prerm", "postrm", "preinst"} & {Path(name).name for name in archive.getnames()}
 
 
+def test_systemd_takes_the_service_without_a_word(files, tmp_path):
+    unit = tmp_path / "alkaid.service"
+    text = (files / "lib/systemd/system/alkaid.service").read_text()
+    unit.write_text(text.replace("/usr/bin/alkaid", str(files / "usr/bin/alkaid")))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
 def test_the_service_is_watched_and_confined_and_gets_at_the_devices_that_ports_may_be(files):
     lines = (files / "lib/systemd/system/alkaid.service").read_text().splitlines()
     settings = [line.partition("=")[::2] for line in lines if not line.startswith("#")]
@@ -85,7 +93,7 @@ def test_the_service_is_watched_and_confined_and_gets_at_the_devices_that_ports_
 
 def test_there_are_manual_pages_for_every_command_and_completions_for_three_shells(files):
     names = {page.name.split(".")[0] for page in (files / "usr/share/man/man1").iterdir()}
-    commands = {"run", "replay", "check", "doctor", "exec", "console", "show", "top", "explain", "push", "dataset", "completions"}
+    commands = {"run", "replay", "check", "doctor", "exec", "console", "show", "top", "capture", "explain", "push", "dataset", "completions"}
     assert {"alkaid"} | {f"alkaid-{command}" for command in commands} <= names
     page = next((files / "usr/share/man/man1").glob("alkaid-doctor.1*"))
     assert "huge pages" in said("zcat", "-f", page)
