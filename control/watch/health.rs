@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! [`Health`]: whether the switch does what it is for, and why not.
 
+use std::io::ErrorKind;
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -33,7 +35,7 @@ impl Health {
     /// With these checks failing, for tests.
     #[cfg(test)]
     pub(super) fn of(failing: &[&str]) -> Self {
-        let checks = ["control", "workers", "ports", "store"];
+        let checks = ["control", "workers", "ports", "southbound", "store"];
         let check = |name: &'static str| Check {
             name,
             live: name == "control",
@@ -120,9 +122,18 @@ impl Watch {
                 },
                 check("workers", self.still_workers(figures)),
                 check("ports", self.missing_ports()),
+                check("southbound", self.nowhere().into_iter().collect()),
                 check("store", self.lost(figures)),
             ],
         }
+    }
+
+    /// Where the controller comes in, if no interface has the address.
+    fn nowhere(&self) -> Option<String> {
+        let ip = self.settings.southbound?.ip();
+        let tried = UdpSocket::bind((ip, 0));
+        let nowhere = tried.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable);
+        nowhere.then(|| format!("no interface has the address {ip} of `set southbound listen`"))
     }
 
     fn still_workers(&self, figures: Option<&Figures>) -> Vec<String> {

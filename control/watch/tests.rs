@@ -332,7 +332,7 @@ fn what_is_ready_lives_and_what_lives_may_not_be_ready() {
             (ok, &body["status"]),
             (ready, &[if ready { "ok" } else { "failing" }][0].into())
         );
-        assert_eq!(body["checks"].as_array().unwrap().len(), 4);
+        assert_eq!(body["checks"].as_array().unwrap().len(), 5);
         let (ok, body) = rows(&health, false);
         assert_eq!(ok, live);
         assert_eq!(body["checks"].as_array().unwrap().len(), 1);

@@ -65,7 +65,7 @@ const PORT_COUNTERS: &[PortCounter<PortTotals>] = &[
     ("alkaid_port_tx_packets", "Packets that left by the port", |it| it.tx),
     ("alkaid_port_tx_bytes", "Their bytes, Ethernet headers included", |it| it.tx_bytes),
     ("alkaid_port_forwarded_packets", "Packets received on the port that left by any", |it| it.forwarded),
-    ("alkaid_port_answered_packets", "Packets received on the port for the switch itself, which answered or read them", |it| it.answered),
+    ("alkaid_port_answered_packets", "Packets received on the port for the switch itself, which answered, read or copied them", |it| it.answered),
     ("alkaid_port_to_gateway_packets", "Packets received on the port that lacked a neighbor and went to a gateway", |it| it.to_gateway),
     ("alkaid_port_to_replicas_packets", "Packets received on the port that were copied to all receivers of their subnet", |it| it.to_replicas),
     ("alkaid_port_checksums_finished", "Packets received on the port whose checksum was finished in software", |it| it.finished),

@@ -230,7 +230,7 @@ def test_a_switch_is_ready_when_it_forwards_and_its_ports_are_started(watched):
     status, body = watched.health("/readyz")
     reasons = {check["check"]: check["reasons"] for check in body["checks"]}
     assert (status, body["status"]) == (503, "failing")
-    assert reasons == {"control": [], "workers": ["forwarding is stopped; `start` starts it"], "ports": [], "store": []}
+    assert reasons == {"control": [], "workers": ["forwarding is stopped; `start` starts it"], "ports": [], "southbound": [], "store": []}
     assert value(watched.metrics(), "alkaid_ready") == 0 and value(watched.metrics(), "alkaid_live") == 1
     watched.switch.execute("start")
     assert watched.health("/readyz")[0] == 200
@@ -464,6 +464,23 @@ def test_each_line_of_the_log_is_a_json_object_with_fields(switches, tmp_path):
     (waits,) = [line for line in lines if line.get("status") == "PENDING"]
     assert (waits["kind"], waits["level"]) == ("NEIGHBOR", "INFO")
     assert [line["address"] for line in lines if line.get("service") == "goal states"] == [switch.address]
+
+
+def test_how_much_is_logged_is_changed_while_it_runs(switches, tmp_path):
+    switch = switches([*pcap_ports(tmp_path / "switch0", [Port()]), "set log error", "set metrics-log on"])
+
+    def refused(id: str) -> None:
+        wrong = goal.subnet(NET)
+        wrong.configuration.id, wrong.configuration.cidr = id, "10.5.0.0/99"
+        switch.push(wrong)
+
+    refused("silently")
+    switch.execute("set log warn")
+    assert "set log warn" in switch.execute("show config").splitlines()
+    refused("aloud")
+    eventually("what is refused is logged", lambda: "aloud" in switch.log.read_text())
+    log = switch.log.read_text()
+    assert "silently" not in log and log.count("[METRICS]") >= 2
 
 
 def test_dpdks_own_lines_are_json_too(alkaid, tmp_path):

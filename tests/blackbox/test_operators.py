@@ -225,6 +225,14 @@ def test_wrong_commands_are_refused_and_change_nothing(switch):
     assert switch.execute("show config") == before
 
 
+def test_a_device_that_is_several_ports_is_refused_and_leaves_none(switch):
+    before = switch.show("ports")
+    refused = switch.client("exec", "port attach net_ring_two,nodeaction=two_a:0:CREATE,nodeaction=two_b:0:CREATE")
+    assert refused.returncode != OK and "made 2 ports" in refused.stderr
+    assert switch.show("ports") == before
+    switch.execute("port attach net_ring_one,nodeaction=one:0:CREATE")
+
+
 def test_commands_may_come_through_a_pipe(switch):
     script = "# what an operator's script does\nshow ports\n\nstart\nshow port stats all\nstop\n"
     done = switch.client("console", input=script)
@@ -408,7 +416,10 @@ def test_the_southbound_address_may_be_one_that_the_host_gets_later(alkaid, netw
         eventually("the switch serves operators", switch.serves_operators)
         assert "no interface has the address 192.0.2.77 yet" in switch.log.read_text()
         assert call(*push).returncode != OK
+        missing = lambda: next(row["reason"] for row in switch.show("health") if row["check"] == "southbound")
+        assert "192.0.2.77" in missing()
         host.ip("address add 192.0.2.77/32 dev lo")
+        assert missing() == ""
         done = call(*push)
         assert done.returncode == OK, done.stderr
     finally:
