@@ -21,11 +21,12 @@ HERE, THERE = NET.guest(A), NET.guest(B)
 PATIENCE = 1.0
 """Seconds until what does not arrive is given up."""
 
-TYPE, PROTOCOL, CHECKSUM, UDP_PORT, VNI = 12, 23, 24, 36, 46
-"""Where these are in a frame between hosts; CHECKSUM is IPv4's."""
+TYPE, IP, PROTOCOL, CHECKSUM, UDP_PORT, VNI = 12, 14, 23, 24, 36, 46
+"""Where these are in a frame between hosts of IPv4. In one of IPv6 all behind its header is `LONGER` bytes later."""
+LONGER, NEXT_HEADER = 20, IP + 6
 INNER_TYPE, INNER_FRAGMENT, INNER_PROTOCOL = OUTER + TYPE, OUTER + 20, OUTER + PROTOCOL
 TCP_CHECKSUM, UDP_CHECKSUM = OUTER + 50, OUTER + 40
-IPV4, TCP, UDP = b"\x08\x00", 6, 17
+IPV4, IPV6, TCP, UDP = b"\x08\x00", b"\x86\xdd", 6, 17
 
 
 def put(frame: bytes, at: int, new: bytes) -> list[bytes]:
@@ -96,7 +97,8 @@ REACH, LARGE, IN_FRAGMENTS = "the guests reach each other", "pings by 1472 bytes
 DATAGRAMS, STREAM = "sends datagrams and is answered", "gets back what it sends by TCP"
 OUT, BACK = ("out",), ("back",)
 FAULTS = [
-    # What becomes of frames that the switch sends, or is to receive; how it is noticed; who the other host is.
+    # What becomes of frames that the switch sends, or is to receive; how it is noticed; who the other host is, and what it is reached by
+    # if not by a link of IPv4.
     (has_another_vni, OUT, REACH, "kernel"),
     (goes_to_another_udp_port, OUT, REACH, "kernel"),
     (goes_to_another_mac, OUT, REACH, "kernel"),
@@ -110,6 +112,14 @@ FAULTS = [
     (is_lost_as_a_later_fragment, BACK, IN_FRAGMENTS, "kernel"),
     (comes_twice, OUT, DATAGRAMS, "kernel"),
     (is_lost, OUT + BACK, REACH, "kernel"),
+    (has_another_vni, OUT, REACH, "kernel ipv6"),
+    (goes_to_another_udp_port, OUT, REACH, "kernel ipv6"),
+    (has_a_wrong_tcp_checksum, OUT, STREAM, "kernel ipv6"),
+    (lacks_its_last_byte, OUT, REACH, "kernel ipv6"),
+    (is_lost_as_a_later_fragment, BACK, IN_FRAGMENTS, "kernel ipv6"),
+    (goes_to_another_mac, OUT, REACH, "kernel routed"),
+    (goes_to_another_mac, OUT, REACH, "kernel routed ipv6"),
+    (is_lost, BACK, REACH, "alkaid routed ipv6"),
 ]
 
 
@@ -117,17 +127,27 @@ def of_tunnels(mutation: Mutation) -> Mutation:
     """Does it to VXLAN and to nothing else."""
 
     def mutate(frame):
-        is_vxlan = frame[TYPE : TYPE + 2] == IPV4 and frame[PROTOCOL] == UDP and frame[UDP_PORT : UDP_PORT + 2] == VXLAN_PORT.to_bytes(2, "big")
-        return mutation(frame) if is_vxlan else [frame]
+        # What IPv6 has more is set aside meanwhile, so that all is where IPv4 has it.
+        of_ipv6 = frame[TYPE : TYPE + 2] == IPV6
+        if not of_ipv6 and frame[TYPE : TYPE + 2] != IPV4:
+            return [frame]
+        protocol = frame[NEXT_HEADER if of_ipv6 else PROTOCOL]
+        aside = frame[IP : IP + LONGER] if of_ipv6 else b""
+        short = frame[:IP] + frame[IP + len(aside) :]
+        if protocol != UDP or short[UDP_PORT : UDP_PORT + 2] != VXLAN_PORT.to_bytes(2, "big"):
+            return [frame]
+        return [each[:IP] + aside + each[IP:] for each in mutation(short)]
 
     return mutate
 
 
 class Relayed(Underlay):
-    """One link, and a relay between it and host A."""
+    """A relay between host A and its link."""
 
     def _connect(self, host: int, inner: str) -> None:
         if host == A:
+            # What has another's address then does not answer for it, past the relay.
+            self.middle.write(f"ipv4/conf/{inner}/arp_ignore", "1")
             self.relay = Relay(self.networks, self.middle, inner, self.mtu)
             inner = self.relay.device
         super()._connect(host, inner)
@@ -138,8 +158,9 @@ def relayed(networks, hosts):
     """The relay, and two hosts that know each other."""
 
     def make(peer: str):
-        underlay = Relayed(networks)
-        here, there = hosts("alkaid", underlay, A, HERE, 1500), hosts(peer, underlay, B, THERE, 1500)
+        kind, *of_underlay = peer.split()
+        underlay = Relayed(networks, 6 if "ipv6" in of_underlay else 4, routed="routed" in of_underlay)
+        here, there = hosts("alkaid", underlay, A, HERE, 1500), hosts(kind, underlay, B, THERE, 1500)
         there.make(here)
         here.make(there)
         return underlay.relay, here, there
@@ -147,7 +168,7 @@ def relayed(networks, hosts):
     return make
 
 
-@pytest.mark.parametrize("mutation, ways, noticed, peer", FAULTS, ids=[f"{peer}-{fault.__name__}-{'-'.join(ways)}" for fault, ways, _, peer in FAULTS])
+@pytest.mark.parametrize("mutation, ways, noticed, peer", FAULTS, ids=[f"{peer.replace(' ', '-')}-{fault.__name__}-{'-'.join(ways)}" for fault, ways, _, peer in FAULTS])
 def test_a_broken_switch_is_noticed(relayed, capsys, mutation, ways, noticed, peer):
     relay, here, there = relayed(peer)
     for way in ways:
@@ -167,9 +188,10 @@ def test_what_tcp_makes_up_for_is_noticed_too(relayed):
     assert relay.works()
 
 
-def test_a_whole_switch_passes(relayed, capsys):
+@pytest.mark.parametrize("peer", ["kernel", "kernel ipv6", "kernel routed ipv6", "alkaid routed ipv6"])
+def test_a_whole_switch_passes(relayed, capsys, peer):
     """The relay itself breaks nothing."""
-    relay, here, there = relayed("kernel")
+    relay, here, there = relayed(peer)
     relay.out = relay.back = of_tunnels(lambda frame: [frame])
     talk(here, there, capsys)
     here.check()
