@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 # Its cloud and its controller are those of the scenarios.
 sys.path.insert(0, str(Path(__file__).parents[1] / "scenarios"))
-
-# The kernel makes huge pages of memory of which little is used, when it has time: what a switch holds could not be told from that.
-os.environ["MIMALLOC_ALLOW_THP"] = "0"

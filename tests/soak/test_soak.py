@@ -34,7 +34,9 @@ def balances(row: dict) -> bool:
 
 
 @pytest.fixture
-def town(networks, switches, tmp_path):
+def town(networks, switches, tmp_path, monkeypatch):
+    # The kernel makes huge pages of memory of which little is used, when it has time: what a switch holds could not be told from that.
+    monkeypatch.setenv("MIMALLOC_ALLOW_THP", "0")
     towns = []
 
     def make(**named) -> Town:
