@@ -45,8 +45,9 @@ pub(crate) const EXIT_USAGE: u8 = 2;
     subcommand_required = true
 )]
 #[command(after_help = "\
-Exit status: 0 all is well; 1 the switch refused or a resource was not programmed; 2 it could not be tried \
-(usage, a wrong file, nobody answers).")]
+Exit status: 0 all is well; 1 the switch refused or a resource was not programmed; 2 nothing is known of that \
+(usage, a wrong file, nobody answers or not in time, a call that is refused as a whole). A push that was not answered in time may \
+have been applied.")]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -145,7 +146,9 @@ Examples:
   alkaid show ports
   alkaid show port stats all
   alkaid show neighbors --json
-  alkaid show goal-state --json              # as the controller says it, with hashes")]
+  alkaid show goal-state --json              # as the controller says it, with hashes
+
+A table has at most 10,000 rows; the first column of a last one says how many there are more. `show goal-state --json` has all.")]
     Show(ShowArgs),
     /// Watch a running switch: workers, ports' rates, drops
     ///
@@ -287,7 +290,7 @@ pub(crate) struct ExplainArgs {
     /// The packet, in words
     #[arg(long, value_name = "PACKET", required_unless_present = "pcap")]
     pub(crate) packet: Option<String>,
-    /// A recording, each packet of which is explained
+    /// A recording in pcap's format, each packet of which is explained (of `alkaid capture`: after `editcap -F pcap`)
     #[arg(long, value_name = "FILE", conflicts_with = "packet")]
     pub(crate) pcap: Option<PathBuf>,
     /// Print an object of JSON per packet

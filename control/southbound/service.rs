@@ -62,7 +62,7 @@ impl GoalStateProvisioner for Southbound {
             tracing::warn!(
                 source,
                 left_out,
-                "the reply was too large for one message: successes are left out of it"
+                "the reply was too large for one message: statuses are left out of it, of successes first"
             );
         }
         Ok(Response::new(reply))

@@ -76,7 +76,7 @@ in what they know of a link (`show port info`).",
         summary: "Sets where the uplink's traffic goes that is not VXLAN",
         details: "\
 With the uplink's only NIC given to DPDK, this is how the host itself stays reachable: ARP, the controller's \
-connection, ssh. Without it such packets are dropped and counted as `not_for_us`.",
+connection, ssh. Without it the switch answers ARP and neighbor discovery for its VTEPs, and drops the rest as `not_for_us`.",
         build: make!([Value::Port(port)] => Command::Set(Setting::HostPort(*port))),
     },
     Spec {
@@ -86,7 +86,7 @@ connection, ssh. Without it such packets are dropped and counted as `not_for_us`
         details: "\
 Used for neighbors whose goal state has no host_mac_address. A MAC in the goal state wins over it, and it wins over \
 `set underlay gateway`. Hosts of the VTEP's prefix that nobody names a MAC for are asked for it by ARP or neighbor discovery, and \
-`show underlay` lists them.",
+`show underlay` lists them, unless `set underlay gateway` has the router's MAC: then it is the router's to bring it to them.",
         build: make!([Value::Address(ip), Value::Mac(mac)] => Command::Set(Setting::UnderlayNeighbor { ip: *ip, mac: *mac })),
     },
     Spec {
@@ -245,8 +245,8 @@ last counts as forwarded, the others as `tx_own` of the port that they leave by.
         when: When::Start,
         summary: "Lowers the segment size that TCP connections of guests agree on to what their way takes",
         details: "\
-A connection over IPv4 whose first packets announce a maximum segment size of more than the path MTU minus 40 then announces \
-that much. For guests whose MTU is too large and who do not hear, or not heed, ICMP.",
+A connection whose first packets announce a maximum segment size of more than the path MTU minus 40, or 60 over IPv6, then \
+announces that much. For guests whose MTU is too large and who do not hear, or not heed, ICMP.",
         build: make!([Value::OnOff(on)] => Command::Set(Setting::ClampMss(*on))),
     },
     Spec {

@@ -88,7 +88,7 @@ interfaces tell, and attached again when it is back; `show ports` says how often
         details: "\
 What keeps it from being attached is no error: the port waits, `show ports` says for what, and it is attached, set up and, \
 where it is to be, started as soon as that is possible. An interface of the kernel's (net_af_packet, net_af_xdp) is looked for \
-twice a second, other devices after a pause that grows from half a second to half a minute. What the controller says of such a \
+four times a second, other devices after a pause that grows from half a second to half a minute. What the controller says of such a \
 port is PENDING until then. Not for an uplink.",
         build: make!([Value::Text(device)] => Command::PortAttach { device: device.clone(), late: true }),
     },

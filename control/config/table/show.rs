@@ -160,8 +160,8 @@ is estimated of one round of 64, and exact in the long run."
         Show::Health,
         "Shows whether the switch does what it is for, and why not",
         "\
-`live`: the control thread answers. `ready`: also, workers forward and make progress, ports are started, an uplink has a link, \
-and goal states are kept if they are to be. The same as /healthz and /readyz of `set metrics listen`."
+`live`: the control thread answers. `ready`: also, workers forward and make progress, ports whose device is there are started, an uplink has a \
+link, an interface has the address where the controller connects, and goal states are kept if they are to be. The same as /healthz and /readyz of `set metrics listen`."
     ),
     show!(
         "subscriptions",

@@ -89,7 +89,8 @@ NIC. `set nbcore` may use fewer of them, never more.",
         ],
         when: When::Start,
         summary: "Sets the ports that workers poll",
-        details: "The uplink and the host port, if there are, must be among them.",
+        details: "The uplink and the host port, if there are, must be among them. A port that is attached later is polled if it gets one of \
+these numbers, or by `set vport template`.",
         build: make!([Value::PortList(ports)] => Command::Set(Setting::Portlist(ports.clone()))),
     },
     Spec {

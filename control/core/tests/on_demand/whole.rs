@@ -22,9 +22,8 @@ use vswitch::tables::PortId;
 use vswitch::worker::Worker;
 
 use super::super::goal::*;
-use super::super::grpc::Client;
 use super::super::world::{PORT_A, PORT_B, UPLINK, World};
-use super::ncm::{Ncm, Times, mac};
+use super::ncm::{self, Ncm, Times, mac};
 use crate::core::channel;
 use crate::ondemand::client::{self, Ncm as Address};
 use crate::ondemand::desk::{Desk, Shared};
@@ -151,7 +150,7 @@ impl Switch {
 
     async fn controller(knows: bool, core: crate::core::CoreHandle) -> Ncm {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let to = format!("http://{}", listener.local_addr().unwrap());
+        let to = listener.local_addr().unwrap();
         let routes = service::routes(core);
         tokio::spawn(server::serve(
             routes,
@@ -160,7 +159,7 @@ impl Switch {
             std::future::pending(),
         ));
         let switch = if knows {
-            Some(Client::connect(to).await.unwrap())
+            Some(ncm::Switch::connect(to).await)
         } else {
             None
         };
@@ -334,6 +333,13 @@ fn time(switch: &Switch, ncm: &Ncm, ip: Ipv4Addr) -> Duration {
         }
         assert!(begun.elapsed() < LIMIT, "{:?}", switch.shared.figures());
     };
-    let [received, pushed] = ncm.times.lock().unwrap()[&ip];
+    // The controller notes them when it knows of the reply.
+    let [received, pushed] = loop {
+        match ncm.times.lock().unwrap().get(&ip) {
+            Some(times) => break *times,
+            None => thread::sleep(Duration::from_micros(200)),
+        }
+        assert!(begun.elapsed() < LIMIT, "no reply to the push");
+    };
     (left - begun) - (pushed - received)
 }
