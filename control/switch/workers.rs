@@ -282,8 +282,8 @@ impl Workers {
     }
 
     /// Gives the queues of a started port, and its MTU, to the workers: each rx queue as [`Workers::place`] says, unless the
-    /// port is not to be polled, and a tx queue to each. Where there are too few of these, workers without one hand their
-    /// frames to the first.
+    /// port is not to be polled, and a tx queue to each. Where there are too few of these, or the peer takes from fewer, workers
+    /// without one hand their frames to the first.
     pub(super) fn add_port(
         &self,
         id: PortId,
@@ -293,7 +293,9 @@ impl Workers {
         affinity: &Affinity,
     ) -> Result<(), PortError> {
         let info = port.info();
-        let shared = self.uplinks.contains(&id) || usize::from(info.txq) < self.seats.len();
+        let shared = self.uplinks.contains(&id)
+            || usize::from(info.txq) < self.seats.len()
+            || info.peer_chooses && self.seats.len() > 1;
         let handoff = shared.then(|| Handoff::new(ArrayQueue::new(HANDOFF_CAPACITY)));
         let queues = usize::from(info.txq);
         let mut links = links(port, queues, self.seats.len(), handoff.as_ref())?.into_iter();
@@ -451,7 +453,8 @@ fn links(
             let tx = port.take_tx(worker)?;
             Some(match handoff {
                 Some(handoff) if worker == 0 => Link::Shared(tx, Arc::clone(handoff)),
-                _ => Link::Own(tx),
+                Some(handoff) => Link::Spare(tx, Arc::clone(handoff)),
+                None => Link::Own(tx),
             })
         } else {
             handoff.map(|handoff| Link::Borrowed(Arc::clone(handoff)))

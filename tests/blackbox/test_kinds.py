@@ -53,11 +53,12 @@ def trade_long(site: Site, guest, wire) -> None:
         site.trade(guest, wire, 8, length)
 
 
-@pytest.mark.parametrize("queues", [1, 2])
+@pytest.mark.parametrize(("queues", "workers"), [(1, 1), (2, 2), (2, 1)])
 @pytest.mark.parametrize("merged", ["mrg_rxbuf=0", "mrg_rxbuf=1"])
-def test_a_guest_at_a_vhost_socket_of_the_switch(networks, switches, testpmds, tmp_path, queues, merged):
+def test_a_guest_at_a_vhost_socket_of_the_switch(networks, switches, testpmds, tmp_path, queues, workers, merged):
+    """With one worker, too, all of its queues are polled."""
     path = socket_of(tmp_path)
-    site = open_site(networks, switches, f"net_vhost0,iface={path},queues={queues}", f"set nbcore {queues}")
+    site = open_site(networks, switches, f"net_vhost0,iface={path},queues={queues}", f"set nbcore {workers}")
     switch = site.switch
     assert site.port(1)["link"] == "down"
     for lost in range(2):

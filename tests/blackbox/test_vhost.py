@@ -17,12 +17,13 @@ import pytest
 
 import goal
 from frames import assert_encapsulated, read_pcap, tcp, udp, vxlan
-from frontend import CSUM, GUEST_CSUM, INDIRECT, INDIRECT_DESC, MRG_RXBUF, NEXT, PROTOCOL_FEATURES, RX, SET_VRING_CALL, SIZE, TX, VERSION_1, WRITE, Frontend
+from frontend import CSUM, GET_QUEUE_NUM, GUEST_CSUM, INDIRECT, INDIRECT_DESC, MRG_RXBUF, NEXT, PROTOCOL_FEATURES, RX, SET_VRING_CALL, SIZE, TX, VERSION_1, WRITE, Frontend
 from guests import NET, NETWORK, THERE
 from plan import A, B, Subnet
 from program import Port, environment, eventually, pcap_ports
 from switch import free_port
 from test_offloads import undone
+from test_queues import TWO_WORKERS, two_cores
 from test_restart import kill
 
 GUESTS = 500
@@ -100,12 +101,12 @@ def test_five_hundred_guests(switches, frontends, tmp_path):
     assert list(folder.iterdir()) == []
 
 
-def two_guests(switches, tmp_path, *config: str):
+def two_guests(switches, tmp_path, *config: str, queues: int = 1):
     """A switch with two sockets, and their paths."""
     folder = tmp_path / "s"
     folder.mkdir()
     paths = [folder / name for name in "ab"]
-    lines = [line for n, path in enumerate(paths, 1) for line in (f"port attach net_vhost{n},iface={path}", f"port bind {n} {NET.guest(A, n).id}")]
+    lines = [line for n, path in enumerate(paths, 1) for line in (f"port attach net_vhost{n},iface={path},queues={queues}", f"port bind {n} {NET.guest(A, n).id}")]
     switch = null_site(switches, *lines, *config)
     switch.accept(*NETWORK, *[goal.port(NET.guest(A, n)) for n in (1, 2)])
     return switch, *paths
@@ -143,6 +144,20 @@ def test_a_socket_has_one_guest(switches, frontends, tmp_path):
     eventually("it is back", lambda: up(switch) == {1, 2})
     trade(ONE, again, TWO, other, 3)
     switch.terminate()
+
+
+def test_a_guest_with_fewer_queues_than_there_are_gets_what_each_worker_has_for_it(switches, frontends, tmp_path):
+    two_cores()
+    polls = [f"port config {port} rxq-affinity 0:{core},1:{core}" for port, core in ((1, 0), (2, 1))]
+    switch, a, b = two_guests(switches, tmp_path, *TWO_WORKERS, *polls, queues=2)
+    one, two = frontends(a), frontends(b)
+    assert struct.unpack("<Q", one.ask(GET_QUEUE_NUM)) == (2,)
+    eventually("both are connected", lambda: up(switch) == {1, 2})
+    assert {(row["port"], row["core"]) for row in switch.show("rxq") if row["port"]} == {(1, 0), (2, 1)}
+    # The second worker has the queue of each port that its guest does not use.
+    for mark in range(20):
+        trade(ONE, one, TWO, two, mark)
+    switch.counters().assert_balanced()
 
 
 def test_guests_connect_again_to_the_sockets_of_a_switch_that_was_killed(switches, frontends, tmp_path):

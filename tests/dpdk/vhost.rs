@@ -196,6 +196,14 @@ fn each_pair_of_queues_is_one_of_the_guests() {
         port.take_rx(2),
         Err(PortError::Queue { of: 2, .. })
     ));
+    let txs = [0, 1].map(|queue| port.take_tx(queue).unwrap());
+    let open = || [0, 1].map(|queue: usize| txs[queue].is_open());
+    assert_eq!(open(), [true, true]);
+    drop(guest);
+    eventually("it is missed", || open() == [false, false]);
+    let one = PortConfig::default();
+    let _guest = bench.port_with(&site.guest("queues", ""), &one);
+    eventually("the next one uses a pair", || open() == [true, false]);
 }
 
 #[test]
@@ -263,13 +271,14 @@ fn a_port_is_configured_within_what_its_socket_has() {
         .unwrap()
         .remove(0);
     let default = PortConfig::default();
+    let default = PortConfig { rxq: 2, ..default };
     for (config, said) in [
         (
             PortConfig {
-                rxq: 3,
+                rxq: 1,
                 ..default.clone()
             },
-            "rxq 3 is out of range, it takes 1 to 2",
+            "rxq 1 is out of range, it takes 2 only", // its guest may send by both
         ),
         (
             PortConfig {

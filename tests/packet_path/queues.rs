@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crossbeam_queue::ArrayQueue;
 use vswitch::counters::{QueueLoad, ROUNDS_PER_TIMED, WorkerCounters, total};
 use vswitch::io::memory::{MemoryFrame, MemoryRx, MemoryTx, wire};
-use vswitch::stage::transmit::Link;
+use vswitch::io::{Frames, TxQueue};
+use vswitch::stage::transmit::{HANDOFF_CAPACITY, Link};
 use vswitch::worker::{Polled, Worker};
 
 use crate::lab::*;
@@ -114,6 +116,56 @@ fn a_queue_moves_between_workers_while_packets_come_and_each_leaves_once_in_orde
     assert_eq!(load.packets(), COUNT.into());
     let totals = total(&counters, A);
     assert_eq!((totals.rx, totals.forwarded), (COUNT.into(), COUNT.into()));
+}
+
+/// A tx queue that its peer takes from at times.
+struct Door(MemoryTx, Arc<AtomicBool>);
+
+impl TxQueue for Door {
+    type Frame = MemoryFrame;
+
+    fn tx_burst(&mut self, frames: &mut Frames<MemoryFrame>) -> usize {
+        assert!(self.is_open());
+        self.0.tx_burst(frames)
+    }
+
+    fn is_open(&self) -> bool {
+        self.1.load(Relaxed)
+    }
+}
+
+#[test]
+fn what_a_peer_does_not_take_from_a_workers_queue_leaves_by_the_first_workers() {
+    let (lab, mut workers, mut counters, queue) = lab_with(1);
+    let (handoff, open) = (Arc::new(ArrayQueue::new(HANDOFF_CAPACITY)), Arc::default());
+    let own = wire(8);
+    counters.push(Arc::default());
+    let reader = lab.registrar.reader("second").unwrap();
+    let mut second = Worker::new(reader, Arc::clone(&counters[1]), 32);
+    let door = Door(MemoryTx(Arc::clone(&own)), Arc::clone(&open));
+    second.add_port(B, Vec::new(), Some(Link::Spare(door, Arc::clone(&handoff))));
+    second.add_queue(queue);
+    let first = &mut workers[0];
+    let link = Link::Shared(
+        MemoryTx(Arc::clone(&lab.tx[B.index()])),
+        Arc::clone(&handoff),
+    );
+    first.add_port(B, Vec::new(), Some(link));
+    let frame = switched(&Subnet::new(7, 1, 1, 0), 1, 2);
+    for is_open in [false, true, false] {
+        open.store(is_open, Relaxed);
+        lab.inject(A, &frame);
+        second.poll();
+        assert_eq!(
+            (own.len(), handoff.len()),
+            (is_open.into(), (!is_open).into())
+        );
+        first.poll();
+        let wire = if is_open { &own } else { &lab.tx[B.index()] };
+        assert_eq!(wire.pop().unwrap().to_vec(), frame);
+    }
+    let (from, to) = (total(&counters, A), total(&counters, B));
+    assert_eq!((from.rx, from.forwarded, to.tx), (3, 3, 3));
 }
 
 /// A clock that goes on by ten ticks each time.

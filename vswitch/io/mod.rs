@@ -167,4 +167,9 @@ pub trait TxQueue: Send {
     fn finishes(&self) -> Finishes {
         Finishes::default()
     }
+
+    /// False: nobody takes from this queue, at this moment, though others of the device may be taken from.
+    fn is_open(&self) -> bool {
+        true
+    }
 }

@@ -38,8 +38,23 @@ pub enum Link<T: TxQueue> {
     Own(T),
     /// By a tx queue that other workers use too, through this worker: it also sends what they hand over.
     Shared(T, Handoff<T::Frame>),
+    /// By a tx queue of its own while the peer takes from that, else by the worker that has the port's first one: a guest may use
+    /// fewer queues than there are.
+    Spare(T, Handoff<T::Frame>),
     /// By the worker that has the tx queue.
     Borrowed(Handoff<T::Frame>),
+}
+
+impl<T: TxQueue> Link<T> {
+    /// The tx queue to give frames to, or where to leave them for the worker that has it.
+    #[inline(always)]
+    fn queue(&mut self) -> Result<&mut T, &Handoff<T::Frame>> {
+        match self {
+            Self::Spare(tx, handoff) if !tx.is_open() => Err(handoff),
+            Self::Own(tx) | Self::Shared(tx, _) | Self::Spare(tx, _) => Ok(tx),
+            Self::Borrowed(handoff) => Err(handoff),
+        }
+    }
 }
 
 /// A port as one worker has it.
@@ -111,7 +126,7 @@ impl<T: TxQueue> Egress<T> {
     pub(super) fn finishes(&self, port: PortId) -> Finishes {
         match &self.ways.own[port.index()] {
             Some(Way {
-                link: Link::Own(tx) | Link::Shared(tx, _),
+                link: Link::Own(tx) | Link::Shared(tx, _) | Link::Spare(tx, _),
                 vlan: None,
             }) => tx.finishes(),
             _ => Finishes::default(),
@@ -244,9 +259,9 @@ fn transmit<T: TxQueue>(
     let Some(Way { link, vlan }) = &mut ways.own[out.index()] else {
         return transmit_by_parent(ways, frames, out, from, counters);
     };
-    match link {
-        Link::Own(tx) | Link::Shared(tx, _) => give(tx, *vlan, frames, bytes, out, from, counters),
-        Link::Borrowed(handoff) => hand_over(handoff, frames, out, from, counters),
+    match link.queue() {
+        Ok(tx) => give(tx, *vlan, frames, bytes, out, from, counters),
+        Err(handoff) => hand_over(handoff, frames, out, from, counters),
     }
 }
 
@@ -269,11 +284,9 @@ fn transmit_by_parent<T: TxQueue>(
     let on = |frame: &mut T::Frame| vlan::push(frame, vlan);
     let (unfit, bytes) = tag(frames, on, out, from, counters);
     unfit
-        + match link {
-            Link::Own(tx) | Link::Shared(tx, _) => {
-                give(tx, None, frames, bytes, out, from, counters)
-            }
-            Link::Borrowed(handoff) => hand_over(handoff, frames, out, from, counters),
+        + match link.queue() {
+            Ok(tx) => give(tx, None, frames, bytes, out, from, counters),
+            Err(handoff) => hand_over(handoff, frames, out, from, counters),
         }
 }
 

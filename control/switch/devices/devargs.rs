@@ -17,6 +17,9 @@ pub(super) struct Devargs<'a>(pub(super) &'a str);
 /// Drivers over an interface that the kernel has, by the beginning of their devices' names.
 const OVER_AN_INTERFACE: &[&str] = &["net_af_packet", "net_af_xdp"];
 
+/// The driver of shared memory between two programs.
+pub(super) const MEMIF: &str = "net_memif";
+
 /// Drivers that make an interface.
 const MAKE_AN_INTERFACE: &[&str] = &["net_tap"];
 
@@ -90,7 +93,7 @@ impl<'a> Devargs<'a> {
 impl Devargs<'_> {
     /// Says what an operator should know of its driver.
     pub(super) fn warn(self) {
-        if self.is_of(&["net_memif"]) {
+        if self.is_of(&[MEMIF]) {
             tracing::warn!(
                 "{}: DPDK unmaps the memory of a memif peer that goes away while workers may read it, which can end this \
                  process: `port stop` before that",

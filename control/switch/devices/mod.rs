@@ -213,7 +213,6 @@ impl Devices {
         // Before it is set up: what is configured counts, else what the device comes with.
         let mtu = mtu_of(ports, id)?;
         let device = of(ports, id)?;
-        device.run = true;
         if device.leaving {
             self.take_down(device, id)?; // it was stopped, and a worker had it still
         }
@@ -221,7 +220,10 @@ impl Devices {
             return Ok(());
         }
         match &mut device.port {
-            Kind::Absent(_) => return Ok(()),
+            Kind::Absent(_) => {
+                device.run = true;
+                return Ok(());
+            }
             Kind::Subport(_, started) => *started = true,
             Kind::Own(port) => {
                 let config = self.port_config(id, &device.settings, port);
@@ -237,6 +239,7 @@ impl Devices {
                 started.map_err(|error| device.failed(id, error))?;
             }
         }
+        device.run = true;
         // Also where its parent has started again: that may have another MTU.
         for (port, subport) in subports(ports) {
             if port == id || subport.parent == id {
@@ -436,15 +439,10 @@ impl Devices {
 
     fn port_config(&self, id: PortId, settings: &PortSettings, port: &Port) -> PortConfig {
         let info = port.info();
-        let workers = u16::try_from(self.workers.seats().len()).unwrap_or(u16::MAX);
+        let (rxq, txq) = rxqs::default_queues(&info, self.workers.seats().len());
         PortConfig {
-            // One queue for each worker, where the device has so many; with fewer tx queues, workers hand frames over.
-            rxq: settings
-                .rxq
-                .unwrap_or(workers.clamp(1, info.max_rxq.max(1))),
-            txq: settings
-                .txq
-                .unwrap_or(workers.clamp(1, info.max_txq.max(1))),
+            rxq: settings.rxq.unwrap_or(rxq),
+            txq: settings.txq.unwrap_or(txq),
             rxd: settings.rxd,
             txd: settings.txd,
             mtu: settings.mtu,

@@ -4,9 +4,10 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use vswitch::dpdk::tsc_hz;
+use vswitch::dpdk::{PortInfo, tsc_hz};
 use vswitch::tables::PortId;
 
+use super::devargs::MEMIF;
 use super::device::Kind;
 use super::{DeviceError, Devices};
 use crate::config::affinity::Affinity;
@@ -16,6 +17,20 @@ use crate::switch::workers::{Balance, Stuck, Taken};
 /// time.
 const OVERLOADED: f64 = 0.9;
 const WORTH_IT: f64 = 0.1;
+
+/// Receive and send queues of a port unless its settings say otherwise: one for each worker, where the device has so many. With
+/// fewer send queues, workers hand frames over.
+pub(super) fn default_queues(info: &PortInfo, workers: usize) -> (u16, u16) {
+    let workers = u16::try_from(workers).unwrap_or(u16::MAX);
+    let of = |most: u16| workers.clamp(1, most.max(1));
+    match info.driver.as_str() {
+        // It sends by any, so all are polled.
+        _ if info.peer_chooses => (info.max_rxq, of(info.max_txq)),
+        // What its peer takes from for sure.
+        MEMIF => (of(info.max_rxq), 1),
+        _ => (of(info.max_rxq), of(info.max_txq)),
+    }
+}
 
 impl From<Stuck> for DeviceError {
     fn from(Stuck { worker }: Stuck) -> Self {

@@ -68,4 +68,12 @@ impl TxQueue for PortTx {
             Self::Vhost(queue) => queue.finishes(),
         }
     }
+
+    #[inline]
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Ethdev(queue) => queue.is_open(),
+            Self::Vhost(queue) => queue.is_open(),
+        }
+    }
 }

@@ -99,6 +99,8 @@ pub struct PortInfo {
     pub max_rxq: u16,
     /// Most send queues that it can have.
     pub max_txq: u16,
+    /// Its peer (a vhost-user guest) says which of its queues are used, sends by any of them, and may take from the first one only.
+    pub peer_chooses: bool,
     /// What the device does itself, a sentence each.
     pub offloads: Vec<&'static str>,
     /// What it cannot do and software does, or nobody; a sentence each.
@@ -173,6 +175,7 @@ pub(super) fn info(device: &Device, setup: Option<&Setup>) -> PortInfo {
         txd: setup.map_or(0, |s| s.txd),
         max_rxq: can.map_or(0, |c| c.max_rx_queues),
         max_txq: can.map_or(0, |c| c.max_tx_queues),
+        peer_chooses: false,
         offloads,
         fallbacks,
     }

@@ -21,7 +21,6 @@ const FLAGS: &[(&str, &str, u64)] = &[
     ("iommu-support", "1", sys::ALKAID_VHOST_IOMMU),
     ("postcopy-support", "1", sys::ALKAID_VHOST_POSTCOPY),
     ("linear-buffer", "1", sys::ALKAID_VHOST_LINEARBUF),
-    ("ext-buffer", "1", sys::ALKAID_VHOST_EXTBUF),
     // As on receive, unless the old way is asked for: flags as on send.
     ("legacy-ol-flags", "0", sys::ALKAID_VHOST_COMPLIANT_OL_FLAGS),
 ];

@@ -140,7 +140,8 @@ impl Backing for Vhost {
     fn configure(&mut self, config: &PortConfig, pool: &Mempool) -> Result<(u16, u16), PortError> {
         let check =
             |setting, asked, range| in_range(&self.args.name, DRIVER, setting, asked, range);
-        check("rxq", config.rxq, 1..=self.args.queues)?;
+        // The guest may send by each of them.
+        check("rxq", config.rxq, self.args.queues..=self.args.queues)?;
         check("txq", config.txq, 1..=self.args.queues)?;
         if let Some(mtu) = config.mtu {
             check("mtu", mtu, MTUS)?;
@@ -262,6 +263,7 @@ impl Backing for Vhost {
             txd: 0,
             max_rxq: self.args.queues,
             max_txq: self.args.queues,
+            peer_chooses: true,
             offloads,
             fallbacks,
         }

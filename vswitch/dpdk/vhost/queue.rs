@@ -346,4 +346,9 @@ impl TxQueue for VhostTx {
             Finishes::default()
         }
     }
+
+    #[inline]
+    fn is_open(&self) -> bool {
+        self.ring.has_guest()
+    }
 }

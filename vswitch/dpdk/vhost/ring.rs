@@ -81,7 +81,7 @@ impl Ring {
     /// The guest, until it is dropped; `None`: there is none.
     #[inline]
     pub(super) fn enter(&self) -> Option<Inside<'_>> {
-        if self.guest.load(Relaxed) == NOBODY {
+        if !self.has_guest() {
             return None;
         }
         let way = match self.open.load(Relaxed) {
@@ -94,6 +94,12 @@ impl Ring {
             guest: self.guest.load(SeqCst),
         };
         (inside.guest != NOBODY).then_some(inside)
+    }
+
+    /// True while a worker that enters finds a guest.
+    #[inline]
+    pub(super) fn has_guest(&self) -> bool {
+        self.guest.load(Relaxed) != NOBODY
     }
 
     /// Lets the worker use a guest's memory from now on.

@@ -20,7 +20,10 @@ use crate::dpdk::{Severity, log, sys};
 /// Virtqueues that a guest may have (VHOST_MAX_VRING).
 const MAX_RINGS: usize = 256;
 
-/// Messages (docs/interop/vhost-user.rst of QEMU's) by which the library learns of a guest's memory, and forgets it.
+/// The message (docs/interop/vhost-user.rst of QEMU's) that asks how many pairs of virtqueues there are.
+pub(super) const GET_QUEUE_NUM: u32 = 17;
+
+/// Messages by which the library learns of a guest's memory, and forgets it.
 const SET_MEM_TABLE: u32 = 5;
 const RESET_OWNER: u32 = 4;
 
@@ -45,6 +48,8 @@ pub(super) struct State {
     pub(super) started: AtomicBool,
     /// The socket is being closed.
     pub(super) closes: AtomicBool,
+    /// A guest is served. For who must not wait for workers, as those may that have the lock of `guests`.
+    has_guest: AtomicBool,
     /// Workers may be in a guest's memory without the library.
     direct: bool,
     guests: Mutex<Guests>,
@@ -79,6 +84,7 @@ impl State {
             features: AtomicU64::new(0),
             started: AtomicBool::new(false),
             closes: AtomicBool::new(false),
+            has_guest: AtomicBool::new(false),
             // Memory that arrives when it is first used is to be waited for by the library.
             direct: args.flags & sys::ALKAID_VHOST_POSTCOPY == 0,
             guests: Mutex::default(),
@@ -87,7 +93,7 @@ impl State {
 
     /// Whether a guest is there, and has set up its card.
     pub(super) fn has_guest(&self) -> bool {
-        self.guests().served.is_some()
+        self.has_guest.load(SeqCst)
     }
 
     pub(super) fn guests(&self) -> MutexGuard<'_, Guests> {
@@ -112,6 +118,7 @@ impl State {
                 .store(connection.set_up.unwrap_or_default(), Relaxed);
             self.give(connection);
             guests.served = Some(guest);
+            self.has_guest.store(true, SeqCst);
         }
     }
 
@@ -192,7 +199,8 @@ impl State {
                     *enabled = false;
                 }
             }
-            SEND_RARP => self.rings.iter().for_each(|ring| ring.announce(true)),
+            // Of the first queue, which is always polled: the library gives it to whoever asks first.
+            SEND_RARP => self.rings[1].announce(true),
             _ => {}
         }
         if is_served {
@@ -212,6 +220,7 @@ impl State {
                 return;
             }
             guests.served = None;
+            self.has_guest.store(false, SeqCst);
             self.features.store(0, Relaxed);
             self.rings.iter().for_each(|ring| ring.take());
         }

@@ -105,7 +105,7 @@ fn send<T: TxQueue>(
     };
     match sent {
         Ok(()) => {
-            frame.leave_to_device(Unfinished::Segments(asked), &found.headers);
+            frame.leave_to_device(Unfinished::Segments(size as u16), &found.headers); // `asked` at most
             let mut frames = Frames::from_iter([frame]);
             egress.send_all(&mut frames, meta.out, edge.from, edge.counters);
             Ok(())
