@@ -22,14 +22,14 @@ SIZE = 64
 NEXT, WRITE, INDIRECT = 1, 2, 4
 """Flags of a descriptor."""
 
-CSUM, GUEST_CSUM, MRG_RXBUF, LOG_ALL, INDIRECT_DESC, VERSION_1 = 1 << 0, 1 << 1, 1 << 15, 1 << 26, 1 << 28, 1 << 32
+CSUM, GUEST_CSUM, MRG_RXBUF, MQ, LOG_ALL, INDIRECT_DESC, VERSION_1 = 1 << 0, 1 << 1, 1 << 15, 1 << 22, 1 << 26, 1 << 28, 1 << 32
 """Features (virtio 1.1 section 5.1.3, and 6)."""
 PROTOCOL_FEATURES, REPLY_ACK = 1 << 30, 1 << 3
 """vhost-user's own, and that of them by which any message may have an answer."""
 
 GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE, SET_LOG_BASE = 1, 2, 3, 5, 6
 SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE, SET_VRING_KICK, SET_VRING_CALL = 8, 9, 10, 11, 12, 13
-SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, SET_VRING_ENABLE = 16, 17, 18
+SET_PROTOCOL_FEATURES, SET_VRING_ENABLE = 16, 18
 """Requests."""
 
 _HEADER = struct.Struct("<III")

@@ -77,6 +77,14 @@ def test_a_guest_at_a_vhost_socket_of_the_switch(networks, switches, testpmds, t
     assert not path.exists()
 
 
+def test_a_guest_with_more_queues_than_its_port_has_is_told_of(networks, switches, testpmds, tmp_path):
+    path = socket_of(tmp_path)
+    site = open_site(networks, switches, f"net_vhost0,iface={path},queues=2")
+    testpmds(virtio(path, "queues=3"), queues=3)
+    said = f"the guest at {path} has enabled more than the 2 pairs of queues"
+    eventually("the log says so", lambda: site.switch.log.read_text().count(said) == 1)
+
+
 def test_a_vhost_client_connects_again_when_its_guest_is_back(networks, switches, testpmds, tmp_path):
     path = socket_of(tmp_path)
     site = open_site(networks, switches, f"net_vhost0,iface={path},client=1")
@@ -208,10 +216,11 @@ def test_a_guest_behind_a_veth_by_af_xdp(networks, switches):
     switch.terminate()
 
 
-def test_guests_of_another_program_by_memif(networks, switches, testpmds, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_guests_of_another_program_by_memif(networks, switches, testpmds, tmp_path, workers):
     path = socket_of(tmp_path)
     memif = f"socket={path},socket-abstract=no"
-    site = open_site(networks, switches, f"net_memif0,role=server,{memif}")
+    site = open_site(networks, switches, f"net_memif0,role=server,{memif}", f"set nbcore {workers}")
     for _ in range(2):
         guest = testpmds(f"net_memif0,role=client,{memif},mac={GUEST.mac}")
         eventually("it is connected", lambda: guest.assert_alive() or site.port(1)["link"] == "up")

@@ -17,7 +17,7 @@ import pytest
 
 import goal
 from frames import assert_encapsulated, read_pcap, tcp, udp, vxlan
-from frontend import CSUM, GET_QUEUE_NUM, GUEST_CSUM, INDIRECT, INDIRECT_DESC, MRG_RXBUF, NEXT, PROTOCOL_FEATURES, RX, SET_VRING_CALL, SIZE, TX, VERSION_1, WRITE, Frontend
+from frontend import CSUM, GET_FEATURES, GUEST_CSUM, INDIRECT, INDIRECT_DESC, MQ, MRG_RXBUF, NEXT, PROTOCOL_FEATURES, RX, SET_VRING_CALL, SIZE, TX, VERSION_1, WRITE, Frontend
 from guests import NET, NETWORK, THERE
 from plan import A, B, Subnet
 from program import Port, environment, eventually, pcap_ports
@@ -151,13 +151,19 @@ def test_a_guest_with_fewer_queues_than_there_are_gets_what_each_worker_has_for_
     polls = [f"port config {port} rxq-affinity 0:{core},1:{core}" for port, core in ((1, 0), (2, 1))]
     switch, a, b = two_guests(switches, tmp_path, *TWO_WORKERS, *polls, queues=2)
     one, two = frontends(a), frontends(b)
-    assert struct.unpack("<Q", one.ask(GET_QUEUE_NUM)) == (2,)
     eventually("both are connected", lambda: up(switch) == {1, 2})
     assert {(row["port"], row["core"]) for row in switch.show("rxq") if row["port"]} == {(1, 0), (2, 1)}
     # The second worker has the queue of each port that its guest does not use.
     for mark in range(20):
         trade(ONE, one, TWO, two, mark)
     switch.counters().assert_balanced()
+
+
+@pytest.mark.parametrize("queues", [1, 2])
+def test_several_queues_are_offered_where_there_are_several(switches, frontends, tmp_path, queues):
+    _, path, _ = two_guests(switches, tmp_path, queues=queues)
+    (offered,) = struct.unpack("<Q", frontends(path, plug=False).ask(GET_FEATURES))
+    assert bool(offered & MQ) == (queues > 1)
 
 
 def test_guests_connect_again_to_the_sockets_of_a_switch_that_was_killed(switches, frontends, tmp_path):

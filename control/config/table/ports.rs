@@ -34,7 +34,7 @@ const QUEUE_DETAILS: &str = "\
 A worker polls whole queues, so a port feeds no more workers than it has receive queues; with more than one, the \
 device spreads packets by their addresses and ports (RSS). The switch refuses numbers that the device does not have. A \
 vhost-user guest chooses by itself which of its queues it sends by: all that `queues=` names are polled. A memif port has one \
-transmit queue unless more are set, which its peer has to take from then. \
+of each kind unless more are set, as its peer has to, too. \
 In the start-up file this follows the `port attach` that makes the port.";
 const RING_DETAILS: &str = "\
 More descriptors survive longer bursts and cost latency and packet buffers (`set mbufs`). In the start-up file this \
@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Spec] = &[
         details: "\
 Examples: `port attach 0000:3b:00.0` (a NIC bound to vfio-pci), `port attach \
 net_vhost0,iface=/run/alkaid/vm1.sock,client=1,queues=1` (a virtual machine; without `client=1` it connects to the switch, and has \
-to do so again after a restart; it may have `queues=` pairs of queues or fewer, and QEMU says so if it is to have more; `tso=1` \
+to do so again after a restart; it may have as many pairs of queues as `queues=` says, one by default; `tso=1` \
 lets it leave TCP to be cut), `port attach net_tap0,iface=tap0`, \
 `port attach net_af_packet0,iface=veth0`, `port attach net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap`. `port attach vlan101@3` \
 makes a subport: what the guest at port 3 sends with the 802.1Q tag of VLAN 101 loses it and arrives on the new port, and what \

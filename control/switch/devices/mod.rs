@@ -206,13 +206,20 @@ impl Devices {
     /// Sets a port up, starts it and gives it to the workers, at once or when its device is there. A started one stays as it
     /// is.
     pub(crate) fn start(&self, id: PortId) -> Result<(), DeviceError> {
-        self.start_one(&mut self.lock(), id)
+        let mut ports = self.lock();
+        let run = of(&mut ports, id)?.run;
+        let started = self.start_one(&mut ports, id);
+        if started.is_err() {
+            of(&mut ports, id)?.run = run; // else its device's return would start it
+        }
+        started
     }
 
     fn start_one(&self, ports: &mut Ports, id: PortId) -> Result<(), DeviceError> {
         // Before it is set up: what is configured counts, else what the device comes with.
         let mtu = mtu_of(ports, id)?;
         let device = of(ports, id)?;
+        device.run = true;
         if device.leaving {
             self.take_down(device, id)?; // it was stopped, and a worker had it still
         }
@@ -220,10 +227,7 @@ impl Devices {
             return Ok(());
         }
         match &mut device.port {
-            Kind::Absent(_) => {
-                device.run = true;
-                return Ok(());
-            }
+            Kind::Absent(_) => return Ok(()),
             Kind::Subport(_, started) => *started = true,
             Kind::Own(port) => {
                 let config = self.port_config(id, &device.settings, port);
@@ -239,7 +243,6 @@ impl Devices {
                 started.map_err(|error| device.failed(id, error))?;
             }
         }
-        device.run = true;
         // Also where its parent has started again: that may have another MTU.
         for (port, subport) in subports(ports) {
             if port == id || subport.parent == id {

@@ -26,8 +26,8 @@ pub(super) fn default_queues(info: &PortInfo, workers: usize) -> (u16, u16) {
     match info.driver.as_str() {
         // It sends by any, so all are polled.
         _ if info.peer_chooses => (info.max_rxq, of(info.max_txq)),
-        // What its peer takes from for sure.
-        MEMIF => (of(info.max_rxq), 1),
+        // Both ends have to have the same number: the driver refuses fewer, and serves rings that there are not.
+        MEMIF => (1, 1),
         _ => (of(info.max_rxq), of(info.max_txq)),
     }
 }

@@ -89,7 +89,11 @@ impl Args {
         }
         let path = CString::new(path).map_err(|_| PortError::Nul(devargs.to_owned()))?;
         // Nothing here cuts UDP.
-        let withheld = sys::ALKAID_HOST_UFO | if tso { 0 } else { sys::ALKAID_HOST_TSO };
+        let unless = |is: bool, features: u64| if is { 0 } else { features };
+        // A guest that is offered several queues may send by any, whatever there is.
+        let withheld = sys::ALKAID_HOST_UFO
+            | unless(tso, sys::ALKAID_HOST_TSO)
+            | unless(queues > 1, sys::ALKAID_MQ);
         Ok(Self {
             name,
             path,
@@ -147,7 +151,10 @@ mod tests {
             (&b"/run/a.sock"[..], 1)
         );
         assert_eq!(plain.flags, sys::ALKAID_VHOST_COMPLIANT_OL_FLAGS);
-        assert_eq!(plain.withheld, sys::ALKAID_HOST_UFO | sys::ALKAID_HOST_TSO);
+        assert_eq!(
+            plain.withheld,
+            sys::ALKAID_HOST_UFO | sys::ALKAID_HOST_TSO | sys::ALKAID_MQ
+        );
         assert!(!plain.is_client());
         let all = args("net_vhost,client=1,iface=/s,queues=128,tso=1,legacy-ol-flags=1");
         assert_eq!((all.number(), all.queues), (0, 128));

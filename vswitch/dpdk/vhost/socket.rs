@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::args::Args;
 use super::library;
-use super::state::{Connection, GET_QUEUE_NUM, State, path_of};
+use super::state::{Connection, State, path_of};
 use crate::dpdk::eal::Eal;
 use crate::dpdk::port::PortError;
 use crate::dpdk::{log, sys};
@@ -232,20 +232,11 @@ unsafe extern "C" fn before_message(
     guest: c_int,
     message: *mut c_void,
 ) -> sys::rte_vhost_msg_result {
-    let Some(state) = state_of(guest) else {
-        return sys::RTE_VHOST_MSG_RESULT_NOT_HANDLED;
-    };
-    // SAFETY: a message begins with its number, its flags and its length, and has room for 8 bytes and more behind that. They
-    // are ours to change meanwhile.
-    let [message, flags, len, low, high] = unsafe { &mut *message.cast::<[u32; 5]>() };
-    if *message == GET_QUEUE_NUM {
-        // The library would say 128, and who then has more than there are here sends by some that nobody looks at. A number of 64
-        // bits, in the byte order of this machine.
-        [*low, *high] = [state.rings.len() as u32 / 2, 0];
-        *len = 8;
-        return sys::RTE_VHOST_MSG_RESULT_REPLY;
+    if let Some(state) = state_of(guest) {
+        // SAFETY: a message begins with its number and its flags, which are ours to change meanwhile.
+        let [message, flags] = unsafe { &mut *message.cast::<[u32; 2]>() };
+        *flags = state.before(guest, *message, *flags);
     }
-    *flags = state.before(guest, *message, *flags);
     sys::RTE_VHOST_MSG_RESULT_NOT_HANDLED
 }
 

@@ -20,10 +20,7 @@ use crate::dpdk::{Severity, log, sys};
 /// Virtqueues that a guest may have (VHOST_MAX_VRING).
 const MAX_RINGS: usize = 256;
 
-/// The message (docs/interop/vhost-user.rst of QEMU's) that asks how many pairs of virtqueues there are.
-pub(super) const GET_QUEUE_NUM: u32 = 17;
-
-/// Messages by which the library learns of a guest's memory, and forgets it.
+/// Messages (docs/interop/vhost-user.rst of QEMU's) by which the library learns of a guest's memory, and forgets it.
 const SET_MEM_TABLE: u32 = 5;
 const RESET_OWNER: u32 = 4;
 
@@ -73,6 +70,8 @@ pub(super) struct Connection {
     waits: bool,
     /// The virtqueues that it has enabled.
     enabled: [bool; MAX_RINGS],
+    /// It was told of that it has more than are served.
+    has_too_many: bool,
 }
 
 impl State {
@@ -199,7 +198,7 @@ impl State {
                     *enabled = false;
                 }
             }
-            // Of the first queue, which is always polled: the library gives it to whoever asks first.
+            // Of the first queue, which any guest has: the library gives it to whoever asks first.
             SEND_RARP => self.rings[1].announce(true),
             _ => {}
         }
@@ -265,11 +264,22 @@ impl State {
         if let Some(enabled) = connection.enabled.get_mut(ring) {
             *enabled = enable;
         }
-        match self.rings.get(ring).filter(|_| is_served) {
-            Some(_) if enable => self.give(connection),
-            Some(taken) => taken.take(),
-            None => {}
+        match self.rings.get(ring) {
+            Some(_) if is_served && enable => self.give(connection),
+            Some(taken) if is_served => taken.take(),
+            None if enable && !std::mem::replace(&mut connection.has_too_many, true) => {
+                log::tell(Severity::Warning, &self.has_fewer_queues());
+            }
+            _ => {}
         }
+    }
+
+    fn has_fewer_queues(&self) -> String {
+        let (path, pairs) = (path_of(&self.path).display(), self.rings.len() / 2);
+        format!(
+            "vhost: the guest at {path} has enabled more than the {pairs} pairs of queues that its port has by `queues=`: what it sends by \
+             the others is lost"
+        )
     }
 }
 
@@ -282,6 +292,7 @@ impl Connection {
             has_memory: false,
             waits: false,
             enabled: [false; _],
+            has_too_many: false,
         }
     }
 }
@@ -313,6 +324,7 @@ mod tests {
             has_memory: true,
             waits: false,
             enabled: [true; _],
+            has_too_many: false,
         });
         state.guests().connections.extend(connections);
         state
