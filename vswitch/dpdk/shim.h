@@ -55,8 +55,10 @@ static const uint64_t ALKAID_GUEST_TSO6 = 1ULL << 8;
 /* Features: guests may leave TCP over IPv4 and IPv6 to be cut, and UDP; any of what they may leave, checksums and ECN in segments too. */
 static const uint64_t ALKAID_HOST_TSO = 1ULL << 11 | 1ULL << 12;
 static const uint64_t ALKAID_HOST_UFO = 1ULL << 14;
-static const uint64_t ALKAID_MQ = 1ULL << 22;
 static const uint64_t ALKAID_HOST_ANY = 1ULL << 0 | 1ULL << 11 | 1ULL << 12 | 1ULL << 13 | 1ULL << 14;
+
+/* The feature that a guest may use several pairs of virtqueues. */
+static const uint64_t ALKAID_MQ = 1ULL << 22;
 
 /* Features: a ring of the newer form, addresses that an IOMMU maps, a log of what is written; and two that add to the header. */
 static const uint64_t ALKAID_RING_PACKED = 1ULL << 34;

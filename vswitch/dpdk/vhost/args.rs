@@ -88,9 +88,8 @@ impl Args {
             )));
         }
         let path = CString::new(path).map_err(|_| PortError::Nul(devargs.to_owned()))?;
-        // Nothing here cuts UDP.
         let unless = |is: bool, features: u64| if is { 0 } else { features };
-        // A guest that is offered several queues may send by any, whatever there is.
+        // Nothing here cuts UDP. A guest that is offered several queues may send by any, whatever there is.
         let withheld = sys::ALKAID_HOST_UFO
             | unless(tso, sys::ALKAID_HOST_TSO)
             | unless(queues > 1, sys::ALKAID_MQ);

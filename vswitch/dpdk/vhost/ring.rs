@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use super::split::Split;
 
 /// No guest: the library's numbers of guests are not negative.
-const NOBODY: i32 = -1;
+pub(super) const NOBODY: i32 = -1;
 
 /// Where the worker is: not in the guest's memory, in it by the library, in it by itself.
 const AWAY: u8 = 0;

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, OsStr, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicBool, AtomicI32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crossbeam_utils::CachePadded;
 
 use super::args::Args;
 use super::library::Memory;
-use super::ring::{LATE, Ring};
+use super::ring::{LATE, NOBODY, Ring};
 use crate::dpdk::{Severity, log, sys};
 
 /// Virtqueues that a guest may have (VHOST_MAX_VRING).
@@ -45,8 +45,9 @@ pub(super) struct State {
     pub(super) started: AtomicBool,
     /// The socket is being closed.
     pub(super) closes: AtomicBool,
-    /// A guest is served. For who must not wait for workers, as those may that have the lock of `guests`.
-    has_guest: AtomicBool,
+    /// The guest whose memory workers use; [`NOBODY`]. Changed under the lock of `guests`, and read without by who must not wait for
+    /// workers, as its holder may.
+    served: AtomicI32,
     /// Workers may be in a guest's memory without the library.
     direct: bool,
     guests: Mutex<Guests>,
@@ -55,8 +56,6 @@ pub(super) struct State {
 #[derive(Default, Debug)]
 pub(super) struct Guests {
     pub(super) connections: Vec<Connection>,
-    /// The one whose memory workers use.
-    served: Option<c_int>,
 }
 
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl State {
             features: AtomicU64::new(0),
             started: AtomicBool::new(false),
             closes: AtomicBool::new(false),
-            has_guest: AtomicBool::new(false),
+            served: AtomicI32::new(NOBODY),
             // Memory that arrives when it is first used is to be waited for by the library.
             direct: args.flags & sys::ALKAID_VHOST_POSTCOPY == 0,
             guests: Mutex::default(),
@@ -92,7 +91,11 @@ impl State {
 
     /// Whether a guest is there, and has set up its card.
     pub(super) fn has_guest(&self) -> bool {
-        self.has_guest.load(SeqCst)
+        self.served() != NOBODY
+    }
+
+    fn served(&self) -> c_int {
+        self.served.load(SeqCst)
     }
 
     pub(super) fn guests(&self) -> MutexGuard<'_, Guests> {
@@ -105,7 +108,7 @@ impl State {
         if let Some(connection) = guests.of(guest) {
             connection.set_up = Some(features);
         }
-        if guests.served.is_none_or(|served| served == guest) {
+        if [NOBODY, guest].contains(&self.served()) {
             self.serve(&mut guests, guest);
         }
     }
@@ -116,8 +119,7 @@ impl State {
             self.features
                 .store(connection.set_up.unwrap_or_default(), Relaxed);
             self.give(connection);
-            guests.served = Some(guest);
-            self.has_guest.store(true, SeqCst);
+            self.served.store(guest, SeqCst);
         }
     }
 
@@ -161,7 +163,7 @@ impl State {
                 flags &= !NEED_REPLY;
             }
         }
-        if guests.served == Some(guest) {
+        if self.served() == guest {
             if loses_memory {
                 self.rings.iter().for_each(|ring| ring.take());
             }
@@ -181,7 +183,7 @@ impl State {
         enable: bool,
     ) -> u32 {
         let mut guests = self.guests();
-        let is_served = guests.served == Some(guest);
+        let is_served = self.served() == guest;
         let Some(connection) = guests.of(guest) else {
             return flags;
         };
@@ -215,11 +217,10 @@ impl State {
             if let Some(connection) = guests.of(guest) {
                 connection.set_up = None;
             }
-            if guests.served != Some(guest) {
+            if self.served() != guest {
                 return;
             }
-            guests.served = None;
-            self.has_guest.store(false, SeqCst);
+            self.served.store(NOBODY, SeqCst);
             self.features.store(0, Relaxed);
             self.rings.iter().for_each(|ring| ring.take());
         }
@@ -257,7 +258,7 @@ impl State {
     /// waited for.
     pub(super) fn enable(&self, guest: c_int, ring: usize, enable: bool) {
         let mut guests = self.guests();
-        let is_served = guests.served == Some(guest);
+        let is_served = self.served() == guest;
         let Some(connection) = guests.of(guest) else {
             return;
         };
