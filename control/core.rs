@@ -55,12 +55,13 @@ pub(crate) use site::{ETHERNET_MTU, Link, OnLink, Site, Uplink};
 
 use crate::audit::part::Part;
 use crate::explain::{ExplainError, Explanation, Links, Packet};
-use crate::program::{AHEAD, Program};
+use crate::program::Program;
 use crate::proto::schema::GoalStateOperationReply;
 use crate::proto::schema::goal_state_operation_reply::GoalStateOperationStatus;
 use crate::southbound::decode::{self, Encoded, Malformed, Resource};
 use crate::state::Wanted;
 use crate::state::parts::Position;
+use crate::state::slots::AHEAD;
 use crate::store::Store;
 use applied::{Applied, Refusal, not_kept};
 use figures::Counted;
@@ -332,7 +333,7 @@ impl Core {
             if let Some(Resource {
                 change: Ok(Some(ahead)),
                 ..
-            }) = resources.as_slice().get(AHEAD)
+            }) = resources.as_slice().get(AHEAD - 1)
             {
                 self.wanted.prefetch(ahead);
             }

@@ -14,10 +14,11 @@
 //! counts only the time that it had its core, which other programs may use too.
 //!
 //! Asserts that every resource has an answer, never that it was fast. Environment: ALKAID (the program), NEIGHBORS (default
-//! 1000000), RESERVE (default 1000000: `set neighbors reserve`; with 0 the kernel finds and clears 300 bytes a neighbor
-//! meanwhile: next to nothing on metal, a second in a virtual machine whose host finds memory when it is touched first,
-//! measured as 5.5 s for 2 GiB and 0.1 s for the same 2 GiB once more), PER_MESSAGE (default 10000), SHAPE (dpm or test-controller), UPDATES (default 1000). Needs root, cores 0 and 1, and 512 MiB of huge
-//! pages, which it adds and takes away again.
+//! 1000000), RESERVE (`set neighbors reserve`; default 1048576, all that this switch may have; with 0 the kernel finds and
+//! clears 320 bytes a neighbor meanwhile: next to nothing on metal, a second in a virtual machine whose host finds memory when
+//! it is touched first, measured as 5.5 s for 2 GiB and 0.1 s for the same 2 GiB once more), PER_MESSAGE (default 10000),
+//! SHAPE (dpm or test-controller), UPDATES (default 1000). Needs root, cores 0 and 1, and 512 MiB of huge pages, which it adds
+//! and takes away again.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -33,6 +33,9 @@ const FLOWS: u32 = 1_000;
 
 const GUEST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
+/// Most neighbors that it may have: the dataset's, and the recording's.
+const CAPACITY: u32 = 1 << 20;
+
 /// Mbufs: the recording's, and those of queues and caches.
 const MBUFS: usize = 65_535;
 
@@ -245,7 +248,7 @@ fn lines(recording: &Path, socket: &Path, southbound: SocketAddr) -> String {
 set nbcore 1
 set corelist {WORKER_CORE}
 set mbufs {MBUFS}
-set neighbors capacity 1048576
+set neighbors capacity {CAPACITY}
 set neighbors reserve {}
 port attach net_null0,no-rx=1
 port attach net_pcap1,rx_pcap={},infinite_rx=1
@@ -256,7 +259,7 @@ set control socket {}
 set log warn
 ",
         std::process::id(),
-        setting("RESERVE", 1_000_000),
+        setting("RESERVE", CAPACITY),
         recording.display(),
         socket.display(),
     );

@@ -20,6 +20,9 @@ pub(super) const MAX_LOGGED: usize = 20;
 /// reply.
 const MAX_REPEATED: usize = 4 * MAX_ID;
 
+/// Of neighbors, one of so many has the clock read; those behind it have its time, which is some microseconds early.
+const CLOCKED: usize = 16;
+
 /// Why a resource was not taken into the wanted state.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
@@ -68,7 +71,16 @@ impl Applied {
         operation: i32,
         outcome: Result<Subject, Refusal>,
     ) {
-        let taken = micros(self.received);
+        // To read the clock takes a tenth of what it takes to take a neighbor in, and keeps the CPU from beginning with the next.
+        let taken = match self.items.last() {
+            Some(before)
+                if (kind, before.kind) == (ResourceType::Neighbor, ResourceType::Neighbor)
+                    && !self.items.len().is_multiple_of(CLOCKED) =>
+            {
+                before.taken
+            }
+            _ => micros(self.received),
+        };
         self.items.push(Item {
             kind,
             id,

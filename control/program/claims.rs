@@ -75,8 +75,8 @@ impl<K: Eq + Hash + Ord + Copy> Claims<K> {
         self.winners.reserve(keys);
     }
 
-    /// Asks the CPU to fetch what a claim on `key` will look for.
-    pub(crate) fn prefetch(&self, key: K) {
+    /// Asks the CPU to fetch what a claim on `key` will look for and write, [`AHEAD`](crate::state::slots::AHEAD) claims ahead.
+    pub(crate) fn prefetch(&mut self, key: K) {
         self.winners.prefetch(key);
     }
 

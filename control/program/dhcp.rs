@@ -21,7 +21,7 @@ impl Program {
     pub(super) fn dhcp_state(&self, wanted: &Wanted, client: &DhcpClient) -> Result<(), Obstacle> {
         let (_, offer) = self.offer(wanted, client)?;
         match offer.problems().first() {
-            Some(problem) => Err(Obstacle::Told(problem.clone().into())),
+            Some(problem) => Err(Obstacle::Told(problem.clone())),
             None => Ok(()),
         }
     }

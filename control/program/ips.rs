@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Claims on addresses of both versions of IP.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use vswitch::tables::{Neighbor, VpcId};
 
@@ -11,7 +11,8 @@ use super::claims::{Claims, Rank};
 /// [`Claims`] by address, a table for each version: a million neighbors of one take no room for the other's addresses.
 #[derive(Debug, Default)]
 pub(crate) struct IpClaims {
-    v4: Claims<(VpcId, Ipv4Addr)>,
+    /// By number, which is hashed faster.
+    v4: Claims<(VpcId, u32)>,
     v6: Claims<(VpcId, Ipv6Addr)>,
 }
 
@@ -22,9 +23,9 @@ impl IpClaims {
     }
 
     /// As [`Claims::prefetch`].
-    pub(crate) fn prefetch(&self, key: IpKey) {
+    pub(crate) fn prefetch(&mut self, key: IpKey) {
         match key {
-            (vpc, IpAddr::V4(ip)) => self.v4.prefetch((vpc, ip)),
+            (vpc, IpAddr::V4(ip)) => self.v4.prefetch((vpc, ip.to_bits())),
             (vpc, IpAddr::V6(ip)) => self.v6.prefetch((vpc, ip)),
         }
     }
@@ -32,7 +33,7 @@ impl IpClaims {
     /// As [`Claims::claim`].
     pub(crate) fn claim(&mut self, key: IpKey, rank: Rank, value: Neighbor) -> Neighbor {
         match key {
-            (vpc, IpAddr::V4(ip)) => self.v4.claim((vpc, ip), rank, value),
+            (vpc, IpAddr::V4(ip)) => self.v4.claim((vpc, ip.to_bits()), rank, value),
             (vpc, IpAddr::V6(ip)) => self.v6.claim((vpc, ip), rank, value),
         }
     }
@@ -40,7 +41,7 @@ impl IpClaims {
     /// As [`Claims::withdraw`].
     pub(crate) fn withdraw(&mut self, key: IpKey, rank: Rank) -> Option<Neighbor> {
         match key {
-            (vpc, IpAddr::V4(ip)) => self.v4.withdraw((vpc, ip), rank),
+            (vpc, IpAddr::V4(ip)) => self.v4.withdraw((vpc, ip.to_bits()), rank),
             (vpc, IpAddr::V6(ip)) => self.v6.withdraw((vpc, ip), rank),
         }
     }
@@ -48,7 +49,7 @@ impl IpClaims {
     /// As [`Claims::winner`].
     pub(crate) fn winner(&self, key: IpKey) -> Option<Neighbor> {
         match key {
-            (vpc, IpAddr::V4(ip)) => self.v4.winner((vpc, ip)),
+            (vpc, IpAddr::V4(ip)) => self.v4.winner((vpc, ip.to_bits())),
             (vpc, IpAddr::V6(ip)) => self.v6.winner((vpc, ip)),
         }
     }
@@ -61,7 +62,7 @@ impl IpClaims {
         let v4 = self
             .v4
             .iter()
-            .map(|((vpc, ip), value)| ((vpc, ip.into()), value));
+            .map(|((vpc, ip), value)| ((vpc, IpAddr::V4(ip.into())), value));
         let v6 = self
             .v6
             .iter()

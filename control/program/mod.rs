@@ -47,6 +47,7 @@ use crate::state::chunks::Chunks;
 use crate::state::neighbor::NeighborIx;
 use crate::state::network::{SubnetIx, VpcIx};
 use crate::state::port::PortIx;
+use crate::state::slots::AHEAD;
 use crate::state::{Subject, Touched, Wanted};
 use claims::Claims;
 use group::Group;
@@ -58,10 +59,6 @@ use port::ProgrammedPort;
 use replicas::Replicas;
 use routes::{SubnetRoutes, Worked};
 use subnet::Resolved;
-
-/// How many neighbors ahead of the one that is taken in or programmed the tables are prefetched: enough to hide a cache
-/// miss behind the others' work, few enough that nothing is thrown out of the cache again.
-pub(crate) const AHEAD: usize = 8;
 
 /// A machine's address as tables know it.
 type IpKey = (VpcId, IpAddr);
@@ -213,6 +210,10 @@ impl Program {
             .into_iter()
             .for_each(|port| self.update_port(wanted, port));
         for (n, neighbor) in neighbors.iter().enumerate() {
+            // Of thousands, the first have left the cache again since they were taken in.
+            if let Some(far) = neighbors.get(n + 2 * AHEAD) {
+                wanted.prefetch_slot(*far);
+            }
             if let Some(ahead) = neighbors.get(n + AHEAD) {
                 self.prefetch(wanted, *ahead);
             }

@@ -15,6 +15,7 @@ use super::{IpKey, MacKey, Obstacle, Program};
 use crate::core::OnLink;
 use crate::state::neighbor::{NeighborIx, NeighborSlot};
 use crate::state::network::SubnetIx;
+use crate::state::slots::AHEAD;
 use crate::state::{Touched, Wanted};
 
 /// What is programmed of a neighbor.
@@ -94,8 +95,8 @@ impl Program {
         Some((here.vpc, here.domain))
     }
 
-    /// Asks the CPU to fetch the entries of the tables that [`Program::update_neighbor`] will look for.
-    pub(super) fn prefetch(&self, wanted: &Wanted, ix: NeighborIx) {
+    /// Asks the CPU to fetch what [`Program::update_neighbor`] will look for and write, [`AHEAD`] neighbors ahead.
+    pub(super) fn prefetch(&mut self, wanted: &Wanted, ix: NeighborIx) {
         if let Some(slot) = wanted.neighbor(ix)
             && let Ok(here) = self.resolved(slot.subnet)
         {
@@ -103,6 +104,7 @@ impl Program {
             self.writer.prefetch(mac, ip);
             self.by_mac.prefetch(mac);
             self.by_ip.prefetch(ip);
+            self.neighbors.prefetch_vacant(AHEAD);
         }
     }
 
@@ -182,8 +184,12 @@ impl Program {
         if !self.site.speaks_like(host) {
             return Err(Obstacle::NoVtepLike(host));
         }
-        self.needed.extend(self.site.unknown_to(host, said));
-        let ways = self.site.ways(host, said).ok_or(Obstacle::NoMac(host))?;
+        let ways = self.site.ways(host, said);
+        // A million neighbors ask: with one uplink, nothing is unknown where there is a way.
+        if ways.is_none() || self.site.uplinks.len() > 1 {
+            self.needed.extend(self.site.unknown_to(host, said));
+        }
+        let ways = ways.ok_or(Obstacle::NoMac(host))?;
         Ok(self.writer.acquire_ways(ways)?)
     }
 

@@ -54,7 +54,7 @@ pub(crate) enum Obstacle {
     /// The client's port is served in another of its subnets, which it lists first.
     OtherOffer(SubnetIx),
     /// What a port is told by DHCP lacks something that the controller says wrong.
-    Told(Box<FieldError>),
+    Told(FieldError),
     /// The VPC names a gateway of this id, which is not described.
     NoGateway(Box<str>),
     /// No VPC names the gateway.

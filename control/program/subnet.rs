@@ -45,7 +45,7 @@ impl Program {
         self.resolved(ix)?;
         let (_, problems) = self.advertisement(wanted, ix);
         let problem = problems.into_iter().next();
-        problem.map_or(Ok(()), |problem| Err(Obstacle::Told(problem.into())))
+        problem.map_or(Ok(()), |problem| Err(Obstacle::Told(problem)))
     }
 
     /// What the gateway says, if it is an IPv6 subnet's, and what is wrong with that.

@@ -300,8 +300,7 @@ fn neighbor_entry(entry: &[u8], subnet: &mut Option<Arc<str>>) -> Resource {
             Err(error) => damaged = Some(error),
         }
     }
-    let key = lossy(key);
-    let at = Field::entry("neighbor_states", &key);
+    let at = Field::entry("neighbor_states", key);
     let resource = neighbor::resource(&at, state, subnet);
     match damaged {
         None => resource,

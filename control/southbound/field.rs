@@ -8,6 +8,8 @@ use ipnet::IpNet;
 use prost::Message;
 use vswitch::wire::Mac;
 
+use super::decode::lossy;
+
 /// Longest id, name or key that is kept, in bytes. Alcor's ids are UUIDs of 36, sometimes with a prefix.
 pub(crate) const MAX_ID: usize = 255;
 
@@ -30,13 +32,16 @@ pub(crate) struct Field<'a> {
 enum At<'a> {
     Whole,
     Index(usize),
-    Key(&'a str),
+    Key(&'a [u8]),
 }
 
-/// What is wrong with a field.
+/// What is wrong with a field. One word, since all that is read of a million neighbors is a result that could be this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub(crate) struct FieldError {
+#[error("{}: {}", .0.field, .0.problem)]
+pub(crate) struct FieldError(Box<Wrong>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wrong {
     field: String,
     problem: String,
 }
@@ -51,12 +56,12 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The value of `key` in one of the goal state's maps.
-    pub(crate) fn entry(map: &'static str, key: &'a str) -> Self {
+    /// The value of `key`, a text that may be damaged, in one of the goal state's maps.
+    pub(crate) fn entry(map: &'static str, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         Self {
             outer: None,
             name: map,
-            at: At::Key(key),
+            at: At::Key(key.as_ref()),
         }
     }
 
@@ -80,10 +85,10 @@ impl<'a> Field<'a> {
 
     /// An error about this field.
     pub(crate) fn error(&self, problem: impl fmt::Display) -> FieldError {
-        FieldError {
+        FieldError(Box::new(Wrong {
             field: self.to_string(),
             problem: problem.to_string(),
-        }
+        }))
     }
 
     /// A text that must be there: an id.
@@ -253,7 +258,7 @@ impl fmt::Display for Field<'_> {
         match self.at {
             At::Whole => Ok(()),
             At::Index(index) => write!(f, "[{index}]"),
-            At::Key(key) => write!(f, "[{}]", Quote(key)),
+            At::Key(key) => write!(f, "[{}]", Quote(&lossy(key))),
         }
     }
 }

@@ -51,7 +51,7 @@ impl From<Damaged> for Unreadable {
 pub(super) fn resource(at: &Field<'_>, state: &[u8], subnet: &mut Option<Arc<str>>) -> Resource {
     let mut sent = Sent::default();
     let read = sent.state(state);
-    let id = lossy(sent.id).into_owned();
+    let id = str::from_utf8(sent.id);
     let operation = sent.operation;
     let revision = sent.revision;
     let configuration = at.field("configuration");
@@ -64,7 +64,7 @@ pub(super) fn resource(at: &Field<'_>, state: &[u8], subnet: &mut Option<Arc<str
         Ok(()) => wish(at, ResourceType::Neighbor, operation).and_then(|wish| {
             // A neighbor without an id is still told apart by its addresses; old controllers send such.
             let at_id = configuration.field("id");
-            let id = text(&at_id, sent.id)?;
+            let id = id.map_err(|_| at_id.error(NOT_UTF8))?;
             at_id.text(id)?;
             wish.map(|wish| update(&configuration, wish, id, &sent, subnet))
                 .transpose()
@@ -72,7 +72,7 @@ pub(super) fn resource(at: &Field<'_>, state: &[u8], subnet: &mut Option<Arc<str
     };
     Resource {
         kind: ResourceType::Neighbor,
-        id,
+        id: id.map_or_else(|_| lossy(sent.id).into_owned(), str::to_owned),
         operation,
         revision,
         change,
@@ -256,5 +256,7 @@ fn shared(before: &mut Option<Arc<str>>, id: &str) -> Arc<str> {
 }
 
 fn text<'a>(at: &Field<'_>, bytes: &'a [u8]) -> Result<&'a str, FieldError> {
-    std::str::from_utf8(bytes).map_err(|_| at.error("is not UTF-8"))
+    std::str::from_utf8(bytes).map_err(|_| at.error(NOT_UTF8))
 }
+
+const NOT_UTF8: &str = "is not UTF-8";

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! [`Chunks`]: a list of a million things.
 
+use vswitch::tables::prefetch_whole;
+
 /// Elements of a piece.
 const PIECE: usize = 4096;
 
@@ -58,6 +60,14 @@ impl<T> Chunks<T> {
             piece.clear();
             piece
         });
+    }
+
+    /// Asks the CPU to fetch the memory of the element that will be appended after so many others.
+    pub(crate) fn prefetch_vacant(&mut self, others: usize) {
+        let last = self.pieces.last_mut();
+        if let Some(vacant) = last.and_then(|last| last.spare_capacity_mut().get(others)) {
+            prefetch_whole(vacant);
+        }
     }
 
     /// The `index`-th element.

@@ -2,13 +2,14 @@
 //! [`Id`]: what a million neighbors are called.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 /// A resource's id as it is kept. Alcor's are UUIDs but for those that people make up: these take 16 bytes, no memory
 /// of their own, and are compared without looking anywhere else.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Id {
     /// A UUID that is written as RFC 9562 says (section 4): lower case, with hyphens.
     Uuid(Uuid),
@@ -20,6 +21,16 @@ impl Id {
     /// True if there is none: old controllers' neighbors have no id.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::Text(text) if text.is_empty())
+    }
+}
+
+impl Hash for Id {
+    /// A UUID as a number: hashers take bytes with how many they are, and byte by byte.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Uuid(uuid) => state.write_u128(uuid.as_u128()),
+            Self::Text(text) => text.hash(state),
+        }
     }
 }
 

@@ -213,9 +213,9 @@ impl Wanted {
         }
     }
 
-    /// Asks the CPU to fetch what [`Wanted::apply`] will look for: whoever makes thousands of changes does well to call this
-    /// some changes ahead.
-    pub(crate) fn prefetch(&self, change: &Change) {
+    /// Asks the CPU to fetch what [`Wanted::apply`] will look for and write: whoever makes thousands of changes does well to call
+    /// this [`slots::AHEAD`] changes ahead.
+    pub(crate) fn prefetch(&mut self, change: &Change) {
         if let Change::Neighbor(update) = change {
             self.prefetch_neighbor(update);
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Neighbors: kept one address each, by (id, L2 or L3, subnet, address), a million of them.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use hashbrown::HashMap;
@@ -52,12 +53,24 @@ pub(crate) struct Neighbors {
 }
 
 /// What identifies one of the controller's neighbors.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key<'a> {
     id: &'a Id,
     routed: bool,
     subnet: SubnetIx,
     ip: IpAddr,
+}
+
+impl Hash for Key<'_> {
+    /// As numbers, like [`Id`].
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+        state.write_u64(u64::from(self.subnet.number()) << 1 | u64::from(self.routed));
+        match self.ip {
+            IpAddr::V4(ip) => state.write_u32(ip.to_bits()),
+            IpAddr::V6(ip) => state.write_u128(ip.to_bits()),
+        }
+    }
 }
 
 impl Keyed for NeighborSlot {
@@ -105,6 +118,11 @@ impl Wanted {
         self.neighbors.arena.get(ix)
     }
 
+    /// Asks the CPU to fetch what [`Wanted::neighbor`] returns.
+    pub(crate) fn prefetch_slot(&self, ix: NeighborIx) {
+        self.neighbors.arena.prefetch_value(ix);
+    }
+
     /// The neighbor's address that a configuration of this state's own making is of.
     pub(crate) fn find_neighbor(&self, said: &NeighborConfiguration) -> Option<NeighborIx> {
         let fixed_ip = said.fixed_ips.first()?;
@@ -127,7 +145,7 @@ impl Wanted {
     }
 
     /// What [`Wanted::prefetch`] does for a neighbor; what has several addresses is rare.
-    pub(super) fn prefetch_neighbor(&self, update: &NeighborUpdate) {
+    pub(super) fn prefetch_neighbor(&mut self, update: &NeighborUpdate) {
         if let Some(address) = update.addresses.first()
             && let Some(subnet) = self.subnets.find(&address.subnet)
         {

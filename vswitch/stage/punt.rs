@@ -7,6 +7,7 @@
 //!
 //! All of it is off the path of frames that are forwarded.
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -28,7 +29,7 @@ pub const PUNT_CAPACITY: usize = 512;
 pub const PORT_SHARE: usize = PUNT_CAPACITY / 4;
 
 /// The entry of the neighbor tables that a frame lacks.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sought {
     /// By address: the frame is routed, or asks by ARP or neighbor discovery.
     Ip(VpcId, IpAddr),
@@ -47,8 +48,19 @@ impl Sought {
     }
 }
 
+impl Hash for Sought {
+    /// As the tables' keys: each question is looked up a dozen times.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match *self {
+            Self::Ip(vpc, IpAddr::V4(ip)) => state.write_u64(Neighbors::ip_key(vpc, ip.to_bits())),
+            Self::Ip(vpc, IpAddr::V6(ip)) => (vpc, ip.to_bits()).hash(state),
+            Self::Mac(domain, mac) => state.write_u64(Neighbors::mac_key(domain, mac)),
+        }
+    }
+}
+
 /// Whom to ask for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Destination {
     /// The VNI of the subnet that the guest speaks in.
     pub vni: Vni,
@@ -56,6 +68,18 @@ pub struct Destination {
     pub ip: IpAddr,
     /// What the tables lack.
     pub sought: Sought,
+}
+
+impl Hash for Destination {
+    /// All of it: a guest may send to many addresses by one MAC, and from many subnets to one address.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.sought.hash(state);
+        state.write_u32(self.vni.get());
+        match self.ip {
+            IpAddr::V4(ip) => state.write_u32(ip.to_bits()),
+            IpAddr::V6(ip) => state.write_u128(ip.to_bits()),
+        }
+    }
 }
 
 impl Destination {

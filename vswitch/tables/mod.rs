@@ -36,7 +36,7 @@ pub use guard::{AddressPair, Guard};
 pub use lease::{Lease, LeaseOptions};
 pub use lease6::Lease6;
 pub use live::{Choice, Live};
-pub use neighbors::{Neighbors, prefetch};
+pub use neighbors::{Neighbors, prefetch, prefetch_whole};
 pub use port_set::{PortSet, SharedPortSet};
 pub use replication::{MAX_REPLICATED_HOSTS, Replication};
 pub use routes::RouteTable;

@@ -116,16 +116,29 @@ impl Neighbors {
 
 /// Asks the CPU to fetch the first cache line of `place`. Changes nothing.
 #[inline(always)]
-#[allow(unsafe_code)]
 pub fn prefetch<T>(place: &T) {
+    prefetch_line((&raw const *place).cast());
+}
+
+/// The same of all its cache lines: for what is larger than one, or lies across two.
+#[inline(always)]
+pub fn prefetch_whole<T>(place: &T) {
+    let first: *const i8 = (&raw const *place).cast();
+    let last = size_of::<T>().saturating_sub(1);
+    for offset in (0..last).step_by(64).chain([last]) {
+        prefetch_line(first.wrapping_add(offset));
+    }
+}
+
+#[inline(always)]
+#[allow(unsafe_code)]
+fn prefetch_line(line: *const i8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch changes nothing that a program can see and faults on no address; all of x86-64
     // has the instruction.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-            (&raw const *place).cast(),
-        );
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line);
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
+    let _ = line;
 }
