@@ -18,10 +18,6 @@ use crate::tls::{self, ServerKeys};
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
-/// Bytes of one HTTP/2 frame that a client may send at once. The default of 16 KiB costs a system call for each, ten thousand for a
-/// million neighbors.
-const FRAME: u32 = 256 << 10;
-
 /// Streams per connection; a controller keeps many idle ones open. As many as Alcor's own server allows.
 const MAX_STREAMS: u32 = 10_000;
 
@@ -43,7 +39,6 @@ pub(crate) async fn serve(
     let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME)
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_routes(routes);
